@@ -1,0 +1,30 @@
+"""The two lists of dependencies, for checkouts and for installs, say the same."""
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def read_requirements(name: str) -> set[str]:
+    lines = (line.strip() for line in (ROOT / name).read_text().splitlines())
+    return {line for line in lines if line and not line.startswith(("#", "-r"))}
+
+
+@pytest.mark.parametrize(
+    ("file", "extras"),
+    [("requirements.txt", ["plot"]), ("requirements-dev.txt", ["dev"])],
+)
+def test_requirements_are_those_of_pyproject(file, extras):
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    expected = {name for extra in extras for name in project["optional-dependencies"][extra]}
+    if file == "requirements.txt":
+        expected |= set(project["dependencies"])
+    assert read_requirements(file) == expected
+
+
+def test_every_module_is_packaged():
+    setup = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    assert set(setup["py-modules"]) == {path.stem for path in ROOT.glob("*.py")}
