@@ -7,10 +7,11 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from boxes import STRIDE
 from models.backbones import get_backbone
 from models.model_parts import CombinationModule, make_head
+from models.pretrained import load_pretrained
 
-STRIDE = 4
 SIGMOID_HEADS = ("hm", "cls_theta")  # trained with a cross-entropy; the others are regressed
 PRIOR_LOGIT = -2.19  # of the heat map at the start: a probability of 0.1
 
@@ -78,8 +79,6 @@ class CTRBOX(nn.Module):
             self.add_module(name, head)
 
         if pretrained not in (False, None, "none"):
-            from models.checkpoint import load_pretrained  # it builds models, so it imports us
-
             load_pretrained(self, "imagenet" if pretrained is True else pretrained)
 
     def forward(self, x: Tensor, logits: bool = False) -> dict[str, Tensor]:

@@ -111,6 +111,7 @@ class DetectionLoss(nn.Module):
                 Training should do so; both ways give the same losses wherever float32 can tell.
         """
         bernoulli = bernoulli_from_logits if logits else bernoulli_from_probabilities
+        hm_weight = targets.get("hm_weight")
         mask, cells = targets["reg_mask"], targets["ind"]
 
         def regression(name: str) -> Tensor:
@@ -124,7 +125,7 @@ class DetectionLoss(nn.Module):
             cross_entropy = -is_turned * turned.log_p - (1 - is_turned) * turned.log_not_p
             return {
                 "hm": focal_loss(
-                    bernoulli(maps["hm"]), targets["hm"], targets.get("hm_weight"), self.mean_objects
+                    bernoulli(maps["hm"]), targets["hm"], hm_weight, self.mean_objects
                 ),
                 "wh": regression("wh"),
                 "off": regression("reg"),

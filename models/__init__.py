@@ -1,0 +1,28 @@
+"""The detector: backbones, network, losses, checkpoints. Knows nothing of data sets."""
+
+from models.backbones import BACKBONES, Backbone
+from models.checkpoint import (
+    Checkpoint,
+    build_model,
+    finetune,
+    load_model,
+    read_checkpoint,
+    save_checkpoint,
+)
+from models.ctrbox_net import CTRBOX
+from models.losses import DetectionLoss
+from models.pretrained import load_pretrained
+
+__all__ = [
+    "BACKBONES",
+    "CTRBOX",
+    "Backbone",
+    "Checkpoint",
+    "DetectionLoss",
+    "build_model",
+    "finetune",
+    "load_model",
+    "load_pretrained",
+    "read_checkpoint",
+    "save_checkpoint",
+]

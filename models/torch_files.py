@@ -1,0 +1,134 @@
+"""Files of tensors and plain types: written all or not at all, read without running their code."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import OrderedDict
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from DOTA_devkit.errors import InputError
+
+_STATE_KEYS = ("model_state_dict", "state_dict", "model")
+
+
+def write_torch_file(path: str | Path, content: Any) -> None:
+    """`torch.save` beside the place, then rename: a reader never meets half a file.
+
+    Raises:
+        InputError: it cannot be written, say for a full disk. What was there is unchanged.
+        TypeError: something in it is not of plain type.
+    """
+    path = Path(path)
+    content = to_plain(content)
+    beside = path.with_name(path.name + ".tmp")
+    try:
+        with open(beside, "wb") as file:
+            torch.save(content, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+    except (OSError, RuntimeError) as error:
+        cause = _os_error(error)
+        if cause is None:
+            raise
+        kept = "; the file that was there is unchanged" if path.is_file() else ""
+        raise InputError(f"cannot write {path}: {cause.strerror or cause}{kept}") from error
+    finally:
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
+
+
+def _os_error(error: BaseException | None) -> OSError | None:
+    """The OSError behind an error: torch's writer hides it behind a RuntimeError of its own."""
+    while error is not None and not isinstance(error, OSError):
+        error = error.__cause__ or error.__context__
+    return error
+
+
+def read_torch_file(path: str | Path) -> object:
+    """What `torch.save` wrote, if it is tensors and plain types. Never runs code of the file.
+
+    Raises:
+        InputError: no such file, or it is empty, damaged or holds Python objects.
+    """
+    path = Path(path)
+    if not path.is_file():
+        kind = "is a folder, not a file" if path.is_dir() else "no such file"
+        raise InputError(f"{path}: {kind}")
+    if path.stat().st_size == 0:
+        raise InputError(f"{path}: the file is empty (0 bytes); was a copy or a download cut off?")
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except PermissionError:
+        raise
+    except Exception as error:  # torch.load raises whatever its parsers run into
+        if match := re.search(r"GLOBAL (\S+)", str(error)):
+            raise InputError(
+                f"{path}: refused, as it holds a Python object ({match[1]}) beside tensors and "
+                "plain values, and loading it could run code. Save only the state_dict anew where "
+                "the file comes from"
+            ) from error
+        raise InputError(
+            f"{path}: not a file of torch.save with weights, or cut off or damaged "
+            f"({type(error).__name__})"
+        ) from error
+
+
+def split_state(content: object, path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The weights in the content of a file, and the other keys beside them.
+
+    Raises:
+        InputError: there are none.
+    """
+    if isinstance(content, Mapping):
+        if _is_state(content):
+            return dict(content), {}
+        for key in _STATE_KEYS:
+            if _is_state(content.get(key)):
+                return dict(content[key]), {k: v for k, v in content.items() if k != key}
+        found = f"a dict with {', '.join(map(str, list(content)[:6])) or 'nothing in it'}"
+    else:
+        found = f"a {type(content).__name__}"
+    raise InputError(
+        f"{path}: no weights in it; a dict of tensors is expected, alone or under "
+        f"model_state_dict, and the file holds {found}"
+    )
+
+
+def _is_state(value: object) -> bool:
+    return (
+        isinstance(value, Mapping)
+        and len(value) > 0
+        and all(isinstance(k, str) and isinstance(v, Tensor) for k, v in value.items())
+    )
+
+
+def to_plain(value: Any, where: str = "checkpoint") -> Any:
+    """The same with NumPy numbers as Python's, paths as text; TypeError for what is no plain type.
+
+    Only plain types and tensors can be loaded safely again, and it must not take the next start to
+    find out.
+    """
+    if value is None or type(value) in (bool, int, float, complex, str, bytes, Tensor):
+        return value
+    if isinstance(value, Tensor):  # a Parameter, say
+        return value.detach()
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, Mapping):
+        items = ((to_plain(k, where), to_plain(v, f"{where}[{k!r}]")) for k, v in value.items())
+        return OrderedDict(items) if isinstance(value, OrderedDict) else dict(items)
+    if isinstance(value, (list, tuple)):
+        items = [to_plain(item, f"{where}[{i}]") for i, item in enumerate(value)]
+        return tuple(items) if isinstance(value, tuple) else items
+    raise TypeError(f"{where} is a {type(value).__name__}, which cannot be loaded safely again")
