@@ -19,6 +19,8 @@ class CombinationModule(nn.Module):
 
     def __init__(self, c_low: int, c_up: int) -> None:
         super().__init__()
+        self.c_low = c_low
+        self.c_up = c_up
         self.up = nn.Sequential(
             nn.Conv2d(c_low, c_up, kernel_size=3, padding=1),
             nn.BatchNorm2d(c_up),
