@@ -13,6 +13,7 @@ Frames: an image has x to the right and y down, in pixels; pixel (row i, column 
 
 from __future__ import annotations
 
+import glob
 import json
 import logging
 import math
@@ -21,6 +22,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
@@ -31,11 +33,12 @@ from DOTA_devkit.errors import InputError
 
 logger = logging.getLogger(__name__)
 
-VERSION = 1  # raise it whenever a scene comes out differently: sets made before are then remade
+VERSION = 2  # raise it whenever a scene comes out differently: sets made before are then remade
 CLASSES = ("plane", "ship", "vehicle", "harbor")
 SPLITS = {"train": 300, "val": 40, "test": 60}  # images
 SIZE = 256  # width and height of an image
-STAMP = "sample_set.json"
+STAMP = "sample_set.json"  # written last; it says who made the folder
+MADE_BY = "datasets.sample"
 
 MIN_VISIBLE = 0.6  # a smaller share of the box in the image is labelled as difficult
 MIN_DRAWN = 0.2  # and a smaller one than this is not drawn at all
@@ -49,7 +52,7 @@ Random = np.random.RandomState
 # Geometry and raster
 
 
-def box_corners(center: Sequence[float], length: float, width: float, heading: float):
+def box_corners(center: Sequence[float], length: float, width: float, heading: float) -> np.ndarray:
     """Corners [4, 2] of a turned rectangle: front left, front right, back right, back left."""
     half = np.array([[1, -1], [1, 1], [-1, 1], [-1, -1]]) * (length / 2, width / 2)
     return place(half, center, heading)
@@ -73,8 +76,14 @@ def polygon_area(polygon: np.ndarray) -> float:
 
 
 def clip_to_image(polygon: np.ndarray, size: float) -> np.ndarray:
-    """The part [K, 2] of a convex polygon inside [0, size]^2 (Sutherland and Hodgman); K may be 0."""
-    if polygon.min() >= 0 and polygon.max() <= size:
+    """The part [K, 2] of a convex polygon inside [0, size]^2, K = 0 where there is none.
+
+    Sutherland and Hodgman's clipping: one border after the other.
+    """
+    low, high = polygon.min(axis=0), polygon.max(axis=0)
+    if (high <= 0).any() or (low >= size).any():
+        return np.zeros((0, 2))
+    if (low >= 0).all() and (high <= size).all():
         return polygon
     for axis, sign, bound in ((0, 1, 0.0), (0, -1, -size), (1, 1, 0.0), (1, -1, -size)):
         kept = []
@@ -117,27 +126,34 @@ def overlap_any(box: np.ndarray, others: Sequence[np.ndarray], gap: float) -> bo
     return bool((apart < gap).any())
 
 
-def coverage(polygon: np.ndarray, size: int):
-    """How much of each pixel a convex polygon covers: (window, alpha [h, w]) or None if outside.
+def coverage(polygon: np.ndarray, size: int) -> tuple[tuple[slice, slice], np.ndarray] | None:
+    """How much of each pixel a convex polygon [K, 2] covers: (window, alpha [h, w]).
 
-    The edge of a pixel row is blended by its distance to the polygon, so that edges lie where
-    the corners say, to a fraction of a pixel.
+    None where the polygon lies outside the image. Alpha falls from 1 to 0 over the one pixel
+    around an edge, by the distance of the pixel's middle, so that edges lie where the corners
+    say, to a fraction of a pixel.
     """
-    x0, y0 = np.maximum(np.floor(polygon.min(axis=0) - 0.5).astype(int), 0)
-    x1, y1 = np.minimum(np.ceil(polygon.max(axis=0) + 0.5).astype(int), size)
-    area = polygon_area(polygon)
-    if x1 <= x0 or y1 <= y0 or area == 0:
+    # Plain floats: most polygons have a handful of corners and a few hundred pixels, for which
+    # NumPy's cost of a call is the larger part. A set has 80,000 of them.
+    corners = polygon.tolist()
+    xs, ys = zip(*corners, strict=True)
+    x0, x1 = max(math.floor(min(xs) - 0.5), 0), min(math.ceil(max(xs) + 0.5), size)
+    y0, y1 = max(math.floor(min(ys) - 0.5), 0), min(math.ceil(max(ys) + 0.5), size)
+    if x1 <= x0 or y1 <= y0:
         return None
-    edges = following(polygon) - polygon
-    inward = (edges[:, ::-1] * (-1, 1)).astype(np.float32)
-    inward /= np.copysign(np.sqrt((inward * inward).sum(axis=1, keepdims=True)), area)
-    offset = (inward * polygon.astype(np.float32)).sum(axis=1)
-    across = inward[:, :1] * (np.arange(x0, x1, dtype=np.float32) + 0.5)  # [K, w]
-    down = inward[:, 1:] * (np.arange(y0, y1, dtype=np.float32) + 0.5) - offset[:, None]
-    depth = across[0] + down[0][:, None]
-    for k in range(1, len(polygon)):
-        np.minimum(depth, across[k] + down[k][:, None], out=depth)
-    return (slice(y0, y1), slice(x0, x1)), np.clip(depth + 0.5, 0, 1)
+    edges = [(x, y, u - x, v - y) for (x, y), (u, v) in pairwise((*corners, corners[0]))]
+    turn = math.copysign(1.0, sum(x * dy - y * dx for x, y, dx, dy in edges))  # 1 is clockwise
+    lines = []  # (a, b, c): a x + b y + c is a point's distance inside the edge
+    for x, y, dx, dy in edges:
+        length = math.hypot(dx, dy)
+        if length > 0:
+            a, b = -turn * dy / length, turn * dx / length
+            lines.append((a, b, -a * x - b * y))
+    a, b, c = np.array(lines, np.float32).T[:, :, None]
+    across = a * (np.arange(x0, x1, dtype=np.float32) + 0.5)  # [K, w]
+    down = b * (np.arange(y0, y1, dtype=np.float32) + 0.5) + (c + 0.5)  # [K, h]
+    alpha = (across[:, None, :] + down[:, :, None]).min(axis=0)
+    return (slice(y0, y1), slice(x0, x1)), np.minimum(np.maximum(alpha, 0.0), 1.0)
 
 
 def value_noise(rng: Random, size: int, cell_xy: tuple[float, float]) -> np.ndarray:
@@ -150,8 +166,8 @@ def value_noise(rng: Random, size: int, cell_xy: tuple[float, float]) -> np.ndar
         steps.append((index, t * t * (3 - 2 * t)))
     (ix, tx), (iy, ty) = steps
     grid = rng.uniform(-1, 1, (iy[-1] + 2, ix[-1] + 2)).astype(np.float32)
-    rows = grid[iy] + (grid[iy + 1] - grid[iy]) * ty[:, None]
-    return rows[:, ix] + (rows[:, ix + 1] - rows[:, ix]) * tx
+    columns = grid[:, ix] + (grid[:, ix + 1] - grid[:, ix]) * tx
+    return columns[iy] + (columns[iy + 1] - columns[iy]) * ty[:, None]
 
 
 # ---------------------------------------------------------------------------------------------
@@ -182,6 +198,10 @@ def _rect(x0: float, y0: float, x1: float, y1: float) -> np.ndarray:
     return np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]])
 
 
+def _ahead(polygon: np.ndarray, distance: float) -> np.ndarray:
+    return polygon + np.array([distance, 0.0])
+
+
 def _bevelled(length: float, width: float, bevel: float) -> np.ndarray:
     x, y, b = length / 2, width / 2, bevel
     return np.array([[x - b, -y], [x, -y + b], [x, y - b], [x - b, y],
@@ -199,6 +219,7 @@ _PAINT: tuple[Colour, ...] = (
     (235, 235, 235), (200, 200, 205), (60, 55, 55), (150, 60, 45), (50, 50, 190), (60, 150, 70),
     (70, 190, 220), (190, 150, 60),
 )  # fmt: skip
+_CAR_PAINT = (*_PAINT, *_PAINT[:3], (90, 60, 50), (120, 118, 115), (160, 160, 165), (70, 70, 130))
 
 
 def boat(rng: Random, length: float) -> Sprite:
@@ -210,7 +231,7 @@ def boat(rng: Random, length: float) -> Sprite:
     details = [(_HULL * scale * (0.84, 0.7), deck)]
     x = length * rng.uniform(-0.12, 0.02)
     cabin = _rect(x - length * 0.14, -width * 0.28, x + length * 0.12, width * 0.28)
-    details += [(cabin + (length * 0.05, 0), (70, 50, 40)), (cabin, (250, 250, 250))]
+    details += [(_ahead(cabin, length * 0.05), (70, 50, 40)), (cabin, (250, 250, 250))]
     return Sprite("ship", length, width, 2.0, [(_HULL * scale, hull)], details)
 
 
@@ -222,7 +243,7 @@ def freighter(rng: Random, length: float) -> Sprite:
     details = [(_HULL * scale * (0.93, 0.8), _pick(rng, ((90, 100, 150), (120, 125, 120))))]
     count, boxes = max(2, int(length / 14)), rng.rand() < 0.6
     edges = np.linspace(-0.2, 0.28, count + 1) * length
-    for x0, x1 in zip(edges[:-1], edges[1:], strict=True):
+    for x0, x1 in pairwise(edges):
         colour = _pick(rng, _PAINT) if boxes else (165, 180, 185)
         details.append((_rect(x0, -width * 0.32, x1 - 1.5, width * 0.32), colour))
     bridge = _rect(-0.4 * length, -width * 0.42, -0.25 * length, width * 0.42)
@@ -261,7 +282,7 @@ def plane(rng: Random, length: float) -> Sprite:
 def car(rng: Random, length: float) -> Sprite:
     """A car: bevelled body, dark windscreen and rear window around a roof."""
     width = length * rng.uniform(0.46, 0.52)
-    paint, glass = _pick(rng, _PAINT), (55, 45, 40)
+    paint, glass = _pick(rng, _CAR_PAINT), (55, 45, 40)
     if sum(paint) < 250:
         glass = (175, 160, 145)  # reflecting, else it would not show on a dark car
     x, y = length / 2, width / 2
@@ -277,11 +298,15 @@ def lorry(rng: Random, length: float) -> Sprite:
     width = max(9.0, length * rng.uniform(0.27, 0.32))
     x, y = length / 2, width / 2
     cab, load = _pick(rng, _PAINT), _pick(rng, _PAINT[:2] + _PAINT[5:])
-    body = [(_rect(-x, -y, x - 0.24 * length, y), load),
-            (_bevelled(0.2 * length, width * 0.94, 1.2) + (0.4 * length, 0), cab),
-            (_rect(x - 0.26 * length, -y * 0.4, x - 0.18 * length, y * 0.4), (50, 50, 50))]
-    details = [(_rect(0.38 * length, -y * 0.75, 0.44 * length, y * 0.75), (55, 45, 40)),
-               (_rect(-x + 1.5, -0.7, x - 0.24 * length - 1.5, 0.7), _shade(load, 0.85))]
+    body = [
+        (_rect(-x, -y, x - 0.24 * length, y), load),
+        (_ahead(_bevelled(0.2 * length, width * 0.94, 1.2), 0.4 * length), cab),
+        (_rect(x - 0.26 * length, -y * 0.4, x - 0.18 * length, y * 0.4), (50, 50, 50)),
+    ]
+    details = [
+        (_rect(0.38 * length, -y * 0.75, 0.44 * length, y * 0.75), (55, 45, 40)),
+        (_rect(-x + 1.5, -0.7, x - 0.24 * length - 1.5, 0.7), _shade(load, 0.85)),
+    ]
     return Sprite("vehicle", length, width, 3.0, body, details)
 
 
@@ -320,16 +345,18 @@ def container(rng: Random) -> Sprite:
     """A plain box of a vehicle's size: clutter."""
     length, width = rng.uniform(14, 24), rng.uniform(7, 9)
     paint = _shade(_pick(rng, _PAINT), 0.85)
-    ribs = [(_rect(at, -width / 2, at + 0.8, width / 2), _shade(paint, 0.8))
-            for at in np.arange(-length / 2 + 3, length / 2 - 2, 3.0)]
-    return Sprite(None, length, width, 3.0, [(_rect(*(-length / 2, -width / 2), *(length / 2, width / 2)), paint)], ribs)
+    x, y = length / 2, width / 2
+    ribs = [(_rect(at, -y, at + 0.8, y), _shade(paint, 0.8)) for at in np.arange(3 - x, x - 2, 3.0)]
+    return Sprite(None, length, width, 3.0, [(_rect(-x, -y, x, y), paint)], ribs)
 
 
 def tree(rng: Random) -> Sprite:
+    """A round crown, lit on one side."""
     size = rng.uniform(7, 16)
     green = _shade((50, 95, 62), rng.uniform(0.7, 1.15))
     lit = _ellipse(size * 0.55, size * 0.5, 8) + rng.uniform(-0.12, 0.12, 2) * size
-    return Sprite(None, size, size, 3.5, [(_ellipse(size, size, 10), green)], [(lit, _shade(green, 1.25))])
+    crown = [(_ellipse(size, size, 10), green)]
+    return Sprite(None, size, size, 3.5, crown, [(lit, _shade(green, 1.25))])
 
 
 def rock(rng: Random, length: float) -> Sprite:
@@ -337,7 +364,8 @@ def rock(rng: Random, length: float) -> Sprite:
     width = length * rng.uniform(0.35, 0.8)
     outline = _ellipse(length, width, 9) * rng.uniform(0.88, 1.0, (9, 1))
     grey = _shade((105, 120, 128), rng.uniform(0.75, 1.2))
-    return Sprite(None, length, width, 2.0, [(outline, grey)], [(outline * 0.6 - 0.8, _shade(grey, 1.2))])
+    top = (outline * 0.6 - 0.8, _shade(grey, 1.2))
+    return Sprite(None, length, width, 2.0, [(outline, grey)], [top])
 
 
 def cross(rng: Random, length: float) -> Sprite:
@@ -345,7 +373,8 @@ def cross(rng: Random, length: float) -> Sprite:
     arm = length * rng.uniform(0.06, 0.1)
     paint = _pick(rng, ((215, 215, 215), (90, 190, 215), (130, 135, 140)))
     x = length / 2
-    return Sprite(None, length, length, 0.0, [(_rect(-x, -arm, x, arm), paint), (_rect(-arm, -x, arm, x), paint)])
+    bars = [(_rect(-x, -arm, x, arm), paint), (_rect(-arm, -x, arm, x), paint)]
+    return Sprite(None, length, length, 0.0, bars)
 
 
 # ---------------------------------------------------------------------------------------------
@@ -360,39 +389,55 @@ class Scene:
         self.image = np.zeros((size, size, 3), np.float32)
         turn = rng.uniform(0, 2 * math.pi)
         self.sun = np.array([math.cos(turn), math.sin(turn)]) * rng.uniform(0.7, 1.1)
-        self.standing: list[np.ndarray] = []
+        self.standing: list[tuple[float, float, float, np.ndarray]] = []  # x, y, radius, box
         self.items: list[tuple[Sprite, np.ndarray, float]] = []
         self.labels: list[tuple[np.ndarray, str, int]] = []
 
-    def paint(self, polygon: np.ndarray, colour, opacity: float = 1.0) -> None:
-        """Blend a colour, or a picture [size, size, 3], into a convex polygon [K, 2]."""
+    def paint(
+        self,
+        polygon: np.ndarray,
+        colour: Colour | np.ndarray,
+        opacity: float | np.ndarray = 1.0,
+    ) -> None:
+        """Blend a colour into a convex polygon [K, 2].
+
+        Either may vary over the image: `colour` [size, size, 3], `opacity` [size, size].
+        """
         covered = coverage(polygon, self.size)
         if covered is not None:
             window, alpha = covered
             paint = colour[window] if np.ndim(colour) == 3 else np.asarray(colour, np.float32)
+            alpha = alpha * (opacity[window] if np.ndim(opacity) == 2 else np.float32(opacity))
             patch = self.image[window]
-            patch += (alpha * np.float32(opacity))[..., None] * (paint - patch)
+            patch += alpha[..., None] * (paint - patch)
 
     def ground(self, colour: Colour, mottled: float, rough: float, stretch: float = 1.0):
         """A textured surface [size, size, 3]."""
         rng = self.rng
-        light = mottled * value_noise(rng, self.size, (60, 60))
-        light += 0.6 * mottled * value_noise(rng, self.size, (19, 19))
-        light += rough * value_noise(rng, self.size, (4.3 * stretch, 4.3))
-        tint = 0.35 * mottled * value_noise(rng, self.size, (80, 80))
-        return np.stack([c + light + k * tint for c, k in zip(colour, (-1, 0.3, 1), strict=True)], -1)
+        patches = mottled * value_noise(rng, self.size, (60, 60))
+        light = 0.6 * mottled * value_noise(rng, self.size, (19, 19))
+        light += rough * value_noise(rng, self.size, (4.3 * stretch, 4.3)) + 0.85 * patches
+        tint = 0.35 * patches
+        blue, green, red = colour
+        return np.stack([blue + light - tint, green + light + 0.3 * tint, red + light + tint], -1)
 
-    def put(self, sprite: Sprite, center: Sequence[float], heading: float, gap: float = 1.5) -> bool:
+    def put(
+        self, sprite: Sprite, center: Sequence[float], heading: float, gap: float = 1.5
+    ) -> bool:
         """Stand a sprite in the scene; False where there is no room or too little would show."""
         if sprite.kind is not None and not self.objects:
+            return False
+        (x, y), radius = center, math.hypot(sprite.length, sprite.width) / 2
+        if min(x, y) < -radius or max(x, y) > self.size + radius:
             return False
         box = box_corners(center, sprite.length, sprite.width, heading)
         inside = clip_to_image(box, self.size)
         share = polygon_area(inside) / polygon_area(box) if len(inside) else 0.0
         least = MIN_DRAWN if sprite.kind is not None else 1e-6
-        if share < least or overlap_any(box, self.standing, gap):
+        near = [b for u, v, r, b in self.standing if math.hypot(u - x, v - y) < r + radius + gap]
+        if share < least or overlap_any(box, near, gap):
             return False
-        self.standing.append(box)
+        self.standing.append((x, y, radius, box))
         self.items.append((sprite, np.asarray(center, float), heading))
         if sprite.kind is not None:
             # What is cut off is labelled as a detector is taught it: by the part that shows.
@@ -400,8 +445,14 @@ class Scene:
             self.labels.append((corners, sprite.kind, 0 if share >= MIN_VISIBLE else CUT_OFF))
         return True
 
-    def scatter(self, make: Callable[[], Sprite], count: int, inside: np.ndarray | None = None,
-                heading: float | None = None, gap: float = 3.0) -> None:  # fmt: skip
+    def scatter(
+        self,
+        make: Callable[[], Sprite],
+        count: int,
+        inside: np.ndarray | None = None,
+        heading: float | None = None,
+        gap: float = 3.0,
+    ) -> None:
         """Put up to `count` sprites at random places of a rectangle [4, 2] (default: anywhere)."""
         if inside is None:
             inside = _rect(-5, -5, self.size + 5, self.size + 5)
@@ -448,7 +499,8 @@ class Axes:
         return place(_rect(u0, v0, u1, v1), self.center, self.heading)
 
 
-FAR = 400.0  # beyond every corner of an image, seen from its middle
+FAR = 400.0  # beyond every corner of an image, seen from any origin of axes
+REACH = 175.0  # as far along the axes as things are put: most of it shows
 
 
 def _water(scene: Scene) -> None:
@@ -466,25 +518,35 @@ def _tarmac(scene: Scene) -> np.ndarray:
     return scene.ground((grey, grey, grey * 0.98), 7, 6)
 
 
+_CROPS = np.float32([(70, 125, 95), (95, 160, 165), (75, 110, 130), (90, 150, 120)])
+
+
 def _fields(scene: Scene) -> None:
     """A patchwork of fields, some with furrows."""
     rng, axes = scene.rng, Axes.random(scene)
     scene.image[:] = _land(scene)
-    ys, xs = np.mgrid[0 : scene.size, 0 : scene.size].astype(np.float32)
+    relief = scene.ground((0, 0, 0), 7, 8)
     u = -200.0
     while u < 200:
-        wide, v = rng.uniform(70, 130), -200 + rng.uniform(-60, 0)
+        wide, v = rng.uniform(70, 130), rng.uniform(-260, -200)
         while v < 200:
             tall = rng.uniform(80, 170)
-            colour = _pick(rng, ((70, 125, 95), (95, 160, 165), (75, 110, 130), (90, 150, 120)))
-            texture = scene.ground(colour, 7, 8)
-            if rng.rand() < 0.6:
-                turn = axes.heading + _pick(rng, (0, math.pi / 2))
-                wave = (xs * math.cos(turn) + ys * math.sin(turn)) * (6.28 / rng.uniform(5, 9))
-                texture += (rng.uniform(3, 8) * np.sin(wave))[..., None]
-            scene.paint(axes.strip(u + 1.5, v + 1.5, u + wide - 1.5, v + tall - 1.5), texture)
+            parcel = axes.strip(u + 1.5, v + 1.5, u + wide - 1.5, v + tall - 1.5)
+            if coverage(parcel, scene.size) is not None:
+                surface = relief + _pick(rng, _CROPS)
+                if rng.rand() < 0.6:
+                    surface += _furrows(scene, axes.heading + _pick(rng, (0, math.pi / 2)))
+                scene.paint(parcel, surface)
             v += tall
         u += wide
+
+
+def _furrows(scene: Scene, heading: float) -> np.ndarray:
+    """Brightness [size, size, 1] of ploughed stripes across `heading`."""
+    rate, depth = 2 * math.pi / scene.rng.uniform(5, 9), scene.rng.uniform(3, 8)
+    middle = rate * (np.arange(scene.size, dtype=np.float32) + 0.5)
+    wave = middle * math.cos(heading) + (middle * math.sin(heading))[:, None]
+    return depth * np.sin(wave)[..., None]
 
 
 def _road(scene: Scene, axes: Axes, v: float, width: float) -> None:
@@ -498,21 +560,35 @@ def _road(scene: Scene, axes: Axes, v: float, width: float) -> None:
         scene.paint(axes.strip(u, v - 0.5, u + 8, v + 0.5), (210, 215, 215), 0.9)
 
 
-def _wake(scene: Scene, center: np.ndarray, heading: float, length: float, width: float) -> None:
-    """Foam behind a moving ship: two arms that spread and fade."""
-    for step in range(6):
-        back = length * (0.35 + 0.2 * step)
-        spread = width * (0.3 + 0.12 * step)
+def _foam(scene: Scene) -> np.ndarray:
+    """Opacity [size, size] of broken foam."""
+    patches = value_noise(scene.rng, scene.size, (6.5, 6.5))
+    return np.clip(0.4 + 0.5 * patches + 0.4 * value_noise(scene.rng, scene.size, (2.2, 2.2)), 0, 1)
+
+
+def _wake(
+    scene: Scene,
+    foam: np.ndarray,
+    center: Sequence[float],
+    heading: float,
+    length: float,
+    width: float,
+) -> None:
+    """Foam behind a moving ship: a broad tail and two arms that spread and fade."""
+    white, scale = (222, 222, 212), np.array([length, width])
+    for reach in (0.8, 1.3, 1.9):
+        tail = np.array([(-0.3, -0.4), (-0.4 - reach, -0.15), (-0.4 - reach, 0.15), (-0.3, 0.4)])
+        scene.paint(place(tail * scale, center, heading), white, 0.5 * foam)
+    for reach in (0.3, 0.7, 1.2):
         for side in (-1, 1):
-            arm = _rect(-back - 0.22 * length, side * spread - 1, -back, side * spread + 1)
-            scene.paint(place(arm, center, heading + side * 0.06), (225, 225, 215), 0.55 - 0.08 * step)
-    tail = np.array([(-0.4, -0.3), (-1.3, -0.1), (-1.3, 0.1), (-0.4, 0.3)]) * (length, width)
-    scene.paint(place(tail, center, heading), (205, 205, 190), 0.35)
+            out = 0.75 + 0.6 * reach
+            arm = np.array([(0.3, 0.35), (0.0, 0.6), (-reach, out), (-reach, out - 0.3)])
+            scene.paint(place(arm * scale * (1, side), center, heading), white, 0.4 * foam)
 
 
 def _sailing(scene: Scene, count: int, fits: Callable[[np.ndarray, float], bool]) -> None:
     """Ships under way at places that `fits(center, length)` allows."""
-    rng = scene.rng
+    rng, foam = scene.rng, _foam(scene)
     for _ in range(count):
         large = rng.rand() < 0.4
         sprite = freighter(rng, rng.uniform(46, 88)) if large else boat(rng, rng.uniform(20, 38))
@@ -520,8 +596,26 @@ def _sailing(scene: Scene, count: int, fits: Callable[[np.ndarray, float], bool]
             center, heading = rng.uniform(0, scene.size, 2), rng.uniform(0, 2 * math.pi)
             if fits(center, sprite.length) and scene.put(sprite, center, heading, gap=4):
                 if rng.rand() < 0.7:
-                    _wake(scene, center, heading, sprite.length, sprite.width)
+                    _wake(scene, foam, center, heading, sprite.length, sprite.width)
                 break
+
+
+def _halls(scene: Scene, axes: Axes, v0: float, v1: float, count: int) -> None:
+    """Large flat roofs between v0 and v1, parallel to the axes."""
+    rng, beside = scene.rng, axes.strip(-REACH, v0, REACH, v1)
+    scene.scatter(
+        lambda: flat_roof(rng, rng.uniform(38, 76), rng.uniform(25, 44)),
+        count, beside, axes.heading, gap=6,
+    )  # fmt: skip
+
+
+def _houses(scene: Scene, axes: Axes, v0: float, v1: float, count: int) -> None:
+    """Houses between v0 and v1, parallel to the axes."""
+    rng, beside = scene.rng, axes.strip(-REACH, v0, REACH, v1)
+    scene.scatter(
+        lambda: roof(rng, rng.uniform(22, 46), rng.uniform(15, 27)),
+        count, beside, axes.heading, gap=5,
+    )  # fmt: skip
 
 
 def harbour(scene: Scene) -> None:
@@ -529,10 +623,6 @@ def harbour(scene: Scene) -> None:
     rng, axes = scene.rng, Axes.random(scene)
     _water(scene)
     coast = rng.uniform(-70, -15)
-    scene.paint(axes.strip(-FAR, -FAR, FAR, coast + 5), (160, 190, 200), 0.8)
-    scene.paint(axes.strip(-FAR, -FAR, FAR, coast), _land(scene))
-    scene.paint(axes.strip(-FAR, coast - 22, FAR, coast), scene.ground((150, 158, 160), 6, 6))
-    scene.paint(axes.strip(-FAR, coast - 1.5, FAR, coast), (95, 100, 105))
     moored, taken = rng.uniform(21, 33), rng.uniform(0.2, 0.8)
     for u in np.arange(-170 + rng.uniform(0, 60), 170, 2 * moored + rng.uniform(20, 40)):
         if rng.rand() < 0.15:
@@ -546,29 +636,38 @@ def harbour(scene: Scene) -> None:
             while at < v + stage.length / 2 - 4:
                 vessel = boat(rng, moored * rng.uniform(0.85, 1.0))
                 if rng.rand() < taken:
-                    bow = axes.heading + (math.pi if rng.rand() < 0.8 else 0) * (side > 0)
+                    bow = axes.heading + math.pi * ((side > 0) == (rng.rand() < 0.8))
                     off = side * (stage.width / 2 + vessel.length / 2 + 2)
                     scene.put(vessel, axes.point(u + off, at + vessel.width / 2), bow, gap=1.2)
                 at += vessel.width + rng.uniform(1.5, 3)
     normal = axes.point(0, 1) - axes.point(0, 0)
     origin = axes.point(0, coast)
     _sailing(scene, rng.randint(0, 4), lambda c, size: (c - origin) @ normal > size * 0.6 + 6)
-    land = axes.strip(-170, coast - 150, 170, coast - 32)
+    scene.paint(axes.strip(-FAR, -FAR, FAR, coast + 5), (160, 190, 200), 0.8)
+    scene.paint(axes.strip(-FAR, -FAR, FAR, coast), _land(scene))
+    scene.paint(axes.strip(-FAR, coast - 22, FAR, coast), scene.ground((150, 158, 160), 6, 6))
+    scene.paint(axes.strip(-FAR, coast - 1.5, FAR, coast), (95, 100, 105))
     along = axes.heading
-    quay = axes.strip(-170, coast - 16, 170, coast - 7)
+    quay = axes.strip(-REACH, coast - 16, REACH, coast - 7)
     scene.scatter(lambda: container(rng), rng.randint(2, 9), quay, along)
     scene.scatter(lambda: car(rng, rng.uniform(16, 22)), rng.randint(0, 5), quay, along)
-    scene.scatter(lambda: roof(rng, rng.uniform(24, 50), rng.uniform(16, 28)), 7, land, along, 6)
-    scene.scatter(lambda: tree(rng), 14, land)
-    scene.scatter(lambda: rock(rng, rng.uniform(8, 22)), 3, axes.strip(-150, coast + 15, 150, 150))
+    _houses(scene, axes, coast - 140, coast - 40, 7)
+    scene.scatter(lambda: tree(rng), 14, axes.strip(-REACH, coast - 140, REACH, coast - 30))
+    sea = axes.strip(-REACH, coast + 15, REACH, 150)
+    scene.scatter(lambda: rock(rng, rng.uniform(8, 22)), 3, sea)
 
 
 def open_water(scene: Scene) -> None:
     """Ships under way between rocks, and foam without a ship."""
     rng = scene.rng
     _water(scene)
-    for _ in range(rng.randint(2, 7)):
-        _wake(scene, rng.uniform(0, scene.size, 2), rng.uniform(0, 6.28), rng.uniform(15, 50), rng.uniform(6, 12))
+    foam = _foam(scene)
+    for _ in range(rng.randint(2, 7)):  # crests and streaks, as long as ships
+        length, heading = rng.uniform(15, 60), rng.uniform(0, 2 * math.pi)
+        spot = rng.uniform(0, scene.size, 2)
+        for part in (1.0, 0.6):
+            streak = _ellipse(length * part, length * rng.uniform(0.12, 0.3) * part)
+            scene.paint(place(streak, spot, heading), (222, 222, 212), 0.7 * foam)
     if scene.objects:
         _sailing(scene, rng.randint(3, 9), lambda center, size: True)
     scene.scatter(lambda: rock(rng, rng.uniform(10, 46)), rng.randint(3, 9), gap=5)
@@ -587,7 +686,8 @@ def car_park(scene: Scene) -> None:
     row = 0
     while v < half_v - size / 2 + 2:
         for u in np.arange(-half_u + bay, half_u - bay / 2, bay):
-            line = axes.strip(u - bay / 2 - 0.5, v - size * 0.55, u - bay / 2 + 0.5, v + size * 0.55)
+            left, tall = u - bay / 2, size * 0.55
+            line = axes.strip(left - 0.5, v - tall, left + 0.5, v + tall)
             scene.paint(line, (200, 205, 205), 0.7)
             if rng.rand() < filled:
                 heading = axes.heading + math.pi * (rng.randint(2) + 0.5)
@@ -595,10 +695,11 @@ def car_park(scene: Scene) -> None:
                 scene.put(vehicle, axes.point(u, v + rng.uniform(-1, 1)), heading, gap=0.8)
         v += size + (3 if row % 2 == 0 else size * 1.1)
         row += 1
-    for v0, v1 in ((-170, -half_v - 14), (half_v + 14, 170)):
-        beside = axes.strip(-170, v0, 170, v1)
-        scene.scatter(lambda: flat_roof(rng, rng.uniform(40, 80), rng.uniform(26, 46)), 2, beside, axes.heading, 6)
-        scene.scatter(lambda: roof(rng, rng.uniform(22, 36), rng.uniform(14, 24)), 3, beside, axes.heading, 5)
+    for v0, v1 in ((-REACH, -half_v - 14), (half_v + 14, REACH)):
+        away = math.copysign(12, v0)
+        _halls(scene, axes, v0 + away, v1 + away, 2)
+        _houses(scene, axes, v0, v1, 3)
+        beside = axes.strip(-REACH, v0, REACH, v1)
         scene.scatter(lambda: container(rng), rng.randint(0, 4), beside)
         scene.scatter(lambda: tree(rng), 10, beside)
 
@@ -618,14 +719,15 @@ def countryside(scene: Scene) -> None:
             while u < 180:
                 long = rng.rand() < 0.3
                 sprite = lorry(rng, rng.uniform(32, 46)) if long else car(rng, rng.uniform(17, 24))
-                center = axes.point(u + sprite.length / 2, v + lane * width / 4 + rng.uniform(-0.8, 0.8))
+                across = v + lane * width / 4 + rng.uniform(-0.8, 0.8)
+                center = axes.point(u + sprite.length / 2, across)
                 heading = axes.heading + (0 if lane > 0 else math.pi) + rng.uniform(-0.04, 0.04)
                 scene.put(sprite, center, heading)
                 u += sprite.length + rng.uniform(6, 90)
-    edges = [-170, *roads, 170]
-    for v0, v1 in zip(edges[:-1], edges[1:], strict=True):
-        beside = axes.strip(-170, v0 + 32, 170, v1 - 32)
-        scene.scatter(lambda: roof(rng, rng.uniform(22, 44), rng.uniform(15, 26)), 3, beside, axes.heading, 5)
+    edges = [-REACH, *roads, REACH]
+    for v0, v1 in pairwise(edges):
+        _houses(scene, axes, v0 + 34, v1 - 34, 3)
+        beside = axes.strip(-REACH, v0 + 32, REACH, v1 - 32)
         scene.scatter(lambda: container(rng), rng.randint(0, 4), beside)
         scene.scatter(lambda: rock(rng, rng.uniform(7, 15)), rng.randint(0, 5), beside)
         scene.scatter(lambda: tree(rng), 12, beside)
@@ -647,7 +749,8 @@ def airfield(scene: Scene) -> None:
         if rng.rand() < 0.85:
             craft = plane(rng, size * rng.uniform(0.85, 1.0))
             at = axes.point(u, top + 8 + craft.length / 2)
-            scene.paint(axes.strip(u - 0.6, top + craft.length, u + 0.6, bottom - 15), (70, 190, 215), 0.7)
+            lead_in = axes.strip(u - 0.6, top + craft.length, u + 0.6, bottom - 15)
+            scene.paint(lead_in, (70, 190, 215), 0.7)
             scene.put(craft, at, facing)
         u += size * 1.1 + rng.uniform(2, 22)
     apron = axes.strip(-150, top + 8, 150, bottom - 20)
@@ -656,13 +759,15 @@ def airfield(scene: Scene) -> None:
     scene.scatter(lambda: lorry(rng, rng.uniform(30, 38)), rng.randint(0, 2), apron)
     scene.scatter(lambda: container(rng), rng.randint(0, 3), apron)
     scene.scatter(lambda: cross(rng, rng.uniform(22, 40)), rng.randint(0, 3))
-    for v0, v1 in ((-180, top - 8), (bottom + 8, 180)):
-        beside = axes.strip(-170, v0, 170, v1)
-        scene.scatter(lambda: flat_roof(rng, rng.uniform(36, 70), rng.uniform(24, 40)), 2, beside, axes.heading, 6)
-        scene.scatter(lambda: tree(rng), 8, beside)
+    for v0, v1 in ((-REACH, top - 8), (bottom + 8, REACH)):
+        away = math.copysign(16, v0)
+        _halls(scene, axes, v0 + away, v1 + away, 2)
+        scene.scatter(lambda: tree(rng), 8, axes.strip(-REACH, v0, REACH, v1))
 
 
-LAYOUTS = ((harbour, 0.24), (open_water, 0.16), (car_park, 0.17), (countryside, 0.19), (airfield, 0.24))
+LAYOUTS = (  # and their shares of the images
+    (harbour, 0.24), (open_water, 0.16), (car_park, 0.17), (countryside, 0.19), (airfield, 0.24),
+)  # fmt: skip
 WITHOUT_OBJECTS = 0.08  # share of the images
 
 
@@ -690,10 +795,10 @@ def make_sample(root: Path, seed: int = 0) -> Path:
     is), `OSError` where it cannot be written.
     """
     root = Path(root)
-    stamp = {"made_by": "datasets.sample", "version": VERSION, "seed": seed}
+    stamp = {"made_by": MADE_BY, "version": VERSION, "seed": seed}
     _sweep(root)
     found = _read_stamp(root)
-    if found == stamp:
+    if found == stamp and _is_complete(root):
         return root
     if found is None and (root.is_file() or (root.is_dir() and any(root.iterdir()))):
         raise InputError(
@@ -745,26 +850,36 @@ def _read_stamp(root: Path) -> dict | None:
         stamp = json.loads((root / STAMP).read_text())
     except (OSError, ValueError):
         return None
-    return stamp if isinstance(stamp, dict) and stamp.get("made_by") == "datasets.sample" else None
+    return stamp if isinstance(stamp, dict) and stamp.get("made_by") == MADE_BY else None
+
+
+def _is_complete(root: Path) -> bool:
+    """Whether a set of ours still has its files (someone may have tidied up)."""
+    count = sum(SPLITS.values())
+    lists = [root / f"{name}.txt" for name in (*SPLITS, "classes")]
+    return all(path.is_file() for path in lists) and all(
+        sum(1 for _ in (root / folder).glob(pattern)) >= count
+        for folder, pattern in (("images", "*.png"), ("labelTxt", "*.txt"))
+    )
 
 
 def _swap_in(work: Path, root: Path, stamp: dict) -> None:
     """Rename the finished set to `root`; an older set of ours moves out of the way first."""
-    if _read_stamp(root) not in (None, stamp):
+    found = _read_stamp(root)
+    if found == stamp and _is_complete(root):
+        return  # another process was faster, with the same set
+    if found is not None:
         root.rename(work / "replaced")
-    elif root.is_dir() and not any(root.iterdir()):
-        root.rmdir()
-    try:
-        (work / "set").rename(root)
-    except OSError:
-        if _read_stamp(root) != stamp:  # else another process was faster, with the same set
-            raise
+    elif root.is_dir():
+        root.rmdir()  # it was empty, and fails loudly where it no longer is
+    (work / "set").rename(root)
 
 
 def _sweep(root: Path, idle_seconds: float = 60.0) -> None:
     """Delete what killed runs left beside `root`; a run at work adds an image every moment."""
-    for left in root.parent.glob(f"{root.name}.partial-*"):
-        images = left / "set" / "images"
-        touched = (images if images.is_dir() else left).stat().st_mtime
-        if time.time() - touched > idle_seconds:
+    for left in root.parent.glob(f"{glob.escape(root.name)}.partial-*"):
+        touched = [
+            path.stat().st_mtime for path in (left, left / "set" / "images") if path.is_dir()
+        ]
+        if touched and time.time() - max(touched) > idle_seconds:
             shutil.rmtree(left, ignore_errors=True)
