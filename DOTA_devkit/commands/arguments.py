@@ -1,0 +1,65 @@
+"""Arguments that several commands share, and the types that parse them."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from DOTA_devkit.class_lists import parse_class_list
+from DOTA_devkit.errors import InputError
+from DOTA_devkit.images import find_images, guess_image_folder
+
+
+def class_list(text: str) -> tuple[str, ...]:
+    """argparse type of `--classes`."""
+    try:
+        return parse_class_list(text)
+    except (InputError, OSError) as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def names(text: str) -> frozenset[str]:
+    """argparse type of a comma list."""
+    return frozenset(part.strip() for part in text.split(",") if part.strip())
+
+
+def renames(text: str) -> dict[str, str]:
+    """argparse type of OLD=NEW,OLD=NEW."""
+    pairs = {}
+    for part in filter(None, map(str.strip, text.split(","))):
+        old, equals, new = part.partition("=")
+        if not (equals and old.strip() and new.strip()):
+            raise argparse.ArgumentTypeError(f"{part!r} is not of the form OLD=NEW")
+        pairs[old.strip()] = new.strip()
+    return pairs
+
+
+def whole_number(text: str) -> int:
+    """argparse type of a count, 0 or more."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 0 or more")
+    return int(text)
+
+
+def add_classes(parser: argparse.ArgumentParser, purpose: str) -> None:
+    parser.add_argument(
+        "--classes",
+        type=class_list,
+        metavar="LIST",
+        help=f"{purpose}: names with commas between (a,b), a file with one a line, or dota1.0, "
+        "dota1.5, dota2.0",
+    )
+
+
+def add_overwrite(parser: argparse.ArgumentParser, what: str) -> None:
+    parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help=f"replace {what} of the same name that are there (otherwise an error)",
+    )
+
+
+def images_beside(given: Path | None, labels: Path) -> dict[str, Path]:
+    """Image id -> file: of `--images`, else of the folder that belongs to the labels, else none."""
+    folder = given or guess_image_folder(labels if labels.is_dir() else labels.parent)
+    return {} if folder is None else find_images(folder)

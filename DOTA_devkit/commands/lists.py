@@ -1,0 +1,56 @@
+"""`lists`: train.txt, val.txt and test.txt of a folder of images."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from DOTA_devkit.commands.arguments import add_overwrite
+from DOTA_devkit.errors import InputError
+from DOTA_devkit.images import find_images, guess_image_folder
+from DOTA_devkit.lists import count_objects, lists_table, split_ids, write_lists
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    parser = subparsers.add_parser(
+        "lists",
+        help="train, val and test lists of a folder of images",
+        description="Divide the images of a folder at random over train.txt, val.txt and test.txt. "
+        "All patches of a source image come into the same list, so that nothing seen in training "
+        "is scored.",
+        epilog="example: lists data --val 0.1 --test 0.2 --seed 1",
+    )
+    parser.add_argument("data_dir", type=Path, help="folder that holds images/ (and labelTxt/)")
+    parser.add_argument("--images", type=Path, metavar="DIR",
+                        help="folder of the images (default: images or AllImages in DATA_DIR)")
+    parser.add_argument("--labels", type=Path, metavar="DIR",
+                        help="folder of the labels, for the table (default: DATA_DIR/labelTxt)")
+    parser.add_argument("--val", type=float, default=0.1, metavar="SHARE",
+                        help="share of val.txt, 0 for none (default: 0.1)")
+    parser.add_argument("--test", type=float, default=0.1, metavar="SHARE",
+                        help="share of test.txt, 0 for none (default: 0.1); train gets the rest")
+    parser.add_argument("--seed", type=int, default=0,
+                        help="another seed makes other lists (default: 0)")
+    parser.add_argument("--output", type=Path, metavar="DIR",
+                        help="folder of the lists (default: DATA_DIR)")
+    add_overwrite(parser, "lists")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    folder = arguments.images or guess_image_folder(arguments.data_dir / "labelTxt")
+    if folder is None:
+        raise InputError(f"{arguments.data_dir}: holds no folder of images; give --images")
+    images = find_images(folder)
+    if not images:
+        raise InputError(f"{folder}: no images in this folder")
+    shares = {
+        "train": 1 - arguments.val - arguments.test,
+        "val": arguments.val,
+        "test": arguments.test,
+    }
+    lists = split_ids(images, shares, arguments.seed)
+    labels = arguments.labels or arguments.data_dir / "labelTxt"
+    objects = count_objects(lists, labels) if labels.is_dir() else None
+    write_lists(lists, arguments.output or arguments.data_dir, arguments.overwrite)
+    print(lists_table(lists, objects))

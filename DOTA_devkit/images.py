@@ -1,0 +1,126 @@
+"""Finding images by their id, and their sizes without decoding them."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from DOTA_devkit.errors import InputError
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+
+# Where label folders of the known layouts have their images, as seen from the label folder.
+_IMAGE_FOLDERS = ("images", "AllImages", "JPEGImages", "Images", "image", "img", "imgs")
+
+
+def find_images(folder: Path | str) -> dict[str, Path]:
+    """Image id (file name without its suffix) -> path, sorted by id.
+
+    Raises InputError where the folder is missing or two images share an id.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder of images")
+    images: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() not in IMAGE_SUFFIXES or path.name.startswith("."):
+            continue
+        other = images.setdefault(path.stem, path)
+        if other is not path:
+            raise InputError(f"{other} and {path} share the id {path.stem}: labels fit one image")
+    return images
+
+
+def guess_image_folder(label_folder: Path | str) -> Path | None:
+    """The folder of images that belongs to a folder of labels; None where none is found."""
+    label_folder = Path(label_folder)
+    beside = [label_folder.parent / name for name in _IMAGE_FOLDERS]
+    # .../labels/train of a YOLO layout has its images in .../images/train.
+    mirrored = [label_folder.parent.parent / name / label_folder.name for name in _IMAGE_FOLDERS]
+    for folder in (*beside, *mirrored, label_folder):
+        if folder.is_dir() and any(p.suffix.lower() in IMAGE_SUFFIXES for p in folder.iterdir()):
+            return folder
+    return None
+
+
+def read_image(path: Path | str) -> np.ndarray:
+    """Image [H, W, 3] in BGR, 8 bits. Raises InputError where it cannot be read whole."""
+    import cv2
+
+    # Through the bytes: imread cannot open names outside the code page on Windows.
+    data = np.fromfile(path, dtype=np.uint8)
+    image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+    if image is None:
+        raise InputError(f"{path}: not an image that OpenCV can read")
+    return image
+
+
+def image_size_wh(path: Path | str) -> tuple[int, int]:
+    """Width and height of an image as `read_image` would give it, from its header where possible.
+
+    A set such as DOTA has images of 100 megapixels: decoding them all takes minutes, the headers
+    milliseconds. Files whose header may turn the image (EXIF) are decoded.
+    """
+    with open(path, "rb") as file:
+        magic = file.read(8)
+        size = None
+        if magic == b"\x89PNG\r\n\x1a\n":
+            size = _png_size(file)
+        elif magic[:2] == b"\xff\xd8":
+            file.seek(2)
+            size = _jpeg_size(file)
+        elif magic[:2] == b"BM":
+            size = _bmp_size(file)
+    if size is None or min(size) <= 0:
+        height, width = read_image(path).shape[:2]
+        size = (width, height)
+    return size
+
+
+def _png_size(file: BinaryIO) -> tuple[int, int] | None:
+    size = None
+    while header := file.read(8):
+        if len(header) < 8:
+            return None
+        length, kind = struct.unpack(">I4s", header)
+        if kind == b"IHDR":
+            size = struct.unpack(">II", file.read(8))
+            length -= 8
+        elif kind == b"eXIf":
+            return None
+        elif kind == b"IDAT":
+            return size
+        file.seek(length + 4, 1)
+    return None
+
+
+def _jpeg_size(file: BinaryIO) -> tuple[int, int] | None:
+    while marker := file.read(2):
+        if len(marker) < 2 or marker[0] != 0xFF:
+            return None
+        if marker[1] == 0xFF:  # fill byte
+            file.seek(-1, 1)
+            continue
+        segment = file.read(7)
+        if len(segment) < 7:
+            return None
+        length = struct.unpack(">H", segment[:2])[0]
+        if 0xC0 <= marker[1] <= 0xCF and marker[1] not in (0xC4, 0xC8, 0xCC):  # start of frame
+            height, width = struct.unpack(">HH", segment[3:7])
+            return width, height
+        if marker[1] == 0xE1 and segment[2:6] == b"Exif":
+            return None
+        file.seek(length - 7, 1)
+    return None
+
+
+def _bmp_size(file: BinaryIO) -> tuple[int, int] | None:
+    file.seek(14)
+    header = file.read(12)
+    if len(header) < 12 or struct.unpack("<I", header[:4])[0] < 40:
+        return None
+    width, height = struct.unpack("<ii", header[4:12])
+    return width, abs(height)

@@ -1,0 +1,106 @@
+"""Train, val and test lists of a folder, with all patches of a source image on one side."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
+from pathlib import Path
+
+from DOTA_devkit.errors import InputError
+from DOTA_devkit.faults import read_all_labels
+from DOTA_devkit.files import refuse_existing, replacing
+from DOTA_devkit.patches import source_name
+
+
+def group_by_source(image_ids: Iterable[str]) -> dict[str, list[str]]:
+    """Source image -> its ids, both sorted: the patches of one image (and it itself) together."""
+    groups: dict[str, list[str]] = {}
+    for image_id in sorted(image_ids):
+        groups.setdefault(source_name(image_id), []).append(image_id)
+    return dict(sorted(groups.items()))
+
+
+def split_ids(
+    image_ids: Iterable[str], shares: Mapping[str, float], seed: int = 0
+) -> dict[str, list[str]]:
+    """Divide ids over lists at random, source images whole.
+
+    The groups are shuffled; each goes to the list that is furthest below its share of the ids, so
+    the shares hold to within one source image. A list with a share is never left empty.
+
+    Args:
+        image_ids: any ids, patches or whole images.
+        shares: list name -> share of the ids, adding up to 1. A share of 0 makes no list.
+        seed: the same seed and ids give the same lists, in whatever order the ids come.
+
+    Returns:
+        List name -> sorted ids. Raises InputError for shares that make no sense and where there
+        are fewer source images than lists.
+    """
+    if any(share < 0 for share in shares.values()) or abs(sum(shares.values()) - 1) > 1e-6:
+        told = ", ".join(f"{name} {share:g}" for name, share in shares.items())
+        raise InputError(f"the shares must be 0 or more and add up to 1, came {told}")
+    shares = {name: share for name, share in shares.items() if share > 0}
+    groups = list(group_by_source(image_ids).values())
+    if len(groups) < len(shares):
+        raise InputError(
+            f"{len(groups)} source images cannot fill {len(shares)} lists ({', '.join(shares)})"
+        )
+    random.Random(seed).shuffle(groups)
+
+    total = sum(map(len, groups))
+    chosen: dict[str, list[list[str]]] = {name: [] for name in shares}
+    missing = {name: share * total for name, share in shares.items()}
+    for group in groups:
+        name = max(missing, key=missing.__getitem__)
+        chosen[name].append(group)
+        missing[name] -= len(group)
+    for name in chosen:
+        if not chosen[name]:
+            donor = max(chosen.values(), key=len)
+            smallest = min(donor, key=len)
+            donor.remove(smallest)
+            chosen[name].append(smallest)
+    return {name: sorted(chain.from_iterable(members)) for name, members in chosen.items()}
+
+
+def write_lists(lists: Mapping[str, Sequence[str]], folder: Path, overwrite: bool = False) -> None:
+    """Write `<name>.txt`, one id a line; files that are there are an InputError."""
+    paths = {name: folder / f"{name}.txt" for name in lists}
+    refuse_existing(paths.values(), overwrite)
+    for name, ids in lists.items():
+        with replacing(paths[name]) as file:
+            file.writelines(f"{image_id}\n" for image_id in ids)
+
+
+def count_objects(
+    lists: Mapping[str, Sequence[str]], label_dir: Path
+) -> dict[str, Counter[str]]:
+    """List name -> objects of each class, of the images that have a label file."""
+
+    objects = {}
+    for name, ids in lists.items():
+        paths = [path for i in ids if (path := label_dir / f"{i}.txt").is_file()]
+        labels = read_all_labels(paths, f"labels of {name}")
+        objects[name] = Counter(cls for entry in labels for cls in entry.names)
+    return objects
+
+
+def lists_table(
+    lists: Mapping[str, Sequence[str]], objects: Mapping[str, Counter[str]] | None = None
+) -> str:
+    """What is in each list: ids, source images and, where `objects` says, objects of each class."""
+    objects = objects or {}
+    classes = sorted({name for counts in objects.values() for name in counts})
+    width = max([13, *map(len, classes)])
+    rows = [
+        ("", [*lists]),
+        ("images", [len(ids) for ids in lists.values()]),
+        ("source images", [len(group_by_source(ids)) for ids in lists.values()]),
+        *((name, [objects[column][name] for column in lists]) for name in classes),
+    ]
+    return "\n".join(
+        f"{title:{width}}" + "".join(f"{value:>9}" for value in values) for title, values in rows
+    )

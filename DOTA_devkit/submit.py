@@ -1,0 +1,154 @@
+"""What the DOTA evaluation server takes: one Task1 file a class, of merged results, in a zip."""
+
+from __future__ import annotations
+
+import shutil
+import zipfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from DOTA_devkit.errors import InputError
+from DOTA_devkit.files import replacing
+from DOTA_devkit.formats import DOTA_CLASSES, read_task1
+from DOTA_devkit.patches import parse_patch_id
+from DOTA_devkit.progress import progress
+
+PREFIX = "Task1_"
+
+# Images that the server scores: the test set of v1.0 and v1.5, test-dev of v2.0.
+TEST_IMAGES = {"1.0": 937, "1.5": 937, "2.0": 2792}
+
+# The date of every file in the zip, the earliest that the format knows: the same results make
+# the same bytes.
+_ZIP_DATE = (1980, 1, 1, 0, 0, 0)
+
+
+@dataclass(frozen=True)
+class SubmissionReport:
+    """What a folder of results holds; `problems` is empty where the server would take it."""
+
+    detections: dict[str, int]
+    """Class -> lines, in the order of the classes."""
+    images: int
+    """Images with at least one detection."""
+    expected_images: int
+    problems: list[str] = field(default_factory=list)
+
+    def table(self) -> str:
+        width = max(map(len, self.detections), default=0)
+        rows = [f"{name:{width}} {count:>9}" for name, count in self.detections.items()]
+        return "\n".join([*rows, f"images with detections: {self.images} of "
+                                 f"{self.expected_images}"])
+
+
+def check_submission(
+    result_dir: Path | str,
+    classes: Sequence[str] = DOTA_CLASSES["1.0"],
+    image_ids: Iterable[str] | None = None,
+    expected_images: int | None = None,
+    min_images: float = 0.9,
+) -> SubmissionReport:
+    """Look for all that makes the server refuse results, or score them lower than they are.
+
+    Args:
+        result_dir: folder with `Task1_<class>.txt`.
+        classes: the classes, each of which needs its file (an empty one will do).
+        image_ids: ids of the test images; ids that are not among them are a problem.
+        expected_images: number of test images where there is no list of them.
+        min_images: share of the test images that must have a detection: results of half a test
+            set are the usual reason for an AP of 38, and the server does not tell.
+    """
+    result_dir = Path(result_dir)
+    if not result_dir.is_dir():
+        raise InputError(f"{result_dir}: no such folder of results")
+    known_ids = None if image_ids is None else set(image_ids)
+    if known_ids is not None:
+        expected_images = len(known_ids)
+    expected_images = expected_images or 0
+
+    problems = _file_name_problems(result_dir, classes)
+    detections = dict.fromkeys(classes, 0)
+    seen: set[str] = set()
+    for name in progress(classes, "checking"):
+        path = result_dir / f"{PREFIX}{name}.txt"
+        if not path.is_file():
+            continue
+        try:
+            found = read_task1(path)
+        except InputError as error:
+            problems.append(str(error))
+            continue
+        detections[name] = len(found.scores)
+        ids = set(found.image_ids)
+        seen |= ids
+        if patches := sorted(i for i in ids if parse_patch_id(i) and i not in (known_ids or ())):
+            problems.append(
+                f"{path}: {len(patches)} ids are patches ({patches[0]}): merge the results first "
+                "(python -m DOTA_devkit merge); unmerged results score some 15 points less"
+            )
+        elif known_ids is not None and (unlisted := sorted(ids - known_ids)):
+            problems.append(f"{path}: {len(unlisted)} ids are not in the list ({unlisted[0]})")
+
+    covered = len(seen if known_ids is None else seen & known_ids)
+    if covered < min_images * expected_images and not any("are patches" in p for p in problems):
+        problems.append(
+            f"{result_dir}: only {covered} of {expected_images} test images have a detection; "
+            "the server counts every object of the others as missed (half the test set gives an "
+            "AP of about 38). Run all of them, or lower --min_images where this is meant"
+        )
+    return SubmissionReport(detections, covered, expected_images, problems)
+
+
+def _file_name_problems(result_dir: Path, classes: Sequence[str]) -> list[str]:
+    expected = {f"{PREFIX}{name}.txt" for name in classes}
+    present = {path.name for path in result_dir.iterdir() if path.name.startswith(PREFIX)}
+    problems = []
+    if missing := sorted(expected - present):
+        problems.append(
+            f"{result_dir}: {len(missing)} of {len(expected)} files are missing: "
+            f"{', '.join(missing)} (a class without detections needs an empty file)"
+        )
+    if extra := sorted(present - expected):
+        problems.append(
+            f"{result_dir}: {len(extra)} files are of no class of this version: "
+            f"{', '.join(extra)}" + _fitting_version(present)
+        )
+    return problems
+
+
+def _fitting_version(present: set[str]) -> str:
+    """A hint at the release of DOTA whose files these are."""
+    for version, classes in DOTA_CLASSES.items():
+        if present == {f"{PREFIX}{name}.txt" for name in classes}:
+            return f"; they are the files of --version {version}"
+    return ""
+
+
+def write_submission(
+    result_dir: Path | str, zip_path: Path | str, classes: Sequence[str] = DOTA_CLASSES["1.0"]
+) -> Path:
+    """Zip the Task1 files of `classes` (an empty one where a class has none), all at the top.
+
+    The same files give the same bytes, on any machine; an interrupted run leaves no half zip.
+    """
+    result_dir, zip_path = Path(result_dir), Path(zip_path)
+    with (
+        replacing(zip_path, "wb") as file,
+        zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive,
+    ):
+        for name in progress(sorted(f"{PREFIX}{name}.txt" for name in classes), "zipping"):
+            entry = zipfile.ZipInfo(name, _ZIP_DATE)
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            entry.create_system = 3
+            entry.external_attr = 0o644 << 16
+            source = result_dir / name
+            if not source.is_file():
+                archive.writestr(entry, b"")
+                continue
+            with (
+                open(source, "rb") as lines,
+                archive.open(entry, "w", force_zip64=source.stat().st_size > 1 << 31) as target,
+            ):
+                shutil.copyfileobj(lines, target, 1 << 20)
+    return zip_path

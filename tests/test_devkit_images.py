@@ -1,0 +1,89 @@
+"""Image sizes from headers, against the decoder; finding images by id."""
+
+import struct
+
+import cv2
+import numpy as np
+import pytest
+
+from DOTA_devkit.errors import InputError
+from DOTA_devkit.images import find_images, guess_image_folder, image_size_wh, read_image
+
+
+def write_image(path, width=37, height=23, channels=3):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = np.full((height, width, channels), 90, np.uint8)
+    ok, data = cv2.imencode(path.suffix, image)
+    assert ok
+    path.write_bytes(data.tobytes())
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".jpeg", ".bmp", ".tif", ".webp"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_size_of_each_format(tmp_path, suffix, channels):
+    path = write_image(tmp_path / f"图 a.b{suffix}", channels=channels)
+    assert image_size_wh(path) == (37, 23)
+    assert read_image(path).shape == (23, 37, 3)
+
+
+def test_size_by_content_not_by_suffix(tmp_path):
+    path = write_image(tmp_path / "a.png")
+    path.rename(tmp_path / "a.jpg")
+    assert image_size_wh(tmp_path / "a.jpg") == (37, 23)
+
+
+def test_size_of_a_jpeg_that_is_turned_by_its_exif(tmp_path):
+    path = write_image(tmp_path / "a.jpg")
+    data = path.read_bytes()
+    # One TIFF directory with the entry "orientation" (0x0112) = 6: a quarter turn.
+    tiff = b"MM\x00*" + struct.pack(">IHHHIHHI", 8, 1, 0x0112, 3, 1, 6, 0, 0)
+    segment = b"Exif\x00\x00" + tiff
+    exif = b"\xff\xe1" + struct.pack(">H", len(segment) + 2) + segment
+    path.write_bytes(data[:2] + exif + data[2:])
+    assert read_image(path).shape == (37, 23, 3)  # what everybody who reads the image gets
+    assert image_size_wh(path) == (23, 37)
+
+
+def test_sizes_of_real_images(shared):
+    folders = ("data/dota_samples/images", "data/hit_uav_small/images", "data/geotiff")
+    paths = [path for folder in folders for path in find_images(shared / folder).values()]
+    assert len(paths) > 500
+    for path in paths[::5]:
+        height, width = read_image(path).shape[:2]
+        assert image_size_wh(path) == (width, height), path
+
+
+@pytest.mark.parametrize("data", [b"", b"text", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM12"])
+def test_not_an_image(tmp_path, data):
+    path = tmp_path / "a.png"
+    path.write_bytes(data)
+    with pytest.raises(InputError, match=r"a\.png: not an image"):
+        image_size_wh(path)
+
+
+def test_find_images(tmp_path):
+    for name in ("b.PNG", "a.1.jpg", "notes.txt", ".hidden.png"):
+        (tmp_path / name).touch()
+    assert list(find_images(tmp_path)) == ["a.1", "b"]
+    (tmp_path / "b.tif").touch()
+    with pytest.raises(InputError, match="share the id b"):
+        find_images(tmp_path)
+    with pytest.raises(InputError, match="no such folder"):
+        find_images(tmp_path / "none")
+
+
+@pytest.mark.parametrize(
+    ("labels", "images"),
+    [
+        ("data/labelTxt", "data/images"),
+        ("data/Annotations", "data/AllImages"),
+        ("data/labels/train", "data/images/train"),
+        ("data/both", "data/both"),  # roLabelImg saves beside the image by default
+    ],
+)
+def test_guess_image_folder(tmp_path, labels, images):
+    (tmp_path / labels).mkdir(parents=True)
+    assert guess_image_folder(tmp_path / labels) is None
+    write_image(tmp_path / images / "a.png")
+    assert guess_image_folder(tmp_path / labels) == tmp_path / images

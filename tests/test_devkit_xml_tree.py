@@ -1,0 +1,86 @@
+"""XML as annotation tools write it: lines in errors, and odd bytes around the document."""
+
+import pytest
+
+from DOTA_devkit.errors import InputError
+from DOTA_devkit.xml_tree import read_xml
+
+BODY = "<a>\n <b>\n  <name>佩里级</name>\n  <n> 1.5 </n>\n </b>\n <b/>\n</a>"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        BODY.encode(),
+        b"\xef\xbb\xbf" + BODY.encode(),  # byte order mark
+        b"\xef\xbb\xbf   \xef\xbb\xbf" + BODY.encode(),  # twice, blanks between
+        ('<?xml version="1.0" encoding="utf-8"?>' + BODY).encode(),
+        ("  " + '<?xml version="1.0" encoding="UTF-8"?>' + BODY).encode(),  # blank before
+        ('<?xml version="1.0" encoding="gbk"?>' + BODY).encode("gbk"),
+        BODY.encode("gb18030"),  # undeclared
+        ('<?xml version="1.0" encoding="gb2312"?>' + BODY).encode(),  # declares what it is not
+        BODY.encode("utf-16"),
+        (BODY + "\n   \n").encode(),
+    ],
+)
+def test_reads_text_in_any_wrapping(tmp_path, data):
+    path = tmp_path / "x.xml"
+    path.write_bytes(data)
+    root = read_xml(path)
+    assert root.tag == "a"
+    assert [b.line for b in root.iter("b")] == [2, 6]
+    first = root.required("b")
+    assert first.required_text("name") == "佩里级"
+    assert first.number("n") == 1.5
+
+
+def test_lines_count_from_the_start_of_the_file(tmp_path):
+    path = tmp_path / "x.xml"
+    path.write_text("\n\n  " + BODY, encoding="utf-8")
+    assert [b.line for b in read_xml(path).iter("b")] == [4, 8]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "the file is empty"),
+        (" \n\t ", "the file is empty"),
+        ("<a>\n<b>\n</a>", r"x\.xml:3: not well-formed XML \(mismatched tag\)"),
+        ("\n\n<a>\n", r"x\.xml:4: not well-formed"),  # lines skipped before the root count
+        ("no xml", r"x\.xml:1: not well-formed"),
+        ("<a/><b/>", r"x\.xml:1: not well-formed XML \(junk after document"),
+    ],
+)
+def test_broken_documents(tmp_path, text, message):
+    path = tmp_path / "x.xml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match=message):
+        read_xml(path)
+
+
+@pytest.mark.parametrize(
+    ("inner", "message"),
+    [
+        ("", r":2: <b> has no <n>"),
+        ("<n></n>", r":3: <n> is empty"),
+        ("<n>nan</n>", r":3: <n> is 'nan', not a number"),
+        ("<n>-inf</n>", r":3: <n> is '-inf', not a number"),
+        ("<n>1,5</n>", r":3: <n> is '1,5', not a number"),
+    ],
+)
+def test_numbers(tmp_path, inner, message):
+    path = tmp_path / "x.xml"
+    path.write_text(f"<a>\n<b>\n{inner}</b></a>", encoding="utf-8")
+    element = read_xml(path).required("b")
+    with pytest.raises(InputError, match=message):
+        element.number("n")
+
+
+def test_default_stands_for_absent_and_empty_only(tmp_path):
+    path = tmp_path / "x.xml"
+    path.write_text("<a><b/><c></c><d>nan</d></a>", encoding="utf-8")
+    root = read_xml(path)
+    assert root.number("none", 7) == 7
+    assert root.number("c", 7) == 7
+    with pytest.raises(InputError):
+        root.number("d", 7)
