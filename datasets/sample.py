@@ -13,6 +13,7 @@ Frames: an image has x to the right and y down, in pixels; pixel (row i, column 
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import json
 import logging
@@ -33,7 +34,7 @@ from DOTA_devkit.errors import InputError
 
 logger = logging.getLogger(__name__)
 
-VERSION = 2  # raise it whenever a scene comes out differently: sets made before are then remade
+VERSION = 3  # raise it whenever a scene comes out differently: sets made before are then remade
 CLASSES = ("plane", "ship", "vehicle", "harbor")
 SPLITS = {"train": 300, "val": 40, "test": 60}  # images
 SIZE = 256  # width and height of an image
@@ -795,7 +796,7 @@ def make_sample(root: Path, seed: int = 0) -> Path:
     is), `OSError` where it cannot be written.
     """
     root = Path(root)
-    stamp = {"made_by": MADE_BY, "version": VERSION, "seed": seed}
+    stamp = {"made_by": MADE_BY, "version": VERSION, "seed": int(seed)}
     _sweep(root)
     found = _read_stamp(root)
     if found == stamp and _is_complete(root):
@@ -837,7 +838,8 @@ def _write_set(folder: Path, seed: int) -> None:
 
 
 def _label_line(corners: np.ndarray, name: str, difficulty: int) -> str:
-    return " ".join(f"{value:.2f}" for value in corners.ravel()) + f" {name} {difficulty}"
+    rounded = np.round(corners.ravel(), 2) + 0.0  # no "-0.00"
+    return " ".join(f"{value:.2f}" for value in rounded) + f" {name} {difficulty}"
 
 
 def _write_lines(path: Path, lines: Sequence[str]) -> None:
@@ -865,21 +867,23 @@ def _is_complete(root: Path) -> bool:
 
 def _swap_in(work: Path, root: Path, stamp: dict) -> None:
     """Rename the finished set to `root`; an older set of ours moves out of the way first."""
-    found = _read_stamp(root)
-    if found == stamp and _is_complete(root):
-        return  # another process was faster, with the same set
-    if found is not None:
-        root.rename(work / "replaced")
-    elif root.is_dir():
-        root.rmdir()  # it was empty, and fails loudly where it no longer is
-    (work / "set").rename(root)
+    try:
+        found = _read_stamp(root)
+        if found is not None and not (found == stamp and _is_complete(root)):
+            root.rename(work / "replaced")
+        elif found is None and root.is_dir():
+            root.rmdir()  # it was empty
+        (work / "set").rename(root)
+    except OSError:
+        if not (_read_stamp(root) == stamp and _is_complete(root)):
+            raise  # else another process was faster, with the same set
 
 
 def _sweep(root: Path, idle_seconds: float = 60.0) -> None:
     """Delete what killed runs left beside `root`; a run at work adds an image every moment."""
     for left in root.parent.glob(f"{glob.escape(root.name)}.partial-*"):
-        touched = [
-            path.stat().st_mtime for path in (left, left / "set" / "images") if path.is_dir()
-        ]
-        if touched and time.time() - max(touched) > idle_seconds:
-            shutil.rmtree(left, ignore_errors=True)
+        with contextlib.suppress(FileNotFoundError):  # its owner has just finished
+            folders = [path for path in (left, left / "set" / "images") if path.is_dir()]
+            touched = max((path.stat().st_mtime for path in folders), default=math.inf)
+            if time.time() - touched > idle_seconds:
+                shutil.rmtree(left, ignore_errors=True)

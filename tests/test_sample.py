@@ -1,0 +1,382 @@
+"""The sample set: geometry of its labels, what its scenes hold, and the folder it lives in."""
+
+import hashlib
+import json
+import math
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from shapely.geometry import Polygon, box
+
+from datasets import sample
+from DOTA_devkit.errors import InputError
+
+TURNED = [0.0, 0.3, math.pi / 2, 2.5, -1.0]  # headings, radians
+
+
+def rng(seed: int = 0) -> np.random.RandomState:
+    return np.random.RandomState(seed)
+
+
+# --- geometry, against shapely or figures worked out by hand
+
+
+@pytest.mark.parametrize(
+    ("polygon", "expected_area"),
+    [
+        ([[20, 20], [30, 20], [30, 30], [20, 30]], 100),  # inside
+        ([[-10, -10], [110, -10], [110, 110], [-10, 110]], 10_000),  # around the image
+        ([[-5, 20], [5, 20], [5, 30], [-5, 30]], 50),  # half, left
+        ([[95, 90], [105, 90], [105, 110], [95, 110]], 50),  # right and bottom
+        ([[-10, 0], [0, -10], [10, 0], [0, 10]], 50),  # a diamond on the corner
+        ([[-20, 20], [-10, 20], [-10, 30], [-20, 30]], 0),  # outside
+        ([[-10, 20], [0, 20], [0, 30], [-10, 30]], 0),  # touching from outside
+        ([[-8, 3], [3, -8], [2, -9], [-9, 2]], 0),  # outside, though its rectangle reaches in
+    ],
+)
+def test_clip_to_image(polygon, expected_area):
+    clipped = sample.clip_to_image(np.array(polygon, float), 100)
+    area = sample.polygon_area(clipped) if len(clipped) else 0
+    assert area == pytest.approx(expected_area)
+    assert area == pytest.approx(Polygon(polygon).intersection(box(0, 0, 100, 100)).area)
+
+
+@pytest.mark.parametrize("heading", TURNED)
+def test_fitted_rectangle_of_a_rectangle_is_itself(heading):
+    corners = sample.box_corners((40, 60), 30, 12, heading)
+    fitted = sample.fitted_rectangle(corners)
+    assert Polygon(fitted).symmetric_difference(Polygon(corners)).area == pytest.approx(0, abs=1e-6)
+
+
+def test_fitted_rectangle_is_the_smallest_of_all_directions():
+    outline = sample.clip_to_image(sample.box_corners((3, 5), 40, 18, 0.7), 100)
+    angles = np.linspace(0, np.pi / 2, 20_001)
+    along = outline @ np.stack([np.cos(angles), np.sin(angles)])
+    across = outline @ np.stack([-np.sin(angles), np.cos(angles)])
+    smallest = (np.ptp(along, axis=0) * np.ptp(across, axis=0)).min()
+    fitted = sample.fitted_rectangle(outline)
+    assert sample.polygon_area(fitted) == pytest.approx(smallest, rel=1e-4)
+    assert Polygon(fitted).buffer(1e-6).contains(Polygon(outline))
+
+
+@pytest.mark.parametrize(
+    ("other", "gap", "expected"),
+    [
+        (None, 5.0, False),  # nothing stands there yet
+        ((0, 0, 20, 10, 0.0), 0.0, True),  # the same place
+        ((21, 0, 20, 10, 0.0), 0.5, False),  # one pixel apart
+        ((21, 0, 20, 10, 0.0), 1.5, True),  # which is too close here
+        ((0, 11, 20, 10, 0.0), 2.0, True),
+        ((0, 0, 4, 60, 0.8), 0.0, True),  # a cross: no corner of one inside the other
+        ((17, 14, 20, 10, math.pi / 4), 0.0, False),  # their upright rectangles overlap
+    ],
+)
+def test_overlap_any(other, gap, expected):
+    here = sample.box_corners((0, 0), 20, 10, 0.0)
+    others = [] if other is None else [sample.box_corners(other[:2], *other[2:])]
+    assert sample.overlap_any(here, others, gap) is expected
+
+
+@pytest.mark.parametrize("heading", TURNED)
+@pytest.mark.parametrize("order", [1, -1])  # clockwise and the other way round
+def test_coverage_adds_up_to_the_area(heading, order):
+    corners = sample.box_corners((30.3, 25.7), 22.5, 9.25, heading)[::order]
+    window, alpha = sample.coverage(corners, 64)
+    assert alpha.sum() == pytest.approx(22.5 * 9.25, rel=0.01)
+    ys, xs = np.mgrid[window]
+    center = [(alpha * (xs + 0.5)).sum(), (alpha * (ys + 0.5)).sum()] / alpha.sum()
+    assert center == pytest.approx([30.3, 25.7], abs=0.02)
+
+
+@pytest.mark.parametrize("center", [(-20, 30), (30, 90), (84.6, 30)])
+def test_coverage_outside_is_none(center):
+    assert sample.coverage(sample.box_corners(center, 20, 20, 0.0), 64) is None
+
+
+# --- sprites and labels
+
+MAKERS = [
+    (sample.boat, 25.0), (sample.boat, 37.0), (sample.freighter, 46.0), (sample.freighter, 88.0),
+    (sample.plane, 26.0), (sample.plane, 61.0), (sample.car, 16.0), (sample.car, 24.0),
+    (sample.lorry, 30.0), (sample.lorry, 46.0), (sample.pier, 52.0), (sample.pier, 90.0),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("make", "length"), MAKERS)
+@pytest.mark.parametrize("seed", range(6))  # jets and light aircraft, boxes and hatches
+def test_box_fits_what_is_drawn(make, length, seed):
+    sprite = make(rng(seed), length)
+    outline = np.concatenate([polygon for polygon, _ in sprite.body])
+    half = np.array([sprite.length, sprite.width]) / 2
+    np.testing.assert_allclose(outline.max(axis=0), half)
+    np.testing.assert_allclose(outline.min(axis=0), -half)
+    assert sprite.length == length
+    for polygon, _ in sprite.body + sprite.details:
+        shape = Polygon(polygon)
+        assert shape.is_valid and shape.convex_hull.area == pytest.approx(shape.area)
+        assert (np.abs(polygon) <= half + 1e-9).all(), "details stay on the body"
+
+
+@pytest.mark.parametrize("make", [sample.freighter, sample.plane, sample.lorry, sample.pier])
+@pytest.mark.parametrize("heading", TURNED)
+def test_label_fits_the_pixels(make, heading):
+    """The label against the pixels that differ from a black ground by half of the sprite."""
+    scene = sample.Scene(rng(1), size=128)
+    sprite = make(rng(3), 60.0)
+    assert scene.put(sprite, (63.3, 65.8), heading)
+    ((corners, _, _),) = scene.labels
+    for polygon, _ in sprite.body:
+        scene.paint(sample.place(polygon, (63.3, 65.8), heading), (255, 255, 255))
+    ys, xs = np.nonzero(scene.image[..., 0] > 127)
+    pixels = np.stack([xs, ys], axis=1) + 0.5
+    for side in (corners[0] - corners[3], corners[1] - corners[0]):
+        axis = side / np.linalg.norm(side)
+        for extreme in (np.min, np.max):
+            assert extreme(pixels @ axis) == pytest.approx(extreme(corners @ axis), abs=1.5)
+
+
+@pytest.mark.parametrize(
+    ("center_x", "expected"),
+    [
+        (50.0, (40, 60, 0)),  # inside: left, right, difficulty
+        (10.0, (0, 20, 0)),  # touching the border
+        (4.0, (0, 14, 0)),  # 70 % show
+        (2.0, (0, 12, 0)),  # 60 %: the least that counts
+        (1.0, (0, 11, 2)),  # 55 %
+        (-5.0, (0, 5, 2)),  # 25 %
+        (-7.0, None),  # 15 %: not drawn
+        (-30.0, None),
+        (93.0, (83, 100, 0)),  # 85 %, right
+    ],
+)
+def test_cut_objects_are_labelled_by_what_shows(center_x, expected):
+    scene = sample.Scene(rng(), size=100)
+    drawn = scene.put(sample.car(rng(), 20.0), (center_x, 50.0), heading=0.0)
+    assert drawn == (expected is not None) == bool(scene.items)
+    for corners, name, difficulty in scene.labels:
+        assert (name, difficulty) == ("vehicle", expected[2])
+        assert corners[:, 0].min() == pytest.approx(expected[0])
+        assert corners[:, 0].max() == pytest.approx(expected[1])
+    assert len(scene.labels) == drawn
+
+
+def test_clutter_has_no_label_and_keeps_its_place():
+    scene = sample.Scene(rng(), size=100)
+    assert scene.put(sample.container(rng()), (50, 50), 0.2)
+    assert not scene.put(sample.car(rng(), 20.0), (52, 50), 0.2)
+    assert scene.labels == []
+
+
+@pytest.mark.parametrize("layout", [layout for layout, _ in sample.LAYOUTS])
+def test_scenes_without_objects_are_drawn_without_labels(layout):
+    scene = sample.Scene(rng(5), objects=False)
+    layout(scene)
+    image = scene.render()
+    assert scene.labels == []
+    assert image.shape == (256, 256, 3) and image.dtype == np.uint8
+    assert image.std() > 5
+
+
+def test_scenes_hold_what_a_detector_has_to_learn():
+    scenes = [sample.draw_scene(s) for s in np.random.SeedSequence(11).spawn(60)]
+    labels = [label for _, found in scenes for label in found]
+    names = [name for _, name, _ in labels]
+    assert set(names) == set(sample.CLASSES)
+    assert min(names.count(name) for name in sample.CLASSES) >= 20
+    assert sum(not found for _, found in scenes) >= 1, "images without objects"
+    assert 7 <= len(labels) / len(scenes) <= 16
+    assert max(len(found) for _, found in scenes) >= 25, "dense rows"
+    difficult = sum(difficulty > 0 for *_, difficulty in labels)
+    assert 0 < difficult < 0.15 * len(labels), "objects cut by the border"
+    corners = np.stack([corners for corners, *_ in labels])
+    sides = np.linalg.norm(corners - np.roll(corners, -1, axis=1), axis=2)[:, :2]
+    whole = np.array([difficulty == 0 for *_, difficulty in labels])
+    longer, shorter = sides.max(axis=1)[whole], sides.min(axis=1)[whole]
+    assert longer.min() > 9 and longer.max() < 95
+    assert np.ptp(longer) > 60 and (longer / shorter).max() > 5, "sizes and aspect ratios"
+    turns = np.arctan2(*(corners[:, 1] - corners[:, 0]).T) % (np.pi / 2)
+    assert np.histogram(turns, 6, (0, np.pi / 2))[0].min() > 0.03 * len(labels), "all directions"
+
+
+def test_objects_do_not_overlap():
+    for scene_seed in np.random.SeedSequence(3).spawn(8):
+        shapes = [Polygon(corners) for corners, _, difficulty in sample.draw_scene(scene_seed)[1]]
+        for i, shape in enumerate(shapes):
+            for other in shapes[:i]:
+                assert shape.intersection(other).area < 0.05 * min(shape.area, other.area)
+
+
+def test_a_change_of_the_scenes_raises_the_version():
+    """Sets made earlier are only remade if VERSION says so: new scenes, new line here."""
+    known = {3: "fcd5d3fe585a"}
+    lines = [
+        sample._label_line(*label)
+        for scene_seed in np.random.SeedSequence(0).spawn(6)
+        for label in sample.draw_scene(scene_seed)[1]
+    ]
+    assert hashlib.sha1("\n".join(lines).encode()).hexdigest()[:12] == known[sample.VERSION]
+
+
+# --- the folder
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """A set of a few images, so that the tests of the folder take no time."""
+    monkeypatch.setattr(sample, "SPLITS", {"train": 4, "val": 2, "test": 3})
+
+
+def contents(root: Path) -> dict[str, bytes]:
+    files = (path for path in root.rglob("*") if path.is_file())
+    return {str(path.relative_to(root)): path.read_bytes() for path in sorted(files)}
+
+
+def test_layout(small, tmp_path):
+    root = sample.make_sample(tmp_path / "deep" / "set")
+    assert root == tmp_path / "deep" / "set"
+    assert (root / "classes.txt").read_text().split() == list(sample.CLASSES)
+    ids = {name: (root / f"{name}.txt").read_text().split() for name in sample.SPLITS}
+    assert {name: len(found) for name, found in ids.items()} == {"train": 4, "val": 2, "test": 3}
+    every = [image_id for found in ids.values() for image_id in found]
+    assert len(set(every)) == 9, "no image in two lists"
+    assert {path.stem for path in (root / "images").iterdir()} == set(every)
+    assert {path.stem for path in (root / "labelTxt").iterdir()} == set(every)
+    pictures = [cv2.imread(str(root / "images" / f"{i}.png"), cv2.IMREAD_UNCHANGED) for i in every]
+    assert {picture.shape for picture in pictures} == {(256, 256, 3)}
+    assert len({picture.tobytes() for picture in pictures}) == 9, "all scenes differ"
+    for image_id in every:
+        lines = (root / "labelTxt" / f"{image_id}.txt").read_text().splitlines()
+        assert [line.split(":")[0] for line in lines[:2]] == ["imagesource", "gsd"]
+        for line in lines[2:]:
+            fields = line.split(" ")
+            assert len(fields) == 10 and fields[8] in sample.CLASSES and fields[9] in "02"
+            numbers = [float(value) for value in fields[:8]]
+            assert min(numbers) > -60 and max(numbers) < 316, "cut, but near the image"
+    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["set"], "nothing left beside"
+
+
+def test_same_bytes_for_the_same_seed_in_another_process(small, tmp_path):
+    here = sample.make_sample(tmp_path / "a", seed=3)
+    code = (
+        "import sys, pathlib; from datasets import sample; "
+        "sample.SPLITS = {'train': 4, 'val': 2, 'test': 3}; "
+        "sample.make_sample(pathlib.Path(sys.argv[1]), seed=3)"
+    )
+    repo = Path(sample.__file__).parents[1]
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "b")], cwd=repo, check=True)
+    assert contents(here) == contents(tmp_path / "b")
+    other = contents(sample.make_sample(tmp_path / "c", seed=4))
+    assert other["images/train_000.png"] != contents(here)["images/train_000.png"]
+
+
+def test_a_finished_set_is_left_alone(small, tmp_path, monkeypatch):
+    root = sample.make_sample(tmp_path / "set")
+    before = contents(root)
+    monkeypatch.setattr(sample, "draw_scene", None)  # would raise if it were called
+    sample.make_sample(root)
+    assert contents(root) == before
+
+
+@pytest.mark.parametrize("spoil", ["version", "seed", "image", "list"])
+def test_an_outdated_or_incomplete_set_of_ours_is_remade(small, tmp_path, monkeypatch, spoil):
+    root = sample.make_sample(tmp_path / "set", seed=1 if spoil == "seed" else 0)
+    if spoil == "version":
+        stamp = json.loads((root / sample.STAMP).read_text())
+        (root / sample.STAMP).write_text(json.dumps(stamp | {"version": 0}))
+    elif spoil == "image":
+        (root / "images" / "val_001.png").unlink()
+    elif spoil == "list":
+        (root / "val.txt").unlink()
+    sample.make_sample(root)
+    assert contents(root) == contents(sample.make_sample(tmp_path / "fresh"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["fresh", "set"]
+
+
+@pytest.mark.parametrize("stamp", [None, "not json", "[]", '{"made_by": "somebody"}'])
+def test_a_folder_of_the_user_is_refused_and_kept(small, tmp_path, stamp):
+    root = tmp_path / "set"
+    root.mkdir()
+    (root / "mine.txt").write_text("years of work")
+    if stamp is not None:
+        (root / sample.STAMP).write_text(stamp)
+    before = contents(root)
+    with pytest.raises(InputError, match="is not a sample set"):
+        sample.make_sample(root)
+    assert contents(root) == before
+
+
+def test_a_file_in_its_place_is_refused(small, tmp_path):
+    (tmp_path / "set").write_text("a file")
+    with pytest.raises(InputError, match="is not a sample set"):
+        sample.make_sample(tmp_path / "set")
+    assert (tmp_path / "set").read_text() == "a file"
+
+
+def test_an_empty_folder_is_used(small, tmp_path):
+    (tmp_path / "set").mkdir()
+    assert (sample.make_sample(tmp_path / "set") / "train.txt").is_file()
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
+def test_an_interrupted_run_leaves_nothing(small, tmp_path, monkeypatch, error):
+    draw, drawn = sample.draw_scene, []
+
+    def stop_at_the_third(sequence):
+        drawn.append(sequence)
+        if len(drawn) == 3:
+            raise error
+        return draw(sequence)
+
+    monkeypatch.setattr(sample, "draw_scene", stop_at_the_third)
+    with pytest.raises(error):
+        sample.make_sample(tmp_path / "set")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_run_left_is_swept(small, tmp_path):
+    old, young = tmp_path / "set.partial-old", tmp_path / "set.partial-young"
+    for folder in (old, young):
+        (folder / "set" / "images").mkdir(parents=True)
+    hour_ago = time.time() - 3600
+    for folder in (old / "set" / "images", old):
+        os.utime(folder, (hour_ago, hour_ago))
+    sample.make_sample(tmp_path / "set")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["set", young.name], (
+        "the younger may belong to a run at work"
+    )
+
+
+def test_another_process_that_was_faster_is_no_error(small, tmp_path, monkeypatch):
+    root, write = tmp_path / "set", sample._write_set
+
+    def beaten(folder, seed):
+        monkeypatch.setattr(sample, "_write_set", write)
+        sample.make_sample(root)
+        write(folder, seed)
+
+    monkeypatch.setattr(sample, "_write_set", beaten)
+    assert sample.make_sample(root) == root
+    assert [path.name for path in tmp_path.iterdir()] == ["set"]
+
+
+def test_silent_where_there_is_no_terminal(small, tmp_path, capfd):
+    sample.make_sample(tmp_path / "set")
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.slow
+def test_the_whole_set(tmp_path):
+    """Every list holds every class often enough to score it."""
+    root = sample.make_sample(tmp_path / "set")
+    for name, count in sample.SPLITS.items():
+        ids = (root / f"{name}.txt").read_text().split()
+        assert len(ids) == count
+        text = "".join((root / "labelTxt" / f"{image_id}.txt").read_text() for image_id in ids)
+        plain = [line.split()[8] for line in text.splitlines() if line.endswith(" 0")]
+        assert min(plain.count(kind) for kind in sample.CLASSES) >= 15, name
