@@ -1,0 +1,233 @@
+"""Oriented boxes: rectangles, boundary vectors, the order of corners, and the letterbox.
+
+A leaf of the import graph: the targets (encoding), the decoder and the phases all read the box
+format from here, so that it is written down once.
+
+Frames. Corners are (x, y) with y down. A pixel covers the unit square from its index to its index
+plus one, so an image spans [0, width] x [0, height], and the frame of the head maps is the input's
+divided by `STRIDE`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+STRIDE = 4
+"""Input pixels a cell of the head maps, for every backbone."""
+
+HEAD_CHANNELS = {"wh": 10, "reg": 2, "cls_theta": 1}
+"""Channels of the heads; the heat map `hm` has one a class."""
+
+WH = {
+    "t": slice(0, 2),
+    "r": slice(2, 4),
+    "b": slice(4, 6),
+    "l": slice(6, 8),
+    "size": slice(8, 10),
+}
+"""What the channels of `wh` hold, in cells: the vectors from the centre to the midpoints of the
+top, right, bottom and left edge, then width and height of the axis-aligned rectangle around."""
+
+_VECTORS = slice(WH["t"].start, WH["l"].stop)
+
+# A coordinate of a boundary vector nearer to 0 than this (in cells) counts as 0: the published
+# weights learned the order of OpenCV 4.3, whose float arithmetic resolves no more than that.
+_VECTOR_EPS = 2e-5
+
+
+def rectangles_to_corners(rectangles: np.ndarray) -> np.ndarray:
+    """Corners [N, 4, 2] float32 of rectangles [N, 5] (centre x, centre y, width, height, degrees).
+
+    The one place where an angle comes in: annotations of the original carry it. The sums are those
+    of `cv2.boxPoints`, in float32, as `cls_theta` truncates corners and so sees their last bit.
+    """
+    rectangles = np.asarray(rectangles, np.float32).reshape(-1, 5)
+    center, width, height = rectangles[:, :2], rectangles[:, 2], rectangles[:, 3]
+    radians = np.deg2rad(rectangles[:, 4].astype(np.float64))
+    half = np.float32(0.5)
+    cos, sin = np.cos(radians).astype(np.float32) * half, np.sin(radians).astype(np.float32) * half
+    x, y = center[:, 0], center[:, 1]
+    first = np.stack([x - sin * height - cos * width, y + cos * height - sin * width], axis=1)
+    second = np.stack([x + sin * height - cos * width, y - cos * height - sin * width], axis=1)
+    return np.stack([first, second, 2 * center - first, 2 * center - second], axis=1)
+
+
+def corners_to_rectangles(corners: np.ndarray) -> np.ndarray:
+    """Rectangles [N, 5] float32 (centre x, centre y, width, height, degrees) of their corners.
+
+    The inverse of `rectangles_to_corners`, for the annotations of the original. The angle is that
+    of the edge from the first corner to the second, in (-90, 90].
+    """
+    corners = np.asarray(corners, np.float64).reshape(-1, 4, 2)
+    edge, side = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 1]
+    degrees = np.rad2deg(np.arctan2(edge[:, 1], edge[:, 0]))
+    degrees = 90 - (90 - degrees) % 180
+    sizes = np.hypot(edge[:, 0], edge[:, 1]), np.hypot(side[:, 0], side[:, 1])
+    return np.column_stack([corners.mean(axis=1), *sizes, degrees]).astype(np.float32)
+
+
+def min_area_rectangles(points: np.ndarray) -> np.ndarray:
+    """Corners [N, 4, 2] of the smallest rectangle around each of N sets of K points [N, K, 2].
+
+    Clockwise as seen on the image. The smallest rectangle has a side along an edge of the convex
+    hull, and every such edge joins two of the points; so the directions of all pairs are tried,
+    which needs no hull and is exact for concave and self-crossing outlines as well. The result
+    depends on the points alone, never on the version of OpenCV.
+    """
+    points = np.asarray(points)
+    dtype = np.result_type(points.dtype, np.float32)
+    count, corners_each = points.shape[:2]
+    if count == 0:
+        return np.zeros((0, 4, 2), dtype)
+
+    origin = points[:, :1].astype(np.float64)  # relative, so that far from 0 no digits are lost
+    # N is the last axis throughout: NumPy reduces short inner axes slowly.
+    x, y = np.ascontiguousarray((points - origin).transpose(2, 1, 0))  # [K, N] each
+    # Neighbours first: for the usual outline they are its edges, and ties go to the first.
+    pairs = [
+        (i, (i + step) % corners_each)
+        for step in range(1, corners_each // 2 + 1)
+        for i in range(corners_each)
+        if 2 * step != corners_each or i < step
+    ]
+    start, end = np.array(pairs).T
+    cos, sin = x[end] - x[start], y[end] - y[start]  # [P, N]
+    length = np.hypot(cos, sin)
+    usable = length > 0
+    scale = 1 / np.where(usable, length, 1.0)
+    cos, sin = np.where(usable, cos * scale, 1.0), sin * scale
+
+    along = cos[:, None] * x + sin[:, None] * y  # [P, K, N]
+    across = cos[:, None] * y - sin[:, None] * x
+    extent = along.min(axis=1), along.max(axis=1), across.min(axis=1), across.max(axis=1)
+    area = (extent[1] - extent[0]) * (extent[3] - extent[2])
+    area[~usable] = np.inf
+    # A later pair must be better by more than rounding, so that a rectangle keeps its own edge.
+    smallest = area.min(axis=0)
+    with np.errstate(invalid="ignore"):  # all points are one: inf + inf
+        best = np.argmax(area <= smallest + 1e-9 * (1 + smallest), axis=0)
+    chosen = best, np.arange(count)
+    left, right, low, high = (bound[chosen] for bound in extent)
+    cos, sin = cos[chosen], sin[chosen]
+    u, v = np.stack([left, right, right, left], axis=1), np.stack([low, low, high, high], axis=1)
+    cos, sin = cos[:, None], sin[:, None]
+    rectangles = np.stack([cos * u - sin * v, sin * u + cos * v], axis=2)
+    return (rectangles + origin).astype(dtype, copy=False)
+
+
+def side_lengths(rectangles: np.ndarray) -> np.ndarray:
+    """Lengths [N, 2] of the first two sides of rectangles [N, 4, 2]."""
+    sides = rectangles[:, 1:3] - rectangles[:, 0:2]
+    return np.hypot(sides[..., 0], sides[..., 1])
+
+
+def corners_to_vectors(corners: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Centres [N, 2], boundary vectors [N, 8] and sizes [N, 2] of rectangles [N, 4, 2].
+
+    The vectors are t, r, b, l as (x, y) relative to the centre; the size is that of the
+    axis-aligned rectangle around. Of the four midpoints of the edges, t has y < 0 and x <= 0,
+    r x > 0 and y <= 0, b y > 0 and x >= 0, and l is the rest: so for an axis-aligned rectangle
+    t points up, r right, b down and l left. It is the order that the published weights learned,
+    got from the corners alone. Any order and either sense of rotation of the corners will do.
+    """
+    corners = np.asarray(corners)
+    corners = corners.astype(np.result_type(corners.dtype, np.float32), copy=False)
+    corners = corners.reshape(-1, 4, 2)
+    centers = (corners[:, 0] + corners[:, 2]) / 2
+    middles = (corners + np.roll(corners, -1, axis=1)) / 2 - centers[:, None]
+    snapped = np.where(np.abs(middles) < _VECTOR_EPS, 0, middles)
+    is_top = (snapped[..., 1] < 0) & (snapped[..., 0] <= 0)
+    top = np.argmax(is_top, axis=1)
+    # t, r, b, l run clockwise on the image: follow the corners, or go against them.
+    cross = middles[:, 0, 0] * middles[:, 1, 1] - middles[:, 0, 1] * middles[:, 1, 0]
+    step = np.where(cross < 0, -1, 1)
+    order = (top[:, None] + step[:, None] * np.arange(4)) % 4
+    vectors = np.take_along_axis(middles, order[..., None], axis=1).reshape(-1, 8)
+    sizes = corners.max(axis=1) - corners.min(axis=1)
+    return centers, vectors, sizes
+
+
+def vectors_to_corners(centers: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+    """Corners [N, 4, 2] (top right, bottom right, bottom left, top left) of centres [N, 2] and
+    boundary vectors [N, 8] relative to them; the inverse of `corners_to_vectors`.
+
+    For vectors as a network predicts them the corners form a parallelogram.
+    """
+    t, r, b, l = (vectors[..., WH[name]] for name in "trbl")  # noqa: E741
+    return centers[..., None, :] + np.stack([t + r, b + r, b + l, t + l], axis=-2)
+
+
+def boxes_to_corners(centers: np.ndarray, wh: np.ndarray, turned: np.ndarray) -> np.ndarray:
+    """Corners [N, 4, 2] out of `wh` [N, 10]: of the vectors where `turned` [N], and of the
+    axis-aligned rectangle elsewhere."""
+    half = wh[..., WH["size"]] / 2
+    x, y = half[..., 0], half[..., 1]
+    rectangle = np.stack([np.stack(c, axis=-1) for c in ((x, -y), (x, y), (-x, y), (-x, -y))], -2)
+    corners = vectors_to_corners(centers, wh[..., _VECTORS])
+    return np.where(turned[..., None, None], corners, centers[..., None, :] + rectangle)
+
+
+@dataclass(frozen=True)
+class Letterbox:
+    """How a source image lies in the network's input: scaled, centred, black around it.
+
+    Train, test, eval and export share it. Points map as `input = scale * source + pad`, in
+    continuous pixels (a pixel spans one unit), which is what `cv2.resize` does.
+    """
+
+    source_wh: tuple[int, int]
+    input_wh: tuple[int, int]
+    inner_wh: tuple[int, int]
+    """Size of the scaled image inside the input."""
+    pad: tuple[int, int]
+    """Black columns on the left and rows on top."""
+
+    @classmethod
+    def fit(
+        cls, source_wh: tuple[int, int], input_wh: tuple[int, int], squash: bool = False
+    ) -> Letterbox:
+        """The longer side fits (small images are enlarged), or both where `squash`."""
+        (source_w, source_h), (input_w, input_h) = source_wh, input_wh
+        if squash:
+            return cls((source_w, source_h), (input_w, input_h), (input_w, input_h), (0, 0))
+        scale = min(input_w / source_w, input_h / source_h)
+        inner_w = min(input_w, max(1, int(source_w * scale + 0.5)))
+        inner_h = min(input_h, max(1, int(source_h * scale + 0.5)))
+        pad = ((input_w - inner_w) // 2, (input_h - inner_h) // 2)
+        return cls((source_w, source_h), (input_w, input_h), (inner_w, inner_h), pad)
+
+    @property
+    def scale(self) -> tuple[float, float]:
+        """Input pixels a source pixel, in x and y; they differ by the rounding of `inner_wh`."""
+        return (self.inner_wh[0] / self.source_wh[0], self.inner_wh[1] / self.source_wh[1])
+
+    @property
+    def matrix(self) -> np.ndarray:
+        """The map from source to input as an affine matrix [2, 3]."""
+        (sx, sy), (px, py) = self.scale, self.pad
+        return np.array([[sx, 0, px], [0, sy, py]], np.float64)
+
+    def apply(self, image: np.ndarray) -> np.ndarray:
+        """The input image [H, W, ...] of a source image, border 0."""
+        if self.inner_wh != self.source_wh:
+            image = cv2.resize(image, self.inner_wh, interpolation=cv2.INTER_LINEAR)
+        left, top = self.pad
+        right, bottom = (
+            self.input_wh[0] - self.inner_wh[0] - left,
+            self.input_wh[1] - self.inner_wh[1] - top,
+        )
+        if left or top or right or bottom:
+            border = cv2.BORDER_CONSTANT
+            image = cv2.copyMakeBorder(image, top, bottom, left, right, border, value=0)
+        return image
+
+    def to_input(self, points: np.ndarray) -> np.ndarray:
+        """Points [..., 2] of the source in the input's frame."""
+        return points * np.array(self.scale) + np.array(self.pad)
+
+    def to_source(self, points: np.ndarray) -> np.ndarray:
+        """Points [..., 2] of the input in the source's frame."""
+        return (points - np.array(self.pad)) / np.array(self.scale)

@@ -1,0 +1,117 @@
+"""Training augmentation: one random affine map, and a photometric distortion by table."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from boxes import Letterbox
+
+ROTATIONS = ("free", "right", "none")
+"""Any angle up to 90 degrees for half of the images; a multiple of 90 degrees; no rotation."""
+
+FLIP_CHANCE = 0.5
+CROP_CHANCE = 0.3
+CROP_SCALES = (0.9, 1.1)
+CROP_MARGIN = 32
+ROTATION_CHANCE = 0.5
+
+
+def _shift(x: float, y: float) -> np.ndarray:
+    return np.array([[1, 0, x], [0, 1, y], [0, 0, 1]], np.float64)
+
+
+def random_view(rng: np.random.Generator, letterbox: Letterbox, rotation: str) -> np.ndarray:
+    """An affine map [2, 3] from the source image to a random view of it in the input.
+
+    Each axis is flipped with chance 0.5; with chance 0.3 the view is centred anywhere (32 pixels
+    off the borders) and shows 0.9 to 1.1 times the image; then it is turned about its centre.
+    """
+    width, height = letterbox.source_wh
+    center = np.array([width / 2, height / 2])
+    focus, zoom = center, 1.0
+    flip = np.where(rng.random(2) < FLIP_CHANCE, -1.0, 1.0)
+    if rng.random() < CROP_CHANCE:
+        zoom = 1 / rng.uniform(*CROP_SCALES)
+        margin = np.minimum(CROP_MARGIN, center / 2)
+        focus = rng.uniform(margin, 2 * center - margin)
+    angle = _random_angle(rng, rotation)
+    # The source's focus goes to the middle of the source, and from there the letterbox applies.
+    cos, sin = zoom * np.cos(angle), zoom * np.sin(angle)
+    turn = np.array([[cos * flip[0], sin * flip[1], 0], [-sin * flip[0], cos * flip[1], 0],
+                     [0, 0, 1]])
+    return letterbox.matrix @ _shift(*center) @ turn @ _shift(*-focus)
+
+
+def _random_angle(rng: np.random.Generator, rotation: str) -> float:
+    if rotation == "right":
+        return float(rng.integers(4)) * np.pi / 2
+    if rotation == "free" and rng.random() < ROTATION_CHANCE:
+        return float(rng.uniform(0, np.pi / 2))
+    return 0.0
+
+
+def warp(image: np.ndarray, matrix: np.ndarray, view_wh: tuple[int, int]) -> np.ndarray:
+    """The view [H, W, 3] of an image under an affine map [2, 3] of continuous pixels, border 0."""
+    # OpenCV's maps go from pixel centre to pixel centre, half a pixel off the continuous frame.
+    indexed = matrix.copy()
+    indexed[:, 2] += matrix[:, :2] @ (0.5, 0.5) - 0.5
+    # Four channels take half the time of three, the conversions included.
+    padded = cv2.cvtColor(image, cv2.COLOR_BGR2BGRA)
+    padded = cv2.warpAffine(padded, indexed, view_wh, flags=cv2.INTER_LINEAR)
+    return cv2.cvtColor(padded, cv2.COLOR_BGRA2BGR)
+
+
+class PhotometricDistort:
+    """Random brightness, then contrast, then order of the channels, each with chance 0.5.
+
+    The scheme of SSD without its changes of hue and saturation, as the original trains with it.
+    All of it is a table of 256 values and an order of the channels, so that an 8-bit image is
+    distorted, clipped and normalised in one pass, with the values that float arithmetic on the
+    image would give.
+    """
+
+    brightness = 32.0
+    contrast = (0.5, 1.5)
+    orders = ((0, 1, 2), (0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0))
+
+    def __init__(self, rng: np.random.Generator | None = None):
+        self.rng = rng
+
+    def draw(self, rng: np.random.Generator) -> tuple[np.ndarray, tuple[int, int, int]]:
+        """A random table [256] float32 of new values in [0, 255], and an order of the channels."""
+        values = np.arange(256, dtype=np.float32)
+        if rng.integers(2):
+            values += np.float32(rng.uniform(-self.brightness, self.brightness))
+        if rng.integers(2):
+            values *= np.float32(rng.uniform(*self.contrast))
+        order = self.orders[rng.integers(len(self.orders))] if rng.integers(2) else self.orders[0]
+        return values.clip(0, 255), order
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        """A distorted copy [H, W, 3] float32 of an 8-bit image [H, W, 3]."""
+        self.rng = self.rng or np.random.default_rng()
+        values, order = self.draw(self.rng)
+        return values[image[..., order].astype(np.uint8)]
+
+
+PLAIN = np.arange(256, dtype=np.float32)
+"""The table that changes nothing."""
+
+
+def normalize(
+    image: np.ndarray, values: np.ndarray = PLAIN, order: tuple[int, ...] = (0, 1, 2)
+) -> np.ndarray:
+    """Network input [3, H, W] float32 of an image [H, W, 3]: values / 255 - 0.5, in BGR.
+
+    `values` [256] and `order` are a distortion of an 8-bit image, see `PhotometricDistort.draw`.
+    """
+    if image.dtype != np.uint8:
+        image = np.asarray(image, np.float32).clip(0, 255)
+        return np.ascontiguousarray((image / np.float32(255) - np.float32(0.5)).transpose(2, 0, 1))
+    table = values / np.float32(255) - np.float32(0.5)
+    channels = cv2.split(image)
+    planes = np.empty((3, *image.shape[:2]), np.float32)
+    for plane, channel in zip(planes, order, strict=True):
+        cv2.LUT(channels[channel], table, dst=plane)
+    return planes

@@ -1,0 +1,22 @@
+"""DOTA, and any data in its layout: images/, labelTxt/*.txt and id lists."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from datasets.folder import FolderDataset
+from DOTA_devkit.formats import DOTA_CLASSES, Labels, read_labels
+
+
+class DOTA(FolderDataset):
+    """Label files with `x1 y1 x2 y2 x3 y3 x4 y4 class [difficulty]` a line."""
+
+    image_folder = "images"
+    label_folder = "labelTxt"
+    label_suffix = ".txt"
+
+    def default_classes(self) -> tuple[str, ...]:
+        return tuple(DOTA_CLASSES["1.0"])
+
+    def read_label_file(self, path: Path) -> Labels:
+        return read_labels(path)

@@ -1,0 +1,230 @@
+"""A data set on disk: a folder of images, a folder of label files, and id lists."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+from DOTA_devkit.scoring import evaluate
+
+from datasets.base import BaseDataset
+from datasets.images import ImageFolder, read_image
+from datasets.labels import LabelSummary, raise_faults, read_label_files
+from datasets.lists import check_overlap, find_list, read_list
+from datasets.options import DataOptions
+from DOTA_devkit.errors import InputError
+from DOTA_devkit.formats import DOTA_CLASSES, Labels, Task1, read_task1
+
+logger = logging.getLogger(__name__)
+
+
+class FolderDataset(BaseDataset):
+    """What `DOTA` and `HRSC` share. They say where the files are and how one is read."""
+
+    image_folder: ClassVar[str]
+    label_folder: ClassVar[str]
+    label_suffix: ClassVar[str]
+
+    def __init__(
+        self,
+        data_dir: str | os.PathLike[str],
+        phase: str,
+        input_h: int | None = None,
+        input_w: int | None = None,
+        down_ratio: int | None = None,
+        *,
+        options: DataOptions | None = None,
+    ):
+        super().__init__(data_dir, phase, input_h, input_w, down_ratio, options=options)
+        if not os.path.isdir(data_dir):
+            raise InputError(f"{data_dir}: no such data folder")
+        self.image_path = os.path.join(data_dir, self.image_folder)
+        self.label_path = os.path.join(data_dir, self.label_folder)
+        self.images = ImageFolder(self.image_path)
+        self.category = list(self.load_classes())
+        self.num_classes = len(self.category)
+        self.cat_ids = {name: index for index, name in enumerate(self.category)}
+        self.img_ids = self.load_img_ids()
+        self._labels: _PackedLabels | None = None
+
+    def default_classes(self) -> tuple[str, ...]:
+        """Class names where neither an option nor classes.txt names any."""
+        raise NotImplementedError
+
+    def read_label_file(self, path: Path) -> Labels:
+        """The labels of one image. InputError with file and line where they are wrong."""
+        raise NotImplementedError
+
+    def load_classes(self) -> tuple[str, ...]:
+        """Class names: of the options, of classes.txt in the data folder, else the default."""
+        classes = self.options.classes
+        if isinstance(classes, str):
+            classes = (classes,)
+        if classes and len(classes) == 1 and classes[0] in DOTA_CLASSES:
+            classes = DOTA_CLASSES[classes[0]]
+        source = "--classes"
+        path = Path(self.data_dir) / "classes.txt"
+        if not classes and path.is_file():
+            source = str(path)
+            classes = tuple(
+                line.strip() for line in path.read_text("utf-8-sig").splitlines() if line.strip()
+            )
+            if not classes:
+                raise InputError(f"{path}: the file is empty, expected one class name a line")
+        classes = tuple(classes) if classes else self.default_classes()
+        twice = sorted({name for name in classes if classes.count(name) > 1})
+        if twice:
+            raise InputError(f"{source}: {', '.join(twice)} is named more than once")
+        spaced = [name for name in classes if not name or name.split() != [name]]
+        if spaced:
+            raise InputError(
+                f"{source}: the class name {spaced[0]!r} holds a blank, which label files use "
+                "between fields"
+            )
+        return classes
+
+    def load_img_ids(self) -> list[str]:
+        """Ids of this phase's list (see `datasets.lists.find_list`); for training without any
+        list, of every image."""
+        path = find_list(self.data_dir, self.phase, self.options)
+        if path is None and self.phase == "train":
+            ids, source = self.images.ids(), self.image_path
+            if not ids:
+                raise InputError(f"{self.image_path}: there are no images in it")
+            for image_id in ids:
+                self.images.path(image_id)  # raises where two files share it
+        elif path is None:
+            names = "test.txt or val.txt" if self.phase == "test" else f"{self.phase}.txt"
+            raise InputError(
+                f"{self.data_dir}: no list of the images to read; expected {names} there, one "
+                f"image id a line, or a file given with --{self.phase}_list"
+            )
+        else:
+            ids, source = self.images.resolve(read_list(path), path), path
+        if self.phase == "train":
+            val_path = find_list(self.data_dir, "val", self.options)
+            if val_path is not None:
+                val_ids = [self.images.id_of(entry) for entry in read_list(val_path)]
+                check_overlap(ids, val_ids, self.options.allow_overlap)
+        else:
+            unique = list(dict.fromkeys(ids))
+            if len(unique) < len(ids):
+                logger.warning("%s: %d repeated ids are read once", path, len(ids) - len(unique))
+            ids = unique
+        logger.info("%s: %d images of %s", self.phase, len(ids), source)
+        return ids
+
+    def load_image(self, index: int) -> np.ndarray:
+        return read_image(self.images.path(self.img_ids[index]))
+
+    def load_annoFolder(self, img_id: str) -> str:
+        return os.path.join(self.label_path, self.images.id_of(img_id) + self.label_suffix)
+
+    def load_annotation(self, index: int) -> dict[str, np.ndarray]:
+        """Every object of an image, of any size and difficulty, corners as the label has them."""
+        if self._labels is not None:
+            return self._labels.annotation(index)
+        path = Path(self.load_annoFolder(self.img_ids[index]))
+        (labels,), faults = read_label_files([path], self.read_label_file)
+        raise_faults(faults, "label file cannot be used")
+        return _annotation(labels, self._class_indices(path, labels))
+
+    def check_labels(self) -> LabelSummary:
+        """Read all labels of the list, out of the cache where they are unchanged.
+
+        One InputError tells the faults of all files: what cannot be read, with file and line,
+        missing files, and class names that are not known.
+        """
+        paths = [Path(self.load_annoFolder(img_id)) for img_id in self.img_ids]
+        cache = self._cache_path() if self.options.cache_labels else None
+        labels, faults = read_label_files(paths, self.read_label_file, cache)
+        unknown: list[str] = []
+        packed = []
+        for path, item in zip(paths, labels, strict=True):
+            if item is None:
+                continue
+            try:
+                packed.append((item, self._class_indices(path, item)))
+            except InputError:
+                unknown += [
+                    f"{path}:{line}: class {name!r} is unknown"
+                    for name, line in zip(item.names, np.asarray(item.lines).tolist(), strict=True)
+                    if name not in self.cat_ids
+                ]
+        raise_faults(
+            faults + unknown, "faults in the labels", self._remedy() if unknown else ""
+        )
+        self._labels = _PackedLabels(packed)
+        return self._summarize([(item.corners, indices) for item, indices in packed])
+
+    def truth(self):
+        if self._labels is None and len(self) and all(map(self.has_labels, range(len(self)))):
+            self.check_labels()
+        return super().truth()
+
+    def dec_evaluation(self, result_path: str) -> float | None:
+        """Mean AP50 (VOC 2007) of the files Task1_<class>.txt in a folder, against the labels."""
+        truth = self.truth()
+        if truth is None:
+            return None
+        detections = {}
+        for name in self.category:
+            path = Path(result_path) / f"Task1_{name}.txt"
+            empty = Task1([], np.zeros(0), np.zeros((0, 4, 2)))
+            detections[name] = read_task1(path) if path.exists() else empty
+        scores = evaluate(detections, truth, (0.5,), "voc07")
+        logger.info("%s", scores.table())
+        return scores.mean_ap
+
+    def _cache_path(self) -> Path:
+        return Path(f"{self.label_path}.cache.npz")
+
+    def _class_indices(self, path: Path, labels: Labels) -> np.ndarray:
+        try:
+            return np.array([self.cat_ids[name] for name in labels.names], np.int32)
+        except KeyError as error:
+            name = error.args[0]
+            line = int(labels.lines[list(labels.names).index(name)])
+            raise InputError(
+                f"{path}:{line}: class {name!r} is unknown. {self._remedy()}"
+            ) from None
+
+    def _remedy(self) -> str:
+        return (
+            f"Known classes: {', '.join(self.category)}. Name all classes with --classes a,b or "
+            f"in {Path(self.data_dir) / 'classes.txt'}, one a line; `python -m DOTA_devkit "
+            "convert` renames and drops classes."
+        )
+
+
+class _PackedLabels:
+    """The labels of all images in four arrays, which worker processes share after a fork."""
+
+    def __init__(self, items: list[tuple[Labels, np.ndarray]]):
+        ends = np.cumsum([len(indices) for _, indices in items], dtype=np.int64)
+        self._bounds = np.concatenate([[0], ends]).astype(np.int64)
+        corners = [labels.corners for labels, _ in items]
+        self._corners = np.concatenate([np.zeros((0, 4, 2)), *corners]).astype(np.float32)
+        self._classes = np.concatenate([np.zeros(0, np.int32), *(c for _, c in items)])
+        difficult = [labels.difficult for labels, _ in items]
+        self._difficult = np.concatenate([np.zeros(0, np.int32), *difficult]).astype(np.int32)
+
+    def annotation(self, index: int) -> dict[str, np.ndarray]:
+        rows = slice(*self._bounds[index : index + 2])
+        # Copies: a caller may change what it gets.
+        return {
+            "pts": self._corners[rows].copy(),
+            "cat": self._classes[rows].copy(),
+            "dif": self._difficult[rows].copy(),
+        }
+
+
+def _annotation(labels: Labels, indices: np.ndarray) -> dict[str, np.ndarray]:
+    return {
+        "pts": np.asarray(labels.corners, np.float32).reshape(-1, 4, 2),
+        "cat": indices,
+        "dif": np.asarray(labels.difficult, np.int32),
+    }
