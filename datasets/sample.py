@@ -34,7 +34,7 @@ from DOTA_devkit.errors import InputError
 
 logger = logging.getLogger(__name__)
 
-VERSION = 3  # raise it whenever a scene comes out differently: sets made before are then remade
+VERSION = 4  # raise it whenever a scene comes out differently: sets made before are then remade
 CLASSES = ("plane", "ship", "vehicle", "harbor")
 SPLITS = {"train": 300, "val": 40, "test": 60}  # images
 SIZE = 256  # width and height of an image
@@ -220,7 +220,7 @@ _PAINT: tuple[Colour, ...] = (
     (235, 235, 235), (200, 200, 205), (60, 55, 55), (150, 60, 45), (50, 50, 190), (60, 150, 70),
     (70, 190, 220), (190, 150, 60),
 )  # fmt: skip
-_CAR_PAINT = (*_PAINT, *_PAINT[:3], (90, 60, 50), (120, 118, 115), (160, 160, 165), (70, 70, 130))
+_CAR_PAINT = (*_PAINT, *_PAINT[:3], (90, 60, 50), (150, 185, 200), (165, 165, 170), (70, 70, 130))
 
 
 def boat(rng: Random, length: float) -> Sprite:

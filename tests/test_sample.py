@@ -214,7 +214,7 @@ def test_objects_do_not_overlap():
 
 def test_a_change_of_the_scenes_raises_the_version():
     """Sets made earlier are only remade if VERSION says so: new scenes, new line here."""
-    known = {3: "fcd5d3fe585a"}
+    known = {4: "fcd5d3fe585a"}
     lines = [
         sample._label_line(*label)
         for scene_seed in np.random.SeedSequence(0).spawn(6)
