@@ -140,27 +140,27 @@ class Checkpoint:
         head_bn: bool | None = None,
     ) -> None:
         """InputError where the file contradicts what was asked for; None asks for nothing."""
-        architecture = self.architecture
-        asked = {
-            "--backbone": (backbone, architecture.backbone),
-            "--head_conv": (head_conv, architecture.head_conv),
-            "--head_bn": (head_bn, architecture.head_bn),
-        }
-        faults = [
-            f"it has {there}, and {flag} says {wanted}"
-            for flag, (wanted, there) in asked.items()
-            if wanted is not None and wanted != there
-        ]
+        there = self.architecture
+        faults = []
+        if backbone not in (None, there.backbone):
+            faults.append(f"--backbone says {backbone}, the file has {there.backbone}")
+        if head_conv not in (None, there.head_conv):
+            faults.append(f"--head_conv says {head_conv}, the file has {there.head_conv}")
+        if head_bn not in (None, there.head_bn):
+            having = "has" if there.head_bn else "has no"
+            faults.append(f"the file {having} BatchNorm in its heads (--head_bn)")
         if classes is not None:
-            number = architecture.heads["hm"]
-            known = f"{number} classes" + (f" ({', '.join(self.classes)})" if self.classes else "")
-            if len(classes) != number or (self.classes and self.classes != tuple(classes)):
-                wanted = f"{len(classes)} ({', '.join(classes)})"
-                faults.append(f"it has {known}, and --classes says {wanted}")
+            known, number = self.classes, there.heads["hm"]
+            if len(classes) != number or known not in (None, tuple(classes)):
+                names = f" ({', '.join(known)})" if known else ""
+                faults.append(
+                    f"--classes says {len(classes)} ({', '.join(classes)}), the file has "
+                    f"{number}{names}"
+                )
         if faults:
             raise InputError(
-                f"{self.path} is not what the flags say: {'; '.join(faults)}. Leave the flags out, "
-                "and the checkpoint decides; to train another network from it use --finetune"
+                f"{self.path} is not what the flags say: {'; '.join(faults)}. Without these flags "
+                "the checkpoint decides; to train another network from it use --finetune"
             )
 
 

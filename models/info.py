@@ -78,9 +78,7 @@ class ModelInfo:
 
     def __str__(self) -> str:
         height, width = self.input_hw
-        lines = [
-            f"{self.backbone}, input [1, 3, {height}, {width}] (batch, channels, height, width)"
-        ]
+        lines = [f"{self.backbone} at an input of [1, 3, {height}, {width}] (B, C, H, W)"]
         lines += ["", "feature maps of the backbone"]
         for name, stride, shape in self.features:
             lines.append(f"  {name:<10} stride {stride:<3} {list(shape)}")

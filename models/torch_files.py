@@ -67,7 +67,7 @@ def read_torch_file(path: str | Path) -> object:
         raise InputError(f"{path}: the file is empty (0 bytes); was a copy or a download cut off?")
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except PermissionError:
+    except (PermissionError, MemoryError):
         raise
     except Exception as error:  # torch.load raises whatever its parsers run into
         if match := re.search(r"GLOBAL (\S+)", str(error)):
@@ -111,13 +111,13 @@ def _is_state(value: object) -> bool:
     )
 
 
-def to_plain(value: Any, where: str = "checkpoint") -> Any:
+def to_plain(value: Any, where: str = "content") -> Any:
     """The same with NumPy numbers as Python's, paths as text; TypeError for what is no plain type.
 
     Only plain types and tensors can be loaded safely again, and it must not take the next start to
     find out.
     """
-    if value is None or type(value) in (bool, int, float, complex, str, bytes, Tensor):
+    if value is None or type(value) in (bool, int, float, str, bytes, Tensor):
         return value
     if isinstance(value, Tensor):  # a Parameter, say
         return value.detach()

@@ -1,0 +1,413 @@
+"""Checkpoints: every layout in the wild loads, a wrong file is refused with its reason, and what
+is saved is enough to go on exactly where training stopped."""
+
+import json
+from collections import OrderedDict
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torchvision
+from torch import nn
+
+from DOTA_devkit.errors import InputError
+from models import (
+    BACKBONES,
+    CTRBOX,
+    Checkpoint,
+    build_model,
+    finetune,
+    load_model,
+    read_checkpoint,
+    save_checkpoint,
+)
+
+HEADS = {"hm": 3, "wh": 10, "reg": 2, "cls_theta": 1}
+IMAGE = torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(0)) - 0.5
+
+
+def new(backbone="resnet18", heads=HEADS, head_conv=16, final_kernel=1, **settings) -> CTRBOX:
+    """A small detector whose BatchNorms have seen something."""
+    torch.manual_seed(0)
+    model = CTRBOX(heads, None, 4, final_kernel, head_conv, backbone=backbone, **settings)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.running_mean, -0.1, 0.1)
+            nn.init.uniform_(module.running_var, 0.5, 2)
+            module.num_batches_tracked.fill_(5)
+    for head in model.heads:
+        nn.init.normal_(getattr(model, head)[-1].weight, std=0.1)
+    return model.eval()
+
+
+def same_maps(a: CTRBOX, b: CTRBOX) -> bool:
+    with torch.no_grad():
+        maps, others = a(IMAGE), b(IMAGE)
+    return list(maps) == list(others) and all(torch.equal(maps[n], others[n]) for n in maps)
+
+
+def nested(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Flat MobileNetV2 keys under torchvision's names: both list the tensors in one order."""
+    with torch.device("meta"):
+        names = torchvision.models.mobilenet_v2(weights=None).features[:18].state_dict()
+    body = [key for key in state if key.startswith("base_network.")]
+    names = dict(zip(body, names, strict=True))
+    return {
+        f"base_network.features.{names[key]}" if key in names else key: value
+        for key, value in state.items()
+    }
+
+
+def prefixed(state):
+    return {f"module.{key}": value for key, value in state.items()}
+
+
+def with_classifier(state):
+    return {**state, "base_network.fc.weight": torch.zeros(1000, 512),
+            "base_network.fc.bias": torch.zeros(1000)}  # fmt: skip
+
+
+def without_counters(state):
+    return {key: value for key, value in state.items() if "num_batches_tracked" not in key}
+
+
+def outer(state, **more):
+    return {"epoch": 7, "model_state_dict": state, "optimizer_state_dict": {}, **more}
+
+
+LAYOUTS = {
+    "the original's": outer,
+    "from DataParallel": lambda state: outer(prefixed(state)),
+    "with the classifier": lambda state: outer(with_classifier(state)),
+    "both": lambda state: outer(prefixed(with_classifier(state))),
+    "weights alone": lambda state: state,
+    "weights alone, ordered, from DataParallel": lambda state: OrderedDict(prefixed(state)),
+    "compiled": lambda state: {f"_orig_mod.{key}": value for key, value in state.items()},
+    "without counters": lambda state: outer(without_counters(state)),
+    "with keys of another tool": lambda state: outer(
+        state, classes=15, input_size=608, history="lost", random_state=7, backbone=[1]
+    ),
+}
+
+
+@pytest.mark.parametrize("head_bn", [False, True])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_resnet_layouts(layout, head_bn, tmp_path):
+    model = new(head_bn=head_bn)
+    torch.save(LAYOUTS[layout](model.state_dict()), tmp_path / "a.pth")
+    loaded = load_model(tmp_path / "a.pth")
+    assert (loaded.backbone, loaded.head_conv, loaded.head_bn) == ("resnet18", 16, head_bn)
+    assert (loaded.classes, loaded.input_size, loaded.training) == (None, None, False)
+    assert same_maps(loaded, model)
+
+
+@pytest.mark.parametrize("head_bn", [False, True])
+@pytest.mark.parametrize("prefix", [dict, prefixed])
+@pytest.mark.parametrize("layout", [dict, nested])
+@pytest.mark.parametrize("outside", [dict, outer])
+def test_mobilenet_layouts(outside, layout, prefix, head_bn, tmp_path):
+    model = new("mobilenetv2", head_bn=head_bn)
+    torch.save(outside(prefix(layout(model.state_dict()))), tmp_path / "a.pth")
+    loaded = load_model(tmp_path / "a.pth")
+    assert (loaded.backbone, loaded.head_bn) == ("mobilenetv2", head_bn)
+    assert same_maps(loaded, model)
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+@pytest.mark.parametrize(
+    ("heads", "head_conv", "head_bn", "final_kernel"),
+    [
+        (HEADS, 256, False, 1),
+        ({**HEADS, "hm": 15}, 64, True, 1),
+        ({**HEADS, "hm": 1}, 256, False, 3),  # one class, as for HRSC
+        ({"cls_theta": 1, "reg": 2, "wh": 10, "hm": 2}, 8, False, 1),  # another order
+        ({**HEADS, "more": 4}, 8, False, 1),  # a head of the user's own
+    ],
+)
+def test_what_a_file_does_not_say_is_read_from_its_weights(
+    backbone, heads, head_conv, head_bn, final_kernel
+):
+    with torch.device("meta"):
+        model = CTRBOX(heads, None, 4, final_kernel, head_conv, backbone=backbone, head_bn=head_bn)
+    checkpoint = Checkpoint.from_file(model.state_dict(), Path("a.pth"))
+    architecture = checkpoint.architecture
+    assert architecture.backbone == backbone
+    assert list(architecture.heads.items()) == list(heads.items())
+    assert (architecture.head_conv, architecture.head_bn) == (head_conv, head_bn)
+    assert architecture.final_kernel == final_kernel
+
+
+def test_keys_recorded_from_the_wild(shared):
+    for backbone in ("resnet101", "resnet18", "mobilenetv2"):
+        recorded = json.loads((shared / f"fixtures/keys_{backbone}.json").read_text())
+        state = {
+            f"module.{key}": torch.empty(shape, dtype=getattr(torch, kind[6:]), device="meta")
+            for key, shape, kind in recorded["keys"]
+        }
+        checkpoint = Checkpoint.from_file({"epoch": 50, "model_state_dict": state}, Path("a.pth"))
+        assert checkpoint.architecture.backbone == backbone
+        assert checkpoint.architecture.heads == recorded["heads"]
+        assert checkpoint.epoch == 50
+
+
+def test_a_file_from_the_wild(shared):
+    checkpoint = read_checkpoint(shared / "fixtures/model_mobilenetv2.pth")
+    assert checkpoint.epoch == 1
+    assert checkpoint.classes is None
+    model = build_model(checkpoint)
+    assert model.backbone == "mobilenetv2"
+    # its optimizer's state fits the order of our parameters
+    optimizer = torch.optim.Adam(model.parameters())
+    optimizer.load_state_dict(checkpoint.optimizer_state)
+
+
+def test_the_file_is_what_the_original_reads(tmp_path):
+    model = new(classes=("a", "b", "c"))
+    optimizer = torch.optim.Adam(model.parameters())
+    save_checkpoint(tmp_path / "a.pth", Checkpoint.of(model, epoch=4, optimizer=optimizer))
+    content = torch.load(tmp_path / "a.pth", weights_only=True)
+    assert content["epoch"] == 4
+    new().load_state_dict(content["model_state_dict"], strict=True)
+    torch.optim.Adam(new().parameters()).load_state_dict(content["optimizer_state_dict"])
+
+
+def test_everything_comes_back(tmp_path):
+    model = new("mobilenetv2", classes=("a", "b c", "ä"), input_size=(416, 608), head_bn=True)
+    checkpoint = Checkpoint.of(
+        model,
+        epoch=3,
+        history=[{"loss": np.float32(0.5), "ap": np.float64(0.25)}],
+        random_state={"cpu": torch.get_rng_state()},
+        extras={"train": {"lr": 1e-3, "schedule": "cosine"}, "mean": torch.ones(2)},
+    )
+    save_checkpoint(tmp_path / "a.pth", checkpoint)
+    loaded = read_checkpoint(tmp_path / "a.pth")
+    assert loaded.architecture == checkpoint.architecture
+    assert (loaded.classes, loaded.input_size) == (("a", "b c", "ä"), (416, 608))
+    assert (loaded.epoch, loaded.optimizer_state) == (3, None)
+    assert loaded.history == [{"loss": 0.5, "ap": 0.25}]
+    assert torch.equal(loaded.random_state["cpu"], checkpoint.random_state["cpu"])
+    assert loaded.extras["train"] == {"lr": 1e-3, "schedule": "cosine"}
+    assert set(loaded.extras) == {"train", "mean"}
+    again = load_model(tmp_path / "a.pth")
+    assert (again.classes, again.input_size) == (("a", "b c", "ä"), (416, 608))
+    assert same_maps(again, model)
+
+
+@pytest.mark.parametrize("wrap", [nn.DataParallel, torch.compile])
+def test_wrapped_models_are_saved_as_themselves(wrap):
+    model = new()
+    assert list(Checkpoint.of(wrap(model)).model_state) == list(model.state_dict())
+
+
+def test_extras_do_not_hide_what_the_file_needs(tmp_path):
+    with pytest.raises(ValueError, match="may not be named epoch"):
+        save_checkpoint(tmp_path / "a.pth", Checkpoint.of(new(), extras={"epoch": 3}))
+
+
+def test_training_goes_on_exactly(tmp_path):
+    """Two steps in one go are the same as one step, save, load, one step; dropout and all."""
+
+    def step(model, optimizer, scheduler):
+        model.train()
+        maps = model(torch.rand(2, 3, 64, 64))
+        optimizer.zero_grad()
+        sum(values.square().mean() for values in maps.values()).backward()
+        optimizer.step()
+        scheduler.step()
+
+    def parts(model):
+        optimizer = torch.optim.Adam(model.parameters(), 1e-3)
+        return optimizer, torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.5)
+
+    model = new("mobilenetv2")
+    optimizer, scheduler = parts(model)
+    step(model, optimizer, scheduler)
+    checkpoint = Checkpoint.of(
+        model,
+        epoch=1,
+        optimizer=optimizer,
+        random_state={"cpu": torch.get_rng_state()},
+        extras={"scheduler_state_dict": scheduler.state_dict()},
+    )
+    save_checkpoint(tmp_path / "a.pth", checkpoint)
+    step(model, optimizer, scheduler)
+
+    loaded = read_checkpoint(tmp_path / "a.pth")
+    resumed = build_model(loaded)
+    optimizer, scheduler = parts(resumed)
+    optimizer.load_state_dict(loaded.optimizer_state)
+    scheduler.load_state_dict(loaded.extras["scheduler_state_dict"])
+    torch.set_rng_state(loaded.random_state["cpu"])
+    step(resumed, optimizer, scheduler)
+
+    state = resumed.state_dict()
+    assert all(torch.equal(state[key], value) for key, value in model.state_dict().items())
+    assert scheduler.get_last_lr() == [1e-3 * 0.25]
+
+
+def test_a_built_model_does_not_share_its_weights_with_the_checkpoint(tmp_path):
+    checkpoint = Checkpoint.of(new())
+    model = build_model(checkpoint)
+    with torch.no_grad():
+        model.hm[0].bias += 1
+    assert not torch.equal(model.hm[0].bias, checkpoint.model_state["hm.0.bias"])
+    assert all(parameter.requires_grad for parameter in model.parameters())
+
+
+def test_half_precision_weights_become_float32(tmp_path):
+    state = {k: v.half() if v.is_floating_point() else v for k, v in new().state_dict().items()}
+    torch.save(state, tmp_path / "a.pth")
+    model = load_model(tmp_path / "a.pth")
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+    assert model(IMAGE)["hm"].isfinite().all()
+
+
+# --- wrong files -------------------------------------------------------------------------------
+
+
+def other_network(tmp_path):
+    return nn.Sequential(nn.Conv2d(3, 8, 3), nn.Linear(8, 2)).state_dict()
+
+
+def classifier(tmp_path):
+    return torchvision.models.resnet34(weights=None).state_dict()
+
+
+def wide_backbone(tmp_path):
+    state = new().state_dict()
+    state["base_network.layer4.0.conv1.weight"] = torch.zeros(1024, 256, 3, 3)
+    return state
+
+
+def half_a_detector(tmp_path):
+    return {k: v for k, v in new().state_dict().items() if not k.startswith("dec_c3")}
+
+
+def no_heads(tmp_path):
+    return {k: v for k, v in new().state_dict().items() if k.startswith(("base_network", "dec"))}
+
+
+def mixed_heads(tmp_path):
+    state = new().state_dict()
+    return state | {k: v for k, v in new(head_bn=True).state_dict().items() if k.startswith("hm")}
+
+
+def wide_head(tmp_path):
+    return new().state_dict() | {
+        k: v for k, v in new(head_conv=32).state_dict().items() if k.startswith("wh")
+    }
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (other_network, r"no weights of this detector: .*it has 0\.weight, 0\.bias, 1\.weight"),
+        (classifier, r"weights of a resnet34 classifier.*--pretrained, with --backbone resnet34"),
+        (wide_backbone, r"nearest is resnet18: of another shape: base_network|layer4\.0\.conv1"),
+        (half_a_detector, r"no complete resnet18 detector.*missing: dec_c3\.up\.0\.weight"),
+        (no_heads, r"no heat map head \(hm\)"),
+        (mixed_heads, r"heads differ.*--head_bn.*wh, reg, cls_theta"),
+        (wide_head, r"of another shape: wh\.0\.weight \(\[16, 64, 3, 3\] expected, \[32"),
+        (lambda tmp_path: {"epoch": 3}, r"no weights in it.*a dict with epoch"),
+        (lambda tmp_path: [1, 2], r"no weights in it.*a list"),
+    ],
+)
+def test_wrong_files_are_refused_with_what_differs(content, message, tmp_path):
+    torch.save(content(tmp_path), tmp_path / "a.pth")
+    with pytest.raises(InputError, match=rf"(?s)a\.pth: .*{message}"):
+        load_model(tmp_path / "a.pth")
+
+
+def test_files_that_cannot_be_read(tmp_path):
+    with pytest.raises(InputError, match=r"a\.pth: no such file"):
+        load_model(tmp_path / "a.pth")
+    (tmp_path / "a.pth").touch()
+    with pytest.raises(InputError, match=r"a\.pth: the file is empty"):
+        load_model(tmp_path / "a.pth")
+    torch.save(new(), tmp_path / "a.pth")  # a whole module: a pickle with code
+    with pytest.raises(InputError, match=r"a\.pth: refused.*could run code"):
+        load_model(tmp_path / "a.pth")
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"backbone": "resnet101"}, "--backbone says resnet101, the file has resnet18"),
+        ({"head_conv": 256}, "--head_conv says 256, the file has 16"),
+        ({"head_bn": True}, r"the file has no BatchNorm in its heads \(--head_bn\)"),
+        ({"classes": ("a", "b")}, r"--classes says 2 \(a, b\), the file has 3 \(a, b, c\)"),
+        ({"classes": ("a", "c", "b")}, r"--classes says 3 \(a, c, b\), the file has 3 \(a, b, c\)"),
+        ({"classes": ("a",), "head_conv": 8}, "--head_conv says 8, .*; --classes says 1"),
+    ],
+)
+def test_flags_that_contradict_the_file(asked, message, tmp_path):
+    save_checkpoint(tmp_path / "a.pth", Checkpoint.of(new(classes=("a", "b", "c"))))
+    with pytest.raises(InputError, match=rf"a\.pth is not what the flags say: {message}"):
+        load_model(tmp_path / "a.pth", **asked)
+
+
+def test_flags_that_agree_with_the_file(tmp_path):
+    save_checkpoint(tmp_path / "a.pth", Checkpoint.of(new(classes=("a", "b", "c"))))
+    load_model(
+        tmp_path / "a.pth", backbone="resnet18", classes=["a", "b", "c"], head_conv=16,
+        head_bn=False,
+    )  # fmt: skip
+
+
+def test_names_for_a_file_without_names(tmp_path):
+    """As many as the file has channels can be no contradiction; another number is one."""
+    torch.save(new().state_dict(), tmp_path / "a.pth")
+    load_model(tmp_path / "a.pth", classes=("x", "y", "z"))
+    with pytest.raises(InputError, match=r"--classes says 1 \(x\), the file has 3\."):
+        load_model(tmp_path / "a.pth", classes=("x",))
+
+
+# --- fine-tuning -------------------------------------------------------------------------------
+
+
+def saved(model: CTRBOX, tmp_path: Path) -> Path:
+    save_checkpoint(tmp_path / "a.pth", Checkpoint.of(model))
+    return tmp_path / "a.pth"
+
+
+ALL_HEADS = [f"{head}.{layer}" for head in HEADS for layer in (0, 2)]
+
+
+@pytest.mark.parametrize(
+    ("settings", "layers"),
+    [
+        ({}, []),
+        ({"heads": {**HEADS, "hm": 7}}, ["hm.2"]),  # another number of classes
+        ({"classes": ("a", "b", "c")}, []),
+        ({"classes": ("a", "b", "z")}, ["hm.2"]),  # as many, but others
+        ({"head_conv": 8}, ALL_HEADS),
+        ({"head_bn": True}, [f"{head}.{layer}" for head in HEADS for layer in (1, 3)]),
+        ({"heads": {**HEADS, "more": 1}}, ["more.0", "more.2"]),
+    ],
+)
+def test_layers_that_start_new_are_named(settings, layers, tmp_path):
+    path = saved(new("mobilenetv2", classes=("a", "b", "c")), tmp_path)
+    torch.manual_seed(1)
+    settings = {"heads": HEADS, "head_conv": 16, **settings}
+    model = CTRBOX(
+        pretrained=None, down_ratio=4, final_kernel=1, backbone="mobilenetv2", **settings
+    )
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    assert finetune(model, path) == layers
+    there = read_checkpoint(path).model_state
+    for key, value in model.state_dict().items():
+        fresh = key.rpartition(".")[0] in layers
+        assert torch.equal(value, before[key] if fresh else there[key])
+
+
+def test_fine_tuning_from_a_file_of_the_wild(shared):
+    model = CTRBOX({**HEADS, "hm": 4}, None, 4, 1, 256, backbone="mobilenetv2")
+    assert finetune(model, shared / "fixtures/model_mobilenetv2.pth") == ["hm.2"]
+
+
+def test_fine_tuning_needs_the_same_backbone(tmp_path):
+    path = saved(new("resnet18"), tmp_path)
+    with pytest.raises(InputError, match=r"resnet18, from which no mobilenetv2.*--backbone resnet"):
+        finetune(new("mobilenetv2"), path)
