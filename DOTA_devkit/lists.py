@@ -12,6 +12,7 @@ from DOTA_devkit.errors import InputError
 from DOTA_devkit.faults import read_all_labels
 from DOTA_devkit.files import refuse_existing, replacing
 from DOTA_devkit.patches import source_name
+from DOTA_devkit.tables import format_table
 
 
 def group_by_source(image_ids: Iterable[str]) -> dict[str, list[str]]:
@@ -94,13 +95,9 @@ def lists_table(
     """What is in each list: ids, source images and, where `objects` says, objects of each class."""
     objects = objects or {}
     classes = sorted({name for counts in objects.values() for name in counts})
-    width = max([13, *map(len, classes)])
-    rows = [
-        ("", [*lists]),
-        ("images", [len(ids) for ids in lists.values()]),
-        ("source images", [len(group_by_source(ids)) for ids in lists.values()]),
-        *((name, [objects[column][name] for column in lists]) for name in classes),
-    ]
-    return "\n".join(
-        f"{title:{width}}" + "".join(f"{value:>9}" for value in values) for title, values in rows
-    )
+    return format_table([
+        ["", *lists],
+        ["images", *map(len, lists.values())],
+        ["source images", *(len(group_by_source(ids)) for ids in lists.values())],
+        *([name, *(objects[column][name] for column in lists)] for name in classes),
+    ])

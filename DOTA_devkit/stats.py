@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from DOTA_devkit.files import replacing
 from DOTA_devkit.images import image_size_wh
 from DOTA_devkit.polygon import iou_matrix, polygon_area
 from DOTA_devkit.progress import progress
+from DOTA_devkit.tables import format_table
 
 OUTSIDE_TOLERANCE = 2.0
 """Pixels that a corner may lie over the border before the label counts as reaching outside."""
@@ -45,9 +47,9 @@ class LabelledSet:
     lines: np.ndarray
 
     def where(self, objects: np.ndarray) -> list[str]:
-        """`file:line` of the objects (indices or mask [N])."""
+        """`file name:line` of the objects (indices or mask [N])."""
         return [
-            f"{self.label_paths[image]}:{line}"
+            f"{self.label_paths[image].name}:{line}"
             for image, line in zip(self.image_index[objects], self.lines[objects], strict=True)
         ]
 
@@ -182,25 +184,25 @@ class Stats:
         return "\n".join(lines)
 
     def _class_table(self) -> str:
-        counts = Counter(self.data.names)
-        width = max([5, *map(len, counts)])
-        header = (f"{'class':{width}} {'objects':>8} {'images':>7} {'longer side':>17} "
-                  f"{'shorter side':>17} {'aspect':>15}")
-        under = f"{'':{width}} {'':>8} {'':>7}" + f" {'5 / 50 / 95 %':>17}" * 2 + \
-                f" {'5 / 50 / 95 %':>15}"
-        rows = [header, under]
-        for name, mask in [*((n, self.data.names == n) for n, _ in counts.most_common()),
-                           ("all", np.ones(len(self.data.names), dtype=bool))]:
-            if not mask.any():
-                continue
-            rows.append(
-                f"{name:{width}} {int(mask.sum()):>8} "
-                f"{len(np.unique(self.data.image_index[mask])):>7} "
-                f"{_percentiles(self.measures.longer[mask]):>17} "
-                f"{_percentiles(self.measures.shorter[mask]):>17} "
-                f"{_percentiles(self.measures.aspect[mask], 2):>15}"
-            )
-        return "\n".join(rows)
+        percents = "5 / 50 / 95 %"
+        rows = [
+            ["class", "objects", "images", "longer side", "shorter side", "aspect ratio"],
+            ["", "", "", percents, percents, percents],
+        ]
+        names = [name for name, _ in Counter(self.data.names).most_common()]
+        masks = {name: self.data.names == name for name in names}
+        if len(masks) > 1:
+            masks["all"] = np.ones(len(self.data.names), dtype=bool)
+        for name, mask in masks.items():
+            rows.append([
+                name,
+                int(mask.sum()),
+                len(np.unique(self.data.image_index[mask])),
+                _percentiles(self.measures.longer[mask]),
+                _percentiles(self.measures.shorter[mask]),
+                _percentiles(self.measures.aspect[mask], 2),
+            ])
+        return format_table(rows) if masks else ""
 
     def _left_out(self) -> str:
         small = self.too_small
@@ -227,7 +229,9 @@ class Stats:
         suffix = path.suffix.lstrip(".").lower() or "png"
         if suffix not in figure.canvas.get_supported_filetypes():
             raise InputError(f"{path}: matplotlib cannot write {path.suffix} files; use .png")
-        with replacing(path, "wb") as file:
+        with replacing(path, "wb") as file, warnings.catch_warnings():
+            # Without a Chinese font a Chinese class name is drawn as boxes; the table tells it.
+            warnings.filterwarnings("ignore", "Glyph .* missing")
             figure.savefig(file, format=suffix)
 
 

@@ -227,7 +227,10 @@ def test_hrsc_faults(tmp_path):
         (ClassMap(drop=frozenset(["Van", "0"])), ["Car", "Person"]),
         (ClassMap(rename={"Car": "v", "Van": "v"}, drop=frozenset("v")), ["0", "Person"]),
         # the old name too can be left out, and a name is renamed once only
-        (ClassMap(rename={"Car": "Van", "Van": "x"}, drop=frozenset(["0"])), ["Van", "x", "Person"]),
+        (
+            ClassMap(rename={"Car": "Van", "Van": "x"}, drop=frozenset(["0"])),
+            ["Van", "x", "Person"],
+        ),
         # a number is a position in the classes
         (ClassMap(classes=("Person", "Car", "Van")), ["Car", "Van", "Person", "Person"]),
         # unless a class is called so

@@ -34,6 +34,7 @@ from DOTA_devkit.errors import InputError
 from DOTA_devkit.faults import map_collecting
 from DOTA_devkit.files import refuse_existing
 from DOTA_devkit.previews import choose_examples, draw_previews, preview_files
+from DOTA_devkit.tables import format_table
 
 logger = logging.getLogger(__name__)
 
@@ -162,9 +163,7 @@ def _report(
     found: list[Annotation], annotations: list[Annotation], flat: list[str], target: Path
 ) -> None:
     before, after = count_classes(found), count_classes(annotations)
-    width = max([5, *map(len, after)])
-    for name, count in after.items():
-        print(f"{name:{width}} {count:>8}")
+    print(format_table([["class", "objects"], *after.items()]))
     left_out = sum(before.values()) - sum(after.values()) - len(flat)
     notes = [f"{sum(after.values())} objects of {len(annotations)} images -> {target}"]
     if left_out:

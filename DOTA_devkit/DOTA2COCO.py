@@ -1,0 +1,29 @@
+"""DOTA labels to one COCO json, under the classic name. The work is done by `convert`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from DOTA_devkit.convert import Source, read_folder, with_image_sizes, write_folder
+from DOTA_devkit.converters.annotation import ClassMap
+from DOTA_devkit.faults import map_collecting
+from DOTA_devkit.formats import DOTA_CLASSES
+from DOTA_devkit.images import find_images
+
+wordname_15 = list(DOTA_CLASSES["1.0"])
+wordname_16 = list(DOTA_CLASSES["1.5"])
+wordname_18 = list(DOTA_CLASSES["2.0"])
+
+
+def DOTA2COCO(srcpath, destfile, classes=None):  # noqa: N802 - the classic name
+    """Write `srcpath`/labelTxt with the sizes of `srcpath`/images as COCO to `destfile`.
+
+    `destfile` is replaced, as it always was. Categories are `classes` (by default the 15 of
+    DOTA-v1.0) with ids from 1; a label of another class is an InputError with file and line.
+    """
+    classes = tuple(classes or wordname_15)
+    images = find_images(Path(srcpath) / "images")
+    source = Source(Path(srcpath) / "labelTxt", "dota", images)
+    annotations = map_collecting(ClassMap(classes=classes).apply, read_folder(source))
+    annotations = with_image_sizes(annotations, images)
+    write_folder(annotations, Path(destfile), "coco", classes, images, overwrite=True)

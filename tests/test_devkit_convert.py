@@ -1,0 +1,255 @@
+"""The convert command, whole folders: what it writes, refuses and proves by pictures."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from DOTA_devkit.commands import main
+from DOTA_devkit.formats import DOTA_CLASSES, read_labels
+
+XML = """<annotation><object><name>{}</name>
+<robndbox><cx>20</cx><cy>40</cy><w>20</w><h>40</h><angle>0</angle></robndbox>
+</object></annotation>"""
+LINE = "10 20 30 20 30 60 10 60"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Image files 100 x 80 in images/, and a maker of label files."""
+    (tmp_path / "images").mkdir()
+
+    def make(name, files, images=()):
+        target = tmp_path / name
+        target.mkdir()
+        for file, text in files.items():
+            (target / file).write_text(text, encoding="utf-8")
+        for image_id in images:
+            _, png = cv2.imencode(".png", np.full((80, 100, 3), 90, np.uint8))
+            (tmp_path / "images" / f"{image_id}.png").write_bytes(png.tobytes())
+        return target
+
+    return make
+
+
+def convert(*arguments):
+    return main(["convert", *map(str, arguments)])
+
+
+def test_hit_uav_gives_its_own_labels(shared, tmp_path, capsys):
+    source = shared / "data/hit_uav_small"
+    assert convert(
+        "rolabelimg", source / "Annotations", tmp_path / "labelTxt",
+        "--rename", "Car=vehicle,OtherVehicle=vehicle,Bicycle=bicycle",
+        "--drop", "Person,DontCare", "--preview", "2",
+    ) == 0
+    out = capsys.readouterr().out
+    assert "495 objects of classes in --drop left out" in out
+    expected = sorted((source / "labelTxt").glob("*.txt"))
+    assert [p.name for p in expected] == sorted(p.name for p in (tmp_path / "labelTxt").iterdir())
+    for path in expected:
+        ours, theirs = read_labels(tmp_path / "labelTxt" / path.name), read_labels(path)
+        assert ours.names == theirs.names
+        np.testing.assert_array_equal(ours.difficult, theirs.difficult)
+        np.testing.assert_allclose(ours.corners, theirs.corners, atol=1e-9)
+    assert len(list((tmp_path / "labelTxt_preview").glob("*.jpg"))) == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "lines"),
+    [
+        ([], [f"{LINE} car 0", f"{LINE} 1 0"]),
+        (["--classes", "car,van"], [f"{LINE} car 0", f"{LINE} van 0"]),
+        (["--classes", "van,car", "--numbers"], [f"{LINE} 1 0", f"{LINE} 1 0"]),
+        (["--rename", "1=van"], [f"{LINE} car 0", f"{LINE} van 0"]),
+        (["--drop", "1"], [f"{LINE} car 0", ""]),
+    ],
+)
+def test_names_and_numbers(folder, tmp_path, options, lines):
+    source = folder("xml", {"a.xml": XML.format("car"), "b.xml": XML.format("1")})
+    assert convert("rolabelimg", source, tmp_path / "out", *options) == 0
+    assert [(tmp_path / "out" / f"{n}.txt").read_text().strip() for n in "ab"] == lines
+
+
+def test_one_file(folder, tmp_path):
+    source = folder("xml", {"a.xml": XML.format("car"), "b.xml": "broken"})
+    assert convert("rolabelimg", source / "a.xml", tmp_path / "out") == 0
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["a.txt"]
+
+
+def test_all_faults_are_told_and_nothing_is_written(folder, tmp_path, capsys):
+    good, bad = XML.format("car"), XML.format("car").replace(">20</cx>", ">x</cx>")
+    source = folder("xml", {"a.xml": bad, "b.xml": good, "c.xml": "<annotation>"})
+    assert convert("rolabelimg", source, tmp_path / "out") == 2
+    error = capsys.readouterr().err
+    assert "error: 2 files cannot be used" in error
+    assert "a.xml:2: <cx> is 'x', not a number" in error
+    assert "c.xml:1: not well-formed" in error
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--classes", "van"], "a.xml:1: class 'small vehicle' is not among the classes (van)"),
+        ([], "give --rename 'small vehicle=small-vehicle'"),
+        (["--numbers"], "--numbers is for --to dota and needs --classes"),
+        (["--preview", "1"], "--preview: no image of"),
+        (["--to", "coco"], "no image called a, whose size is needed (--images)"),
+        (["--images", "none"], ""),  # not needed here, so not looked for
+    ],
+)
+def test_refusals(folder, tmp_path, capsys, options, message):
+    source = folder("xml", {"a.xml": XML.format("small vehicle")})
+    if "--images" in options:
+        options = [*options, "--rename", "small vehicle=van"]
+        assert convert("rolabelimg", source, tmp_path / "out", *options) == 0
+        return
+    assert convert("rolabelimg", source, tmp_path / "out", *options) == 2
+    error = capsys.readouterr().err
+    assert message in error and "Traceback" not in error
+    assert not (tmp_path / "out").exists()
+
+
+def test_misspelt_class_is_told(folder, tmp_path, caplog):
+    source = folder("xml", {"a.xml": XML.format("car")})
+    assert convert("rolabelimg", source, tmp_path / "out", "--drop", "Car") == 0
+    assert "classes that no label has: Car (there are car)" in caplog.text
+
+
+def test_files_are_never_replaced_in_silence(folder, tmp_path, capsys):
+    source = folder("xml", {"a.xml": XML.format("car"), "b.xml": XML.format("car")})
+    target = folder("out", {"b.txt": "mine\n", "c.txt": "other\n"})
+    assert convert("rolabelimg", source, target) == 2
+    assert "b.txt would be replaced" in capsys.readouterr().err
+    assert (target / "b.txt").read_text() == "mine\n" and not (target / "a.txt").exists()
+    assert convert("rolabelimg", source, target, "--overwrite") == 0
+    assert (target / "b.txt").read_text() == f"{LINE} car 0\n"
+    assert (target / "c.txt").read_text() == "other\n"
+
+
+def test_boxes_of_no_area_are_left_out_and_told(folder, tmp_path, capsys):
+    flat = XML.format("car").replace("<w>20", "<w>0")
+    source = folder("xml", {"a.xml": flat})
+    assert convert("rolabelimg", source, tmp_path / "out") == 0
+    out = capsys.readouterr().out
+    assert "1 boxes of no area left out" in out and "a.xml:1)" in out
+    assert (tmp_path / "out" / "a.txt").read_text() == ""
+
+
+def test_previews_are_read_back_from_what_was_written(folder, tmp_path):
+    source = folder("xml", {f"{n}.xml": XML.format("佩里级") for n in "abcde"}, images="abcde")
+    for to, classes in [("dota", []), ("coco", ["--classes", "佩里级"]),
+                        ("yolo", ["--classes", "佩里级"])]:
+        target = tmp_path / (to + (".json" if to == "coco" else ""))
+        assert convert("rolabelimg", source, target, "--to", to, *classes, "--preview", 3) == 0
+        pictures = sorted((tmp_path / f"{to}_preview").iterdir())
+        assert [p.name for p in pictures] == ["a.jpg", "c.jpg", "e.jpg"]
+        picture = cv2.imread(str(pictures[0])).astype(int)
+        assert picture.shape[1] == 100 and picture.shape[0] > 80  # a legend below
+        coloured = np.ptp(picture, axis=2) > 60
+        assert coloured[40, 29:32].any() and coloured[60, 20]  # right and bottom edge
+        assert not coloured[30:50, 15:25].any() and not coloured[:80, 40:].any()
+
+
+def test_dota_to_yolo_and_back(shared, tmp_path, capsys):
+    folder = shared / "data/dota_samples"
+    images = ["--images", folder / "images"]
+    assert convert("dota", folder / "labelTxt", tmp_path / "labels", "--to", "yolo", *images) == 0
+    names = (tmp_path / "labels" / "classes.txt").read_text().split()
+    assert tuple(names) == DOTA_CLASSES["1.0"]  # all, not only those that occur
+    assert convert("yolo", tmp_path / "labels", tmp_path / "back", *images) == 0
+    for path in (folder / "labelTxt").iterdir():
+        before, after = read_labels(path), read_labels(tmp_path / "back" / path.name)
+        assert before.names == after.names
+        np.testing.assert_allclose(before.corners, after.corners, atol=0.0051)
+
+
+def test_yolo_images_without_a_label_file_are_without_objects(folder, tmp_path, capsys):
+    labels = folder("labels", {"a.txt": "1 .1 .25 .3 .25 .3 .75 .1 .75\n"}, images="ab")
+    assert convert("yolo", labels, tmp_path / "out") == 2
+    assert "name the classes with --classes" in capsys.readouterr().err
+    (tmp_path / "classes.txt").write_text("ship\nplane\n")
+    assert convert("yolo", labels, tmp_path / "out", "--rename", "plane=jet") == 0
+    assert (tmp_path / "out" / "a.txt").read_text() == f"{LINE} jet 0\n"
+    assert (tmp_path / "out" / "b.txt").read_text() == ""
+    assert convert("yolo", labels, tmp_path / "x.json", "--to", "coco", "--drop", "ship") == 0
+    data = json.loads((tmp_path / "x.json").read_text())
+    assert [c["name"] for c in data["categories"]] == ["plane"]
+    assert [i["file_name"] for i in data["images"]] == ["a.png", "b.png"]
+
+
+def test_yolo_label_without_an_image(folder, tmp_path, capsys):
+    labels = folder("labels", {"a.txt": "", "classes.txt": "x"}, images="b")
+    assert convert("yolo", labels, tmp_path / "out") == 2
+    assert "a.txt: no image called a" in capsys.readouterr().err
+
+
+def test_class_numbers_need_a_known_order(folder, tmp_path, capsys):
+    source = folder("labelTxt", {"a.txt": f"{LINE} van 0\n{LINE} car 1\n"}, images="a")
+    target = tmp_path / "x.json"
+    assert convert("dota", source, target, "--to", "coco") == 2
+    assert "which number has each of the classes car, van?" in capsys.readouterr().err
+    assert convert("dota", source, target, "--to", "coco", "--classes", "bus,van,car") == 0
+    data = json.loads(target.read_text())
+    assert [c["name"] for c in data["categories"]] == ["bus", "van", "car"]
+    assert [a["category_id"] for a in data["annotations"]] == [2, 3]
+    assert [a["difficult"] for a in data["annotations"]] == [0, 1]
+    assert (data["images"][0]["width"], data["images"][0]["height"]) == (100, 80)
+    (tmp_path / "classes.txt").write_text("van\ncar\n")
+    assert convert("dota", source, target, "--to", "coco", "--overwrite") == 0
+    assert json.loads(target.read_text())["annotations"][1]["category_id"] == 2
+    (tmp_path / "classes.txt").write_text("van\n")
+    assert convert("dota", source, target, "--to", "coco", "--overwrite") == 2
+    assert "classes.txt does not hold them all" in capsys.readouterr().err
+
+
+def test_hrsc_levels(folder, tmp_path):
+    text = ("<HRSC_Image><HRSC_Objects><HRSC_Object><Class_ID>100000006</Class_ID>"
+            "<mbox_cx>20</mbox_cx><mbox_cy>40</mbox_cy><mbox_w>20</mbox_w><mbox_h>40</mbox_h>"
+            "<mbox_ang>0</mbox_ang></HRSC_Object></HRSC_Objects></HRSC_Image>")
+    source = folder("Annotations", {"100000001.xml": text}, images=["100000001"])
+    for level, name in [(1, "ship"), (2, "aircraft-carrier"), (3, "Enterprise")]:
+        target = tmp_path / f"level{level}"
+        assert convert("hrsc", source, target, "--level", level) == 0
+        assert (target / "100000001.txt").read_text() == f"{LINE} {name} 0\n"
+    assert convert("hrsc", source, tmp_path / "x.json", "--to", "coco", "--level", 2) == 0
+    categories = json.loads((tmp_path / "x.json").read_text())["categories"]
+    assert [c["name"] for c in categories] == [
+        "ship", "aircraft-carrier", "warcraft", "merchant-ship", "submarine",
+    ]
+
+
+def test_wrong_folders(folder, tmp_path, capsys):
+    assert convert("rolabelimg", tmp_path / "none", tmp_path / "out") == 2
+    assert "no such folder of labels" in capsys.readouterr().err
+    assert convert("rolabelimg", folder("empty", {}), tmp_path / "out") == 2
+    assert "no .xml files in this folder" in capsys.readouterr().err
+    source = folder("xml", {"a.xml": XML.format("car")})
+    target = folder("file", {"out": ""}) / "out"
+    assert convert("rolabelimg", source, target) == 2  # a file where a folder should be
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and "Traceback" not in error
+
+
+def test_classic_dota2coco(shared, folder, tmp_path):
+    from DOTA_devkit.DOTA2COCO import DOTA2COCO, wordname_15
+
+    destination = tmp_path / "x.json"
+    for _ in range(2):  # the second replaces the first
+        DOTA2COCO(str(shared / "data/dota_samples"), str(destination))
+    data = json.loads(destination.read_text())
+    assert [c["name"] for c in data["categories"]] == wordname_15
+    assert len(data["images"]) == 15 and len(data["annotations"]) == 831
+    image = next(i for i in data["images"] if i["file_name"] == "P1888.png")
+    boxes = [a for a in data["annotations"] if a["image_id"] == image["id"]]
+    first = (shared / "data/dota_samples/labelTxt/P1888.txt").read_text().splitlines()[2].split()
+    assert boxes[0]["segmentation"] == [[float(v) for v in first[:8]]]
+    assert data["categories"][boxes[0]["category_id"] - 1]["name"] == first[8]
+
+    folder("labelTxt", {"a.txt": f"{LINE} van 0\n"}, images="a")
+    with pytest.raises(ValueError, match=r"a\.txt:1: class 'van' is not among the classes"):
+        DOTA2COCO(tmp_path, destination)
+    DOTA2COCO(tmp_path, destination, classes=["van"])
+    assert len(json.loads(destination.read_text())["annotations"]) == 1
