@@ -15,6 +15,7 @@ from datasets.images import ImageFolder, read_image
 from datasets.labels import LabelSummary, raise_faults, read_label_files
 from datasets.lists import check_overlap, find_list, read_list
 from datasets.options import DataOptions
+from DOTA_devkit.class_lists import CLASS_FILE, read_class_file
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.formats import DOTA_CLASSES, Labels, Task1, read_task1
 
@@ -62,29 +63,16 @@ class FolderDataset(BaseDataset):
         """Class names: of the options, of classes.txt in the data folder, else the default."""
         classes = self.options.classes
         if isinstance(classes, str):
-            classes = (classes,)
-        if classes and len(classes) == 1 and classes[0] in DOTA_CLASSES:
-            classes = DOTA_CLASSES[classes[0]]
-        source = "--classes"
-        path = Path(self.data_dir) / "classes.txt"
-        if not classes and path.is_file():
-            source = str(path)
-            classes = tuple(
-                line.strip() for line in path.read_text("utf-8-sig").splitlines() if line.strip()
-            )
-            if not classes:
-                raise InputError(f"{path}: the file is empty, expected one class name a line")
-        classes = tuple(classes) if classes else self.default_classes()
-        twice = sorted({name for name in classes if classes.count(name) > 1})
-        if twice:
-            raise InputError(f"{source}: {', '.join(twice)} is named more than once")
-        spaced = [name for name in classes if not name or name.split() != [name]]
-        if spaced:
-            raise InputError(
-                f"{source}: the class name {spaced[0]!r} holds a blank, which label files use "
-                "between fields"
-            )
-        return classes
+            classes = tuple(name.strip() for name in classes.split(",") if name.strip())
+        path = Path(self.data_dir) / CLASS_FILE
+        if not classes:
+            return read_class_file(path) if path.is_file() else self.default_classes()
+        if len(classes) == 1 and classes[0].lower().removeprefix("dota") in DOTA_CLASSES:
+            return DOTA_CLASSES[classes[0].lower().removeprefix("dota")]
+        repeated = sorted({name for name in classes if classes.count(name) > 1})
+        if repeated:
+            raise InputError(f"--classes: {', '.join(repeated)} is named more than once")
+        return tuple(classes)
 
     def load_img_ids(self) -> list[str]:
         """Ids of this phase's list (see `datasets.lists.find_list`); for training without any
@@ -195,7 +183,7 @@ class FolderDataset(BaseDataset):
     def _remedy(self) -> str:
         return (
             f"Known classes: {', '.join(self.category)}. Name all classes with --classes a,b or "
-            f"in {Path(self.data_dir) / 'classes.txt'}, one a line; `python -m DOTA_devkit "
+            f"in {Path(self.data_dir) / CLASS_FILE}, one a line; `python -m DOTA_devkit "
             "convert` renames and drops classes."
         )
 

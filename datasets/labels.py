@@ -85,7 +85,7 @@ def _load_cache(path: Path) -> dict[str, _Entry]:
         return {
             file: _Entry(
                 (stamp[0], stamp[1]),
-                Labels(corners[a:b], names[a:b], difficult[a:b], lines[a:b]),
+                Labels(corners[a:b], tuple(names[a:b]), difficult[a:b], lines[a:b]),
             )
             for file, stamp, a, b in zip(files, stamps, starts, ends.tolist(), strict=True)
         }
