@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from boxes import STRIDE
+from boxes import HEAD_CHANNELS, STRIDE
 from DOTA_devkit.errors import InputError
-from models.backbones import (
+from models.backbones import BACKBONES
+from models.ctrbox_net import CTRBOX
+from models.state_keys import (
     BACKBONE_PREFIX,
-    BACKBONES,
     add_batch_counters,
     canonical_keys,
     difference_text,
@@ -21,9 +22,6 @@ from models.backbones import (
     nearest_backbone,
     shapes_of,
 )
-from models.ctrbox_net import CTRBOX
-
-_WRAPPERS = ("module.", "_orig_mod.")  # of DataParallel and torch.compile
 
 
 @dataclass(frozen=True)
@@ -59,27 +57,6 @@ class Architecture:
             classes=classes,
             input_size=input_size,
         )
-
-
-def canonical_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Detector weights of any known layout under the names of `CTRBOX`, floats as float32.
-
-    Known are `module.` before the keys, the classifier of the backbone among them, nested or flat
-    MobileNetV2, and files from before BatchNorm counted its batches.
-    """
-    backbone, rest = {}, {}
-    for key, value in state.items():
-        while key.startswith(_WRAPPERS):
-            key = key.partition(".")[2]
-        if value.is_floating_point():
-            value = value.float()
-        if key.startswith(BACKBONE_PREFIX):
-            backbone[key.removeprefix(BACKBONE_PREFIX)] = value
-        else:
-            rest[key] = value
-    backbone = canonical_keys(backbone)
-    state = {BACKBONE_PREFIX + key: value for key, value in backbone.items()} | rest
-    return add_batch_counters(state)
 
 
 def recognise(state: Mapping[str, Tensor], backbone: str | None = None) -> Architecture:
@@ -137,8 +114,8 @@ def _recognise_heads(shapes: Mapping[str, tuple[int, ...]], backbone: str) -> Ar
         for key, shape in shapes.items()
         if key.count(".") == 2 and key.endswith(".0.weight") and len(shape) == 4
     ]
-    if "hm" not in names:
-        raise InputError("it has a backbone but no heat map head (hm): no weights of this detector")
+    if lacking := {"hm", *HEAD_CHANNELS} - set(names):
+        raise InputError(f"it has a backbone, but not the heads {', '.join(sorted(lacking))}")
     head_bn = "hm.1.weight" in shapes
     last = {name: shapes.get(f"{name}.{3 if head_bn else 2}.weight") for name in names}
     broken = [name for name, shape in last.items() if shape is None or len(shape) != 4]
@@ -147,11 +124,16 @@ def _recognise_heads(shapes: Mapping[str, tuple[int, ...]], backbone: str) -> Ar
         raise InputError(
             f"its heads differ: hm has the layers {expected}, and {', '.join(broken)} has not"
         )
-    kernels = [shape[-1] for name, shape in last.items() if name != "wh"]
+    heads = {name: shape[0] for name, shape in last.items()}
+    for name, channels in HEAD_CHANNELS.items():
+        if heads[name] != channels:
+            raise InputError(
+                f"its head {name} has {heads[name]} channels, this detector's {channels}"
+            )
     return Architecture(
         backbone=backbone,
-        heads={name: shape[0] for name, shape in last.items()},
-        final_kernel=kernels[0],
+        heads=heads,
+        final_kernel=last["hm"][-1],
         head_conv=shapes["hm.0.weight"][0],
         head_bn=head_bn,
     )

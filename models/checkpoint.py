@@ -17,8 +17,9 @@ import torch
 from torch import Tensor, nn
 
 from DOTA_devkit.errors import InputError
-from models.architecture import Architecture, canonical_state, recognise
+from models.architecture import Architecture, recognise
 from models.ctrbox_net import CTRBOX
+from models.state_keys import canonical_state
 from models.torch_files import read_torch_file, split_state, write_torch_file
 
 log = logging.getLogger(__name__)
@@ -207,13 +208,16 @@ def load_model(
     and of the light fork load as they are.
 
     Args:
-        backbone, classes, head_conv, head_bn: what must hold; None takes what the file has.
+        backbone, classes, head_conv, head_bn: what must hold; None takes what the file has. Where
+            the file has no names of classes, those asked for become the model's.
 
     Raises:
         InputError: no such file, an unsafe, damaged or foreign one, or one that contradicts.
     """
     checkpoint = read_checkpoint(path)
     checkpoint.require(backbone=backbone, classes=classes, head_conv=head_conv, head_bn=head_bn)
+    if checkpoint.classes is None and classes is not None:
+        checkpoint.classes = tuple(classes)
     return build_model(checkpoint, device)
 
 

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from DOTA_devkit.errors import InputError
-from models.backbones import (
+from models.backbones import get_backbone
+from models.state_keys import (
     BACKBONE_PREFIX,
     add_batch_counters,
     canonical_keys,
     difference_text,
-    get_backbone,
     match_backbone,
     shapes_of,
 )

@@ -289,6 +289,10 @@ def no_heads(tmp_path):
     return {k: v for k, v in new().state_dict().items() if k.startswith(("base_network", "dec"))}
 
 
+def other_vectors(tmp_path):
+    return new(heads={**HEADS, "wh": 8}).state_dict()
+
+
 def mixed_heads(tmp_path):
     state = new().state_dict()
     return state | {k: v for k, v in new(head_bn=True).state_dict().items() if k.startswith("hm")}
@@ -307,7 +311,8 @@ def wide_head(tmp_path):
         (classifier, r"weights of a resnet34 classifier.*--pretrained, with --backbone resnet34"),
         (wide_backbone, r"nearest is resnet18: of another shape: base_network|layer4\.0\.conv1"),
         (half_a_detector, r"no complete resnet18 detector.*missing: dec_c3\.up\.0\.weight"),
-        (no_heads, r"no heat map head \(hm\)"),
+        (no_heads, r"a backbone, but not the heads cls_theta, hm, reg, wh"),
+        (other_vectors, r"its head wh has 8 channels, this detector's 10"),
         (mixed_heads, r"heads differ.*--head_bn.*wh, reg, cls_theta"),
         (wide_head, r"of another shape: wh\.0\.weight \(\[16, 64, 3, 3\] expected, \[32"),
         (lambda tmp_path: {"epoch": 3}, r"no weights in it.*a dict with epoch"),
@@ -359,7 +364,7 @@ def test_flags_that_agree_with_the_file(tmp_path):
 def test_names_for_a_file_without_names(tmp_path):
     """As many as the file has channels can be no contradiction; another number is one."""
     torch.save(new().state_dict(), tmp_path / "a.pth")
-    load_model(tmp_path / "a.pth", classes=("x", "y", "z"))
+    assert load_model(tmp_path / "a.pth", classes=["x", "y", "z"]).classes == ("x", "y", "z")
     with pytest.raises(InputError, match=r"--classes says 1 \(x\), the file has 3\."):
         load_model(tmp_path / "a.pth", classes=("x",))
 

@@ -8,7 +8,7 @@ import torchvision
 
 from DOTA_devkit.errors import InputError
 from models import BACKBONES, CTRBOX, Backbone, load_pretrained
-from models.backbones import canonical_keys
+from models.state_keys import canonical_keys
 
 HEADS = {"hm": 3, "wh": 10, "reg": 2, "cls_theta": 1}
 

@@ -1,0 +1,110 @@
+"""The names of weights: every layout under one set of names, and whose they are."""
+
+import pytest
+import torch
+
+from models.backbones import BACKBONES
+from models.state_keys import (
+    add_batch_counters,
+    canonical_keys,
+    canonical_state,
+    difference_text,
+    match_backbone,
+    nearest_backbone,
+    shapes_of,
+)
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [
+        ("features.0.0.weight", "features.0.0.weight"),  # the stem is the same in both layouts
+        ("features.1.conv.0.0.weight", "features.1.conv.0.weight"),  # depthwise, without expansion
+        ("features.1.conv.0.1.running_var", "features.1.conv.1.running_var"),
+        ("features.1.conv.1.weight", "features.1.conv.3.weight"),  # the linear convolution
+        ("features.1.conv.2.bias", "features.1.conv.4.bias"),
+        ("features.2.conv.1.0.weight", "features.2.conv.3.weight"),  # depthwise, after expansion
+        ("features.2.conv.2.weight", "features.2.conv.6.weight"),
+        ("features.2.conv.3.bias", "features.2.conv.7.bias"),
+        ("layer1.0.conv1.weight", "layer1.0.conv1.weight"),  # of another backbone
+    ],
+)
+def test_nested_keys_become_flat(theirs, ours):
+    units = ("features.1.conv.0.0.weight", "features.2.conv.0.0.weight")
+    units += ("features.2.conv.1.0.weight",)
+    state = dict.fromkeys((*units, theirs), 0)
+    state[theirs] = 1
+    assert [key for key, value in canonical_keys(state).items() if value == 1] == [ours]
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        [],
+        ["features.2.conv.6.weight", "features.2.conv.7.bias"],  # flat already
+    ],
+)
+def test_keys_that_stay(keys):
+    assert list(canonical_keys(dict.fromkeys(keys, 0))) == keys
+
+
+def test_what_a_detector_does_not_use_is_dropped():
+    unused = ["fc.weight", "classifier.1.bias", "features.18.1.running_mean"]
+    assert canonical_keys(dict.fromkeys(unused, 0)) == {}
+
+
+def test_counters_are_added_where_batch_norm_lacks_them():
+    state = {"bn.running_var": torch.ones(2), "a.running_var": torch.ones(2)}
+    state["a.num_batches_tracked"] = torch.tensor(7)
+    state = add_batch_counters(state)
+    assert state["bn.num_batches_tracked"].item() == 0
+    assert state["a.num_batches_tracked"].item() == 7
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_backbones_are_told_apart_by_keys_and_shapes(name):
+    with torch.device("meta"):
+        shapes = shapes_of(BACKBONES[name].build().state_dict())
+    assert match_backbone(shapes) == name
+    key, shape = shapes.popitem()
+    assert match_backbone(shapes) is None
+    assert nearest_backbone(shapes) == (name, f"missing: {key}")
+    shapes[key] = (*shape, 5)
+    assert nearest_backbone(shapes)[0] == name
+    assert key in nearest_backbone(shapes)[1]
+
+
+def test_the_file_decides_between_backbones_with_the_same_keys(monkeypatch):
+    monkeypatch.setitem(BACKBONES, "resnet18_again", BACKBONES["resnet18"])
+    with torch.device("meta"):
+        shapes = shapes_of(BACKBONES["resnet18"].build().state_dict())
+    assert match_backbone(shapes) == "resnet18"
+    assert match_backbone(shapes, preferred="resnet18_again") == "resnet18_again"
+    assert match_backbone(shapes, preferred="resnet101") == "resnet18"  # it cannot be
+
+
+def test_differences_in_words():
+    expected = {"a": (1,), "b": (2,), "c": (3,), "d": (4,), "e": (5, 1)}
+    found = {"e": (5, 2), "x": (1,)}
+    assert difference_text(expected, found) == (
+        "missing: a, b, c and 1 more; not known: x; "
+        "of another shape: e ([5, 1] expected, [5, 2] found)"
+    )
+    assert difference_text(expected, expected) == ""
+
+
+def test_detector_keys_lose_their_wrappers():
+    state = {
+        "module._orig_mod.hm.0.bias": torch.zeros(1, dtype=torch.float16),
+        "module.base_network.fc.bias": torch.zeros(1),
+        "module.base_network.features.2.conv.1.0.weight": torch.zeros(1),
+        "module.dec_c2.up.1.running_var": torch.zeros(1),
+    }
+    state = canonical_state(state)
+    assert set(state) == {
+        "hm.0.bias",
+        "base_network.features.2.conv.3.weight",
+        "dec_c2.up.1.running_var",
+        "dec_c2.up.1.num_batches_tracked",
+    }
+    assert state["hm.0.bias"].dtype == torch.float32
