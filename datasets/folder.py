@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
-from DOTA_devkit.scoring import evaluate
+from DOTA_devkit.scoring import Truth, evaluate, load_detections
 
 from datasets.base import BaseDataset
 from datasets.images import ImageFolder, read_image
@@ -17,7 +17,7 @@ from datasets.lists import check_overlap, find_list, read_list
 from datasets.options import DataOptions
 from DOTA_devkit.class_lists import CLASS_FILE, read_class_file
 from DOTA_devkit.errors import InputError
-from DOTA_devkit.formats import DOTA_CLASSES, Labels, Task1, read_task1
+from DOTA_devkit.formats import DOTA_CLASSES, Labels
 
 logger = logging.getLogger(__name__)
 
@@ -148,7 +148,7 @@ class FolderDataset(BaseDataset):
         self._labels = _PackedLabels(packed)
         return self._summarize([(item.corners, indices) for item, indices in packed])
 
-    def truth(self):
+    def truth(self) -> Truth | None:
         if self._labels is None and len(self) and all(map(self.has_labels, range(len(self)))):
             self.check_labels()
         return super().truth()
@@ -158,14 +158,10 @@ class FolderDataset(BaseDataset):
         truth = self.truth()
         if truth is None:
             return None
-        detections = {}
-        for name in self.category:
-            path = Path(result_path) / f"Task1_{name}.txt"
-            empty = Task1([], np.zeros(0), np.zeros((0, 4, 2)))
-            detections[name] = read_task1(path) if path.exists() else empty
-        scores = evaluate(detections, truth, (0.5,), "voc07")
+        detections = load_detections(result_path, self.category)
+        scores = evaluate(detections, truth, (0.5,), "voc07", confusion=False)
         logger.info("%s", scores.table())
-        return scores.mean_ap
+        return scores.map
 
     def _cache_path(self) -> Path:
         return Path(f"{self.label_path}.cache.npz")

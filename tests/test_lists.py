@@ -1,0 +1,81 @@
+"""Which list a phase reads, and lists that overlap."""
+
+import logging
+
+import pytest
+
+from datasets.lists import check_overlap, find_list, read_list
+from datasets.options import DataOptions
+from DOTA_devkit.errors import InputError
+
+TRAIN, VAL, TRAINVAL, TEST = "train.txt", "val.txt", "trainval.txt", "test.txt"
+
+
+@pytest.mark.parametrize("files, train, val, test", [
+    ([], None, None, None),
+    ([TRAIN], TRAIN, None, None),
+    ([TRAINVAL], TRAINVAL, None, None),
+    ([TRAIN, TRAINVAL], TRAINVAL, None, None),
+    ([TRAIN, VAL], TRAIN, VAL, VAL),
+    ([TRAIN, VAL, TRAINVAL, TEST], TRAIN, VAL, TEST),
+    ([TRAINVAL, TEST], TRAINVAL, None, TEST),
+    ([TRAINVAL, VAL], TRAINVAL, VAL, VAL),
+    ([VAL], None, VAL, VAL),
+])  # fmt: skip
+def test_usual_lists(tmp_path, files, train, val, test):
+    for name in files:
+        (tmp_path / name).touch()
+    for phase, expected in {"train": train, "val": val, "test": test}.items():
+        found = find_list(tmp_path, phase, DataOptions())
+        assert (found and found.name) == expected, phase
+
+
+def test_lists_that_are_given(tmp_path):
+    data, elsewhere = tmp_path / "data", tmp_path / "elsewhere.txt"
+    data.mkdir()
+    elsewhere.touch()
+    for name in (TRAIN, TRAINVAL, VAL, "mine.txt"):
+        (data / name).touch()
+    options = DataOptions(train_list="mine.txt", test_list=str(elsewhere))
+    assert find_list(data, "train", options) == data / "mine.txt"
+    assert find_list(data, "test", options) == elsewhere
+    assert find_list(data, "val", options) == data / VAL
+
+
+def test_a_given_val_list_makes_train_read_train(tmp_path):
+    for name in (TRAIN, TRAINVAL, "mine.txt"):
+        (tmp_path / name).touch()
+    assert find_list(tmp_path, "train", DataOptions(val_list="mine.txt")).name == TRAIN
+
+
+@pytest.mark.parametrize("phase", ["train", "val", "test"])
+def test_a_given_list_that_is_missing(tmp_path, phase):
+    with pytest.raises(InputError, match=rf"--{phase}_list: .*nowhere\.txt"):
+        find_list(tmp_path, phase, DataOptions(**{f"{phase}_list": "nowhere.txt"}))
+
+
+def test_read_list(tmp_path):
+    path = tmp_path / TRAIN
+    path.write_bytes(b"P1\r\n\r\n P2.png \n")
+    assert read_list(path) == ["P1", "P2.png"]
+    path.write_text("\n\n")
+    with pytest.raises(InputError, match="empty"):
+        read_list(path)
+
+
+@pytest.mark.parametrize("train, val, message", [
+    (["a", "b"], ["c"], None),
+    (["a", "b", "c"], ["b", "c", "d", "b"], r"2 of 3 validation images .* \(b, c\)"),
+    (["a__1__0___0"], ["a__1__500___0", "b"], r"patches of 1 images .* \(a\)"),
+    (["a__0.5__0___0"], ["a"], r"patches of 1 images"),
+    (["a__b__1__0___0"], ["a__c__1__0___0"], None),  # a name may hold two underscores
+])  # fmt: skip
+def test_overlap(train, val, message, caplog):
+    if message is None:
+        check_overlap(train, val)
+        return
+    with pytest.raises(InputError, match=message + r".*--allow_overlap"):
+        check_overlap(train, val)
+    with caplog.at_level(logging.WARNING):
+        check_overlap(train, val, allow=True)
+    assert len(caplog.records) == 1
