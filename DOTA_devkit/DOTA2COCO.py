@@ -15,7 +15,7 @@ wordname_16 = list(DOTA_CLASSES["1.5"])
 wordname_18 = list(DOTA_CLASSES["2.0"])
 
 
-def DOTA2COCO(srcpath, destfile, classes=None):  # noqa: N802 - the classic name
+def DOTA2COCO(srcpath, destfile, classes=None):
     """Write `srcpath`/labelTxt with the sizes of `srcpath`/images as COCO to `destfile`.
 
     `destfile` is replaced, as it always was. Categories are `classes` (by default the 15 of

@@ -41,6 +41,28 @@ def whole_number(text: str) -> int:
     return int(text)
 
 
+def fraction(text: str) -> float:
+    """argparse type of a share or an IoU, 0 to 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
+    return value
+
+
+def numbers(text: str) -> tuple[float, ...]:
+    """argparse type of a comma list of positive numbers."""
+    try:
+        values = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        values = (0.0,)
+    if not all(0 < value < float("inf") for value in values):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of numbers above 0, as 0.5,1")
+    return values
+
+
 def add_classes(parser: argparse.ArgumentParser, purpose: str) -> None:
     parser.add_argument(
         "--classes",

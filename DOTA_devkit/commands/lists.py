@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from DOTA_devkit.commands.arguments import add_overwrite
+from DOTA_devkit.commands.arguments import add_overwrite, fraction
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.images import find_images, guess_image_folder
 from DOTA_devkit.lists import count_objects, lists_table, split_ids, write_lists
@@ -22,12 +22,13 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("data_dir", type=Path, help="folder that holds images/ (and labelTxt/)")
     parser.add_argument("--images", type=Path, metavar="DIR",
-                        help="folder of the images (default: images or AllImages in DATA_DIR)")
+                        help="folder of the images (default: images or AllImages in DATA_DIR, or "
+                        "itself)")
     parser.add_argument("--labels", type=Path, metavar="DIR",
                         help="folder of the labels, for the table (default: DATA_DIR/labelTxt)")
-    parser.add_argument("--val", type=float, default=0.1, metavar="SHARE",
+    parser.add_argument("--val", type=fraction, default=0.1, metavar="SHARE",
                         help="share of val.txt, 0 for none (default: 0.1)")
-    parser.add_argument("--test", type=float, default=0.1, metavar="SHARE",
+    parser.add_argument("--test", type=fraction, default=0.1, metavar="SHARE",
                         help="share of test.txt, 0 for none (default: 0.1); train gets the rest")
     parser.add_argument("--seed", type=int, default=0,
                         help="another seed makes other lists (default: 0)")
@@ -38,9 +39,14 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    folder = arguments.images or guess_image_folder(arguments.data_dir / "labelTxt")
+    data_dir = arguments.data_dir
+    folder = (
+        arguments.images
+        or guess_image_folder(data_dir / "labelTxt")
+        or (data_dir if data_dir.is_dir() and find_images(data_dir) else None)
+    )
     if folder is None:
-        raise InputError(f"{arguments.data_dir}: holds no folder of images; give --images")
+        raise InputError(f"{data_dir}: holds no folder of images; give --images")
     images = find_images(folder)
     if not images:
         raise InputError(f"{folder}: no images in this folder")
@@ -50,7 +56,7 @@ def run(arguments: argparse.Namespace) -> None:
         "test": arguments.test,
     }
     lists = split_ids(images, shares, arguments.seed)
-    labels = arguments.labels or arguments.data_dir / "labelTxt"
+    labels = arguments.labels or data_dir / "labelTxt"
     objects = count_objects(lists, labels) if labels.is_dir() else None
-    write_lists(lists, arguments.output or arguments.data_dir, arguments.overwrite)
+    write_lists(lists, arguments.output or data_dir, arguments.overwrite)
     print(lists_table(lists, objects))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from DOTA_devkit.commands.arguments import add_classes, add_overwrite, whole_number
+from DOTA_devkit.commands.arguments import add_classes, add_overwrite, fraction, whole_number
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.files import refuse_existing
 from DOTA_devkit.formats import DOTA_CLASSES, read_ids
@@ -32,7 +32,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--expected_images", type=whole_number, metavar="N",
                         help="number of test images where there is no list (default: "
                         + ", ".join(f"{n} for {v}" for v, n in TEST_IMAGES.items()) + ")")
-    parser.add_argument("--min_images", type=float, default=0.9, metavar="SHARE",
+    parser.add_argument("--min_images", type=fraction, default=0.9, metavar="SHARE",
                         help="share of the test images that must have a detection (default: 0.9)")
     add_overwrite(parser, "a zip")
     parser.set_defaults(run=run)
