@@ -101,13 +101,47 @@ def grouped_iou(
         ``(i, j, iou)``, each ``[P]``: the pairs of one group with an IoU above 0, by i, then j.
     """
     a, b = _Shapes(a), _Shapes(b)
+
+    def overlap(i: np.ndarray, j: np.ndarray) -> np.ndarray:
+        return a.iou(i, j, b)
+
+    return _grouped(a.rectangles, b.rectangles, groups_a, groups_b, overlap)
+
+
+def grouped_rectangle_iou(
+    a: np.ndarray, b: np.ndarray, groups_a: np.ndarray, groups_b: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """`grouped_iou` of the axis-aligned rectangles around the corners, far border included.
+
+    So a rectangle from 1 to 3 is three pixels wide, as DOTA's Task2 counts.
+    """
+    a, b = bounding_rectangles(a), bounding_rectangles(b)
+    a[:, 2:] += 1
+    b[:, 2:] += 1
+    area_a, area_b = ((one[:, 2:] - one[:, :2]).prod(axis=1) for one in (a, b))
+
+    def overlap(i: np.ndarray, j: np.ndarray) -> np.ndarray:
+        shared = _shared_area(a[i], b[j])
+        return shared / (area_a[i] + area_b[j] - shared)
+
+    return _grouped(a, b, groups_a, groups_b, overlap)
+
+
+def _grouped(
+    a: np.ndarray,
+    b: np.ndarray,
+    groups_a: np.ndarray,
+    groups_b: np.ndarray,
+    overlap: Callable[[np.ndarray, np.ndarray], np.ndarray],
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The overlaps of those whose rectangles ``a`` and ``b`` meet, sorted."""
     found = [(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))]
-    for i, j in meeting_pairs(a.rectangles, b.rectangles, groups_a, groups_b):
-        iou = a.iou(i, j, b)
+    for i, j in meeting_pairs(a, b, groups_a, groups_b):
+        iou = overlap(i, j)
         some = iou > 0
         found.append((i[some], j[some], iou[some]))
     i, j, iou = (np.concatenate(parts) for parts in zip(*found, strict=True))
-    order = np.lexsort((j, i))
+    order = np.argsort(i * len(b) + j)
     return i[order], j[order], iou[order]
 
 
