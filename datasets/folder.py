@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
-from DOTA_devkit.scoring import Truth, evaluate, load_detections
 
 from datasets.base import BaseDataset
 from datasets.images import ImageFolder, read_image
@@ -18,6 +17,7 @@ from datasets.options import DataOptions
 from DOTA_devkit.class_lists import CLASS_FILE, read_class_file
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.formats import DOTA_CLASSES, Labels
+from DOTA_devkit.scoring import Truth, evaluate, load_detections
 
 logger = logging.getLogger(__name__)
 

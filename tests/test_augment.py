@@ -1,10 +1,11 @@
 """Random views and colours: where pixels go, which values they take, and how often."""
 
+import cv2
 import numpy as np
 import pytest
+from data_folders import picture
 
 from boxes import Letterbox
-from data_folders import picture
 from datasets.augment import ROTATIONS, PhotometricDistort, normalize, random_view, warp
 from datasets.geometry import transform_points
 
@@ -26,6 +27,7 @@ def test_points_go_where_the_pixels_go(rotation):
         image = np.zeros((150, 200, 3), np.uint8)
         left, top = rng.integers((30, 30), (160, 110))
         image[top : top + 10, left : left + 10] = 255
+        image = cv2.GaussianBlur(image, (0, 0), 3)  # soft, or resampling would move its weight
         center = np.array([left + 5.0, top + 5.0])
         matrix = random_view(rng, box, rotation)
         x, y = transform_points(center, matrix)
@@ -33,8 +35,8 @@ def test_points_go_where_the_pixels_go(rotation):
         if not (20 < x < 236 and 20 < y < 172):
             continue
         rows, columns = np.mgrid[:192, :256] + 0.5
-        assert (view * columns).sum() / view.sum() == pytest.approx(x, abs=0.02)
-        assert (view * rows).sum() / view.sum() == pytest.approx(y, abs=0.02)
+        assert (view * columns).sum() / view.sum() == pytest.approx(x, abs=0.05)
+        assert (view * rows).sum() / view.sum() == pytest.approx(y, abs=0.05)
 
 
 def angles_scales_flips(rotation, count=4000):
@@ -49,7 +51,7 @@ def test_how_often_views_vary():
     turns, scales, mirrored = angles_scales_flips("free")
     assert np.mean(mirrored) == pytest.approx(0.5, abs=0.03)  # one of two axes, not both
     assert np.mean(~np.isclose(scales, 1)) == pytest.approx(0.3, abs=0.03)
-    assert 1 / 1.1 - 1e-9 <= scales.min() and scales.max() <= 1 / 0.9 + 1e-9
+    assert scales.min() >= 1 / 1.1 - 1e-9 and scales.max() <= 1 / 0.9 + 1e-9
     upright = np.isclose(np.abs(turns[:, 0, 0]), 1)
     assert np.mean(upright) == pytest.approx(0.5, abs=0.03)
 
@@ -113,4 +115,4 @@ def test_distortion_of_an_image():
     distort = PhotometricDistort(np.random.default_rng(3))
     found = distort(picture())
     assert found.dtype == np.float32 and found.shape == (90, 120, 3)
-    assert 0 <= found.min() and found.max() <= 255
+    assert found.min() >= 0 and found.max() <= 255

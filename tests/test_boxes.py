@@ -77,7 +77,8 @@ def test_min_area_rectangle(points, sides):
     corners = found[0]
     for a, b in zip(corners, np.roll(corners, -1, axis=0), strict=True):
         side = np.subtract(b, a)
-        across = side[0] * (np.array(points)[:, 1] - a[1]) - side[1] * (np.array(points)[:, 0] - a[0])
+        x, y = (np.array(points) - a).T
+        across = side[0] * y - side[1] * x
         assert (across >= -1e-9).all(), "clockwise on the image, all points on the right hand"
 
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-
 from data_folders import picture, write_image
+
 from datasets.images import IMAGE_SUFFIXES, ImageFolder, read_image
 from DOTA_devkit.errors import InputError
 

@@ -13,7 +13,7 @@ GRID = (152, 152)
 ERAS = {
     "[-90, 0), up to 4.5.0 and from 4.13": lambda r: r,
     "(0, 90], from 4.5.1 to 4.12": lambda r: r[:, [0, 1, 3, 2, 4]] + (0, 0, 0, 0, 90),
-    "half a turn on": lambda r: r + (0, 0, 0, 0, 180),
+    "half a turn on": lambda r: np.add(r, (0, 0, 0, 0, 180)),
     "the other way round": lambda r: r[:, [0, 1, 3, 2, 4]] - (0, 0, 0, 0, 90),
 }
 
@@ -174,7 +174,7 @@ def test_kept_centres_keep_their_weight_in_a_left_out_box():
     left_out = boxes.rectangles_to_corners([[10, 10, 16, 16, 0]])
     found = targets.encode([[10.5, 10.5, 4, 4, 0]], [0], 1, (20, 30), 500, left_out, np.array([0]))
     weight = found["hm_weight"][0]
-    assert (weight[9:12, 9:12] == 1).all(), "the peak and its neighbours, which the decoder compares"
+    assert (weight[9:12, 9:12] == 1).all(), "the 3 x 3 cells that the decoder compares"
     assert weight.sum() == 20 * 30 - 17 * 17 + 9
 
 
