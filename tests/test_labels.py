@@ -34,7 +34,7 @@ def test_no_files(tmp_path):
 
 def test_labels_come_out_of_the_cache_as_they_went_in(tmp_path):
     paths = [
-        write(tmp_path, "a.txt", "gsd:1", line(1.5, -2, 30, 20, "ship", 1), line(0, 0, 9, 9, "ä b")),
+        write(tmp_path, "a.txt", "gsd:", line(1.5, -2, 30, 20, "ship", 1), line(0, 0, 9, 9, "ä b")),
         write(tmp_path, "b.txt"),
         write(tmp_path, "c.txt", line(4, 5, 60, 70, "ship", 2)),
     ]
