@@ -41,7 +41,7 @@ MANY_CANDIDATES = 24
 _TINY = np.finfo(np.float64).tiny
 
 
-def polygon_area(corners: np.ndarray) -> np.ndarray:
+def polygon_area(corners: np.ndarray | Shapes) -> np.ndarray:
     """Area of each quadrilateral.
 
     Args:
@@ -50,10 +50,10 @@ def polygon_area(corners: np.ndarray) -> np.ndarray:
     Returns:
         ``[N]`` float64, never negative. Of a self-crossing one both wings count.
     """
-    return _Shapes(corners).area
+    return _as_shapes(corners).area
 
 
-def paired_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def paired_iou(a: np.ndarray | Shapes, b: np.ndarray | Shapes) -> np.ndarray:
     """IoU of a[0] with b[0], of a[1] with b[1] and so on.
 
     Args:
@@ -62,7 +62,7 @@ def paired_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     Returns:
         ``[N]`` float64 in [0, 1]; 0 where one of the two has no area.
     """
-    a, b = _Shapes(a), _Shapes(b)
+    a, b = _as_shapes(a), _as_shapes(b)
     if len(a) != len(b):
         raise ValueError(f"rows are paired one to one, but {len(a)} came with {len(b)}")
     iou = np.zeros(len(a))
@@ -71,7 +71,7 @@ def paired_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return iou
 
 
-def iou_matrix(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def iou_matrix(a: np.ndarray | Shapes, b: np.ndarray | Shapes) -> np.ndarray:
     """IoU of each of ``a`` with each of ``b``; only those whose rectangles meet are computed.
 
     Args:
@@ -81,7 +81,7 @@ def iou_matrix(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     Returns:
         ``[N, M]`` float64.
     """
-    a, b = _Shapes(a), _Shapes(b)
+    a, b = _as_shapes(a), _as_shapes(b)
     iou = np.zeros((len(a), len(b)))
     for i, j in meeting_pairs(a.rectangles, b.rectangles):
         iou[i, j] = a.iou(i, j, b)
@@ -89,7 +89,10 @@ def iou_matrix(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def grouped_iou(
-    a: np.ndarray, b: np.ndarray, groups_a: np.ndarray, groups_b: np.ndarray
+    a: np.ndarray | Shapes,
+    b: np.ndarray | Shapes,
+    groups_a: np.ndarray,
+    groups_b: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The overlaps within groups (images, say), as a sparse matrix.
 
@@ -100,7 +103,7 @@ def grouped_iou(
     Returns:
         ``(i, j, iou)``, each ``[P]``: the pairs of one group with an IoU above 0, by i, then j.
     """
-    a, b = _Shapes(a), _Shapes(b)
+    a, b = _as_shapes(a), _as_shapes(b)
 
     def overlap(i: np.ndarray, j: np.ndarray) -> np.ndarray:
         return a.iou(i, j, b)
@@ -109,13 +112,16 @@ def grouped_iou(
 
 
 def grouped_rectangle_iou(
-    a: np.ndarray, b: np.ndarray, groups_a: np.ndarray, groups_b: np.ndarray
+    a: np.ndarray | Shapes,
+    b: np.ndarray | Shapes,
+    groups_a: np.ndarray,
+    groups_b: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """`grouped_iou` of the axis-aligned rectangles around the corners, far border included.
 
     So a rectangle from 1 to 3 is three pixels wide, as DOTA's Task2 counts.
     """
-    a, b = bounding_rectangles(a), bounding_rectangles(b)
+    a, b = bounding_rectangles(a).copy(), bounding_rectangles(b).copy()
     a[:, 2:] += 1
     b[:, 2:] += 1
     area_a, area_b = ((one[:, 2:] - one[:, :2]).prod(axis=1) for one in (a, b))
@@ -146,7 +152,7 @@ def _grouped(
 
 
 def polygon_nms(
-    corners: np.ndarray,
+    corners: np.ndarray | Shapes,
     scores: np.ndarray,
     iou_threshold: float,
     labels: np.ndarray | None = None,
@@ -162,7 +168,7 @@ def polygon_nms(
     Returns:
         ``[M]`` int64, the indices that stay, by falling score.
     """
-    shapes = _Shapes(corners)
+    shapes = _as_shapes(corners)
 
     def suppresses(i: np.ndarray, j: np.ndarray) -> np.ndarray:
         # No overlap is larger than the one that the rectangles and areas would allow.
@@ -202,8 +208,10 @@ def rectangle_nms(
     return _greedy_nms(rectangles, scores, labels, suppresses)
 
 
-def bounding_rectangles(corners: np.ndarray) -> np.ndarray:
+def bounding_rectangles(corners: np.ndarray | Shapes) -> np.ndarray:
     """Axis-aligned rectangles ``[N, 4]`` (xmin, ymin, xmax, ymax) around corners ``[N, 4, 2]``."""
+    if isinstance(corners, Shapes):
+        return corners.rectangles
     x, y = _planes(_as_corners(corners))
     return np.stack([x.min(axis=0), y.min(axis=0), x.max(axis=0), y.max(axis=0)], axis=1)
 
@@ -396,8 +404,15 @@ def _walk(better: np.ndarray, worse: np.ndarray, suppressed: np.ndarray) -> None
             suppressed[worse[start:end]] = True
 
 
-class _Shapes:
-    """Quadrilaterals made ready for overlaps: turned one way, odd ones cut into triangles."""
+class Shapes:
+    """Quadrilaterals made ready for overlaps: turned one way, odd ones cut into triangles.
+
+    Functions of this module take one wherever they take corners, which saves doing it twice.
+
+    Attributes:
+        area: ``[N]``, see `polygon_area`.
+        rectangles: ``[N, 4]``, see `bounding_rectangles`.
+    """
 
     def __init__(self, corners: np.ndarray) -> None:
         corners = _as_corners(corners)
@@ -428,7 +443,7 @@ class _Shapes:
     def __len__(self) -> int:
         return len(self.area)
 
-    def iou(self, i: np.ndarray, j: np.ndarray, other: _Shapes) -> np.ndarray:
+    def iou(self, i: np.ndarray, j: np.ndarray, other: Shapes) -> np.ndarray:
         """IoU of the rows i with the rows j of the other, ``[P]``."""
         iou = np.zeros(len(i))
         for start in range(0, len(i), CHUNK):
@@ -436,7 +451,7 @@ class _Shapes:
             iou[rows] = self._iou(i[rows], j[rows], other)
         return iou
 
-    def _iou(self, i: np.ndarray, j: np.ndarray, other: _Shapes) -> np.ndarray:
+    def _iou(self, i: np.ndarray, j: np.ndarray, other: Shapes) -> np.ndarray:
         ours, theirs = self.area[i], other.area[j]
         extent = np.maximum(self.extent[i], other.extent[j])
         shared = _convex_overlap(
@@ -641,6 +656,10 @@ def _shared_area(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def _planes(corners: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """x and y of each corner, ``[4, N]`` each, contiguous: the layout of all the formulas."""
     return np.ascontiguousarray(corners[:, :, 0].T), np.ascontiguousarray(corners[:, :, 1].T)
+
+
+def _as_shapes(corners: np.ndarray | Shapes) -> Shapes:
+    return corners if isinstance(corners, Shapes) else Shapes(corners)
 
 
 def _as_corners(corners: np.ndarray) -> np.ndarray:

@@ -25,7 +25,7 @@ import numpy as np
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.files import replacing
 from DOTA_devkit.formats import Task1, read_label_files, read_task1, read_task2
-from DOTA_devkit.polygon import grouped_iou, grouped_rectangle_iou, polygon_area
+from DOTA_devkit.polygon import Shapes, grouped_iou, grouped_rectangle_iou
 
 log = logging.getLogger(__name__)
 
@@ -479,7 +479,11 @@ def _score_class(
     rectangles: bool,
 ) -> ClassScore:
     """Score one class; ``truth`` holds only its objects."""
-    pairs = _Pairs.between(found, truth, rectangles)
+    found_shapes, truth_shapes = Shapes(found.corners), Shapes(truth.corners)
+    pairs = _Pairs.between(
+        found_shapes, found.images, truth_shapes, truth.images, rectangles=rectangles
+    )
+    found_area, truth_area = found_shapes.area, truth_shapes.area
     counted = int(np.sum(~truth.difficult))
     ap = []
     curves = []
@@ -487,7 +491,6 @@ def _score_class(
         matched = pairs.match(metric, threshold, truth.difficult, truth.difficult)
         curves.append(_curve(found.scores, matched, truth.difficult))
         ap.append(_ap(curves[-1], counted, metric))
-    found_area, truth_area = polygon_area(found.corners), polygon_area(truth.corners)
     ap_by_size, objects_by_size = {}, {}
     for size, (low, high) in SIZES.items():
         ignored = truth.difficult | (truth_area < low) | (truth_area >= high)
@@ -520,10 +523,16 @@ class _Pairs:
     n_objects: int
 
     @staticmethod
-    def between(found: _Detections, truth: Truth, rectangles: bool) -> _Pairs:
+    def between(
+        found: Shapes | np.ndarray,
+        found_images: np.ndarray,
+        objects: Shapes | np.ndarray,
+        object_images: np.ndarray,
+        rectangles: bool,
+    ) -> _Pairs:
         overlaps = grouped_rectangle_iou if rectangles else grouped_iou
-        pairs = overlaps(found.corners, truth.corners, found.images, truth.images)
-        return _Pairs(*pairs, len(found.scores), len(truth.images))
+        pairs = overlaps(found, objects, found_images, object_images)
+        return _Pairs(*pairs, len(found_images), len(object_images))
 
     def match(
         self, metric: str, threshold: float, ignored: np.ndarray, difficult: np.ndarray
@@ -662,7 +671,9 @@ def _confusion(
         for name in ("images", "scores", "corners")
     ))  # fmt: skip
     labels = np.repeat(np.arange(len(listed)), [len(rows) for rows in kept])
-    pairs = _Pairs.between(found, truth, rectangles)
+    pairs = _Pairs.between(
+        found.corners, found.images, truth.corners, truth.images, rectangles=rectangles
+    )
     above = pairs.iou > evaluation.iou_thresholds[0]
     i, j = pairs.found[above], pairs.objects[above]
     first, second = _best_pairs(i, j, pairs.iou[above])
