@@ -165,3 +165,27 @@ class _Words:
         word *= np.uint64(42949672960001)
         word >>= np.uint64(32)
         return word.astype(np.float64), good == 0
+
+
+def float_texts(values: np.ndarray) -> np.ndarray:
+    """``str`` of each float, as an array of objects.
+
+    Coordinates are tenths of a pixel as a rule, so that few different ones occur: each of those
+    is written once and then looked up.
+    """
+    values = np.asarray(values, np.float64)
+    texts = np.empty(values.shape, object)
+    with np.errstate(invalid="ignore", over="ignore"):
+        tenths = np.rint(values * 10)
+        common = (tenths / 10 == values) & (tenths >= 0) & (tenths < 10 * values.size + 1000)
+    # The tenth 0 may be the float -0.0, which is written otherwise.
+    common &= ~np.signbit(values)
+    number = tenths[common].astype(np.int64)
+    table = np.empty(number.max(initial=0) + 1, object)
+    used = np.zeros(len(table), bool)
+    used[number] = True
+    used = np.flatnonzero(used)
+    table[used] = list(map(repr, (used / 10).tolist()))
+    texts[common] = table[number]
+    texts[~common] = list(map(repr, values[~common].tolist()))
+    return texts

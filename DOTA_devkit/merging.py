@@ -1,0 +1,323 @@
+"""Merge the detections of patches into detections of whole images.
+
+A detection in patch ``NAME__RATE__X___Y`` lies at (x + X) / RATE, (y + Y) / RATE of image NAME.
+Where patches overlap an object is found several times: greedy non-maximum suppression keeps the
+best. Images come out in the order of their first appearance, their detections by falling score
+(equal ones in the order of input), numbers as Python writes a float.
+
+An id without patch part is taken for a whole image, so that several results, merged or not, can
+be joined into one (an ensemble).
+"""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from DOTA_devkit.errors import InputError
+from DOTA_devkit.files import replacing
+from DOTA_devkit.formats import Task1, iter_results, result_coordinates
+from DOTA_devkit.patches import parse_patch_id
+from DOTA_devkit.polygon import bounding_rectangles, polygon_nms, rectangle_nms
+from DOTA_devkit.progress import progress
+from DOTA_devkit.text_table import float_texts
+
+log = logging.getLogger(__name__)
+
+IOU_THRESHOLD = 0.1
+KINDS = ("polygon", "rectangle")
+
+# Detections held in memory; more are kept in a temporary file until their image's turn comes.
+ROWS_IN_MEMORY = 1_000_000
+
+
+def merge_results(
+    source_dirs: Path | str | Sequence[Path | str],
+    target_dir: Path | str,
+    iou_threshold: float | Mapping[str, float] = IOU_THRESHOLD,
+    kind: str = "polygon",
+    *,
+    workers: int = 1,
+    rows_in_memory: int = ROWS_IN_MEMORY,
+) -> dict[str, tuple[int, int]]:
+    """Merge all result files of a folder, or of several that are joined.
+
+    Args:
+        source_dirs: folders of result files (``Task1_ship.txt``, ...), Task1 or Task2. Files of
+            one name are joined, in the order of the folders.
+        target_dir: made if missing; gets files of the same names.
+        iou_threshold: for all classes, or class name -> threshold; classes that are not named
+            take the one of "default", or else 0.1.
+        kind: "polygon", or "rectangle" to compare the axis-aligned rectangles around the
+            detections, far border included, as the original does for Task2.
+        workers: processes; each merges one file at a time.
+        rows_in_memory: detections that each process may hold.
+
+    Returns:
+        file name -> (detections read, detections kept).
+
+    Raises:
+        InputError: nothing to merge, a line that can't be understood, a threshold outside
+            [0, 1] or of a class without file, or a target that is a source.
+    """
+    if isinstance(source_dirs, (str, Path)):
+        source_dirs = [source_dirs]
+    sources = [Path(folder) for folder in source_dirs]
+    target_dir = Path(target_dir)
+    if kind not in KINDS:
+        raise InputError(f"kind of overlap {kind!r} is not one of {', '.join(KINDS)}")
+    jobs = _jobs(sources, target_dir, iou_threshold, kind, rows_in_memory)
+    target_dir.mkdir(parents=True, exist_ok=True)
+    counts = {}
+    if workers > 1 and len(jobs) > 1:
+        with ProcessPoolExecutor(min(workers, len(jobs))) as pool:
+            done = pool.map(_run, jobs)
+            for job, count in zip(progress(jobs, "merging"), done, strict=True):
+                counts[job.target.name] = count
+    else:
+        for job in progress(jobs, "merging"):
+            counts[job.target.name] = _run(job)
+    return counts
+
+
+def merge_file(
+    sources: Sequence[Path | str],
+    target: Path | str,
+    iou_threshold: float = IOU_THRESHOLD,
+    kind: str = "polygon",
+    rows_in_memory: int = ROWS_IN_MEMORY,
+) -> tuple[int, int]:
+    """Merge the result files of one class into one; see `merge_results`.
+
+    Returns:
+        (detections read, detections kept).
+    """
+    coordinates = _coordinates(sources)
+    blocks = (block for path in sources for block in iter_results(path, coordinates))
+    read = kept = 0
+    with replacing(target) as file:
+        for part in _whole_images(blocks, rows_in_memory):
+            read += len(part.scores)
+            part = part.rows(_suppress(part, iou_threshold, kind))
+            kept += len(part.scores)
+            file.writelines(_lines(part, coordinates))
+    return read, kept
+
+
+def merge_detections(
+    detections: Task1, iou_threshold: float = IOU_THRESHOLD, kind: str = "polygon"
+) -> Task1:
+    """Merge the detections of one class in memory; see `merge_results`."""
+    parts = list(_whole_images([detections], max(len(detections), 1)))
+    if not parts:
+        return detections
+    part = parts[0].rows(_suppress(parts[0], iou_threshold, kind))
+    image_ids = [part.names[image] for image in part.images.tolist()]
+    return Task1(image_ids, part.scores, part.corners)
+
+
+def has_patch_ids(detections: Task1 | Iterable[str]) -> bool:
+    """Whether any of the ids is that of a patch, so that the results are not merged yet."""
+    image_ids = detections.image_ids if isinstance(detections, Task1) else detections
+    return any(parse_patch_id(image_id) is not None for image_id in set(image_ids))
+
+
+@dataclass(frozen=True)
+class _Job:
+    sources: tuple[Path, ...]
+    target: Path
+    iou_threshold: float
+    kind: str
+    rows_in_memory: int
+
+
+def _run(job: _Job) -> tuple[int, int]:
+    return merge_file(job.sources, job.target, job.iou_threshold, job.kind, job.rows_in_memory)
+
+
+def _jobs(
+    sources: Sequence[Path],
+    target_dir: Path,
+    iou_threshold: float | Mapping[str, float],
+    kind: str,
+    rows_in_memory: int,
+) -> list[_Job]:
+    """One job a file name, after all that can be wrong with folders and thresholds is checked."""
+    files: dict[str, list[Path]] = {}
+    for folder in sources:
+        if not folder.is_dir():
+            raise InputError(f"{folder}: expected a folder of result files, found none")
+        if target_dir.exists() and folder.samefile(target_dir):
+            raise InputError(f"{folder}: source and target must be different folders")
+        for path in sorted(folder.glob("*.txt")):
+            files.setdefault(path.name, []).append(path)
+    if not files:
+        raise InputError(f"no result files (*.txt) in {', '.join(map(str, sources))}")
+    thresholds = iou_threshold if isinstance(iou_threshold, Mapping) else {"default": iou_threshold}
+    classes = {name: class_of(name) for name in files}
+    unknown = sorted(set(thresholds) - set(classes.values()) - {"default"})
+    if unknown:
+        raise InputError(
+            f"threshold for {', '.join(unknown)}, but there are result files of "
+            f"{', '.join(classes.values())} only"
+        )
+    for name, threshold in thresholds.items():
+        if not 0 <= threshold <= 1:
+            raise InputError(f"IoU threshold {threshold} of {name} is not in [0, 1]")
+    default = thresholds.get("default", IOU_THRESHOLD)
+    return [
+        _Job(
+            tuple(paths),
+            target_dir / name,
+            thresholds.get(classes[name], default),
+            kind,
+            rows_in_memory,
+        )
+        for name, paths in files.items()
+    ]
+
+
+def class_of(result_file: Path | str) -> str:
+    """Class name of a result file: ``Task1_small-vehicle.txt`` -> ``small-vehicle``."""
+    stem = Path(result_file).stem
+    return stem.removeprefix("Task1_").removeprefix("Task2_")
+
+
+def _coordinates(sources: Sequence[Path | str]) -> int:
+    """Coordinates a line, the same in all files: 8 or 4."""
+    found = {path: result_coordinates(path) for path in sources}
+    known = {path: count for path, count in found.items() if count is not None}
+    if len(set(known.values())) > 1:
+        text = ", ".join(f"{path} {count}" for path, count in known.items())
+        raise InputError(f"files to join hold different numbers of coordinates: {text}")
+    return next(iter(known.values()), 8)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Detections of whole images, in the order of input.
+
+    Attributes:
+        names: image ids.
+        images: ``[N]`` index into ``names``.
+        scores: ``[N]``.
+        corners: ``[N, 4, 2]``, pixels of the whole image.
+    """
+
+    names: list[str]
+    images: np.ndarray
+    scores: np.ndarray
+    corners: np.ndarray
+
+    def rows(self, rows: np.ndarray) -> _Part:
+        return _Part(self.names, self.images[rows], self.scores[rows], self.corners[rows])
+
+
+def _whole_images(blocks: Iterable[Task1], rows_in_memory: int) -> Iterator[_Part]:
+    """Detections moved to their whole images, all of an image in the same part.
+
+    Images come in the order of their first appearance. Up to ``rows_in_memory`` detections are
+    gathered; if there are more they go to a temporary file, and come back some images at a time.
+    """
+    places = _Places()
+    gathered: list[np.ndarray] = []
+    images: list[np.ndarray] = []
+    rows = 0
+    with tempfile.TemporaryFile() as spill:
+        for block in blocks:
+            image, moved = places.move(block)
+            images.append(image)
+            gathered.append(moved)
+            rows += len(moved)
+            if rows > rows_in_memory:
+                for values in gathered:
+                    values.tofile(spill)
+                gathered.clear()
+        if not rows:
+            return
+        images = np.concatenate(images)
+        if rows <= rows_in_memory:
+            yield _part(places.names, images, np.concatenate(gathered))
+            return
+        spill.flush()
+        values = np.memmap(spill, np.float64, "r", shape=(rows, 9))
+        order = np.argsort(images, kind="stable")
+        count = np.bincount(images, minlength=len(places.names))
+        for start, stop in _batches(count, rows_in_memory):
+            batch = order[start:stop]
+            yield _part(places.names, images[batch], values[batch])
+
+
+def _part(names: list[str], images: np.ndarray, values: np.ndarray) -> _Part:
+    return _Part(names, images, values[:, 0], values[:, 1:].reshape(-1, 4, 2))
+
+
+def _batches(count: np.ndarray, limit: int) -> Iterator[tuple[int, int]]:
+    """Cut a row of images into runs of about ``limit`` detections, never within an image."""
+    ends = np.cumsum(count)
+    done = 0
+    while done < ends[-1]:
+        fitting = ends[np.searchsorted(ends, done + limit, "right") - 1]
+        # An image that is larger than the limit comes alone.
+        stop = int(fitting if fitting > done else ends[np.searchsorted(ends, done, "right")])
+        yield done, stop
+        done = stop
+
+
+class _Places:
+    """Where patches lie, read from each different id once."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self._number: dict[str, int] = {}
+        self._patch: dict[str, int] = {}
+        self._table: list[tuple[int, float, int, int]] = []
+
+    def move(self, block: Task1) -> tuple[np.ndarray, np.ndarray]:
+        """Image numbers ``[N]`` and rows ``[N, 9]``: score and corners in the whole image."""
+        for image_id in dict.fromkeys(block.image_ids):
+            if image_id not in self._patch:
+                self._add(image_id)
+        patch = np.fromiter(map(self._patch.__getitem__, block.image_ids), np.int64, len(block))
+        table = np.array(self._table, np.float64).reshape(-1, 4)[patch]
+        rows = np.empty((len(block), 9))
+        rows[:, 0] = block.scores
+        moved = (block.corners + table[:, None, 2:]) / table[:, None, 1:2]
+        rows[:, 1:] = moved.reshape(-1, 8)
+        return table[:, 0].astype(np.int32), rows
+
+    def _add(self, image_id: str) -> None:
+        patch = parse_patch_id(image_id)
+        name, rate, x, y = (image_id, 1.0, 0, 0) if patch is None else (
+            patch.name, patch.rate, patch.x, patch.y
+        )  # fmt: skip
+        number = self._number.setdefault(name, len(self.names))
+        if number == len(self.names):
+            self.names.append(name)
+        self._patch[image_id] = len(self._table)
+        self._table.append((number, rate, x, y))
+
+
+def _suppress(part: _Part, iou_threshold: float, kind: str) -> np.ndarray:
+    """Rows that stay, image after image, by falling score."""
+    if kind == "polygon":
+        keep = polygon_nms(part.corners, part.scores, iou_threshold, part.images)
+    else:
+        rectangles = bounding_rectangles(part.corners)
+        keep = rectangle_nms(rectangles, part.scores, iou_threshold, part.images, inclusive=True)
+    return keep[np.argsort(part.images[keep], kind="stable")]
+
+
+def _lines(part: _Part, coordinates: int) -> Iterator[str]:
+    corners = part.corners.reshape(-1, 8)
+    if coordinates == 4:
+        corners = corners[:, [0, 1, 4, 5]]
+    texts = float_texts(np.column_stack([part.scores, corners])).tolist()
+    for image, row in zip(part.images.tolist(), texts, strict=True):
+        yield f"{part.names[image]} {' '.join(row)}\n"
