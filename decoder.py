@@ -1,0 +1,108 @@
+"""Head maps -> detections: peaks of the heat map, best K, corners, back to the source image.
+
+In eager mode the threshold comes first and only the surviving peaks are sorted and gathered, so
+the time follows the number of objects rather than the size of the map.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from boxes import STRIDE, WH, Letterbox, vectors_to_corners
+from detections import Detections
+
+# Columns of a decoded row, in cells of the stride-4 grid: the centre, the four edge midpoints
+# t, r, b, l in absolute coordinates, the score and the class.
+CENTER = slice(0, 2)
+MIDPOINTS = slice(2, 10)
+SCORE = 10
+LABEL = 11
+
+# Edge midpoints of an axis-aligned box relative to its centre, in units of its width and height.
+_UPRIGHT = torch.tensor([[0.0, -0.5], [0.5, 0.0], [0.0, 0.5], [-0.5, 0.0]])
+
+
+class DecDecoder:
+    """Decodes the dict of head maps.
+
+    K: at most so many detections an image. conf_thresh: only scores above it. num_classes: the
+    channels that `hm` must have. theta_thresh: above it a box is taken as turned and its four
+    vectors are used, else its upright rectangle.
+    """
+
+    def __init__(self, K: int, conf_thresh: float, num_classes: int, theta_thresh: float = 0.8):
+        if K < 1:
+            raise ValueError(f"K must be at least 1, got {K}")
+        self.K = K
+        self.conf_thresh = conf_thresh
+        self.num_classes = num_classes
+        self.theta_thresh = theta_thresh
+
+    def ctdet_decode(self, maps: Mapping[str, torch.Tensor]) -> np.ndarray | list[np.ndarray]:
+        """Rows of 12 columns (see the top of this file), by falling score.
+
+        maps: hm [B, C, H, W] and cls_theta [B, 1, H, W] after the sigmoid, wh [B, 10, H, W],
+        reg [B, 2, H, W]. Returns float32 [1, M, 12] for one image, else a list of B arrays
+        [M, 12]. Equal scores stand in the order of their flattened (class, y, x) index.
+        """
+        rows = self._decode(maps)
+        return rows[0][None] if len(rows) == 1 else rows
+
+    def decode(self, maps: Mapping[str, torch.Tensor]) -> list[Detections]:
+        """The detections of each image, in pixels of the network's input; arguments as above."""
+        return [rows_to_detections(rows) for rows in self._decode(maps)]
+
+    @torch.no_grad()
+    def _decode(self, maps: Mapping[str, torch.Tensor]) -> list[np.ndarray]:
+        return [self._decode_one(maps, image) for image in range(len(maps["hm"]))]
+
+    def _decode_one(self, maps: Mapping[str, torch.Tensor], image: int) -> np.ndarray:
+        heatmap = maps["hm"][image].float()
+        channels, _, width = heatmap.shape
+        if channels != self.num_classes:
+            raise ValueError(f"hm has {channels} channels, the decoder expects {self.num_classes}")
+        scores, labels, cells = self._peaks(heatmap)
+
+        def gather(head: str) -> torch.Tensor:
+            return maps[head][image].flatten(1)[:, cells].float().T
+
+        wh, reg, theta = gather("wh"), gather("reg"), gather("cls_theta")
+        grid = torch.stack([cells % width, torch.div(cells, width, rounding_mode="floor")], dim=1)
+        center = grid + reg
+        turned = wh[:, : WH["size"].start].reshape(-1, 4, 2)
+        upright = _UPRIGHT.to(wh.device) * wh[:, None, WH["size"]]
+        vectors = torch.where(theta[:, :, None] > self.theta_thresh, turned, upright)
+        midpoints = (center[:, None] + vectors).flatten(1)
+        rows = torch.cat([center, midpoints, scores[:, None], labels[:, None].float()], dim=1)
+        return rows.cpu().numpy()
+
+    def _peaks(self, heatmap: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Scores, labels and cells (y * W + x) of the K best local maxima of [C, H, W]."""
+        local_max = F.max_pool2d(heatmap[None], kernel_size=3, stride=1, padding=1)[0]
+        flat = heatmap.flatten()
+        # nonzero lists indices in rising order, and the stable sort keeps that order among ties
+        index = torch.nonzero((flat > self.conf_thresh) & (flat == local_max.flatten()))[:, 0]
+        scores, order = torch.sort(flat[index], descending=True, stable=True)
+        index = index[order[: self.K]]
+        area = heatmap.shape[1] * heatmap.shape[2]
+        return scores[: self.K], torch.div(index, area, rounding_mode="floor"), index % area
+
+
+def rows_to_detections(rows: np.ndarray) -> Detections:
+    """Decoded rows [M, 12] in cells -> detections in pixels of the network's input."""
+    center = rows[:, CENTER]
+    vectors = rows[:, MIDPOINTS] - np.tile(center, 4)
+    return Detections(
+        corners=(vectors_to_corners(center, vectors) * STRIDE).astype(np.float32, copy=False),
+        scores=rows[:, SCORE],
+        labels=rows[:, LABEL].astype(np.int64),
+    )
+
+
+def to_source(detections: Detections, letterbox: Letterbox) -> Detections:
+    """From pixels of the network's input to pixels of the source image."""
+    return detections.with_corners(letterbox.to_source(detections.corners))

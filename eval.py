@@ -1,0 +1,188 @@
+"""Run over a split -> Task1 files -> merged Task1 files -> AP table, curves, zip for the server."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from datasets import BaseDataset, FolderDataset
+from DOTA_devkit.errors import InputError
+from DOTA_devkit.formats import Task1, read_task1, write_task1
+from DOTA_devkit.patches import parse_patch_id, source_name
+from DOTA_devkit.scoring import COCO_THRESHOLDS, Evaluation, Truth, evaluate, load_truth
+from DOTA_devkit.submit import write_submission
+from inference import Found, InferenceSettings, Timing, run_over
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class EvalSettings:
+    """How detections are made and scored.
+
+    metric: voc07 (11 points), voc12 (area under the curve) or coco (mean over IoU 0.50:0.05:0.95).
+    merge: "yes", "no", or "auto": patches are merged when every id is a patch id and labels of the
+    full images are there. truth_dir: labels of the full images, None for the dataset's own folder.
+    """
+
+    inference: InferenceSettings = field(default_factory=InferenceSettings)
+    metric: str = "voc07"
+    merge: str = "auto"
+    truth_dir: Path | None = None
+
+    @property
+    def iou_thresholds(self) -> tuple[float, ...]:
+        """The first one is that of the curves and, but for coco, of the AP that is reported."""
+        return COCO_THRESHOLDS if self.metric == "coco" else (0.5, 0.75)
+
+
+def headline(scores: Evaluation) -> float:
+    """The one number of an evaluation: AP over all thresholds for coco, else at IoU 0.5."""
+    return scores.map if scores.metric == "coco" else float(scores.mean_ap[0])
+
+
+def average_precision(
+    model: nn.Module,
+    dataset: BaseDataset,
+    truth: Truth,
+    settings: EvalSettings,
+    device: torch.device,
+) -> float:
+    """Mean AP of the model over a labelled split, patches scored as they are."""
+    found = run_over(model, dataset, settings.inference, device, description="score")
+    tables = to_task1(found, dataset.category)
+    return headline(
+        evaluate(tables, truth, settings.iou_thresholds, settings.metric, confusion=False)
+    )
+
+
+def evaluate_split(
+    model: nn.Module,
+    dataset: BaseDataset,
+    settings: EvalSettings,
+    result_dir: Path,
+    merge_dir: Path,
+    device: torch.device,
+) -> Evaluation | None:
+    """Detect on every image, write Task1 files, merge where asked, score, and leave the reports.
+
+    result_dir gets Task1_<class>.txt of the images as they are listed, merge_dir those of the full
+    images where patches are merged; the reports lie beside what they score. Returns None where
+    there is no truth.
+    """
+    merge = should_merge(dataset, settings)
+    truth = full_truth(dataset, settings) if merge else dataset.truth()
+    timing = Timing()
+    found = run_over(model, dataset, settings.inference, device, timing)
+    tables = to_task1(found, dataset.category)
+    write_results(tables, result_dir)
+    log.info("Task1 files of %d images in %s; %s", len(dataset), result_dir, timing)
+
+    folder = result_dir
+    if merge:
+        folder = merge_dir
+        merge_dir.mkdir(parents=True, exist_ok=True)
+        dataset.merge_crop_image_results(str(result_dir), str(merge_dir))
+        paths = {name: merge_dir / f"Task1_{name}.txt" for name in dataset.category}
+        tables = {name: read_task1(path) for name, path in paths.items() if path.is_file()}
+        log.info("patches merged by polygon NMS into %s", merge_dir)
+    archive = write_submission(folder, folder / "Task1.zip", dataset.category)
+    log.info("for an evaluation server: %s", archive)
+
+    scores = None
+    if truth is None:
+        log.info("there are no labels of these images, so nothing to score against")
+    else:
+        scores = evaluate(tables, truth, settings.iou_thresholds, settings.metric)
+        report(scores, folder, settings)
+    if has_own_evaluation(dataset):
+        log.info(
+            "%s.dec_evaluation: %s", type(dataset).__name__, dataset.dec_evaluation(str(folder))
+        )
+    return scores
+
+
+def to_task1(found: Iterable[Found], names: Sequence[str]) -> dict[str, Task1]:
+    """Detections of images -> a table for each class, images in their order."""
+    images = [(one.image_id, one.detections) for one in found]
+    tables = {}
+    for label, name in enumerate(names):
+        rows = [(image_id, d[d.labels == label]) for image_id, d in images]
+        tables[name] = Task1(
+            image_ids=[image_id for image_id, d in rows for _ in range(len(d))],
+            scores=np.concatenate([np.zeros(0), *(d.scores for _, d in rows)]),
+            corners=np.concatenate([np.zeros((0, 4, 2)), *(d.corners for _, d in rows)]),
+        )
+    return tables
+
+
+def write_results(tables: dict[str, Task1], result_dir: Path) -> None:
+    """Task1_<class>.txt for each class, an empty one where nothing was found."""
+    result_dir.mkdir(parents=True, exist_ok=True)
+    for name, table in tables.items():
+        path = result_dir / f"Task1_{name}.txt"
+        write_task1(path, table.image_ids, table.scores, table.corners)
+
+
+def should_merge(dataset: BaseDataset, settings: EvalSettings) -> bool:
+    """Whether patches are put together before scoring; see `EvalSettings.merge`."""
+    if settings.merge == "no":
+        return False
+    patches = sum(parse_patch_id(image_id) is not None for image_id in dataset.img_ids)
+    if settings.merge == "yes":
+        if not patches:
+            raise InputError(
+                "--merge yes: none of the ids is that of a patch (NAME__RATE__X___Y, such as "
+                f"P0706__1__0___500); the first one is {dataset.img_ids[0]}"
+            )
+        return True
+    return patches == len(dataset.img_ids) and full_truth(dataset, settings) is not None
+
+
+def full_truth(dataset: BaseDataset, settings: EvalSettings) -> Truth | None:
+    """Labels of the images that the patches were cut from; None where a file is missing."""
+    names = list(dict.fromkeys(source_name(image_id) for image_id in dataset.img_ids))
+    folder = settings.truth_dir or getattr(dataset, "label_path", None)
+    if folder is None:
+        return None
+    missing = [name for name in names if not os.path.isfile(Path(folder) / f"{name}.txt")]
+    if missing:
+        if settings.truth_dir is not None:
+            raise InputError(
+                f"--truth_dir {folder}: {len(missing)} of {len(names)} images have no label file "
+                f"there, {missing[0]}.txt is the first"
+            )
+        return None
+    return load_truth(folder, names, dataset.category)
+
+
+def has_own_evaluation(dataset: BaseDataset) -> bool:
+    """Whether the user's class scores results in a way of its own."""
+    ours = (BaseDataset.dec_evaluation, FolderDataset.dec_evaluation)
+    return type(dataset).dec_evaluation not in ours
+
+
+def report(scores: Evaluation, folder: Path, settings: EvalSettings) -> None:
+    """The table on screen, as csv and json, and the curves and confusion as a picture."""
+    inference = settings.inference
+    log.info(
+        "%s, IoU %s, scores above %g, NMS at IoU %g; mean over the classes with objects",
+        scores.metric, "0.50:0.05:0.95" if scores.metric == "coco" else "0.5 and 0.75",
+        inference.conf_thresh, inference.nms_thresh,
+    )  # fmt: skip
+    log.info("%s", scores.table())
+    log.info("AP %.4f (%s)", headline(scores), scores.metric)
+    scores.to_csv(folder / "ap.csv")
+    scores.to_json(folder / "ap.json")
+    try:
+        scores.plot(folder / "evaluation.png")
+    except InputError as error:
+        log.warning("no picture of the curves: %s", error)
+    log.info("the table as ap.csv and ap.json, curves as evaluation.png in %s", folder)

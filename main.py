@@ -1,0 +1,555 @@
+"""Flags -> settings -> one phase.
+
+python main.py --phase train --backbone resnet18
+python main.py --phase test
+python main.py --phase eval
+
+Without --data_dir the three use a built-in sample set. This is the only file that knows argparse;
+it sets up logging and seeds, and turns errors of the user's input into one line and an exit code.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+import eval as evaluation
+import test as testing
+import train as training
+from boxes import HEAD_CHANNELS, STRIDE
+from datasets import BaseDataset, DataOptions, open_dataset
+from datasets.sample import make_sample
+from DOTA_devkit.class_lists import parse_class_list
+from DOTA_devkit.errors import InputError
+from DOTA_devkit.formats import DOTA_CLASSES
+from DOTA_devkit.scoring import METRICS
+from inference import InferenceSettings
+from models import BACKBONES, CTRBOX, Checkpoint, build_model, finetune, read_checkpoint
+from models.info import describe
+
+log = logging.getLogger("bbavectors")
+
+SAMPLE_DIR = Path("sample_data")
+
+
+@dataclass(frozen=True)
+class Defaults:
+    """What a flag is when it is not given: for the built-in sample set, and for own data."""
+
+    epochs: int
+    batch_size: int
+    input_hw: tuple[int, int]
+    lr: float
+    schedule: str
+    head_conv: int
+    pretrained: str
+    save_every: int
+    num_workers: int
+
+
+OWN_DATA = Defaults(
+    epochs=80,
+    batch_size=16 if torch.cuda.is_available() else 8,
+    input_hw=(608, 608),
+    lr=1.25e-4,
+    schedule="exponential",
+    head_conv=256,
+    pretrained="imagenet",
+    save_every=5,
+    num_workers=4,
+)
+SAMPLE = Defaults(
+    epochs=12,
+    batch_size=8,
+    input_hw=(256, 256),
+    lr=2e-3,
+    schedule="cosine",
+    head_conv=64,
+    pretrained="none",
+    save_every=0,
+    num_workers=0,
+)
+CONF_THRESH = {"test": 0.18, "eval": 0.01, "train": 0.01}
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """The command line; a flag whose default depends on the data or the checkpoint is None."""
+    parser = argparse.ArgumentParser(
+        description="Oriented object detection with box boundary-aware vectors",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="Without --data_dir the built-in sample set is used.",
+    )
+    # fmt: off
+    add = parser.add_argument
+    add("--phase", default="test", choices=("train", "test", "eval", "info"),
+        help="what to do (default: %(default)s)")
+    add("--verbose", action="store_true", help="log more, and show tracebacks of errors")
+
+    add = parser.add_argument_group("data").add_argument
+    add("--dataset", default="dota", metavar="NAME",
+        help="dota, hrsc, or path/to/file.py:ClassName of a BaseDataset (default: %(default)s)")
+    add("--data_dir", type=Path, metavar="DIR", help="folder of the data (default: sample set)")
+    add("--classes", metavar="A,B",
+        help="class names, a file of them, or dota1.0, dota1.5, dota2.0 (default: classes.txt in "
+             "the data folder, else DOTA 1.0)")
+    add("--train_list", metavar="FILE", help="ids to train on (default: train.txt or trainval.txt)")
+    add("--val_list", metavar="FILE", help="ids to score after each epoch (default: val.txt)")
+    add("--test_list", metavar="FILE", help="ids for test and eval (default: test.txt or val.txt)")
+    add("--allow_overlap", action="store_true", help="let images be in both train and val")
+    add("--hrsc_level", type=int, default=1, choices=(1, 2, 3), help="HRSC class level")
+    add("--min_size", type=nonnegative_float, default=10.0, metavar="PX",
+        help="objects whose longer side is below it are not trained on (default: %(default)s)")
+    add("--min_visible", type=share, default=0.6, metavar="SHARE",
+        help="objects of which a view shows less are not trained on (default: %(default)s)")
+    add("--max_objs", type=positive, default=500, metavar="N",
+        help="objects of an image that are trained on (default: %(default)s)")
+    add("--input_h", type=positive, metavar="PX", help="input height (default: 608; sample: 256)")
+    add("--input_w", type=positive, metavar="PX", help="input width (default: 608; sample: 256)")
+    add("--squash", action="store_true",
+        help="test and eval: stretch images to the input as the original does, for its weights")
+    add("--num_workers", type=natural, metavar="N", help="processes that read images")
+
+    add = parser.add_argument_group("model").add_argument
+    add("--backbone", choices=tuple(BACKBONES), help="default: resnet101, or the checkpoint's")
+    add("--head_conv", type=positive, metavar="N", help="width of the heads (256; sample: 64)")
+    add("--head_bn", action="store_true", default=None,
+        help="BatchNorm in the heads, for small batches")
+    add("--pretrained", metavar="WHAT",
+        help="first weights of the backbone: imagenet, none, or a file (imagenet; sample: none)")
+    add("--finetune", type=Path, metavar="FILE", help="begin with the weights of a detector")
+    add("--resume", "--weights", dest="weights", metavar="NAME_OR_PATH",
+        help="checkpoint for test and eval (default: best of the run, else last)")
+    add("--K", type=positive, default=500, help="most detections an image (default: %(default)s)")
+    add("--conf_thresh", type=share, metavar="T", help="score to keep (test 0.18, eval 0.01)")
+    add("--nms_thresh", type=share, default=0.1, metavar="IOU",
+        help="overlap that suppresses (default: %(default)s)")
+    add("--theta_thresh", type=share, default=0.8, metavar="T",
+        help="cls_theta above which a box counts as turned (default: %(default)s)")
+    add("--wh_channels", type=int, default=8, help=argparse.SUPPRESS)  # without effect, as ever
+
+    add = parser.add_argument_group("training").add_argument
+    add("--num_epoch", "--epochs", dest="epochs", type=positive, metavar="N",
+        help=f"(default: {OWN_DATA.epochs}; sample: {SAMPLE.epochs})")
+    add("--batch_size", type=positive, metavar="N",
+        help=f"(default: 16 with a GPU, else 8; sample: {SAMPLE.batch_size})")
+    add("--init_lr", type=positive_float, metavar="LR",
+        help=f"learning rate (default: {OWN_DATA.lr}; sample: {SAMPLE.lr})")
+    add("--schedule", choices=training.SCHEDULES,
+        help=f"of the learning rate (default: {OWN_DATA.schedule}; sample: {SAMPLE.schedule})")
+    add("--save_every", type=natural, metavar="N",
+        help="keep model_<epoch>.pth every N epochs, 0 for never (default: 5; sample: 0)")
+    add("--val_every", type=positive, metavar="N", help="epochs between two APs (default: 1)")
+    add("--resume_train", nargs="?", const=training.LAST, metavar="FILE",
+        help="go on with a run that was stopped (FILE: model_last.pth)")
+    add("--overwrite", action="store_true", help="replace a run that is there")
+    add("--seed", type=natural, help="(default: 317)")
+
+    add = parser.add_argument_group("run").add_argument
+    add("--run_dir", type=Path, default=Path(), metavar="DIR",
+        help="where weights_*, result_* and merge_* are made (default: here)")
+    add("--device", type=device, default=default_device(), metavar="DEVICE",
+        help="cpu, cuda or cuda:N (default: %(default)s)")
+    add("--ngpus", type=positive, default=1, help="above 1: DataParallel over so many GPUs")
+    add("--metric", choices=METRICS, default="voc07", help="AP (default: %(default)s)")
+    add("--merge", choices=("auto", "yes", "no"), default="auto",
+        help="eval: merge patches before scoring (auto: when all ids are patches and labels of "
+             "the full images are there)")
+    add("--truth_dir", type=Path, metavar="DIR",
+        help="eval: labels of the full images, for merged results (default: the data's labels)")
+    add("--show", action="store_true", help="test: show each picture in a window")
+    # fmt: on
+    return parser.parse_args(argv)
+
+
+def number(kind: type, allowed: Callable[[float], bool], expected: str) -> Callable[[str], float]:
+    """An argparse type: a number of a range that the error names."""
+
+    def parse(text: str) -> float:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = None
+        if value is None or not allowed(value):
+            raise argparse.ArgumentTypeError(f"{expected} expected, got {text!r}")
+        return value
+
+    return parse
+
+
+positive = number(int, lambda value: value > 0, "a whole number above 0")
+natural = number(int, lambda value: value >= 0, "a whole number of 0 or more")
+nonnegative_float = number(float, lambda value: 0 <= value < float("inf"), "a number of 0 or more")
+positive_float = number(float, lambda value: 0 < value < float("inf"), "a number above 0")
+share = number(float, lambda value: 0 <= value <= 1, "a number from 0 to 1")
+
+
+def default_device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def device(text: str) -> torch.device:
+    try:
+        chosen = torch.device(text)
+    except RuntimeError:
+        raise argparse.ArgumentTypeError(f"cpu, cuda or cuda:N expected, got {text!r}") from None
+    if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
+        raise argparse.ArgumentTypeError(
+            f"{text} is not there: PyTorch sees {torch.cuda.device_count()} CUDA devices"
+        )
+    return chosen
+
+
+@dataclass(frozen=True)
+class Run:
+    """Where a run reads and writes."""
+
+    sample: bool
+    data_dir: Path
+    weights: Path
+    result: Path
+    merge: Path
+
+    @classmethod
+    def of(cls, args: argparse.Namespace) -> Run:
+        sample = args.data_dir is None
+        if sample and args.dataset != "dota":
+            raise InputError(
+                f"--dataset {args.dataset} needs --data_dir; the built-in sample set is in DOTA "
+                "layout"
+            )
+        name = "sample" if sample else args.dataset.rpartition(":")[2].lower()
+        return cls(
+            sample=sample,
+            data_dir=make_sample(SAMPLE_DIR) if sample else args.data_dir,
+            weights=args.run_dir / f"weights_{name}",
+            result=args.run_dir / f"result_{name}",
+            merge=args.run_dir / f"merge_{name}",
+        )
+
+    @property
+    def defaults(self) -> Defaults:
+        return SAMPLE if self.sample else OWN_DATA
+
+    def checkpoint(self, name: str | None) -> Path:
+        """The checkpoint by name in the run's folder, else by path; without a name best or last."""
+        if name is not None:
+            for path in (self.weights / name, Path(name)):
+                if path.is_file():
+                    return path
+            raise InputError(f"no checkpoint {name}, neither in {self.weights} nor as a path")
+        for known in (training.BEST, training.LAST):
+            if (self.weights / known).is_file():
+                return self.weights / known
+        raise InputError(
+            f"no checkpoint in {self.weights}: train first (--phase train), or name one with "
+            "--weights FILE"
+        )
+
+
+def train(args: argparse.Namespace) -> None:
+    """Train from ImageNet or random weights, from another detector, or go on with a run."""
+    run = Run.of(args)
+    if args.squash:
+        raise InputError("--squash is for test and eval with weights of the original")
+    resume = None
+    if args.resume_train:
+        resume = read_checkpoint(run.checkpoint(args.resume_train))
+        if resume.optimizer_state is None:
+            raise InputError(f"{resume.path} holds no state of an optimizer: use --finetune")
+    settings = train_settings(args, run, resume)
+    if resume is not None and resume.epoch >= settings.epochs:
+        raise InputError(
+            f"{resume.path} is at epoch {resume.epoch} of {settings.epochs}: nothing is left to "
+            f"train; for more epochs give --num_epoch"
+        )
+    if resume is None and not run.sample and not args.overwrite and list(run.weights.glob("*.pth")):
+        raise InputError(
+            f"{run.weights} holds a run: go on with it (--resume_train), replace it (--overwrite), "
+            "or train beside it (--run_dir DIR)"
+        )
+
+    classes = asked_classes(args) or (resume.classes if resume else None)
+    input_hw = input_size(args, run.defaults, resume.input_size if resume else None)
+    options = data_options(args, classes)
+    train_set = open_dataset(args.dataset, run.data_dir, "train", input_hw, options)
+    val_set = open_dataset(args.dataset, run.data_dir, "val", input_hw, options)
+    for dataset in filter(None, (train_set, val_set)):
+        dataset.check_labels()
+
+    if resume is not None:
+        check_flags(args, resume, train_set)
+        model = build_model(resume)
+    else:
+        torch.manual_seed(settings.seed)
+        model = new_model(args, run.defaults, tuple(train_set.category), input_hw)
+        clear_run(run.weights)
+    log.info(
+        "training %s: %s", model.backbone,
+        ", ".join(f"{name} {value}" for name, value in asdict(settings).items()),
+    )  # fmt: skip
+    training.train(
+        model, train_set, val_set, settings, eval_settings(args, "train", run), run.weights,
+        args.device, gpus=args.ngpus, resume=resume, extras={"dataset": args.dataset},
+    )  # fmt: skip
+    log.info("checkpoints, curves and pictures are in %s", run.weights)
+
+
+def new_model(
+    args: argparse.Namespace,
+    defaults: Defaults,
+    classes: tuple[str, ...],
+    input_hw: tuple[int, int],
+) -> CTRBOX:
+    """A network to be trained, with the first weights that the flags name."""
+    if args.finetune is None:
+        pretrained = args.pretrained or defaults.pretrained
+        return network(args, classes, input_hw, args.head_conv or defaults.head_conv, pretrained)
+    if args.pretrained is not None:
+        raise InputError("--finetune begins with a whole detector, so --pretrained has no place")
+    there = read_checkpoint(args.finetune).architecture
+    args.backbone = args.backbone or there.backbone
+    args.head_bn = there.head_bn if args.head_bn is None else args.head_bn
+    model = network(args, classes, input_hw, args.head_conv or there.head_conv, "none")
+    finetune(model, args.finetune)
+    return model
+
+
+def network(
+    args: argparse.Namespace,
+    classes: tuple[str, ...],
+    input_hw: tuple[int, int],
+    head_conv: int,
+    pretrained: str,
+) -> CTRBOX:
+    return CTRBOX(
+        heads={"hm": len(classes), **HEAD_CHANNELS},
+        pretrained=pretrained,
+        down_ratio=STRIDE,
+        final_kernel=1,
+        head_conv=head_conv,
+        backbone=args.backbone or "resnet101",
+        head_bn=bool(args.head_bn),
+        classes=classes,
+        input_size=input_hw,
+    )
+
+
+def test(args: argparse.Namespace) -> None:
+    run = Run.of(args)
+    model, dataset = load_for_inference(args, run)
+    settings = inference_settings(args, "test", run)
+    testing.test_split(model, dataset, settings, run.result, args.device, show=args.show)
+
+
+def evaluate(args: argparse.Namespace) -> None:
+    run = Run.of(args)
+    model, dataset = load_for_inference(args, run)
+    settings = eval_settings(args, "eval", run)
+    evaluation.evaluate_split(model, dataset, settings, run.result, run.merge, args.device)
+
+
+def info(args: argparse.Namespace) -> None:
+    """What a network is made of, its parameters and its cost: of a checkpoint, or of the flags."""
+    if args.weights:
+        model = build_model(read_checkpoint(args.weights))
+        input_hw = input_size(args, OWN_DATA, model.input_size)
+    else:
+        input_hw = input_size(args, OWN_DATA, None)
+        classes = asked_classes(args) or DOTA_CLASSES["1.0"]
+        model = network(args, classes, input_hw, args.head_conv or OWN_DATA.head_conv, "none")
+    log.info("%s", describe(model, input_hw))
+
+
+def load_for_inference(args: argparse.Namespace, run: Run) -> tuple[CTRBOX, BaseDataset]:
+    """The checkpoint's model and the test split as it wants it."""
+    checkpoint = read_checkpoint(run.checkpoint(args.weights))
+    input_hw = input_size(args, run.defaults, checkpoint.input_size)
+    options = data_options(args, asked_classes(args) or checkpoint.classes)
+    dataset = open_dataset(args.dataset, run.data_dir, "test", input_hw, options)
+    check_flags(args, checkpoint, dataset)
+    model = build_model(checkpoint, args.device)
+    log.info(
+        "%s: %s of epoch %d, input %dx%d, classes %s",
+        checkpoint.path, model.backbone, checkpoint.epoch, *input_hw, ", ".join(dataset.category),
+    )  # fmt: skip
+    return model, dataset
+
+
+def asked_classes(args: argparse.Namespace) -> tuple[str, ...] | None:
+    return None if args.classes is None else parse_class_list(args.classes)
+
+
+def check_flags(args: argparse.Namespace, checkpoint: Checkpoint, dataset: BaseDataset) -> None:
+    """InputError where flags or data contradict a checkpoint."""
+    checkpoint.require(
+        backbone=args.backbone,
+        classes=tuple(dataset.category),
+        head_conv=args.head_conv,
+        head_bn=args.head_bn,
+    )
+
+
+def input_size(
+    args: argparse.Namespace, defaults: Defaults, trained: tuple[int, int] | None
+) -> tuple[int, int]:
+    """(height, width) of the network's input: of the flags, else the checkpoint, else a default."""
+    height, width = trained or defaults.input_hw
+    size = (args.input_h or height, args.input_w or width)
+    for flag, value in zip(("--input_h", "--input_w"), size, strict=True):
+        if value % 32:
+            below, above = value // 32 * 32, -(-value // 32) * 32
+            fit = f"{below} or {above}" if below else f"{above}"
+            raise InputError(f"{flag} {value} is no multiple of 32: {fit} would be")
+    if trained and size != tuple(trained):
+        log.info("input %dx%d instead of %dx%d, at which it was trained", *size, *trained)
+    return size
+
+
+def data_options(args: argparse.Namespace, classes: tuple[str, ...] | None) -> DataOptions:
+    return DataOptions(
+        classes=classes,
+        train_list=args.train_list,
+        val_list=args.val_list,
+        test_list=args.test_list,
+        allow_overlap=args.allow_overlap,
+        min_size=args.min_size,
+        min_visible=args.min_visible,
+        max_objs=args.max_objs,
+        squash=args.squash,
+        hrsc_level=args.hrsc_level,
+        keep_source=args.phase == "test",
+    )
+
+
+def train_settings(
+    args: argparse.Namespace, run: Run, resume: Checkpoint | None
+) -> training.TrainSettings:
+    """Flags, else what the run that goes on was trained with, else the defaults."""
+    before = resume.extras.get("train", {}) if resume else {}
+    known = {field.name for field in fields(training.TrainSettings)}
+    defaults = {
+        "epochs": run.defaults.epochs,
+        "batch_size": run.defaults.batch_size,
+        "lr": run.defaults.lr,
+        "schedule": run.defaults.schedule,
+        "save_every": run.defaults.save_every,
+        "num_workers": run.defaults.num_workers,
+    } | {name: value for name, value in before.items() if name in known}
+    given = {
+        "epochs": args.epochs,
+        "batch_size": args.batch_size,
+        "lr": args.init_lr,
+        "schedule": args.schedule,
+        "save_every": args.save_every,
+        "val_every": args.val_every,
+        "num_workers": args.num_workers,
+        "seed": args.seed,
+    }
+    return training.TrainSettings(
+        **(defaults | {name: value for name, value in given.items() if value is not None})
+    )
+
+
+def inference_settings(args: argparse.Namespace, phase: str, run: Run) -> InferenceSettings:
+    given = {"conf_thresh": args.conf_thresh, "batch_size": args.batch_size}
+    workers = run.defaults.num_workers if args.num_workers is None else args.num_workers
+    defaults = {"conf_thresh": CONF_THRESH[phase], "batch_size": run.defaults.batch_size}
+    return InferenceSettings(
+        **(defaults | {name: value for name, value in given.items() if value is not None}),
+        nms_thresh=args.nms_thresh,
+        theta_thresh=args.theta_thresh,
+        K=args.K,
+        num_workers=workers,
+        squash=args.squash,
+    )
+
+
+def eval_settings(args: argparse.Namespace, phase: str, run: Run) -> evaluation.EvalSettings:
+    return evaluation.EvalSettings(
+        inference=inference_settings(args, phase, run),
+        metric=args.metric,
+        merge=args.merge,
+        truth_dir=args.truth_dir,
+    )
+
+
+def clear_run(folder: Path) -> None:
+    """Take away the files of an earlier run that is to be replaced, and nothing else."""
+    for pattern in training.RUN_FILES:
+        for path in folder.glob(pattern):
+            path.unlink()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one phase; the exit code is 0 only where it did what was asked for."""
+    args = parse_args(argv)
+    set_up_logging(args.verbose)
+    try:
+        PHASES[args.phase](args)
+    except KeyboardInterrupt:
+        return fail("stopped by Ctrl-C; the last finished epoch, if any, is kept", 130)
+    except (InputError, OSError, MemoryError, RuntimeError) as error:
+        message = explain(error)
+        if message is None or args.verbose:
+            raise
+        return fail(message, 2)
+    return 0
+
+
+def fail(message: str, code: int) -> int:
+    print(f"error: {message}", file=sys.stderr)
+    return code
+
+
+def explain(error: Exception) -> str | None:
+    """One line on an error that the user can mend; None for one that is a fault of ours."""
+    text = str(error)
+    if isinstance(error, (InputError, training.TrainingStopped)):
+        # a worker process puts its traceback in front of the message
+        return text.rpartition("InputError: ")[2].strip()
+    if "DataLoader worker" in text and "exited unexpectedly" in text:
+        return (
+            "a process that reads images died, mostly for want of (shared) memory: use "
+            "--num_workers 0, a smaller --batch_size, or docker run --shm-size 8g. The last "
+            "finished epoch, if any, is kept"
+        )
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in text:
+        return (
+            "out of memory: use a smaller --batch_size, --input_h and --input_w, or a lighter "
+            "--backbone. The last finished epoch, if any, is kept"
+        )
+    if isinstance(error, OSError):
+        return f"{error.filename}: {error.strerror}" if error.filename else text
+    return None
+
+
+PHASES = {"train": train, "test": test, "eval": evaluate, "info": info}
+
+
+class TqdmHandler(logging.StreamHandler):
+    """Log lines that do not tear a progress bar apart."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with tqdm.external_write_mode(file=self.stream):
+            super().emit(record)
+
+
+def set_up_logging(verbose: bool) -> None:
+    handler = TqdmHandler(sys.stdout)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logging.basicConfig(
+        level=logging.DEBUG if verbose else logging.INFO, handlers=[handler], force=True
+    )
+    for name in ("matplotlib", "PIL"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,80 @@
+"""Run over a split, draw what was found, write it down, time it."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch import nn
+
+from datasets import BaseDataset
+from DOTA_devkit.errors import InputError
+from drawing import draw_detections
+from eval import to_task1, write_results
+from inference import Found, InferenceSettings, Timing, run_over
+
+log = logging.getLogger(__name__)
+
+PICTURES = "pictures"
+
+
+def test_split(
+    model: nn.Module,
+    dataset: BaseDataset,
+    settings: InferenceSettings,
+    result_dir: Path,
+    device: torch.device,
+    show: bool = False,
+) -> list[Found]:
+    """Pictures of the detections (truth in white) and Task1 files in `result_dir`.
+
+    Returns what was found. show: each picture in a window until a key is pressed; q ends the run.
+    """
+    pictures = result_dir / PICTURES
+    if pictures.is_dir():
+        shutil.rmtree(pictures)  # those of an earlier run would pass for this one's
+    pictures.mkdir(parents=True)
+    timing = Timing()
+    found = []
+    for index, one in enumerate(run_over(model, dataset, settings, device, timing)):
+        found.append(one._replace(source=None))
+        image = dataset.load_image(index) if one.source is None else one.source
+        truth = dataset.load_annotation(index)["pts"] if dataset.has_labels(index) else None
+        picture = draw_detections(image, one.detections, dataset.category, truth)
+        write_picture(pictures / f"{one.image_id}.jpg", picture)
+        if show and not show_picture(picture):
+            break
+    write_results(to_task1(found, dataset.category), result_dir)
+    log.info(
+        "%d detections with a score above %g in %d images",
+        sum(len(one.detections) for one in found), settings.conf_thresh, len(found),
+    )  # fmt: skip
+    log.info("%s", timing)
+    log.info("pictures (truth in white) in %s, Task1 files in %s", pictures, result_dir)
+    return found
+
+
+def write_picture(path: Path, picture: np.ndarray) -> None:
+    """An image id may hold a folder; a picture that cannot be written is an error."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    encoded, data = cv2.imencode(path.suffix, picture)
+    if not encoded:
+        raise OSError(f"the picture {path} could not be encoded")
+    path.write_bytes(data.tobytes())
+
+
+def show_picture(picture: np.ndarray) -> bool:
+    """Show a picture until a key is pressed; False when it was q."""
+    try:
+        cv2.imshow("detections", picture)
+        key = cv2.waitKey(0) & 0xFF
+    except cv2.error as error:
+        raise InputError(
+            "--show needs a screen and an OpenCV with windows (opencv-python, not the headless "
+            f"one); without it the pictures are in the result folder ({error.err})"
+        ) from None
+    return key != ord("q")
