@@ -14,7 +14,7 @@ from DOTA_devkit.errors import InputError
 from DOTA_devkit.faults import map_collecting, read_all_labels
 from DOTA_devkit.files import replacing
 from DOTA_devkit.images import image_size_wh
-from DOTA_devkit.polygon import iou_matrix, polygon_area
+from DOTA_devkit.polygon import grouped_iou, polygon_area
 from DOTA_devkit.progress import progress
 from DOTA_devkit.tables import format_table
 
@@ -291,16 +291,10 @@ def _outside_problems(data: LabelledSet) -> dict[str, list[str]]:
 
 def _duplicates(data: LabelledSet) -> list[str]:
     """Every object that overlaps an earlier one of its class and image almost wholly."""
-    found: list[str] = []
-    bounds = np.searchsorted(data.image_index, np.arange(len(data.image_ids) + 1))
-    for start, stop in zip(bounds[:-1], progress(bounds[1:], "duplicates"), strict=True):
-        if stop - start < 2:
-            continue
-        same = data.names[start:stop, None] == data.names[None, start:stop]
-        overlap = iou_matrix(data.corners[start:stop], data.corners[start:stop])
-        twice = np.tril(same & (overlap > DUPLICATE_IOU), -1).any(axis=1)
-        found += data.where(start + np.flatnonzero(twice))
-    return found
+    classes, numbers = np.unique(data.names.astype(str), return_inverse=True)
+    groups = data.image_index * max(len(classes), 1) + numbers
+    later, earlier, overlap = grouped_iou(data.corners, data.corners, groups, groups)
+    return data.where(np.unique(later[(earlier < later) & (overlap > DUPLICATE_IOU)]))
 
 
 def _percentiles(values: np.ndarray, decimals: int = 1) -> str:

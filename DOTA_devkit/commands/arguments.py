@@ -52,6 +52,18 @@ def fraction(text: str) -> float:
     return value
 
 
+def class_thresholds(text: str) -> dict[str, float]:
+    """argparse type of 0.1,ship=0.2: a threshold for all classes ("default") and single ones."""
+    thresholds = {}
+    for part in filter(None, map(str.strip, text.split(","))):
+        name, equals, value = part.rpartition("=")
+        key = name.strip() if equals else "default"
+        if not key or key in thresholds:
+            raise argparse.ArgumentTypeError(f"{part!r}: expected one T, and CLASS=T for classes")
+        thresholds[key] = fraction(value.strip())
+    return thresholds
+
+
 def numbers(text: str) -> tuple[float, ...]:
     """argparse type of a comma list of positive numbers."""
     try:
@@ -71,6 +83,11 @@ def add_classes(parser: argparse.ArgumentParser, purpose: str) -> None:
         help=f"{purpose}: names with commas between (a,b), a file with one a line, or dota1.0, "
         "dota1.5, dota2.0",
     )
+
+
+def add_workers(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--workers", type=whole_number, default=0, metavar="N",
+                        help="processes (default: one a core)")
 
 
 def add_overwrite(parser: argparse.ArgumentParser, what: str) -> None:

@@ -1,0 +1,246 @@
+"""The merge and evaluate commands: what they take, say, write and refuse."""
+
+import csv
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from DOTA_devkit.commands import main
+from DOTA_devkit.commands.arguments import class_thresholds
+
+SQUARE = "10 20 30 20 30 60 10 60"
+BESIDE = "12 20 32 20 32 60 12 60"  # shares 18 of 22 columns with SQUARE: IoU 0.818
+FAR = "110 20 130 20 130 60 110 60"
+
+
+def write(folder, files):
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, lines in files.items():
+        (folder / name).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    return folder
+
+
+def run(*arguments):
+    return main([str(argument) for argument in arguments])
+
+
+def lines(path):
+    return path.read_text(encoding="utf-8").splitlines()
+
+
+# --- merge ------------------------------------------------------------------------------------
+
+
+def test_merge_gives_the_recorded_lines(shared, tmp_path, capsys):
+    assert run("merge", shared / "fixtures/merge20/in", tmp_path / "out", "--workers", 2) == 0
+    expected = shared / "fixtures/merge20/out"
+    for path in expected.iterdir():
+        assert lines(tmp_path / "out" / path.name) == lines(path)
+    assert capsys.readouterr().out.splitlines()[-2].split() == ["all", "12000", "3869"]
+
+
+def test_several_folders_and_thresholds_of_classes(tmp_path):
+    one = write(tmp_path / "one", {
+        "Task1_ship.txt": [f"P0__1__0___0 0.9 {SQUARE}"],
+        "Task1_car.txt": [f"P0__1__0___0 0.9 {SQUARE}"],
+    })
+    two = write(tmp_path / "two", {
+        "Task1_ship.txt": [f"P0 0.8 {BESIDE}", f"P0__0.5__100___0 0.7 {SQUARE}"],
+        "Task1_car.txt": [f"P0 0.8 {BESIDE}"],
+    })
+    assert run("merge", one, two, tmp_path / "out", "--nms_thresh", "0.1,car=0.9") == 0
+    assert lines(tmp_path / "out/Task1_ship.txt") == [
+        "P0 0.9 10.0 20.0 30.0 20.0 30.0 60.0 10.0 60.0",
+        "P0 0.7 220.0 40.0 260.0 40.0 260.0 120.0 220.0 120.0",
+    ]
+    assert len(lines(tmp_path / "out/Task1_car.txt")) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "thresholds"),
+    [
+        ("0.3", {"default": 0.3}),
+        ("0.1, ship=0.2,大 车=0", {"default": 0.1, "ship": 0.2, "大 车": 0.0}),
+        ("ship=0.2", {"ship": 0.2}),
+    ],
+)
+def test_class_thresholds(text, thresholds):
+    assert class_thresholds(text) == thresholds
+
+
+@pytest.mark.parametrize("text", ["1.5", "x", "ship=", "=0.1", "0.1,0.2", "ship=0.1,ship=0.2"])
+def test_thresholds_that_cannot_be(text, tmp_path):
+    with pytest.raises(SystemExit):
+        run("merge", tmp_path, tmp_path / "out", "--nms_thresh", text)
+
+
+def test_merge_refusals(tmp_path, capsys):
+    results = write(tmp_path / "results", {"Task1_ship.txt": [f"P0 0.9 {SQUARE}"]})
+    target = write(tmp_path / "out", {"Task1_ship.txt": ["mine"], "Task1_car.txt": ["other"]})
+    assert run("merge", results, target) == 2
+    assert "Task1_ship.txt would be replaced" in capsys.readouterr().err
+    assert lines(target / "Task1_ship.txt") == ["mine"]
+    assert run("merge", results, target, "--overwrite") == 0
+    assert lines(target / "Task1_car.txt") == ["other"]
+    assert run("merge", results, results, "--overwrite") == 2
+    assert "must be different folders" in capsys.readouterr().err
+    assert run("merge", tmp_path / "none", tmp_path / "new") == 2
+    assert run("merge", results, tmp_path / "new", "--nms_thresh", "boat=0.2") == 2
+    assert "threshold for boat" in capsys.readouterr().err
+    write(results, {"Task1_ship.txt": [f"P0 0.9 {SQUARE}", "P0 nan 1 2 3 4 5 6 7 8"]})
+    assert run("merge", results, tmp_path / "new") == 2
+    assert "Task1_ship.txt:2: " in capsys.readouterr().err
+
+
+# --- evaluate ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def labels(tmp_path):
+    return write(tmp_path / "labelTxt", {
+        "P0.txt": [f"{SQUARE} ship 0", f"{FAR} ship 0", f"{SQUARE} car 0"],
+        "P1.txt": [f"{SQUARE} ship 1"],
+        "P2.txt": [],
+    })
+
+
+def table(text):
+    """Rows of the printed table: first word -> the others."""
+    return {line.split()[0]: line.split()[1:] for line in text.splitlines() if line.split()}
+
+
+@pytest.mark.parametrize("metric", ["voc07", "voc12", "coco"])
+def test_recorded_ap_of_each_metric(shared, capsys, metric):
+    folder = shared / "fixtures/voc50"
+    recorded = json.loads((folder / "ap.json").read_text())
+    arguments = ["evaluate", folder / "det", folder / "labelTxt", "--list", folder / "valset.txt",
+                 "--metric", metric, "--iou", "0.5,0.75"]
+    assert run(*arguments) == 0
+    rows = table(capsys.readouterr().out)
+    assert rows["class"][2:5] == ["AP", "AP50", "AP75"]
+    suffix = "07" if metric == "voc07" else "area"
+    for name in ("plane", "ship", "harbor"):
+        # The order of equal scores moves AP by up to 0.2 (scoring has exact tests of its own);
+        # coco has other matching and 101 points.
+        tolerance = 1.5 if metric == "coco" else 0.2
+        assert float(rows[name][3]) == pytest.approx(
+            100 * recorded[f"{name}_0.5_{suffix}"], abs=tolerance)
+        assert float(rows[name][4]) == pytest.approx(
+            100 * recorded[f"{name}_0.75_{suffix}"], abs=tolerance)
+
+
+def test_patch_results_are_merged_first_and_it_says_so(tmp_path, labels, capsys):
+    results = write(tmp_path / "results", {
+        # one object found on two patches, one at half size, one false alarm
+        "Task1_ship.txt": [
+            f"P0__1__0___0 0.9 {SQUARE}",
+            f"P0__1__5___0 0.8 {' '.join(str(v) for v in (5, 20, 25, 20, 25, 60, 5, 60))}",
+            "P0__0.5__50___0 0.7 5 10 15 10 15 30 5 30",
+            f"P2__1__0___0 0.1 {SQUARE}",
+        ],
+        "Task1_car.txt": [f"P0__1__0___0 0.9 {SQUARE}"],
+    })
+    assert run("evaluate", results, labels) == 0
+    out = capsys.readouterr().out
+    assert "ids are patches (P0__0.5__50___0), the labels are of whole images: merging" in out
+    rows = table(out)
+    assert rows["ship"][:3] == ["2", "3", "100.00"]
+    assert rows["mean"][2] == "100.00"
+    # Merged by the command and then scored: the same.
+    assert run("merge", results, tmp_path / "merged") == 0
+    assert run("evaluate", tmp_path / "merged", labels) == 0
+    out = capsys.readouterr().out
+    assert "merging" not in out and table(out)["ship"] == rows["ship"]
+
+
+def test_patch_labels_are_scored_as_they_are(tmp_path, capsys):
+    labels = write(tmp_path / "labelTxt", {"P0__1__0___0.txt": [f"{SQUARE} ship 0"]})
+    results = write(tmp_path / "r", {"Task1_ship.txt": [f"P0__1__0___0 0.9 {SQUARE}"]})
+    assert run("evaluate", results, labels) == 0
+    out = capsys.readouterr().out
+    assert "merging" not in out
+    assert table(out)["ship"][2] == "100.00"
+
+
+def test_task2(tmp_path, labels, capsys):
+    results = write(tmp_path / "results", {"Task2_ship.txt": ["P0 0.9 10 20 30 60"]})
+    assert run("evaluate", results, labels, "--task", 2) == 0
+    assert table(capsys.readouterr().out)["ship"][:2] == ["2", "1"]
+    assert run("evaluate", results, labels) == 2
+    assert "expected files such as Task1_" in capsys.readouterr().err
+
+
+def test_written_files(tmp_path, labels):
+    results = write(tmp_path / "results", {"Task1_ship.txt": [f"P0 0.9 {SQUARE}"]})
+    files = {kind: tmp_path / f"ap.{kind}" for kind in ("csv", "json", "png")}
+    arguments = ["evaluate", results, labels, "--csv", files["csv"], "--json", files["json"],
+                 "--plot", files["png"], "--iou", "0.5,0.75"]
+    assert run(*arguments) == 0
+    with open(files["csv"], newline="") as file:
+        rows = {row["class"]: row for row in csv.DictReader(file)}
+    assert float(rows["ship"]["AP50"]) == pytest.approx(6 / 11)  # one of two, 11 points
+    assert json.loads(files["json"].read_text())["iou_thresholds"] == [0.5, 0.75]
+    assert np.ptp(cv2.imread(str(files["png"]))) > 0
+    before = files["csv"].read_bytes()
+    files["csv"].write_text("mine")
+    assert run(*arguments) == 2
+    assert files["csv"].read_text() == "mine"
+    assert run(*arguments, "--overwrite") == 0
+    assert files["csv"].read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("options", "class_file", "shown"),
+    [
+        ([], None, ["car", "plane", "ship"]),  # in labels or results; none of DOTA's orders fits
+        (["--classes", "ship"], None, ["ship"]),
+        ([], "ship\ncar\n", ["ship", "car"]),
+        (["--classes", "car"], "ship\n", ["car"]),
+    ],
+)
+def test_which_classes(tmp_path, labels, capsys, options, class_file, shown):
+    results = write(tmp_path / "results", {
+        f"Task1_{name}.txt": [f"P0 0.9 {SQUARE}"] for name in ("ship", "car", "plane")
+    })
+    if class_file:
+        (tmp_path / "classes.txt").write_text(class_file)
+    assert run("evaluate", results, labels, *options) == 0
+    rows = table(capsys.readouterr().out)
+    assert [name for name in rows if name in ("car", "plane", "ship")] == shown
+    if "plane" in shown:  # without truth: no AP, and not in the mean
+        assert rows["plane"][2] == "-"
+        assert rows["mean"][2] != "-"
+
+
+def test_a_class_of_dota_in_dotas_order(tmp_path, capsys):
+    labels = write(tmp_path / "labelTxt", {"P0.txt": [f"{SQUARE} ship 0", f"{FAR} plane 0"]})
+    results = write(tmp_path / "r", {"Task1_harbor.txt": [f"P0 0.9 {SQUARE}"]})
+    assert run("evaluate", results, labels) == 0
+    rows = table(capsys.readouterr().out)
+    assert [n for n in rows if n in ("ship", "plane", "harbor")] == ["plane", "ship", "harbor"]
+
+
+def test_list_of_images(tmp_path, labels, capsys, caplog):
+    results = write(tmp_path / "r", {"Task1_ship.txt": [f"P0 0.9 {SQUARE}", f"P9 0.9 {SQUARE}"]})
+    ids = tmp_path / "test.txt"
+    ids.write_text("P0.png\r\n\r\n")
+    assert run("evaluate", results, labels, "--list", ids) == 0
+    assert "1 images" in capsys.readouterr().out
+    assert "1 detections on images that are not listed" in caplog.text
+    ids.write_text("P0\nP7\n")
+    assert run("evaluate", results, labels, "--list", ids) == 2
+    assert "image P7 is listed, but has no label file" in capsys.readouterr().err
+
+
+def test_evaluate_refusals(tmp_path, labels, capsys):
+    results = write(tmp_path / "r", {"Task1_ship.txt": ["P0 0.9 1 2 3"]})
+    assert run("evaluate", results, labels) == 2
+    assert "Task1_ship.txt:1: " in capsys.readouterr().err
+    assert run("evaluate", results, tmp_path / "none") == 2
+    assert "no such folder of labels" in capsys.readouterr().err
+    assert run("evaluate", tmp_path / "none", labels) == 2
+    assert run("evaluate", results, labels, "--list", tmp_path / "none.txt") == 2
+    error = capsys.readouterr().err
+    assert "none.txt" in error and "Traceback" not in error
