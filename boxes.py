@@ -100,21 +100,24 @@ def min_area_rectangles(points: np.ndarray) -> np.ndarray:
     scale = 1 / np.where(usable, length, 1.0)
     cos, sin = np.where(usable, cos * scale, 1.0), sin * scale
 
-    along = cos[:, None] * x + sin[:, None] * y  # [P, K, N]
-    across = cos[:, None] * y - sin[:, None] * x
-    extent = along.min(axis=1), along.max(axis=1), across.min(axis=1), across.max(axis=1)
-    area = (extent[1] - extent[0]) * (extent[3] - extent[2])
+    frames = np.empty((2, len(pairs), corners_each, count))
+    frames[0] = cos[:, None] * x + sin[:, None] * y  # along each direction
+    frames[1] = cos[:, None] * y - sin[:, None] * x  # and across it
+    low, high = frames.min(axis=2), frames.max(axis=2)  # [2, P, N]
+    area = (high[0] - low[0]) * (high[1] - low[1])
     area[~usable] = np.inf
     # A later pair must be better by more than rounding, so that a rectangle keeps its own edge.
     smallest = area.min(axis=0)
     with np.errstate(invalid="ignore"):  # all points are one: inf + inf
         best = np.argmax(area <= smallest + 1e-9 * (1 + smallest), axis=0)
     chosen = best, np.arange(count)
-    left, right, low, high = (bound[chosen] for bound in extent)
+    chosen_frames = (slice(None), *chosen)
+    (left, top), (right, bottom) = low[chosen_frames], high[chosen_frames]
     cos, sin = cos[chosen], sin[chosen]
-    u, v = np.stack([left, right, right, left], axis=1), np.stack([low, low, high, high], axis=1)
-    cos, sin = cos[:, None], sin[:, None]
-    rectangles = np.stack([cos * u - sin * v, sin * u + cos * v], axis=2)
+    rectangles = np.empty((count, 4, 2))
+    for corner, (u, v) in enumerate(((left, top), (right, top), (right, bottom), (left, bottom))):
+        rectangles[:, corner, 0] = cos * u - sin * v
+        rectangles[:, corner, 1] = sin * u + cos * v
     return (rectangles + origin).astype(dtype, copy=False)
 
 
@@ -137,15 +140,14 @@ def corners_to_vectors(corners: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.
     corners = corners.astype(np.result_type(corners.dtype, np.float32), copy=False)
     corners = corners.reshape(-1, 4, 2)
     centers = (corners[:, 0] + corners[:, 2]) / 2
-    middles = (corners + np.roll(corners, -1, axis=1)) / 2 - centers[:, None]
-    snapped = np.where(np.abs(middles) < _VECTOR_EPS, 0, middles)
-    is_top = (snapped[..., 1] < 0) & (snapped[..., 0] <= 0)
+    middles = (corners + corners[:, (1, 2, 3, 0)]) / 2 - centers[:, None]
+    is_top = (middles[..., 1] <= -_VECTOR_EPS) & (middles[..., 0] < _VECTOR_EPS)
     top = np.argmax(is_top, axis=1)
     # t, r, b, l run clockwise on the image: follow the corners, or go against them.
     cross = middles[:, 0, 0] * middles[:, 1, 1] - middles[:, 0, 1] * middles[:, 1, 0]
     step = np.where(cross < 0, -1, 1)
     order = (top[:, None] + step[:, None] * np.arange(4)) % 4
-    vectors = np.take_along_axis(middles, order[..., None], axis=1).reshape(-1, 8)
+    vectors = middles[np.arange(len(middles))[:, None], order].reshape(-1, 8)
     sizes = corners.max(axis=1) - corners.min(axis=1)
     return centers, vectors, sizes
 

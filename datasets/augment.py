@@ -36,6 +36,8 @@ def random_view(rng: np.random.Generator, letterbox: Letterbox, rotation: str) -
         margin = np.minimum(CROP_MARGIN, center / 2)
         focus = rng.uniform(margin, 2 * center - margin)
     angle = _random_angle(rng, rotation)
+    if angle == 0:
+        return _upright_view(letterbox, flip, focus, zoom)
     # The source's focus goes to the middle of the source, and from there the letterbox applies.
     cos, sin = zoom * np.cos(angle), zoom * np.sin(angle)
     turn = np.array([[cos * flip[0], sin * flip[1], 0], [-sin * flip[0], cos * flip[1], 0],
@@ -51,8 +53,28 @@ def _random_angle(rng: np.random.Generator, rotation: str) -> float:
     return 0.0
 
 
+def _upright_view(
+    letterbox: Letterbox, flip: np.ndarray, focus: np.ndarray, zoom: float
+) -> np.ndarray:
+    """A view without rotation, moved by less than a pixel so that its image has a whole size and
+    lies at whole pixels: as a letterbox, which is what testing sees, and cheaper to make."""
+    source = np.array(letterbox.source_wh)
+    inner = np.maximum(np.rint(np.array(letterbox.inner_wh) * zoom), 1)
+    scale = inner / source
+    middle = np.array(letterbox.pad) + np.array(letterbox.inner_wh) / 2
+    # Where the image's top left corner comes to lie, once flipped.
+    seen = np.where(flip > 0, focus, source - focus)
+    corner = np.rint(middle - seen * scale)
+    offset = np.where(flip > 0, corner, corner + inner)
+    return np.array([[scale[0] * flip[0], 0, offset[0]], [0, scale[1] * flip[1], offset[1]]])
+
+
 def warp(image: np.ndarray, matrix: np.ndarray, view_wh: tuple[int, int]) -> np.ndarray:
     """The view [H, W, 3] of an image under an affine map [2, 3] of continuous pixels, border 0."""
+    if matrix[0, 1] == 0 and matrix[1, 0] == 0:
+        view = _place(image, matrix, view_wh)
+        if view is not None:
+            return view
     # OpenCV's maps go from pixel centre to pixel centre, half a pixel off the continuous frame.
     indexed = matrix.copy()
     indexed[:, 2] += matrix[:, :2] @ (0.5, 0.5) - 0.5
@@ -60,6 +82,29 @@ def warp(image: np.ndarray, matrix: np.ndarray, view_wh: tuple[int, int]) -> np.
     padded = cv2.cvtColor(image, cv2.COLOR_BGR2BGRA)
     padded = cv2.warpAffine(padded, indexed, view_wh, flags=cv2.INTER_LINEAR)
     return cv2.cvtColor(padded, cv2.COLOR_BGRA2BGR)
+
+
+def _place(image: np.ndarray, matrix: np.ndarray, view_wh: tuple[int, int]) -> np.ndarray | None:
+    """`warp` for a map that scales to a whole size at whole pixels; None for another."""
+    source = np.array(image.shape[1::-1])
+    scale, offset = np.diag(matrix[:, :2]), matrix[:, 2]
+    inner, corner = np.abs(scale) * source, np.minimum(offset, offset + scale * source)
+    whole = np.rint(np.concatenate([inner, corner]))
+    if np.abs(np.concatenate([inner, corner]) - whole).max() > 1e-6 or whole[:2].min() < 1:
+        return None
+    width, height, left, top = whole.astype(int).tolist()
+    if (width, height) != image.shape[1::-1]:
+        image = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
+    if scale.min() < 0:
+        image = cv2.flip(image, -1 if scale.max() < 0 else int(scale[0] < 0))
+    view_w, view_h = view_wh
+    x0, y0, x1, y1 = max(left, 0), max(top, 0), min(left + width, view_w), min(top + height, view_h)
+    image = image[max(y0 - top, 0) : max(y1 - top, 0), max(x0 - left, 0) : max(x1 - left, 0)]
+    if image.shape[:2] == (view_h, view_w):
+        return np.ascontiguousarray(image)
+    view = np.zeros((view_h, view_w, *image.shape[2:]), image.dtype)
+    view[y0 : y0 + image.shape[0], x0 : x0 + image.shape[1]] = image
+    return view
 
 
 class PhotometricDistort:

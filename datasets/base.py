@@ -21,6 +21,7 @@ from boxes import Letterbox
 from datasets.augment import PhotometricDistort, normalize, random_view, warp
 from datasets.geometry import rectangles_in_view
 from datasets.labels import LabelSummary, raise_faults
+from datasets.memory import keep_freed_memory
 from datasets.options import DataOptions
 from datasets.targets import encode
 from DOTA_devkit.errors import InputError
@@ -52,6 +53,7 @@ class BaseDataset(torch.utils.data.Dataset):
         options: DataOptions | None = None,
     ):
         super().__init__()
+        keep_freed_memory()
         self.data_dir = data_dir
         self.phase = phase
         self.input_h = input_h

@@ -9,6 +9,8 @@ import cv2
 import numpy as np
 import torch
 
+from datasets.memory import keep_freed_memory
+
 
 def collate(samples: Sequence[dict]) -> dict:
     """A batch of samples: tensors with a new first axis for training; for detection `image`
@@ -30,3 +32,4 @@ def seed_worker(worker_id: int) -> None:
     np.random.seed(seed)
     random.seed(seed)
     cv2.setNumThreads(0)
+    keep_freed_memory()  # a worker that was not forked has made no data set

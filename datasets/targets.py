@@ -161,32 +161,33 @@ def _count_cells(corners: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     if len(corners) == 0:
         return np.zeros(0), np.zeros(0)
     relative = corners - corners.min(axis=1, keepdims=True)
-    size_wh = np.maximum(np.ceil(relative.max(axis=1)), 1).astype(np.int64)
-    start = relative.astype(np.int64)
-    end = np.roll(start, -1, axis=1)
+    size_wh = np.maximum(np.ceil(relative.max(axis=1)), 1).astype(np.int32)
+    start = relative.astype(np.int32)
+    end = start[:, (1, 2, 3, 0)]
     backwards = (start[..., 0] > end[..., 0])[..., None]
     start, end = np.where(backwards, end, start), np.where(backwards, start, end)
     start, delta = start.reshape(-1, 2), (end - start).reshape(-1, 2)
 
     # All cells of all edges in one row of numbers: `edge` says whose, `step` how far along it.
     longer, shorter = np.abs(delta).max(axis=1), np.abs(delta).min(axis=1)
-    edge = np.repeat(np.arange(len(delta)), longer + 1)
-    step = np.arange(len(edge)) - np.repeat(np.cumsum(longer + 1) - (longer + 1), longer + 1)
-    major = np.maximum(longer, 1)[edge]
-    aside = (2 * shorter[edge] * step + major - 1) // (2 * major)
-    dx, dy = delta[edge, 0], delta[edge, 1]
-    steep = np.abs(dy) > dx
+    count = longer + 1
+    edge = np.repeat(np.arange(len(delta), dtype=np.int32), count)
+    step = np.arange(len(edge), dtype=np.int32) - (np.cumsum(count, dtype=np.int32) - count)[edge]
+    major = np.maximum(longer, 1)
+    aside = (2 * shorter[edge] * step + (major - 1)[edge]) // (2 * major)[edge]
+    steep = (np.abs(delta[:, 1]) > delta[:, 0])[edge]
     x = start[edge, 0] + np.where(steep, aside, step)
-    y = start[edge, 1] + np.sign(dy) * np.where(steep, step, aside)
+    y = start[edge, 1] + np.sign(delta[:, 1])[edge] * np.where(steep, step, aside)
 
-    box = edge // 4
-    inside = y < size_wh[box, 1]  # a corner at a whole number lies one row behind the last
-    first_row = np.cumsum(size_wh[:, 1]) - size_wh[:, 1]
-    row = (first_row[box] + y)[inside]
-    columns = np.repeat(size_wh[:, 0], size_wh[:, 1])
+    # A corner at a whole number lies one row behind the last: an extra row, for nothing.
+    rows = size_wh[:, 1] + 1
+    first_row = np.cumsum(rows) - rows
+    row = np.repeat(first_row, 4)[edge] + y
+    columns = np.repeat(size_wh[:, 0], rows)
+    columns[first_row + size_wh[:, 1]] = 0
     left, right = columns.copy(), np.full_like(columns, -1)
-    np.minimum.at(left, row, x[inside])
-    np.maximum.at(right, row, x[inside])
+    np.minimum.at(left, row, x)
+    np.maximum.at(right, row, x)
     widths = np.maximum(np.minimum(right, columns - 1) - left + 1, 0)
     return np.add.reduceat(widths, first_row), size_wh.prod(axis=1)
 
