@@ -13,8 +13,6 @@ from collections import Counter
 
 import numpy as np
 import torch
-from DOTA_devkit.merging import merge_results
-from DOTA_devkit.scoring import Truth
 
 import boxes
 from boxes import Letterbox
@@ -25,7 +23,9 @@ from datasets.memory import keep_freed_memory
 from datasets.options import DataOptions
 from datasets.targets import encode
 from DOTA_devkit.errors import InputError
+from DOTA_devkit.merging import merge_results
 from DOTA_devkit.progress import progress
+from DOTA_devkit.scoring import Truth
 
 logger = logging.getLogger(__name__)
 
