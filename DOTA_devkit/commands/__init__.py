@@ -12,10 +12,10 @@ import os
 import sys
 from collections.abc import Sequence
 
-from DOTA_devkit.commands import convert, evaluate, lists, merge, stats, submit
+from DOTA_devkit.commands import convert, evaluate, lists, merge, split, stats, submit
 from DOTA_devkit.errors import InputError
 
-COMMANDS = (merge, evaluate, convert, lists, stats, submit)
+COMMANDS = (split, merge, evaluate, convert, lists, stats, submit)
 
 
 def build_parser() -> argparse.ArgumentParser:

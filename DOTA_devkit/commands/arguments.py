@@ -7,7 +7,8 @@ from pathlib import Path
 
 from DOTA_devkit.class_lists import parse_class_list
 from DOTA_devkit.errors import InputError
-from DOTA_devkit.images import find_images, guess_image_folder
+from DOTA_devkit.formats import read_ids
+from DOTA_devkit.images import IMAGE_SUFFIXES, find_images, guess_image_folder
 
 
 def class_list(text: str) -> tuple[str, ...]:
@@ -102,3 +103,9 @@ def images_beside(given: Path | None, labels: Path) -> dict[str, Path]:
     """Image id -> file: of `--images`, else of the folder that belongs to the labels, else none."""
     folder = given or guess_image_folder(labels if labels.is_dir() else labels.parent)
     return {} if folder is None else find_images(folder)
+
+
+def listed_ids(path: Path) -> list[str]:
+    """Ids of a list, with or without the suffix of the image."""
+    ids = [Path(line) for line in read_ids(path)]
+    return [p.stem if p.suffix.lower() in IMAGE_SUFFIXES else p.name for p in ids]

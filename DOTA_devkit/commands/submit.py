@@ -5,11 +5,16 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from DOTA_devkit.commands.arguments import add_classes, add_overwrite, fraction, whole_number
+from DOTA_devkit.commands.arguments import (
+    add_classes,
+    add_overwrite,
+    fraction,
+    listed_ids,
+    whole_number,
+)
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.files import refuse_existing
-from DOTA_devkit.formats import DOTA_CLASSES, read_ids
-from DOTA_devkit.images import IMAGE_SUFFIXES
+from DOTA_devkit.formats import DOTA_CLASSES
 from DOTA_devkit.submit import TEST_IMAGES, check_submission, write_submission
 
 
@@ -48,7 +53,7 @@ def run(arguments: argparse.Namespace) -> None:
     report = check_submission(
         arguments.results,
         classes,
-        image_ids=_listed_ids(arguments.list) if arguments.list else None,
+        image_ids=listed_ids(arguments.list) if arguments.list else None,
         expected_images=expected,
         min_images=arguments.min_images,
     )
@@ -60,9 +65,3 @@ def run(arguments: argparse.Namespace) -> None:
         return
     path = write_submission(arguments.results, arguments.zip, classes)
     print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
-
-
-def _listed_ids(path: Path) -> list[str]:
-    """Ids of a list, with or without the suffix of the image."""
-    ids = [Path(line) for line in read_ids(path)]
-    return [p.stem if p.suffix.lower() in IMAGE_SUFFIXES else p.name for p in ids]
