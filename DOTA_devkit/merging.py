@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 
 IOU_THRESHOLD = 0.1
 KINDS = ("polygon", "rectangle")
+Suppression = Callable[[np.ndarray, np.ndarray, np.ndarray, float], np.ndarray]
 
 # Detections held in memory; more are kept in a temporary file until their image's turn comes.
 ROWS_IN_MEMORY = 1_000_000
@@ -41,8 +42,9 @@ def merge_results(
     source_dirs: Path | str | Sequence[Path | str],
     target_dir: Path | str,
     iou_threshold: float | Mapping[str, float] = IOU_THRESHOLD,
-    kind: str = "polygon",
+    kind: str | Suppression = "polygon",
     *,
+    patches: bool = True,
     workers: int = 1,
     rows_in_memory: int = ROWS_IN_MEMORY,
 ) -> dict[str, tuple[int, int]]:
@@ -55,7 +57,10 @@ def merge_results(
         iou_threshold: for all classes, or class name -> threshold; classes that are not named
             take the one of "default", or else 0.1.
         kind: "polygon", or "rectangle" to compare the axis-aligned rectangles around the
-            detections, far border included, as the original does for Task2.
+            detections, far border included, as the original does for Task2. A function of one's
+            own gets (images ``[N]``, scores, corners, threshold) and gives the rows that stay,
+            image after image.
+        patches: read the ids as those of patches; False: take each as it is.
         workers: processes; each merges one file at a time.
         rows_in_memory: detections that each process may hold.
 
@@ -70,9 +75,12 @@ def merge_results(
         source_dirs = [source_dirs]
     sources = [Path(folder) for folder in source_dirs]
     target_dir = Path(target_dir)
-    if kind not in KINDS:
+    if not callable(kind) and kind not in KINDS:
         raise InputError(f"kind of overlap {kind!r} is not one of {', '.join(KINDS)}")
-    jobs = _jobs(sources, target_dir, iou_threshold, kind, rows_in_memory)
+    jobs = [
+        _Job(*job, kind, patches, rows_in_memory)
+        for job in _files_and_thresholds(sources, target_dir, iou_threshold)
+    ]
     target_dir.mkdir(parents=True, exist_ok=True)
     counts = {}
     if workers > 1 and len(jobs) > 1:
@@ -90,7 +98,9 @@ def merge_file(
     sources: Sequence[Path | str],
     target: Path | str,
     iou_threshold: float = IOU_THRESHOLD,
-    kind: str = "polygon",
+    kind: str | Suppression = "polygon",
+    *,
+    patches: bool = True,
     rows_in_memory: int = ROWS_IN_MEMORY,
 ) -> tuple[int, int]:
     """Merge the result files of one class into one; see `merge_results`.
@@ -102,7 +112,7 @@ def merge_file(
     blocks = (block for path in sources for block in iter_results(path, coordinates))
     read = kept = 0
     with replacing(target) as file:
-        for part in _whole_images(blocks, rows_in_memory):
+        for part in _whole_images(blocks, patches, rows_in_memory):
             read += len(part.scores)
             part = part.rows(_suppress(part, iou_threshold, kind))
             kept += len(part.scores)
@@ -111,10 +121,14 @@ def merge_file(
 
 
 def merge_detections(
-    detections: Task1, iou_threshold: float = IOU_THRESHOLD, kind: str = "polygon"
+    detections: Task1,
+    iou_threshold: float = IOU_THRESHOLD,
+    kind: str | Suppression = "polygon",
+    *,
+    patches: bool = True,
 ) -> Task1:
     """Merge the detections of one class in memory; see `merge_results`."""
-    parts = list(_whole_images([detections], max(len(detections), 1)))
+    parts = list(_whole_images([detections], patches, max(len(detections), 1)))
     if not parts:
         return detections
     part = parts[0].rows(_suppress(parts[0], iou_threshold, kind))
@@ -133,22 +147,26 @@ class _Job:
     sources: tuple[Path, ...]
     target: Path
     iou_threshold: float
-    kind: str
+    kind: str | Suppression
+    patches: bool
     rows_in_memory: int
 
 
 def _run(job: _Job) -> tuple[int, int]:
-    return merge_file(job.sources, job.target, job.iou_threshold, job.kind, job.rows_in_memory)
+    return merge_file(
+        job.sources,
+        job.target,
+        job.iou_threshold,
+        job.kind,
+        patches=job.patches,
+        rows_in_memory=job.rows_in_memory,
+    )
 
 
-def _jobs(
-    sources: Sequence[Path],
-    target_dir: Path,
-    iou_threshold: float | Mapping[str, float],
-    kind: str,
-    rows_in_memory: int,
-) -> list[_Job]:
-    """One job a file name, after all that can be wrong with folders and thresholds is checked."""
+def _files_and_thresholds(
+    sources: Sequence[Path], target_dir: Path, iou_threshold: float | Mapping[str, float]
+) -> list[tuple[tuple[Path, ...], Path, float]]:
+    """(sources, target, threshold) of each file name, once nothing is wrong with them."""
     files: dict[str, list[Path]] = {}
     for folder in sources:
         if not folder.is_dir():
@@ -172,13 +190,7 @@ def _jobs(
             raise InputError(f"IoU threshold {threshold} of {name} is not in [0, 1]")
     default = thresholds.get("default", IOU_THRESHOLD)
     return [
-        _Job(
-            tuple(paths),
-            target_dir / name,
-            thresholds.get(classes[name], default),
-            kind,
-            rows_in_memory,
-        )
+        (tuple(paths), target_dir / name, thresholds.get(classes[name], default))
         for name, paths in files.items()
     ]
 
@@ -219,13 +231,15 @@ class _Part:
         return _Part(self.names, self.images[rows], self.scores[rows], self.corners[rows])
 
 
-def _whole_images(blocks: Iterable[Task1], rows_in_memory: int) -> Iterator[_Part]:
+def _whole_images(
+    blocks: Iterable[Task1], patches: bool, rows_in_memory: int
+) -> Iterator[_Part]:
     """Detections moved to their whole images, all of an image in the same part.
 
     Images come in the order of their first appearance. Up to ``rows_in_memory`` detections are
     gathered; if there are more they go to a temporary file, and come back some images at a time.
     """
-    places = _Places()
+    places = _Places(patches)
     gathered: list[np.ndarray] = []
     images: list[np.ndarray] = []
     rows = 0
@@ -273,7 +287,8 @@ def _batches(count: np.ndarray, limit: int) -> Iterator[tuple[int, int]]:
 class _Places:
     """Where patches lie, read from each different id once."""
 
-    def __init__(self) -> None:
+    def __init__(self, patches: bool) -> None:
+        self._patches = patches
         self.names: list[str] = []
         self._number: dict[str, int] = {}
         self._patch: dict[str, int] = {}
@@ -293,7 +308,7 @@ class _Places:
         return table[:, 0].astype(np.int32), rows
 
     def _add(self, image_id: str) -> None:
-        patch = parse_patch_id(image_id)
+        patch = parse_patch_id(image_id) if self._patches else None
         name, rate, x, y = (image_id, 1.0, 0, 0) if patch is None else (
             patch.name, patch.rate, patch.x, patch.y
         )  # fmt: skip
@@ -304,8 +319,10 @@ class _Places:
         self._table.append((number, rate, x, y))
 
 
-def _suppress(part: _Part, iou_threshold: float, kind: str) -> np.ndarray:
+def _suppress(part: _Part, iou_threshold: float, kind: str | Suppression) -> np.ndarray:
     """Rows that stay, image after image, by falling score."""
+    if callable(kind):
+        return kind(part.images, part.scores, part.corners, iou_threshold)
     if kind == "polygon":
         keep = polygon_nms(part.corners, part.scores, iou_threshold, part.images)
     else:

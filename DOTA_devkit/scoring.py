@@ -24,7 +24,7 @@ import numpy as np
 
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.files import replacing
-from DOTA_devkit.formats import Task1, read_label_files, read_task1, read_task2
+from DOTA_devkit.formats import Labels, Task1, read_label_files, read_task1, read_task2
 from DOTA_devkit.polygon import Shapes, grouped_iou, grouped_rectangle_iou
 
 log = logging.getLogger(__name__)
@@ -120,14 +120,21 @@ def load_truth(
         if not path.is_file():
             raise InputError(f"image {image_id} is listed, but has no label file {path}")
         ids[image_id] = path
-    labels = list(read_label_files(ids.values()))
+    return truth_of(list(read_label_files(ids.values())), list(ids), classes)
+
+
+def truth_of(
+    labels: Sequence[Labels], image_ids: Sequence[str], classes: Sequence[str] | None = None
+) -> Truth:
+    """From labels that were read, one for each image; see `load_truth`."""
     names = [name for one in labels for name in one.names]
+    one_class = classes is not None and len(classes) == 1
     classes = tuple(sorted(set(names)) if classes is None else classes)
     number = {name: k for k, name in enumerate(classes)}
-    numbers = np.array([number.get(name, -1) for name in names], np.int64)
+    numbers = np.fromiter((number.get(name, -1) for name in names), np.int64, len(names))
     truth = Truth(
         classes=classes,
-        image_ids=tuple(ids),
+        image_ids=tuple(image_ids),
         images=np.repeat(np.arange(len(labels)), [len(one) for one in labels]),
         corners=np.concatenate([np.zeros((0, 4, 2)), *(one.corners for one in labels)]),
         labels=numbers,
@@ -135,11 +142,12 @@ def load_truth(
     )
     other = numbers < 0
     if other.any():
-        unknown = sorted(set(names) - set(classes))
-        log.warning(
-            "%d labels of classes that are not scored are left out: %s",
-            other.sum(), ", ".join(unknown[:10]) + (" ..." if len(unknown) > 10 else ""),
-        )  # fmt: skip
+        if not one_class:
+            unknown = sorted(set(names) - set(classes))
+            log.warning(
+                "%d labels of classes that are not scored are left out: %s",
+                other.sum(), ", ".join(unknown[:10]) + (" ..." if len(unknown) > 10 else ""),
+            )  # fmt: skip
         truth = _select(truth, ~other)
     return truth
 

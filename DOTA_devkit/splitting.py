@@ -41,6 +41,8 @@ from DOTA_devkit.progress import progress
 
 log = logging.getLogger(__name__)
 
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+
 # Left part of an object that counts as cut off, as difficulty.
 CUT_OFF = 2
 
@@ -64,7 +66,7 @@ class SplitOptions:
         keep_empty: share of the patches without objects that is kept, 0 to 1; which ones is
             settled by their names and the seed.
         seed: another seed keeps other empty patches.
-        suffix: ``.png`` or ``.jpg``.
+        suffix: one of `SUFFIXES`.
         pad: fill patches of small images up to ``size`` with black, right and below.
         jpeg_quality: 0 to 100.
     """
@@ -80,6 +82,10 @@ class SplitOptions:
     pad: bool = False
     jpeg_quality: int = 95
 
+    def at_rates(self, *rates: float) -> SplitOptions:
+        """The same at other rates."""
+        return replace(self, rates=rates)
+
     def __post_init__(self) -> None:
         if self.size < 1:
             raise InputError(f"patch size must be 1 or more, came {self.size}")
@@ -89,8 +95,8 @@ class SplitOptions:
             raise InputError(f"rates must be above 0 and at most 16, came {self.rates}")
         if not 0 <= self.keep_empty <= 1:
             raise InputError(f"share of empty patches must be in [0, 1], came {self.keep_empty}")
-        if self.suffix.lower() not in (".png", ".jpg", ".jpeg"):
-            raise InputError(f"patches are written as .png or .jpg, not {self.suffix!r}")
+        if self.suffix.lower() not in SUFFIXES:
+            raise InputError(f"patches are written as {', '.join(SUFFIXES)}, not {self.suffix!r}")
 
 
 @dataclass(frozen=True)
@@ -629,7 +635,7 @@ class _Writer:
 def _encoded(patch: np.ndarray, options: SplitOptions) -> np.ndarray:
     import cv2
 
-    jpeg = options.suffix.lower() != ".png"
+    jpeg = options.suffix.lower() in (".jpg", ".jpeg")
     settings = [cv2.IMWRITE_JPEG_QUALITY, options.jpeg_quality] if jpeg else []
     done, data = cv2.imencode(options.suffix, patch, settings)
     if not done:

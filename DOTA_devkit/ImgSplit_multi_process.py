@@ -1,0 +1,47 @@
+"""As `DOTA_devkit.ImgSplit`, on several cores and with black below and right of small images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from DOTA_devkit._split_names import LabelledSplitter
+from DOTA_devkit.splitting import SplitOptions
+
+
+class splitbase(LabelledSplitter):
+    """Splits ``images/`` and ``labelTxt/`` of ``basepath`` into those of ``outpath``.
+
+    Args:
+        basepath, outpath: folders of that layout.
+        code: there for old scripts; labels are UTF-8.
+        gap: overlap of neighbours, pixels.
+        subsize: side of a patch, pixels.
+        thresh: an object of which no more than this share is left gets difficulty 2.
+        choosebestpoint: begin a cut object at the corner that fits its label's order best.
+        ext: suffix of the patches.
+        padding: fill patches of small images up to ``subsize``.
+        num_process: patches written at a time.
+    """
+
+    def __init__(
+        self,
+        basepath: str | Path,
+        outpath: str | Path,
+        code: str = "utf-8",
+        gap: int = 512,
+        subsize: int = 1024,
+        thresh: float = 0.7,
+        choosebestpoint: bool = True,
+        ext: str = ".png",
+        padding: bool = True,
+        num_process: int = 8,
+    ) -> None:
+        options = SplitOptions(
+            size=subsize,
+            gap=gap,
+            min_share=thresh,
+            fit_order=choosebestpoint,
+            suffix=ext,
+            pad=padding,
+        )
+        super().__init__(basepath, outpath, options, workers=num_process)

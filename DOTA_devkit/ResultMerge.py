@@ -1,0 +1,41 @@
+"""Merging under the names of the DOTA devkit; the work is done by `DOTA_devkit.merging`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from DOTA_devkit._merge_names import (
+    merge,
+    nmsbynamedict,
+    poly2origpoly,
+    py_cpu_nms,
+    py_cpu_nms_poly,
+)
+
+__all__ = [
+    "mergebase",
+    "mergebypoly",
+    "mergebyrec",
+    "nmsbynamedict",
+    "poly2origpoly",
+    "py_cpu_nms",
+    "py_cpu_nms_poly",
+]
+
+nms_thresh = 0.3
+"""IoU above which the lower score is dropped; may be set before merging."""
+
+
+def mergebase(srcpath: str | Path, dstpath: str | Path, nms) -> None:
+    """Merge all result files of a folder into another with one of the functions above."""
+    merge(srcpath, dstpath, nms, nms_thresh)
+
+
+def mergebyrec(srcpath: str | Path, dstpath: str | Path) -> None:
+    """Merge by the overlap of axis-aligned rectangles."""
+    mergebase(srcpath, dstpath, py_cpu_nms)
+
+
+def mergebypoly(srcpath: str | Path, dstpath: str | Path) -> None:
+    """Merge by the overlap of the oriented boxes."""
+    mergebase(srcpath, dstpath, py_cpu_nms_poly)

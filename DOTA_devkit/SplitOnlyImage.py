@@ -1,0 +1,30 @@
+"""Splitting images alone under the name of the DOTA devkit; see `DOTA_devkit.splitting`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from DOTA_devkit._split_names import ImageSplitter
+from DOTA_devkit.splitting import SplitOptions
+
+
+class splitbase(ImageSplitter):
+    """Splits the images of ``srcpath`` into ``dstpath``.
+
+    Args:
+        srcpath, dstpath: folders of images.
+        gap: overlap of neighbours, pixels.
+        subsize: side of a patch, pixels.
+        ext: suffix of the patches.
+    """
+
+    def __init__(
+        self,
+        srcpath: str | Path,
+        dstpath: str | Path,
+        gap: int = 100,
+        subsize: int = 1024,
+        ext: str = ".png",
+    ) -> None:
+        self.srcpath, self.dstpath = str(srcpath), str(dstpath)
+        super().__init__(srcpath, dstpath, SplitOptions(size=subsize, gap=gap, suffix=ext))

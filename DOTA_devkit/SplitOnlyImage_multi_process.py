@@ -1,0 +1,35 @@
+"""As `DOTA_devkit.SplitOnlyImage`, on several cores, with black beside small images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from DOTA_devkit._split_names import ImageSplitter
+from DOTA_devkit.splitting import SplitOptions
+
+
+class splitbase(ImageSplitter):
+    """Splits the images of ``srcpath`` into ``dstpath``.
+
+    Args:
+        srcpath, dstpath: folders of images.
+        gap: overlap of neighbours, pixels.
+        subsize: side of a patch, pixels.
+        ext: suffix of the patches.
+        padding: fill patches of small images up to ``subsize``.
+        num_process: patches written at a time.
+    """
+
+    def __init__(
+        self,
+        srcpath: str | Path,
+        dstpath: str | Path,
+        gap: int = 100,
+        subsize: int = 1024,
+        ext: str = ".png",
+        padding: bool = True,
+        num_process: int = 32,
+    ) -> None:
+        self.srcpath, self.dstpath = str(srcpath), str(dstpath)
+        options = SplitOptions(size=subsize, gap=gap, suffix=ext, pad=padding)
+        super().__init__(srcpath, dstpath, options, workers=num_process)

@@ -1,0 +1,62 @@
+"""What the devkit's four splitting modules have in common."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from DOTA_devkit.images import find_images
+from DOTA_devkit.splitting import SplitOptions, split_images
+
+
+class ImageSplitter:
+    """Splits a folder of images; made by the ``splitbase`` of the modules."""
+
+    def __init__(
+        self,
+        images: str | Path,
+        output: str | Path,
+        options: SplitOptions,
+        labels: str | Path | None = None,
+        output_labels: str | Path | None = None,
+        workers: int = 1,
+    ) -> None:
+        self._images, self._output = Path(images), Path(output)
+        self._options = options
+        self._labels, self._output_labels = labels, output_labels
+        self._workers = workers
+
+    def splitdata(self, rate: float) -> None:
+        """Split all images, resized by ``rate``; patches that are there are made again."""
+        self._split(find_images(self._images), rate)
+
+    def SplitSingle(self, name: str, rate: float, extent: str) -> None:
+        """Split the image ``name`` + ``extent``, resized by ``rate``."""
+        self._split({name: self._images / (name + extent)}, rate)
+
+    def _split(self, images: dict[str, Path], rate: float) -> None:
+        split_images(
+            images,
+            self._output,
+            self._options.at_rates(rate),
+            label_dir=self._labels,
+            output_label_dir=self._output_labels,
+            workers=self._workers,
+            overwrite=True,
+        )
+
+
+class LabelledSplitter(ImageSplitter):
+    """Splits ``images/`` and ``labelTxt/`` of one folder into those of another."""
+
+    def __init__(
+        self, basepath: str | Path, outpath: str | Path, options: SplitOptions, workers: int
+    ) -> None:
+        self.basepath, self.outpath = str(basepath), str(outpath)
+        super().__init__(
+            Path(basepath) / "images",
+            Path(outpath) / "images",
+            options,
+            Path(basepath) / "labelTxt",
+            Path(outpath) / "labelTxt",
+            workers,
+        )
