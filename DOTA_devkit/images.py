@@ -74,6 +74,8 @@ def image_size_wh(path: Path | str) -> tuple[int, int]:
             size = _jpeg_size(file)
         elif magic[:2] == b"BM":
             size = _bmp_size(file)
+        elif len(magic) == 8 and magic[:4] in (b"II*\0", b"MM\0*"):
+            size = _tiff_size(file, "<" if magic[:2] == b"II" else ">", magic[4:])
     if size is None or min(size) <= 0:
         height, width = read_image(path).shape[:2]
         size = (width, height)
@@ -124,3 +126,26 @@ def _bmp_size(file: BinaryIO) -> tuple[int, int] | None:
         return None
     width, height = struct.unpack("<ii", header[4:12])
     return width, abs(height)
+
+
+def _tiff_size(file: BinaryIO, order: str, offset: bytes) -> tuple[int, int] | None:
+    """From the first directory; None where a tag turns the image or is of an odd type."""
+    width_tag, height_tag, orientation_tag = 256, 257, 274
+    formats = {3: "H2x", 4: "I"}  # 16 or 32 bits, left in the four bytes of the value
+    file.seek(struct.unpack(order + "I", offset)[0])
+    count = file.read(2)
+    if len(count) < 2:
+        return None
+    found = {orientation_tag: 1}
+    for _ in range(struct.unpack(order + "H", count)[0]):
+        entry = file.read(12)
+        if len(entry) < 12:
+            return None
+        tag, kind, values = struct.unpack(order + "HHI", entry[:8])
+        if tag in (width_tag, height_tag, orientation_tag):
+            if kind not in formats or values != 1:
+                return None
+            found[tag] = struct.unpack(order + formats[kind], entry[8:])[0]
+    if found[orientation_tag] != 1 or width_tag not in found or height_tag not in found:
+        return None
+    return found[width_tag], found[height_tag]

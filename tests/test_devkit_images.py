@@ -45,6 +45,21 @@ def test_size_of_a_jpeg_that_is_turned_by_its_exif(tmp_path):
     assert image_size_wh(path) == (23, 37)
 
 
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("kind", [3, 4])
+def test_size_in_either_byte_order_of_tiff(tmp_path, order, kind):
+    """A file of a header and one directory alone: it can be measured, though not decoded."""
+    value = {3: "HH", 4: "I"}[kind]
+    entries = [(tag, struct.pack(order + value, *((size, 0) if kind == 3 else (size,))))
+               for tag, size in ((256, 3000), (257, 2000))]
+    directory = struct.pack(order + "H", len(entries)) + b"".join(
+        struct.pack(order + "HHI", tag, kind, 1) + data for tag, data in entries)
+    magic = b"II*\0" if order == "<" else b"MM\0*"
+    path = tmp_path / "a.tif"
+    path.write_bytes(magic + struct.pack(order + "I", 8) + directory)
+    assert image_size_wh(path) == (3000, 2000)
+
+
 def test_sizes_of_real_images(shared):
     folders = ("data/dota_samples/images", "data/hit_uav_small/images", "data/geotiff")
     paths = [path for folder in folders for path in find_images(shared / folder).values()]
@@ -54,7 +69,7 @@ def test_sizes_of_real_images(shared):
         assert image_size_wh(path) == (width, height), path
 
 
-@pytest.mark.parametrize("data", [b"", b"text", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM12"])
+@pytest.mark.parametrize("data", [b"", b"text", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM12", b"II*\0", b"MM\0*\0\0"])
 def test_not_an_image(tmp_path, data):
     path = tmp_path / "a.png"
     path.write_bytes(data)
