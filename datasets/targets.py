@@ -148,19 +148,29 @@ def is_turned(corners: np.ndarray) -> np.ndarray:
     As the published weights learned it: the corners minus their minimum are truncated to whole
     cells, and the outline is filled, its border cells included.
     """
-    filled, cells = _count_cells(corners)
-    return filled / (cells + 1e-4) < AXIS_ALIGNED_SHARE
+    corners = np.asarray(corners)
+    relative = corners - corners.min(axis=1, keepdims=True)
+    cells = np.maximum(np.ceil(relative.max(axis=1)), 1).prod(axis=1)
+    outlines = relative.astype(np.int32)
+    # Most turned boxes show it without counting. A filled cell's unit square lies in the outline
+    # grown by 1 on every side, whose area is the outline's + 2 (width + height) + 4.
+    (ax, ay), (bx, by) = (outlines[:, 2] - outlines[:, 0]).T, (outlines[:, 3] - outlines[:, 1]).T
+    most = np.abs(ax * by - bx * ay) / 2 + 2 * outlines.max(axis=1).sum(axis=1) + 4
+    turned = most < AXIS_ALIGNED_SHARE * cells
+    unclear = ~turned
+    filled = _count_filled(relative[unclear])
+    turned[unclear] = filled / (cells[unclear] + 1e-4) < AXIS_ALIGNED_SHARE
+    return turned
 
 
-def _count_cells(corners: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Cells that each outline [N, 4, 2] fills [N], and those of the rectangle around it [N].
+def _count_filled(relative: np.ndarray) -> np.ndarray:
+    """Cells [N] that outlines [N, 4, 2], with their minimum at 0, fill of the rectangle around.
 
     What `cv2.fillPoly` fills of a convex outline, for all of them at once: in each row the cells
     between the outermost cells of the edges, which are Bresenham lines drawn from left to right.
     """
-    if len(corners) == 0:
-        return np.zeros(0), np.zeros(0)
-    relative = corners - corners.min(axis=1, keepdims=True)
+    if len(relative) == 0:
+        return np.zeros(0)
     size_wh = np.maximum(np.ceil(relative.max(axis=1)), 1).astype(np.int32)
     start = relative.astype(np.int32)
     end = start[:, (1, 2, 3, 0)]
@@ -189,7 +199,7 @@ def _count_cells(corners: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     np.minimum.at(left, row, x)
     np.maximum.at(right, row, x)
     widths = np.maximum(np.minimum(right, columns - 1) - left + 1, 0)
-    return np.add.reduceat(widths, first_row), size_wh.prod(axis=1)
+    return np.add.reduceat(widths, first_row)
 
 
 def blank_out(weight: np.ndarray, rectangles: np.ndarray, labels: np.ndarray) -> None:

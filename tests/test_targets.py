@@ -139,10 +139,10 @@ def test_cells_are_counted_as_opencv_fills_them():
     rectangles = np.column_stack([
         rng.uniform(0, 152, (count, 2)), np.exp(rng.uniform(-1, 4.5, (count, 2))), degrees])
     corners = boxes.rectangles_to_corners(rectangles)
-    filled, cells = targets._count_cells(corners)
-    expected = np.array([fill(c) for c in corners])
-    np.testing.assert_array_equal(filled, expected[:, 0])
-    np.testing.assert_array_equal(cells, expected[:, 1])
+    filled, cells = np.array([fill(c) for c in corners]).T
+    relative = corners - corners.min(axis=1, keepdims=True)
+    np.testing.assert_array_equal(targets._count_filled(relative), filled)
+    np.testing.assert_array_equal(targets.is_turned(corners), filled / (cells + 1e-4) < 0.95)
 
 
 @pytest.mark.parametrize("rectangle, turned", [
