@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from pathlib import Path
+from types import ModuleType
 from typing import BinaryIO
 
 import numpy as np
@@ -48,14 +49,22 @@ def guess_image_folder(label_folder: Path | str) -> Path | None:
 
 def read_image(path: Path | str) -> np.ndarray:
     """Image [H, W, 3] in BGR, 8 bits. Raises InputError where it cannot be read whole."""
-    import cv2
-
+    cv2 = import_cv2()
     # Through the bytes: imread cannot open names outside the code page on Windows.
     data = np.fromfile(path, dtype=np.uint8)
     image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
     if image is None:
         raise InputError(f"{path}: not an image that OpenCV can read")
     return image
+
+
+def import_cv2() -> ModuleType:
+    """OpenCV, imported where pictures are needed; InputError where it is not installed."""
+    try:
+        import cv2
+    except ImportError:
+        raise InputError("pictures need OpenCV: pip install opencv-python") from None
+    return cv2
 
 
 def image_size_wh(path: Path | str) -> tuple[int, int]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from DOTA_devkit.converters.annotation import Annotation
 from DOTA_devkit.files import replacing
-from DOTA_devkit.images import read_image
+from DOTA_devkit.images import import_cv2, read_image
 from DOTA_devkit.progress import progress
 
 LONGEST_SIDE = 1600
@@ -42,7 +42,7 @@ def draw_previews(
     Returns:
         The files written.
     """
-    import cv2
+    cv2 = import_cv2()
 
     colours = class_colours({name for a in annotations for name in a.labels.names})
     files = preview_files(annotations, folder)
@@ -70,7 +70,7 @@ def draw_labels(
 
     A dot marks the first corner of each box, a thin outline a difficult one.
     """
-    import cv2
+    cv2 = import_cv2()
 
     scale = min(1.0, LONGEST_SIDE / max(image.shape[:2]))
     if scale < 1:
@@ -94,7 +94,7 @@ def _legend(
     annotation: Annotation, colours: Mapping[str, tuple[int, int, int]], width: int
 ) -> np.ndarray:
     """A strip as wide as the image: image id, then one line a class with its number of objects."""
-    import cv2
+    cv2 = import_cv2()
 
     names = sorted(set(annotation.labels.names))
     strip = np.zeros((_LEGEND_LINE * (len(names) + 1), width, 3), dtype=np.uint8)

@@ -149,6 +149,9 @@ def test_numpy_and_shapely_are_enough(tmp_path):
     ]:
         done = run(*arguments, block=HEAVY)
         assert done.returncode == 0, (arguments, done.stderr)
+    (tmp_path / "images" / "a.png").write_bytes(b"not a header")
+    done = run("stats", tmp_path / "labelTxt", block=HEAVY)
+    assert done.returncode == 2 and "pip install opencv-python" in done.stderr
     done = run("evaluate", merged, tmp_path / "labelTxt", "--plot", tmp_path / "x.png",
                block=HEAVY)
     assert done.returncode == 2

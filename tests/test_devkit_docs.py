@@ -1,16 +1,19 @@
 """Every command on the page for newcomers, run in its order on a small set made for it."""
 
+import io
 import os
 import re
 import shlex
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+from DOTA_devkit.commands import main
 from DOTA_devkit.formats import DOTA_CLASSES, read_labels
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -78,18 +81,19 @@ def outputs(tmp_path_factory):
     """Command -> what it printed, run one after the other in one folder."""
     root = tmp_path_factory.mktemp("page")
     make_folders(root)
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     outputs = {"root": root}
-    for command in commands():
-        words = shlex.split(command)
-        assert words[:3] == ["python", "-m", "DOTA_devkit"], command
-        if words[3] == "merge" and not (root / "results").exists():
-            make_results(root)
-        done = subprocess.run([sys.executable, *words[1:]], cwd=root, env=environment,
-                              capture_output=True, text=True, timeout=120)
-        assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
-        assert "Traceback" not in done.stderr
-        outputs[command] = done.stdout
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        for command in commands():
+            words = shlex.split(command)
+            assert words[:3] == ["python", "-m", "DOTA_devkit"], command
+            if words[3] == "merge" and not (root / "results").exists():
+                make_results(root)
+            printed, told = io.StringIO(), io.StringIO()
+            with redirect_stdout(printed), redirect_stderr(told):
+                code = main(words[3:])
+            assert code == 0, f"{command}\n{printed.getvalue()}{told.getvalue()}"
+            outputs[command] = printed.getvalue()
     return outputs
 
 

@@ -69,7 +69,10 @@ def test_sizes_of_real_images(shared):
         assert image_size_wh(path) == (width, height), path
 
 
-@pytest.mark.parametrize("data", [b"", b"text", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM12", b"II*\0", b"MM\0*\0\0"])
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"text", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM12", b"II*\0", b"MM\0*\0\0"],
+)
 def test_not_an_image(tmp_path, data):
     path = tmp_path / "a.png"
     path.write_bytes(data)
