@@ -206,7 +206,10 @@ def test_which_classes(tmp_path, labels, capsys, options, class_file, shown):
     if class_file:
         (tmp_path / "classes.txt").write_text(class_file)
     assert run("evaluate", results, labels, *options) == 0
-    rows = table(capsys.readouterr().out)
+    out = capsys.readouterr().out
+    rows = table(out)
+    assert run("evaluate", results, labels.parent, *options) == 0  # the data folder will do
+    assert capsys.readouterr().out == out
     assert [name for name in rows if name in ("car", "plane", "ship")] == shown
     if "plane" in shown:  # without truth: no AP, and not in the mean
         assert rows["plane"][2] == "-"

@@ -157,6 +157,8 @@ def test_command_with_picture(data, tmp_path, capsys):
     out = capsys.readouterr().out
     assert "class '船' is not in the list, objects: 1 (x.txt:1)" in out  # of classes.txt beside
     assert cv2.imread(str(picture)).shape == (850, 1500, 3)
+    assert main(["stats", str(tmp_path)]) == 0  # the data folder will do
+    assert out.startswith(capsys.readouterr().out.rstrip("\n"))
     assert main(command) == 2
     assert "--overwrite" in capsys.readouterr().err
     assert main([*command[:-1], str(tmp_path / "a.xyz")]) == 2

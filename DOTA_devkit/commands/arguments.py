@@ -105,6 +105,12 @@ def images_beside(given: Path | None, labels: Path) -> dict[str, Path]:
     return {} if folder is None else find_images(folder)
 
 
+def label_folder(path: Path) -> Path:
+    """`labelTxt` of a data folder, where that is given in place of the folder of labels."""
+    inner = path / "labelTxt"
+    return inner if inner.is_dir() else path
+
+
 def listed_ids(path: Path) -> list[str]:
     """Ids of a list, with or without the suffix of the image."""
     ids = [Path(line) for line in read_ids(path)]

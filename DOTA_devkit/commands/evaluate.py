@@ -7,7 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from DOTA_devkit.class_lists import CLASS_FILE, find_class_file, read_class_file
-from DOTA_devkit.commands.arguments import add_classes, add_overwrite, fraction, numbers
+from DOTA_devkit.commands.arguments import (
+    add_classes,
+    add_overwrite,
+    fraction,
+    label_folder,
+    numbers,
+)
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.files import refuse_existing
 from DOTA_devkit.formats import DOTA_CLASSES, Task1, read_ids
@@ -36,7 +42,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("results", type=Path, help="folder of Task1_<class>.txt")
-    parser.add_argument("labels", type=Path, help="folder of labels (labelTxt)")
+    parser.add_argument("labels", type=Path, help="folder of labels, or one that holds labelTxt/")
     parser.add_argument("--list", type=Path, metavar="FILE",
                         help="ids of the images to score (default: all that have a label file)")
     add_classes(parser, "the classes to score (default: classes.txt in or beside the labels, else "
@@ -62,9 +68,10 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 def run(arguments: argparse.Namespace) -> None:
     outputs = [path for path in (arguments.csv, arguments.json, arguments.plot) if path]
     refuse_existing(outputs, arguments.overwrite)
-    image_ids = read_ids(arguments.list) if arguments.list else _labelled_ids(arguments.labels)
-    classes = _classes(arguments, image_ids)
-    truth = load_truth(arguments.labels, image_ids, classes)
+    labels = label_folder(arguments.labels)
+    image_ids = read_ids(arguments.list) if arguments.list else _labelled_ids(labels)
+    classes = _classes(arguments, labels, image_ids)
+    truth = load_truth(labels, image_ids, classes)
     detections = load_detections(arguments.results, classes, arguments.task)
     detections = _whole_images(arguments, detections, truth)
     evaluation = evaluate(
@@ -92,15 +99,17 @@ def _labelled_ids(labels: Path) -> list[str]:
     return ids
 
 
-def _classes(arguments: argparse.Namespace, image_ids: Sequence[str]) -> tuple[str, ...]:
+def _classes(
+    arguments: argparse.Namespace, labels: Path, image_ids: Sequence[str]
+) -> tuple[str, ...]:
     """The classes to score; where nobody names them, all of the labels and of the result files."""
     if arguments.classes:
         return arguments.classes
-    if class_file := find_class_file(arguments.labels):
+    if class_file := find_class_file(labels):
         return read_class_file(class_file)
     prefix = f"Task{arguments.task}_"
     found = {path.stem.removeprefix(prefix) for path in arguments.results.glob(f"{prefix}*.txt")}
-    found |= set(load_truth(arguments.labels, image_ids).classes)
+    found |= set(load_truth(labels, image_ids).classes)
     for names in DOTA_CLASSES.values():  # in the order that everybody prints
         if found <= set(names):
             return tuple(name for name in names if name in found)

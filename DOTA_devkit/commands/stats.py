@@ -6,7 +6,12 @@ import argparse
 from pathlib import Path
 
 from DOTA_devkit.class_lists import find_class_file, read_class_file
-from DOTA_devkit.commands.arguments import add_classes, images_beside, whole_number
+from DOTA_devkit.commands.arguments import (
+    add_classes,
+    images_beside,
+    label_folder,
+    whole_number,
+)
 from DOTA_devkit.files import refuse_existing
 from DOTA_devkit.stats import collect_stats, read_set
 
@@ -20,7 +25,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         "mistakes.",
         epilog="example: stats data/labelTxt --classes data/classes.txt --plot stats.png",
     )
-    parser.add_argument("labels", type=Path, help="folder of labels (labelTxt)")
+    parser.add_argument("labels", type=Path, help="folder of labels, or one that holds labelTxt/")
     parser.add_argument("--images", type=Path, metavar="DIR",
                         help="folder of the images (default: images beside the labels); without "
                         "images nothing is said about labels outside")
@@ -40,10 +45,11 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 def run(arguments: argparse.Namespace) -> None:
     if arguments.plot:
         refuse_existing([arguments.plot], arguments.overwrite)
+    labels = label_folder(arguments.labels)
     classes = arguments.classes
-    if classes is None and (class_file := find_class_file(arguments.labels)):
+    if classes is None and (class_file := find_class_file(labels)):
         classes = read_class_file(class_file)
-    data = read_set(arguments.labels, images_beside(arguments.images, arguments.labels))
+    data = read_set(labels, images_beside(arguments.images, labels))
     stats = collect_stats(data, classes, arguments.min_size, arguments.max_objs)
     print(stats.table())
     if arguments.plot:
