@@ -78,6 +78,8 @@ def warp(image: np.ndarray, matrix: np.ndarray, view_wh: tuple[int, int]) -> np.
     # OpenCV's maps go from pixel centre to pixel centre, half a pixel off the continuous frame.
     indexed = matrix.copy()
     indexed[:, 2] += matrix[:, :2] @ (0.5, 0.5) - 0.5
+    if image.dtype != np.uint8 or image.shape[2:] != (3,):  # what a user's own reader gives
+        return cv2.warpAffine(image, indexed, view_wh, flags=cv2.INTER_LINEAR)
     # Four channels take half the time of three, the conversions included.
     padded = cv2.cvtColor(image, cv2.COLOR_BGR2BGRA)
     padded = cv2.warpAffine(padded, indexed, view_wh, flags=cv2.INTER_LINEAR)

@@ -20,8 +20,9 @@ from datasets.augment import PhotometricDistort, normalize, random_view, warp
 from datasets.geometry import rectangles_in_view
 from datasets.labels import LabelSummary, raise_faults
 from datasets.memory import keep_freed_memory
-from datasets.options import DataOptions
+from datasets.options import DataOptions, default_options
 from datasets.targets import encode
+from datasets.user_file import file_of, rebuild
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.merging import merge_results
 from DOTA_devkit.progress import progress
@@ -59,7 +60,7 @@ class BaseDataset(torch.utils.data.Dataset):
         self.input_h = input_h
         self.input_w = input_w
         self.down_ratio = down_ratio or boxes.STRIDE
-        self.options = options or DataOptions()
+        self.options = options or default_options()
         self.max_objs = self.options.max_objs
         self.img_ids = None
         self.category = None
@@ -72,6 +73,12 @@ class BaseDataset(torch.utils.data.Dataset):
         self._clock = torch.tensor([-1, 0]).share_memory_()
         self._stream: tuple[int, np.random.Generator] | None = None
         self._rng: np.random.Generator | None = None
+
+    def __reduce_ex__(self, protocol: int) -> tuple:
+        path = file_of(type(self))
+        if path is None:
+            return super().__reduce_ex__(protocol)
+        return rebuild, (path, type(self).__qualname__, self.__dict__)
 
     # Hooks --------------------------------------------------------------------------------------
 
@@ -207,7 +214,8 @@ class BaseDataset(torch.utils.data.Dataset):
     def _distorted_input(self, image: np.ndarray) -> np.ndarray:
         if not self.options.augment:
             return normalize(image)
-        if isinstance(self.image_distort, PhotometricDistort) and image.dtype == np.uint8:
+        # Exactly that class: one of a user's own may change what a call does.
+        if type(self.image_distort) is PhotometricDistort and image.dtype == np.uint8:
             return normalize(image, *self.image_distort.draw(self._random()))
         return normalize(self.image_distort(np.asarray(image, np.float32).clip(0, 255)))
 
@@ -297,7 +305,10 @@ class BaseDataset(torch.utils.data.Dataset):
             min_size=self.options.min_size,
             max_objs=self.max_objs,
         )
-        logger.info("%s: %s", self.phase, self.summary)
+        if self.phase == "train":
+            logger.info("training on %s", self.summary)
+            if not taught.any():
+                logger.warning("not one object is taught: are these the right labels?")
         return self.summary
 
     def mean_objects(self, batch_size: int) -> float:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from datasets.folder import FolderDataset
-from DOTA_devkit.formats import DOTA_CLASSES, Labels, read_labels
+from DOTA_devkit.formats import DOTA_CLASSES, Labels, read_label_files, read_labels
 
 
 class DOTA(FolderDataset):
@@ -20,3 +21,8 @@ class DOTA(FolderDataset):
 
     def read_label_file(self, path: Path) -> Labels:
         return read_labels(path)
+
+    def read_label_files(self, paths: Sequence[Path]) -> Iterable[Labels]:
+        if type(self).read_label_file is not DOTA.read_label_file:
+            return super().read_label_files(paths)  # a subclass reads another format
+        return read_label_files(paths)

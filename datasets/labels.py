@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,7 @@ logger = logging.getLogger(__name__)
 
 SHOWN_FAULTS = 20
 _CACHE_VERSION = 1
+_BLOCK = 512  # files that are read together
 
 
 def raise_faults(faults: Sequence[str], what: str, remedy: str = "") -> None:
@@ -32,35 +33,62 @@ def raise_faults(faults: Sequence[str], what: str, remedy: str = "") -> None:
     raise InputError("\n".join([*lines, remedy] if remedy else lines))
 
 
-def read_label_files(
-    paths: Sequence[Path], read: Callable[[Path], Labels], cache: Path | None = None
+def collect_labels(
+    paths: Sequence[Path],
+    read: Callable[[Sequence[Path]], Iterable[Labels]],
+    cache: Path | None = None,
 ) -> tuple[list[Labels | None], list[str]]:
     """The labels of each file, None where it cannot be used, and a line about each such file.
 
-    Files whose time stamp and size are those of the last reading come out of `cache`, an npz file
-    without pickles that may be deleted at any time. Where it cannot be written it is not.
+    `read` gives the labels of several files, in their order. Files whose time stamp and size are
+    those of the last reading come out of `cache`, an npz file without pickles that may be deleted
+    at any time. Where it cannot be written it is not.
     """
-    known = _load_cache(cache) if cache is not None else {}
-    fresh: dict[str, _Entry] = {}
-    result: list[Labels | None] = []
-    faults: list[str] = []
-    for path in progress(paths, "labels", len(paths)):
-        try:
-            status = path.stat()
-            stamp = (status.st_mtime_ns, status.st_size)
-            entry = known.get(path.name)
-            if entry is None or entry.stamp != stamp:
-                entry = fresh[path.name] = _Entry(stamp, read(path))
-            result.append(entry.labels)
-        except FileNotFoundError:
-            faults.append(f"{path}: no such label file (an image without objects has an empty one)")
-            result.append(None)
-        except (InputError, OSError) as error:
-            faults.append(str(error))
-            result.append(None)
-    if fresh and cache is not None:
-        _save_cache(cache, {**known, **fresh})
-    return result, faults
+    entries = _load_cache(cache) if cache is not None else {}
+    stamps = {path: _stamp(path) for path in paths}
+    changed = [
+        path
+        for path, stamp in stamps.items()
+        if stamp is not None and (path.name not in entries or entries[path.name].stamp != stamp)
+    ]
+    faults = [
+        f"{path}: no such label file (an image without objects has an empty one)"
+        for path, stamp in stamps.items()
+        if stamp is None
+    ]
+    unusable = {path for path, stamp in stamps.items() if stamp is None}
+    blocks = [changed[k : k + _BLOCK] for k in range(0, len(changed), _BLOCK)]
+    for block in progress(blocks, "labels", len(blocks)):
+        for path, labels in zip(block, _read_block(block, read), strict=True):
+            if isinstance(labels, Exception):
+                faults.append(str(labels))
+                unusable.add(path)
+            else:
+                entries[path.name] = _Entry(stamps[path], labels)
+    if len(changed) > len(unusable) and cache is not None:
+        _save_cache(cache, entries)
+    found = [None if path in unusable else entries[path.name].labels for path in paths]
+    return found, faults
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return (status.st_mtime_ns, status.st_size)
+
+
+def _read_block(
+    paths: Sequence[Path], read: Callable[[Sequence[Path]], Iterable[Labels]]
+) -> list[Labels | Exception]:
+    """The labels of each file, or what is wrong with it."""
+    try:
+        return list(read(paths))
+    except (InputError, OSError) as error:
+        if len(paths) == 1:
+            return [error]
+    return [labels for path in paths for labels in _read_block([path], read)]
 
 
 @dataclass(frozen=True)
@@ -143,11 +171,14 @@ class LabelSummary:
         return self.too_small + self.without_area + self.beyond_max
 
     def __str__(self) -> str:
-        counts = ", ".join(f"{name} {count}" for name, count in self.objects.items())
+        counts = ", ".join(f"{name} {count}" for name, count in self.objects.items() if count)
+        absent = [name for name, count in self.objects.items() if not count]
         text = (
             f"{self.images} images ({self.empty_images} without objects), "
-            f"{sum(self.objects.values())} objects: {counts}"
+            f"{sum(self.objects.values())} objects: {counts or 'none'}"
         )
+        if absent:
+            text += f"; none of {', '.join(absent)}"
         reasons = [
             f"{count} {reason}"
             for count, reason in (

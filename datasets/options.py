@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 
 from datasets.augment import ROTATIONS
@@ -49,3 +52,25 @@ class DataOptions:
             raise InputError(f"min_visible is a share between 0 and 1, came {self.min_visible}")
         if self.max_objs < 1:
             raise InputError(f"max_objs must be 1 or more, came {self.max_objs}")
+
+
+_default: ContextVar[DataOptions] = ContextVar("default_options")
+
+
+def default_options() -> DataOptions:
+    """The options of a data set that is given none."""
+    return _default.get(DataOptions())
+
+
+@contextmanager
+def as_default(options: DataOptions) -> Iterator[None]:
+    """Inside the block, data sets that are given no options get these.
+
+    It is how options reach a class of a user's own, whose constructor is the original's and knows
+    of none.
+    """
+    token = _default.set(options)
+    try:
+        yield
+    finally:
+        _default.reset(token)

@@ -182,6 +182,29 @@ def test_distortions_of_a_users_own(folder):
     assert isinstance(DOTA(folder, "train", 96, 128, 4).image_distort, PhotometricDistort)
 
 
+def test_a_distortion_derived_from_ours_is_called(folder):
+    class Grey(PhotometricDistort):
+        def __call__(self, image):
+            return np.full_like(image, 51)
+
+    dataset = DOTA(folder, "train", 96, 128, 4)
+    dataset.image_distort = Grey()
+    found = dataset.generate_ground_truth(picture(128, 96), {"rect": np.zeros((0, 5)), "cat": []})
+    np.testing.assert_allclose(found["input"], 51 / 255 - 0.5, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.uint16])
+def test_images_of_a_users_own_reader(folder, dtype):
+    dataset = Planes(str(folder), "train", 96, 128, 4)
+    dataset.load_annotation = lambda index: {"pts": np.zeros((0, 4, 2)), "cat": np.zeros(0)}
+    dataset.load_image = lambda index: np.full((90, 120, 3), 255, dtype)
+    for epoch in range(4):
+        dataset.set_epoch(epoch)
+        sample = dataset[0]
+        assert sample["input"].dtype == np.float32
+        assert np.abs(sample["input"]).max() <= 0.5
+
+
 # -- what is taught ------------------------------------------------------------------------------
 
 

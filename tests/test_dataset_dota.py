@@ -10,7 +10,7 @@ from data_folders import line, make_dota, picture, write_image
 
 from datasets import DOTA, DataOptions
 from DOTA_devkit.errors import InputError
-from DOTA_devkit.formats import DOTA_CLASSES, write_task1
+from DOTA_devkit.formats import DOTA_CLASSES, Labels, write_task1
 
 PLANE = line(20, 10, 40, 30, "plane")
 
@@ -176,6 +176,23 @@ def test_what_is_left_out_is_told_once(folder, caplog):
         dataset[0]
     assert (summary.too_small, summary.without_area, summary.empty_images) == (1, 1, 1)
     assert caplog.text.count("left out") == 1
+
+
+def test_a_list_without_objects_is_warned_about(folder, caplog):
+    (folder / "train.txt").write_text("b")
+    DOTA(folder, "train").check_labels()
+    assert "not one object" in caplog.text
+
+
+def test_a_subclass_may_read_another_format(folder):
+    class Centers(DOTA):
+        def read_label_file(self, path):
+            corners = np.array([[[1, 1], [9, 1], [9, 9], [1, 9]]], np.float64)
+            return Labels(corners, ("ship",), np.zeros(1, int), np.ones(1, int))
+
+    dataset = Centers(folder, "train", options=DataOptions(min_size=0))
+    assert dataset.check_labels().objects["ship"] == 2
+    assert dataset.load_annotation(1)["cat"].tolist() == [6]
 
 
 # -- images --------------------------------------------------------------------------------------

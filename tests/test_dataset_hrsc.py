@@ -72,7 +72,7 @@ def test_unknown_type(folder):
 def test_broken_xml(folder):
     (folder / "Annotations" / "100000002.xml").write_text("<HRSC_Image>")
     (folder / "Annotations" / "100000003.xml").unlink()
-    with pytest.raises(InputError, match=r"(?s)2 faults.*100000002\.xml.*100000003\.xml: no such"):
+    with pytest.raises(InputError, match=r"(?s)2 faults.*100000003\.xml: no such.*100000002\.xml:1"):
         HRSC(folder, "train").check_labels()
 
 

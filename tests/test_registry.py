@@ -44,6 +44,11 @@ class Empty(Own):
     def load_img_ids(self):
         return []
 
+class Uneven(Own):
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.num_classes = 2
+
 class Helper:
     pass
 
@@ -86,24 +91,36 @@ def test_a_class_in_a_file(tmp_path, own):
     assert dataset.check_labels().objects == {"box": 2}
 
 
-def test_a_class_in_a_file_of_start_methods_that_import_it_anew(tmp_path, own):
+def test_a_class_in_a_file_reaches_processes_that_did_not_import_it(tmp_path, own):
     dataset = open_dataset(f"{own}:Own", tmp_path, "train", (64, 96))
-    assert type(dataset).__module__ in __import__("sys").modules
+    dataset.set_epoch(1, 2)
+    loader = torch.utils.data.DataLoader(
+        dataset, 2, num_workers=1, collate_fn=collate, multiprocessing_context="spawn")
+    (batch,) = loader
+    assert batch["index"].tolist() == [0, 1]
+    assert torch.equal(batch["input"][1], torch.from_numpy(dataset[1]["input"]))
 
 
 def test_a_subclass_of_dota(tmp_path, own):
-    make_dota(tmp_path, {"a": [line(10, 10, 60, 40, "boat")]}, train="a")
-    options = DataOptions(min_size=70, augment=False)
+    """Its constructor knows of no options, and yet the list and the filters reach it."""
+    make_dota(tmp_path, {"a": [], "b": [line(10, 10, 60, 40, "boat")]}, train="a", mine="b")
+    options = DataOptions(min_size=70, augment=False, train_list="mine.txt")
     dataset = open_dataset(f"{own}:OwnDota", tmp_path, "train", (64, 96), options)
-    assert dataset.options is options
+    assert dataset.options is options and dataset.img_ids == ["b"]
     assert dataset.check_labels().too_small == 1
+    assert DOTA(tmp_path, "train").options == DataOptions(), "other data sets are left alone"
+
+
+def test_a_list_that_changes_nothing_is_told(tmp_path, own, caplog):
+    open_dataset(f"{own}:Own", tmp_path, "train", (64, 96), DataOptions(train_list="mine.txt"))
+    assert "--train_list changes nothing" in caplog.text
 
 
 @pytest.mark.parametrize("spec, message", [
     ("coco", "choose from dota, hrsc, or name a class"),
     ("own_data.py", "choose from dota, hrsc, or name a class"),
     ("{}/nowhere.py:Own", "there is no file"),
-    ("{}/own_data.py:Missing", r"no class 'Missing'; it has Own, OwnDota, Empty, Helper"),
+    ("{}/own_data.py:Missing", r"no class 'Missing'; it has Own, OwnDota, Empty, Uneven, Helper"),
     ("{}/own_data.py:number", "no class 'number'"),
     ("{}/own_data.py:Helper", "no subclass of datasets.base.BaseDataset"),
     ("{}/broken.py:Own", r"broken\.py: cannot be imported: SyntaxError"),
@@ -114,6 +131,11 @@ def test_what_cannot_be_opened(tmp_path, own, spec, message):
     (tmp_path / "broken.py").write_text("class Own(:\n")
     with pytest.raises(InputError, match=message):
         open_dataset(spec.format(tmp_path), tmp_path, "test", (64, 64))
+
+
+def test_classes_that_do_not_match(tmp_path, own):
+    with pytest.raises(InputError, match="num_classes is 2, but category names 1"):
+        open_dataset(f"{own}:Uneven", tmp_path, "train", (64, 64))
 
 
 def test_missing_data_folder(tmp_path):
