@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -134,6 +135,7 @@ class FolderDataset(BaseDataset):
         cache = self._cache_path() if self.options.cache_labels else None
         labels, faults = collect_labels(paths, self.read_label_files, cache)
         unknown: list[str] = []
+        unknown_names: Counter[str] = Counter()
         packed = []
         for path, item in zip(paths, labels, strict=True):
             if item is None:
@@ -141,14 +143,15 @@ class FolderDataset(BaseDataset):
             try:
                 packed.append((item, self._class_indices(path, item)))
             except InputError:
-                unknown += [
-                    f"{path}:{line}: class {name!r} is unknown"
-                    for name, line in zip(item.names, np.asarray(item.lines).tolist(), strict=True)
-                    if name not in self.cat_ids
-                ]
-        raise_faults(
-            faults + unknown, "faults in the labels", self._remedy() if unknown else ""
-        )
+                for name, line in zip(item.names, np.asarray(item.lines).tolist(), strict=True):
+                    if name not in self.cat_ids:
+                        unknown.append(f"{path}:{line}: class {name!r} is unknown")
+                        unknown_names[name] += 1
+        remedy = ""
+        if unknown:
+            names = ", ".join(f"{name} ({count})" for name, count in unknown_names.most_common())
+            remedy = f"Unknown classes: {names}. {self._remedy()}"
+        raise_faults(faults + unknown, "faults in the labels", remedy)
         self._labels = _PackedLabels(packed)
         return self._summarize([(item.corners, indices) for item, indices in packed])
 

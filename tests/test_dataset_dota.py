@@ -142,6 +142,7 @@ def test_all_faults_are_told_at_once(folder):
     assert f"{folder / 'labelTxt' / 'a.txt'}:2: class 'car' is unknown" in text
     assert f"{folder / 'labelTxt' / 'b.txt'}:1" in text
     assert f"{folder / 'labelTxt' / 'd.txt'}: no such label file" in text
+    assert "Unknown classes: car (1)" in text
     assert "Known classes: plane, baseball-diamond" in text and "--classes" in text
 
 
