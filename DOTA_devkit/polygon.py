@@ -398,7 +398,7 @@ def _walk(better: np.ndarray, worse: np.ndarray, suppressed: np.ndarray) -> None
     order = np.argsort(better, kind="stable")
     better, worse = better[order], worse[order]
     heads, starts = np.unique(better, return_index=True)
-    ends = np.append(starts[1:], len(better))
+    ends = np.append(starts, len(better))[1:]
     for head, start, end in zip(heads.tolist(), starts.tolist(), ends.tolist(), strict=True):
         if not suppressed[head]:
             suppressed[worse[start:end]] = True

@@ -1,0 +1,40 @@
+"""Patch names, also odd ones."""
+
+import pytest
+
+from DOTA_devkit.patches import PatchId, parse_patch_id, source_name
+
+
+@pytest.mark.parametrize(
+    ("image_id", "parts"),
+    [
+        ("P0706__1__0___500", ("P0706", 1, 0, 500)),
+        ("P0706__0.5__100___0", ("P0706", 0.5, 100, 0)),
+        ("P0706__1.0__0___0", ("P0706", 1, 0, 0)),
+        ("P0861__1024__0___1648", ("P0861", 1, 0, 1648)),  # a size in the rate's place
+        ("P0861__16__0___0", ("P0861", 16, 0, 0)),  # the largest rate
+        ("a__b__0.5__10___20", ("a__b", 0.5, 10, 20)),  # "__" in the name
+        ("a__1__0___0__2__5___6", ("a__1__0___0", 2, 5, 6)),  # a patch of a patch
+        ("my image.v2__1__0___0", ("my image.v2", 1, 0, 0)),
+        ("__1__0___0", None),  # no name
+        ("P0706", None),
+        ("P0706__1__0__500", None),
+        ("P0706__x__0___500", None),
+        ("P0706__0__0___500", None),  # nothing has the rate 0
+        ("P0706__1__0___500.png", None),
+        ("", None),
+    ],
+)
+def test_parse(image_id, parts):
+    patch = parse_patch_id(image_id)
+    assert patch == (parts and PatchId(*parts))
+    assert source_name(image_id) == (parts[0] if parts else image_id)
+
+
+@pytest.mark.parametrize("name", ["P1__1__0___0", "P1__0.5__500___582", "a__b__2__0___7"])
+def test_written_as_it_was_read(name):
+    assert str(parse_patch_id(name)) == name
+
+
+def test_a_whole_rate_is_written_without_point():
+    assert str(PatchId("P1", 1.0, 0, 500)) == "P1__1__0___500"
