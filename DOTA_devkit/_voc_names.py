@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from DOTA_devkit.formats import Labels, read_ids, read_label_files, read_task1, read_task2
+from DOTA_devkit.formats import Labels, Task1, read_ids, read_label_files, read_task1, read_task2
 from DOTA_devkit.scoring import average_precision, evaluate, truth_of
 
 LabelReader = Callable[[Iterable[str | Path]], Iterable[Labels]]
@@ -62,7 +62,8 @@ class VocFunctions:
             detpath: ``detpath.format(classname)`` is the result file.
             annopath: ``annopath.format(image_id)`` is the label file of an image.
             imagesetfile: list of image ids, one a line.
-            classname: class to score.
+            classname: class to score. Equal scores come in the order of numpy's default sort, as
+                in the original; that differs between processors. `evaluate` keeps the file's.
             ovthresh: an IoU above it is a hit.
             use_07_metric: AP as the mean of 11 points instead of the area.
 
@@ -75,7 +76,7 @@ class VocFunctions:
         truth = truth_of(list(labels), image_ids, [classname])
         read_results = read_task1 if self._task == 1 else read_task2
         evaluation = evaluate(
-            {classname: read_results(detpath.format(classname))},
+            {classname: _in_original_order(read_results(detpath.format(classname)))},
             truth,
             (ovthresh,),
             "voc07" if use_07_metric else "voc12",
@@ -84,6 +85,12 @@ class VocFunctions:
         )
         score = evaluation[classname]
         return score.curve.recall, score.curve.precision, float(score.ap[0])
+
+
+def _in_original_order(detections: Task1) -> Task1:
+    order = np.argsort(-detections.scores)
+    image_ids = [detections.image_ids[k] for k in order.tolist()]
+    return Task1(image_ids, detections.scores[order], detections.corners[order])
 
 
 def without_difficulty(paths: Iterable[str | Path]) -> Iterator[Labels]:

@@ -674,14 +674,11 @@ def _confusion(
         np.flatnonzero(found.scores >= score.best_score)
         for found, score in zip(listed, evaluation.classes, strict=True)
     ]
-    found = _Detections(*(
-        np.concatenate([getattr(one, name)[rows] for one, rows in zip(listed, kept, strict=True)])
-        for name in ("images", "scores", "corners")
-    ))  # fmt: skip
+    chosen = list(zip(listed, kept, strict=True))
+    images = np.concatenate([np.zeros(0, np.int64), *(one.images[rows] for one, rows in chosen)])
+    corners = np.concatenate([np.zeros((0, 4, 2)), *(one.corners[rows] for one, rows in chosen)])
     labels = np.repeat(np.arange(len(listed)), [len(rows) for rows in kept])
-    pairs = _Pairs.between(
-        found.corners, found.images, truth.corners, truth.images, rectangles=rectangles
-    )
+    pairs = _Pairs.between(corners, images, truth.corners, truth.images, rectangles=rectangles)
     above = pairs.iou > evaluation.iou_thresholds[0]
     i, j = pairs.found[above], pairs.objects[above]
     first, second = _best_pairs(i, j, pairs.iou[above])
