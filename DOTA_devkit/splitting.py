@@ -469,7 +469,7 @@ class WindowedTiff:
     # Source pixels that bicubic interpolation looks at beyond a window.
     MARGIN = 4
 
-    def __init__(self, path: Path, large_pixels: int = LARGE_PIXELS) -> None:
+    def __init__(self, path: Path, large_pixels: int | None = None) -> None:
         import rasterio
 
         self._open = rasterio.open
@@ -483,7 +483,7 @@ class WindowedTiff:
             raise _NotWindowed(str(error)) from None
         self.size_wh = (tiff.width, tiff.height)
         try:
-            self._check(tiff, large_pixels)
+            self._check(tiff, LARGE_PIXELS if large_pixels is None else large_pixels)
         except _NotWindowed:
             self.close()
             raise
@@ -526,9 +526,10 @@ class WindowedTiff:
         """Source pixels [first, last) that [start, stop) is made of, and where they begin in it.
 
         They begin at a multiple of the rate's denominator, which falls on a whole pixel of the
-        resized image, so that the block is sampled where the whole image would be.
+        resized image, so that the block is sampled where the whole image would be; on an even
+        one, as sizes that end in a half are rounded to even ones.
         """
-        step = Fraction(rate).limit_denominator(1000).denominator
+        step = 2 * Fraction(rate).limit_denominator(1000).denominator
         first = max(math.floor(start / rate) - self.MARGIN, 0) // step * step
         last = min(math.ceil(stop / rate) + self.MARGIN, length)
         return first, last, round(first * rate)

@@ -1,0 +1,470 @@
+"""Splitting against recorded patches and a plain splitter, one object and window at a time."""
+
+import logging
+import subprocess
+import sys
+import time
+import types
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import shapely
+
+from DOTA_devkit import splitting
+from DOTA_devkit.errors import InputError
+from DOTA_devkit.formats import Labels, read_ids
+from DOTA_devkit.splitting import (
+    LabelCutter,
+    SplitOptions,
+    WindowedTiff,
+    resized_wh,
+    split_folder,
+    split_images,
+    windows,
+)
+
+
+def labels_of(corners: np.ndarray, names=None, difficult=None) -> Labels:
+    count = len(corners)
+    return Labels(
+        np.asarray(corners, np.float64).reshape(-1, 4, 2),
+        tuple(names or ["ship"] * count),
+        np.zeros(count, np.int64) if difficult is None else np.asarray(difficult),
+        np.arange(1, count + 1),
+    )
+
+
+def random_boxes(rng: np.random.Generator, count: int, extent: float) -> np.ndarray:
+    angle = rng.uniform(0, 2 * np.pi, (count, 1))
+    width, height = rng.uniform(4, 60, (2, count, 1))
+    u = np.hstack([np.cos(angle), np.sin(angle)]) * width
+    v = np.hstack([-np.sin(angle), np.cos(angle)]) * height
+    corners = np.stack([-u - v, u - v, u + v, -u + v], axis=1)
+    corners[::2] = corners[::2, ::-1]  # half of them the other way round
+    return corners + rng.uniform(-20, extent + 20, (count, 1, 2))
+
+
+def plain_lines(labels: Labels, rate: float, size_wh, window_xy, size: int) -> list[str]:
+    """Label lines of one window, as the rules are written down."""
+    (x, y), (width, height) = window_xy, size_wh
+    right, bottom = min(x + size, width - 1), min(y + size, height - 1)
+    window = shapely.box(x, y, right, bottom)
+    lines = []
+    for corners, name, difficult in zip(
+        labels.corners, labels.names, labels.difficult.tolist(), strict=True
+    ):
+        corners = [(int(px) * rate, int(py) * rate) for px, py in corners.tolist()]
+        polygon = shapely.Polygon(corners)
+        if polygon.area == 0:
+            continue
+        inside = polygon.intersection(window)
+        share = inside.area / polygon.area
+        if all(x <= px <= right and y <= py <= bottom for px, py in corners):
+            values = [int(v) for px, py in corners for v in (px - x, py - y)]
+        elif share > 0:
+            points = list(shapely.geometry.polygon.orient(inside, 1).exterior.coords)[:-1]
+            if len(points) == 5:
+                lengths = [np.hypot(*np.subtract(points[k], points[k - 4])) for k in range(5)]
+                k = int(np.argmin(lengths))
+                middle = tuple(np.add(points[k], points[k - 4]) / 2)
+                points = [middle if i == k else p for i, p in enumerate(points) if i != (k + 1) % 5]
+            if len(points) != 4:
+                continue
+            turns = [points[k:] + points[:k] for k in range(4)]
+            points = min(turns, key=lambda turn: np.sum(np.subtract(turn, corners) ** 2))
+            values = [min(max(int(v), 1), size) for px, py in points for v in (px - x, py - y)]
+            difficult = difficult if share > 0.7 else 2
+        else:
+            continue
+        lines.append(" ".join(f"{float(value)}" for value in values) + f" {name} {difficult}")
+    return lines
+
+
+@pytest.fixture
+def data(tmp_path):
+    """A folder with one image of 900x700 and 40 labels, and one of 300x200 without any."""
+    rng = np.random.default_rng(0)
+    folder = tmp_path / "data"
+    for name in ("images", "labelTxt"):
+        (folder / name).mkdir(parents=True)
+    for name, (width, height) in {"a__b.v1": (900, 700), "small": (300, 200)}.items():
+        noise = rng.integers(0, 255, (height // 20, width // 20, 3), np.uint8)
+        cv2.imwrite(str(folder / "images" / f"{name}.png"), cv2.resize(noise, (width, height)))
+    boxes = random_boxes(rng, 40, 700).reshape(-1, 8)
+    lines = [" ".join(f"{value:.1f}" for value in box) + " ship 1\n" for box in boxes]
+    (folder / "labelTxt" / "a__b.v1.txt").write_text("gsd:1\r\n" + "".join(lines))
+    (folder / "labelTxt" / "small.txt").write_text("")
+    return folder
+
+
+def files_of(folder) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and not path.name.startswith(".")
+    }
+
+
+class TestRecorded:
+    def test_same_names_and_lines(self, shared, tmp_path):
+        samples, recorded = shared / "data" / "dota_samples", shared / "fixtures" / "split600"
+        for folder in ("images", "labelTxt"):
+            (tmp_path / "in" / folder).mkdir(parents=True)
+            for path in (samples / folder).iterdir():
+                if path.stem in ("P0706", "P1888"):
+                    (tmp_path / "in" / folder / path.name).write_bytes(path.read_bytes())
+        summary = split_folder(tmp_path / "in", tmp_path / "out", SplitOptions(rates=(1, 0.5)))
+        found, expected = files_of(tmp_path / "out"), files_of(recorded)
+        images = {name: found.pop(name) for name in list(found) if name.startswith("images/")}
+        assert found == expected
+        assert {name.removeprefix("images/") for name in images} == set(
+            read_ids(recorded / "images.txt")
+        )
+        assert (summary.images, summary.written, summary.present) == (2, 13, 0)
+        assert summary.objects == sum(
+            len(text.splitlines()) for name, text in expected.items() if name.startswith("label")
+        )
+        # The pixels are those of the resized image.
+        image = cv2.imread(str(samples / "images" / "P0706.png"))
+        half = cv2.resize(image, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_CUBIC)
+        for name, source in (("0.5__0___0", half[:600, :600]), ("1__511___582", image[582:, 511:])):
+            patch = cv2.imread(str(tmp_path / "out" / "images" / f"P0706__{name}.png"))
+            np.testing.assert_array_equal(patch, source)
+
+
+class TestWindows:
+    @pytest.mark.parametrize(
+        ("size_wh", "size", "gap", "columns", "rows"),
+        [
+            ((600, 600), 600, 100, [0], [0]),
+            ((300, 601), 600, 100, [0], [0, 1]),  # the last one moved back
+            ((1100, 1101), 600, 100, [0, 500], [0, 500, 501]),
+            ((1, 1), 600, 0, [0], [0]),
+            ((10, 9), 3, 2, list(range(8)), list(range(7))),
+        ],
+    )
+    def test_grid(self, size_wh, size, gap, columns, rows):
+        assert windows(size_wh, size, gap) == [(x, y) for x in columns for y in rows]
+
+    @pytest.mark.parametrize("seed", range(30))
+    def test_every_pixel_is_covered(self, seed):
+        rng = np.random.default_rng(seed)
+        width, height = (int(v) for v in rng.integers(1, 60, 2))
+        size = int(rng.integers(1, 30))
+        gap = int(rng.integers(0, size))
+        seen = np.zeros((height, width), bool)
+        for x, y in windows((width, height), size, gap):
+            assert 0 <= x <= max(width - size, 0) and 0 <= y <= max(height - size, 0)
+            seen[y : y + size, x : x + size] = True
+        assert seen.all()
+
+    @pytest.mark.parametrize(
+        ("size_wh", "rate", "expected"),
+        [((1111, 1113), 0.5, (556, 556)), ((3, 5), 0.1, (1, 1)), ((7, 3), 1.5, (10, 4))],
+    )
+    def test_sizes_round_as_opencv_rounds(self, size_wh, rate, expected):
+        assert resized_wh(size_wh, rate) == expected
+        if min(size_wh) * rate > 0.5:
+            image = np.zeros((size_wh[1], size_wh[0]), np.uint8)
+            assert cv2.resize(image, None, fx=rate, fy=rate).shape == expected[::-1]
+
+
+class TestLabels:
+    @pytest.mark.parametrize("rate", [0.5, 1, 2])
+    def test_against_a_plain_splitter(self, rate):
+        rng = np.random.default_rng(1)
+        difficult = rng.integers(0, 2, 150)
+        labels = labels_of(random_boxes(rng, 150, 400), difficult=difficult)
+        size_wh, options = resized_wh((400, 300), rate), SplitOptions(size=100, gap=30)
+        cutter = LabelCutter(labels, rate, size_wh, options)
+        some = 0
+        for x, y in windows(size_wh, 100, 30):
+            expected = plain_lines(labels, rate, size_wh, (x, y), 100)
+            assert cutter.lines(x, y) == expected
+            some += len(expected)
+        assert some > 200 and cutter.lost > 0
+
+    @pytest.mark.parametrize(
+        ("corners", "line"),
+        [
+            # Inside: kept as it is, also at 0.
+            ([[0, 0], [9, 0], [9, 9], [0, 9]], "0.0 0.0 9.0 0.0 9.0 9.0 0.0 9.0 ship 0"),
+            # 80 % left: counts as before, clamped to 1 and more, and begins at its first corner.
+            ([[-2, 10], [8, 10], [8, 20], [-2, 20]], "1.0 10.0 8.0 10.0 8.0 20.0 1.0 20.0 ship 0"),
+            # 70 % left: difficult.
+            ([[-3, 10], [7, 10], [7, 20], [-3, 20]], "1.0 10.0 7.0 10.0 7.0 20.0 1.0 20.0 ship 2"),
+            # A corner cut off: the shortest of five edges becomes its midpoint.
+            (
+                [[98, 10], [108, 20], [96, 32], [86, 20]],
+                "99.0 11.0 100.0 28.0 96.0 32.0 86.0 20.0 ship 0",
+            ),
+            # Three corners left: dropped.
+            ([[110, 20], [130, 40], [110, 60], [90, 40]], None),
+            # Outside, and touching from outside.
+            ([[200, 0], [210, 0], [210, 9], [200, 9]], None),
+            ([[100, 0], [110, 0], [110, 9], [100, 9]], None),
+            # Without area.
+            ([[5, 5], [5, 5], [5, 5], [5, 5]], None),
+            ([[5, 5], [9, 9], [20, 20], [30, 30]], None),
+            # Self-crossing: inside kept as it is, dropped where two parts are left.
+            (
+                [[10, 10], [20, 20], [20, 10], [10, 20]],
+                "10.0 10.0 20.0 20.0 20.0 10.0 10.0 20.0 ship 0",
+            ),
+            ([[95, 10], [106, 10], [95, 20], [106, 20]], None),
+        ],
+    )
+    def test_by_hand(self, corners, line):
+        cutter = LabelCutter(labels_of([corners]), 1, (300, 300), SplitOptions(size=100, gap=0))
+        assert cutter.lines(0, 0) == ([] if line is None else [line])
+
+    def test_order_may_be_left_as_it_comes(self):
+        corners = [[8, 20], [-2, 20], [-2, 10], [8, 10]]
+        lines = [
+            LabelCutter(
+                labels_of([corners]), 1, (300, 300), SplitOptions(size=100, gap=0, fit_order=fit)
+            ).lines(0, 0)[0]
+            for fit in (True, False)
+        ]
+        assert lines[0].startswith("8.0 20.0 ") and sorted(lines[0]) == sorted(lines[1])
+
+
+class TestFolder:
+    options = SplitOptions(size=200, gap=50, rates=(1, 0.5))
+
+    def test_layout_and_lists(self, data, tmp_path):
+        summary = split_folder(data, tmp_path / "out", self.options)
+        ids = read_ids(tmp_path / "out" / "trainval.txt")
+        assert ids == sorted(summary.patch_ids) and len(ids) == summary.written
+        files = files_of(tmp_path / "out")
+        assert set(files) == {"trainval.txt", "images.txt"} | {
+            name for one in ids for name in (f"images/{one}.png", f"labelTxt/{one}.txt")
+        }
+        assert read_ids(tmp_path / "out" / "images.txt") == [f"{one}.png" for one in ids]
+        # 900x700 -> 6 x 5 windows, 450x350 -> 3 x 2, 300x200 -> 2 x 1, 150x100 -> 1.
+        assert len(ids) == 30 + 6 + 2 + 1
+        assert "a__b.v1__0.5__150___150" in ids and "small__1__100___0" in ids
+        assert cv2.imread(str(tmp_path / "out/images/small__0.5__0___0.png")).shape == (100, 150, 3)
+        assert files["labelTxt/small__1__0___0.txt"] == b""
+
+    def test_number_of_workers_changes_nothing(self, data, tmp_path):
+        for workers in (1, 3):
+            split_folder(data, tmp_path / f"{workers}", self.options, workers=workers)
+        assert files_of(tmp_path / "1") == files_of(tmp_path / "3")
+
+    def test_images_alone(self, data, tmp_path):
+        images = {"small": data / "images" / "small.png"}
+        summary = split_images(images, tmp_path / "out", self.options, list_dir=tmp_path / "lists")
+        assert set(files_of(tmp_path / "out")) == {f"{one}.png" for one in summary.patch_ids}
+        assert len(read_ids(tmp_path / "lists" / "test.txt")) == 3
+
+    def test_padding(self, data, tmp_path):
+        images = {"small": data / "images" / "small.png"}
+        split_images(images, tmp_path, replace(self.options, pad=True, rates=(0.5,)))
+        patch = cv2.imread(str(tmp_path / "small__0.5__0___0.png"))
+        assert patch.shape == (200, 200, 3) and patch[:100, :150].any()
+        assert not patch[100:].any() and not patch[:, 150:].any()
+
+    def test_jpeg(self, data, tmp_path):
+        split_folder(data, tmp_path / "out", replace(self.options, suffix=".jpg"))
+        paths = list((tmp_path / "out" / "images").glob("*.jpg"))
+        assert len(paths) == 39 and paths[0].read_bytes().startswith(b"\xff\xd8")
+        assert read_ids(tmp_path / "out" / "images.txt")[0].endswith(".jpg")
+
+    @pytest.mark.parametrize("share", [0, 0.4, 1])
+    def test_share_of_empty_patches(self, data, tmp_path, share):
+        for name in ("a__b.v1", "small"):  # one label alone, so that most patches are empty
+            text = "10 10 60 10 60 60 10 60 ship 0\n" if name == "a__b.v1" else ""
+            (data / "labelTxt" / f"{name}.txt").write_text(text)
+        options = replace(self.options, size=60, gap=0, keep_empty=share)
+        summary = split_folder(data, tmp_path / "out", options)
+        files = files_of(tmp_path / "out" / "labelTxt")
+        empty = [name for name, text in files.items() if not text]
+        total = summary.empty_dropped + len(empty)
+        assert total > 200 and len(files) - len(empty) >= 2
+        assert abs(len(empty) - share * total) < 0.1 * total
+        # The same ones when it is done again; other ones with another seed.
+        again = split_folder(data, tmp_path / "again", options)
+        assert again.patch_ids == summary.patch_ids
+        other = split_folder(data, tmp_path / "other", replace(options, seed=1))
+        assert (other.patch_ids == summary.patch_ids) == (share in (0, 1))
+
+
+class TestGoingOn:
+    options = SplitOptions(size=200, gap=50, rates=(1, 0.5))
+
+    def test_only_what_is_missing_is_made(self, data, tmp_path):
+        split_folder(data, tmp_path / "out", self.options)
+        whole = files_of(tmp_path / "out")
+        removed = ["images/small__1__0___0.png", "labelTxt/a__b.v1__1__0___0.txt", "trainval.txt"]
+        for name in removed:
+            (tmp_path / "out" / name).unlink()
+        (tmp_path / "out" / "images" / ".x.png.1.tmp").write_text("half of a picture")
+        summary = split_folder(data, tmp_path / "out", self.options)
+        assert (summary.written, summary.present) == (2, 37)
+        assert files_of(tmp_path / "out") == whole
+        assert not list((tmp_path / "out").rglob("*.tmp"))
+        assert split_folder(data, tmp_path / "out", self.options).written == 0
+
+    def test_after_a_kill(self, data, tmp_path):
+        split_folder(data, tmp_path / "whole", self.options)
+        code = (
+            "import sys, time; from DOTA_devkit import splitting; "
+            "encode = splitting._encoded; "
+            "splitting._encoded = lambda *given: time.sleep(0.1) or encode(*given); "
+            "splitting.split_folder(*sys.argv[1:], "
+            "splitting.SplitOptions(size=200, gap=50, rates=(1, 0.5)))"
+        )
+        process = subprocess.Popen([sys.executable, "-c", code, str(data), str(tmp_path / "out")])
+        images = tmp_path / "out" / "images"
+        while process.poll() is None and len(list(images.glob("[!.]*.png"))) < 4:
+            time.sleep(0.02)
+        process.kill()
+        process.wait()
+        made = len(list(images.glob("[!.]*.png")))
+        assert 4 <= made < 39
+        summary = split_folder(data, tmp_path / "out", self.options)
+        assert (summary.written, summary.present) == (39 - made, made)
+        assert files_of(tmp_path / "out") == files_of(tmp_path / "whole")
+
+    def test_rates_may_follow_one_after_the_other(self, data, tmp_path):
+        split_folder(data, tmp_path / "out", self.options)
+        split_folder(data, tmp_path / "two", replace(self.options, rates=(1,)))
+        split_folder(data, tmp_path / "two", replace(self.options, rates=(0.5,)))
+        found, whole = files_of(tmp_path / "two"), files_of(tmp_path / "out")
+        assert {k for k in found if "/" in k} == {k for k in whole if "/" in k}
+
+    def test_another_size_is_refused(self, data, tmp_path):
+        split_folder(data, tmp_path / "out", self.options)
+        other = replace(self.options, size=100)
+        with pytest.raises(InputError, match=r"split otherwise \(size 200, now 100\)"):
+            split_folder(data, tmp_path / "out", other)
+        summary = split_folder(data, tmp_path / "out", other, overwrite=True)
+        assert summary.present == 0
+
+    def test_a_folder_of_other_images_is_refused(self, data):
+        with pytest.raises(InputError, match="holds images that are no part of a split"):
+            split_folder(data, data, self.options)
+
+
+class TestErrors:
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ({"size": 0}, "patch size must be 1 or more"),
+            ({"gap": 600}, r"in \[0, size\), here \[0, 600\), came 600"),
+            ({"rates": ()}, "rates must be above 0"),
+            ({"rates": (1, 0)}, "rates must be above 0"),
+            ({"keep_empty": 1.5}, r"must be in \[0, 1\]"),
+            ({"suffix": ".gif"}, "not '.gif'"),
+        ],
+    )
+    def test_of_options(self, options, message):
+        with pytest.raises(InputError, match=message):
+            SplitOptions(**options)
+
+    def test_an_image_without_label_file(self, data, tmp_path):
+        (data / "labelTxt" / "small.txt").unlink()
+        with pytest.raises(InputError, match=r"1 images have no label file .* first is small"):
+            split_folder(data, tmp_path / "out")
+
+    def test_a_label_file_without_image(self, data, tmp_path, caplog):
+        (data / "labelTxt" / "lost.txt").write_text("")
+        with caplog.at_level(logging.WARNING):
+            split_folder(data, tmp_path / "out")
+        assert "1 label files" in caplog.text and "lost" in caplog.text
+
+    def test_a_wrong_label(self, data, tmp_path):
+        (data / "labelTxt" / "small.txt").write_text("1 2 3\n")
+        with pytest.raises(InputError, match=r"small\.txt:1: "):
+            split_folder(data, tmp_path / "out")
+
+    def test_a_broken_image(self, data, tmp_path):
+        (data / "images" / "small.png").write_bytes(b"no picture")
+        with pytest.raises(InputError, match=r"small\.png"):
+            split_folder(data, tmp_path / "out")
+
+    def test_a_full_disk(self, data, tmp_path, monkeypatch):
+        def full(*_):
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(splitting, "_encoded", full)
+        with pytest.raises(OSError, match="No space left"):
+            split_folder(data, tmp_path / "out")
+        assert not (tmp_path / "out" / "trainval.txt").exists()
+
+
+class StandInTiff:
+    """What `WindowedTiff` asks of a rasterio dataset, answered by an array ``[H, W, 3]``, RGB."""
+
+    def __init__(self, pixels: np.ndarray, dtype: str = "uint8") -> None:
+        self.pixels = pixels.astype(dtype)
+        self.height, self.width, self.count = pixels.shape
+        self.dtypes = (dtype,) * self.count
+        self.colorinterp = [types.SimpleNamespace(name="red")] * self.count
+
+    def read(self, bands, window):
+        (top, bottom), (left, right) = window
+        return np.stack([self.pixels[top:bottom, left:right, band - 1] for band in bands])
+
+    def close(self) -> None:
+        pass
+
+
+class TestWindowedTiff:
+    @pytest.fixture
+    def stand_in(self, monkeypatch):
+        """rasterio, whose files are a fixed array; gives that array."""
+        pixels = np.random.default_rng(0).integers(0, 255, (331, 417, 3), np.uint8)
+        dataset = StandInTiff(pixels)
+        module = types.ModuleType("rasterio")
+        module.open = lambda path: dataset
+        module.errors = types.SimpleNamespace(RasterioIOError=OSError)
+        monkeypatch.setitem(sys.modules, "rasterio", module)
+        return dataset
+
+    @pytest.mark.parametrize("rate", [1, 0.5, 0.75, 0.3, 1.5, 2])
+    def test_windows_are_those_of_the_whole_image(self, stand_in, rate):
+        tiff = WindowedTiff(Path("x.tif"), large_pixels=0)
+        assert tiff.size_wh == (417, 331)
+        whole = np.ascontiguousarray(stand_in.pixels[:, :, ::-1])
+        if rate != 1:
+            whole = cv2.resize(whole, None, fx=rate, fy=rate, interpolation=cv2.INTER_CUBIC)
+        read = tiff.reader(rate)
+        for x, y in windows(resized_wh(tiff.size_wh, rate), 100, 20):
+            patch, expected = read(x, y, 100), whole[y : y + 100, x : x + 100]
+            # A gray level for the weights, which OpenCV computes from the place in single precision.
+            assert patch.shape == expected.shape
+            assert np.abs(patch.astype(int) - expected).max() <= (rate == 0.75)
+
+    def test_sixteen_bits_and_one_band(self, stand_in):
+        stand_in.pixels = stand_in.pixels.astype(np.uint16)[:, :, :1] * 256
+        stand_in.dtypes, stand_in.count = ("uint16",), 1
+        patch = WindowedTiff(Path("x.tif"), large_pixels=0).reader(1)(0, 0, 100)
+        assert patch.dtype == np.uint8 and patch.shape == (100, 100, 3)
+        np.testing.assert_array_equal(patch[:, :, 0], stand_in.pixels[:100, :100, 0] >> 8)
+
+    def test_small_ones_are_left_to_opencv(self, stand_in, shared):
+        path = next((shared / "data" / "geotiff").glob("*.tif"))
+        assert not isinstance(splitting.open_source(path), WindowedTiff)
+
+    def test_real_files(self, shared, tmp_path, monkeypatch):
+        pytest.importorskip("rasterio")
+        images = {path.stem: path for path in (shared / "data" / "geotiff").glob("*.tif")}
+        options = SplitOptions(size=300, gap=50, rates=(1, 0.5))
+        split_images(images, tmp_path / "whole", options)
+        monkeypatch.setattr(splitting, "LARGE_PIXELS", 0)
+        split_images(images, tmp_path / "windows", options)
+        names = sorted(path.name for path in (tmp_path / "whole").glob("*.png"))
+        assert names == sorted(path.name for path in (tmp_path / "windows").glob("*.png"))
+        for name in names:
+            whole, window = (
+                cv2.imread(str(tmp_path / folder / name)).astype(int)
+                for folder in ("whole", "windows")
+            )
+            # Some are JPEG inside, which the two libraries decode a little differently.
+            assert whole.shape == window.shape
+            assert np.abs(whole - window).max() <= 10 and np.abs(whole - window).mean() < 0.2
