@@ -436,7 +436,7 @@ class TestWindowedTiff:
         read = tiff.reader(rate)
         for x, y in windows(resized_wh(tiff.size_wh, rate), 100, 20):
             patch, expected = read(x, y, 100), whole[y : y + 100, x : x + 100]
-            # A gray level for the weights, which OpenCV computes from the place in single precision.
+            # A gray level for the weights: OpenCV has them from the place, in single precision.
             assert patch.shape == expected.shape
             assert np.abs(patch.astype(int) - expected).max() <= (rate == 0.75)
 
@@ -465,6 +465,7 @@ class TestWindowedTiff:
                 cv2.imread(str(tmp_path / folder / name)).astype(int)
                 for folder in ("whole", "windows")
             )
-            # Some are JPEG inside, which the two libraries decode a little differently.
             assert whole.shape == window.shape
-            assert np.abs(whole - window).max() <= 10 and np.abs(whole - window).mean() < 0.2
+            # Two are JPEG inside, which the two libraries decode a little differently.
+            lossless = name.startswith(("OSBS", "2018_SJER"))
+            assert np.abs(whole - window).mean() <= (0 if lossless else 0.3)
