@@ -78,7 +78,8 @@ class DecDecoder:
         vectors = torch.where(theta[:, :, None] > self.theta_thresh, turned, upright)
         midpoints = (center[:, None] + vectors).flatten(1)
         rows = torch.cat([center, midpoints, scores[:, None], labels[:, None].float()], dim=1)
-        return rows.cpu().numpy()
+        # a box of a broken model (NaN, infinity) is none
+        return rows[torch.isfinite(rows).all(dim=1)].cpu().numpy()
 
     def _peaks(self, heatmap: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Scores, labels and cells (y * W + x) of the K best local maxima of [C, H, W]."""

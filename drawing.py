@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import cv2
 import numpy as np
 
 from boxes import STRIDE, WH, vectors_to_corners
 from detections import Detections
+from DOTA_devkit.files import replacing
 
 WHITE = (255, 255, 255)
 _SUBPIXEL_BITS = 4  # cv2 draws at 1/16 pixel
+_FARTHEST = 2**20  # beyond any image, and far from where the integers of cv2 overflow
 
 
 def class_color(label: int) -> tuple[int, int, int]:
@@ -26,7 +29,7 @@ def draw_polygon(
     image: np.ndarray, corners: np.ndarray, color: tuple[int, int, int], thickness: int = 2
 ) -> None:
     """Draw one closed polygon [4, 2] into the image, in place."""
-    limited = np.clip(corners, -(2**14), 2**14)  # cv2 overflows far outside the image
+    limited = np.clip(corners, -_FARTHEST, _FARTHEST)
     points = np.round(limited * (1 << _SUBPIXEL_BITS)).astype(np.int32)
     cv2.polylines(image, [points], True, color, thickness, cv2.LINE_AA, _SUBPIXEL_BITS)
 
@@ -83,6 +86,19 @@ def draw_targets(sample: Mapping[str, np.ndarray], names: Sequence[str]) -> np.n
     for row, label in enumerate(sorted(set(labels.tolist()))):
         _put_text(canvas, names[label], (4, 14 + 14 * row), class_color(label), 0.45)
     return canvas
+
+
+def write_picture(path: Path, picture: np.ndarray) -> None:
+    """Write an image file, its folder included (an image id may hold one).
+
+    OSError where it cannot be written: `cv2.imwrite` would only return False.
+    """
+    encoded, data = cv2.imencode(path.suffix, picture)
+    if not encoded:
+        height, width = picture.shape[:2]
+        raise OSError(f"{path}: OpenCV cannot encode a picture of {width}x{height} so")
+    with replacing(path, "wb") as file:
+        file.write(data.tobytes())
 
 
 def contact_sheet(images: Sequence[np.ndarray], columns: int = 4) -> np.ndarray:

@@ -1,0 +1,95 @@
+"""The value type of detections: rows, frames, and suppression against plain loops."""
+
+import numpy as np
+import pytest
+from shapely.geometry import Polygon
+
+from detections import Detections
+
+
+def square(x, y, side=10.0):
+    return [[x + side, y], [x + side, y + side], [x, y + side], [x, y]]
+
+
+def some(count, seed=0, labels=3):
+    """Overlapping turned rectangles with equal scores among them."""
+    rng = np.random.default_rng(seed)
+    center = rng.uniform(0, 60, (count, 1, 2))
+    u = rng.normal(0, 8, (count, 2))
+    v = np.stack([-u[:, 1], u[:, 0]], axis=1) * rng.uniform(0.3, 1, (count, 1))
+    corners = center + np.stack([u - v, u + v, v - u, -u - v], axis=1)
+    scores = rng.integers(1, 10, count) / 10
+    return Detections(
+        corners.astype(np.float32), scores.astype(np.float32), rng.integers(0, labels, count)
+    )
+
+
+def nms_plainly(detections, threshold):
+    order = sorted(range(len(detections)), key=lambda i: (-detections.scores[i], i))
+    polygons = [Polygon(c) for c in detections.corners.astype(float)]
+    kept = []
+    for i in order:
+        rivals = [j for j in kept if detections.labels[j] == detections.labels[i]]
+        if all(
+            polygons[i].intersection(polygons[j]).area / polygons[i].union(polygons[j]).area
+            <= threshold
+            for j in rivals
+        ):
+            kept.append(i)
+    return kept
+
+
+def test_empty():
+    none = Detections()
+    assert len(none) == len(none.nms(0.1)) == len(none[none.labels == 0]) == 0
+    assert none.corners.shape == (0, 4, 2) and none.corners.dtype == np.float32
+    assert none.labels.dtype == np.int64
+
+
+@pytest.mark.parametrize("threshold", [0.0, 0.1, 0.5])
+@pytest.mark.parametrize("seed", range(3))
+def test_nms_is_that_of_plain_loops(threshold, seed):
+    found = some(60, seed)
+    kept = nms_plainly(found, threshold)
+    after = found.nms(threshold)
+    np.testing.assert_array_equal(after.corners, found.corners[kept])
+    np.testing.assert_array_equal(after.scores, found.scores[kept])
+    np.testing.assert_array_equal(after.labels, found.labels[kept])
+
+
+def test_classes_do_not_suppress_each_other():
+    corners = np.array([square(0, 0), square(0, 0), square(0, 0)], np.float32)
+    found = Detections(corners, np.float32([0.5, 0.9, 0.7]), np.array([0, 1, 0]))
+    after = found.nms(0.1)
+    np.testing.assert_allclose(after.scores, [0.9, 0.7])
+    assert after.labels.tolist() == [1, 0]
+
+
+def test_rows_by_slice_mask_and_index():
+    found = some(5)
+    for index in (slice(1, 3), found.labels == found.labels[0], [4, 0], np.array([], int)):
+        part = found[index]
+        np.testing.assert_array_equal(part.corners, found.corners[index])
+        np.testing.assert_array_equal(part.scores, found.scores[index])
+        np.testing.assert_array_equal(part.labels, found.labels[index])
+
+
+def test_another_frame_keeps_scores_and_labels():
+    found = some(4)
+    moved = found.with_corners(found.corners.astype(np.float64) + 1)
+    assert moved.corners.dtype == np.float32
+    np.testing.assert_array_equal(moved.scores, found.scores)
+    np.testing.assert_array_equal(moved.labels, found.labels)
+
+
+@pytest.mark.parametrize(
+    "corners, scores, labels",
+    [
+        (np.zeros((2, 8)), np.zeros(2), np.zeros(2, int)),  # not [N, 4, 2]
+        (np.zeros((2, 4, 2)), np.zeros(3), np.zeros(2, int)),
+        (np.zeros((2, 4, 2)), np.zeros(2), np.zeros((2, 1), int)),
+    ],
+)
+def test_shapes_that_do_not_fit_are_refused(corners, scores, labels):
+    with pytest.raises(ValueError, match="corners"):
+        Detections(corners, scores, labels)
