@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
+import sys
 from pathlib import Path
 
 import cv2
@@ -13,7 +15,7 @@ from torch import nn
 
 from datasets import BaseDataset
 from DOTA_devkit.errors import InputError
-from drawing import draw_detections
+from drawing import draw_detections, write_picture
 from eval import to_task1, write_results
 from inference import Found, InferenceSettings, Timing, run_over
 
@@ -58,23 +60,16 @@ def test_split(
     return found
 
 
-def write_picture(path: Path, picture: np.ndarray) -> None:
-    """An image id may hold a folder; a picture that cannot be written is an error."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    encoded, data = cv2.imencode(path.suffix, picture)
-    if not encoded:
-        raise OSError(f"the picture {path} could not be encoded")
-    path.write_bytes(data.tobytes())
-
-
 def show_picture(picture: np.ndarray) -> bool:
     """Show a picture until a key is pressed; False when it was q."""
     try:
+        if sys.platform == "linux" and not {"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys():
+            raise cv2.error("no display")  # where Qt would end the process
         cv2.imshow("detections", picture)
         key = cv2.waitKey(0) & 0xFF
     except cv2.error as error:
         raise InputError(
             "--show needs a screen and an OpenCV with windows (opencv-python, not the headless "
-            f"one); without it the pictures are in the result folder ({error.err})"
+            f"one); without it the pictures are in the result folder ({error})"
         ) from None
     return key != ord("q")
