@@ -1,0 +1,71 @@
+"""Networks and folders whose detections are known by hand."""
+
+import torch
+from data_folders import make_dota
+from torch import nn
+
+from boxes import HEAD_CHANNELS, STRIDE
+from models import CTRBOX
+
+CLASSES = ("ship", "plane")
+
+
+def tiny_model(backbone="mobilenetv2", classes=CLASSES, head_conv=8, size=64, seed=0, **more):
+    """A network that a test can afford to train."""
+    torch.manual_seed(seed)
+    return CTRBOX(
+        {"hm": len(classes), **HEAD_CHANNELS}, None, 4, 1, head_conv,
+        backbone=backbone, classes=classes, input_size=(size, size), **more,
+    )  # fmt: skip
+
+
+class Known(nn.Module):
+    """A 'network' that finds the same upright boxes in the n-th image that it sees.
+
+    found: for each image a list of (centre x, centre y, width, height, score, label), in pixels of
+    the input. The centre lies in the cell that it falls into.
+    """
+
+    def __init__(self, found, classes=len(CLASSES)):
+        super().__init__()
+        self.found = list(found)
+        self.classes = classes
+        self.seen = 0
+        self.batches = []
+
+    def forward(self, images):
+        count, _, height, width = images.shape
+        self.batches.append(count)
+        shape = (height // STRIDE, width // STRIDE)
+        maps = {"hm": torch.zeros(count, self.classes, *shape)}
+        maps |= {name: torch.zeros(count, n, *shape) for name, n in HEAD_CHANNELS.items()}
+        for image in range(count):
+            for x, y, w, h, score, label in self.found[self.seen]:
+                column, row = int(x / STRIDE), int(y / STRIDE)
+                maps["hm"][image, label, row, column] = score
+                offset = torch.tensor([x / STRIDE - column, y / STRIDE - row])
+                maps["reg"][image, :, row, column] = offset
+                maps["wh"][image, 8:, row, column] = torch.tensor([w, h]) / STRIDE
+            self.seen += 1
+        return maps
+
+
+def upright(x, y, w, h, name, difficult=0):
+    """A label line of a box by its centre and size."""
+    left, top, right, bottom = x - w / 2, y - h / 2, x + w / 2, y + h / 2
+    corners = (left, top, right, top, right, bottom, left, bottom)
+    return " ".join(map(str, (*corners, name, difficult)))
+
+
+def small_set(root, train=6, val=2, size=(64, 64)):
+    """Images with a large object or two, one without any; train, val and test lists, classes."""
+    ids = [f"im{k}" for k in range(train + val)]
+    lines = [
+        [upright(20 + k, 24, 24, 16, "ship"), upright(44, 46, 18, 18 + k, "plane")]
+        for k in range(train + val)
+    ]
+    lines[train - 1] = []
+    labels = dict(zip(ids, lines, strict=True))
+    make_dota(root, labels, size=size, train=ids[:train], val=ids[train:], test=ids[train:])
+    (root / "classes.txt").write_text("\n".join(CLASSES))
+    return root
