@@ -8,6 +8,7 @@ import math
 import numpy as np
 import pytest
 import shapely
+from recorded_ties import RECORDED_TIES
 
 from DOTA_devkit import scoring
 from DOTA_devkit.errors import InputError
@@ -20,25 +21,6 @@ from DOTA_devkit.scoring import (
     load_detections,
     load_truth,
 )
-
-# In which order numpy's sort, which is not stable, gave the equal scores of the recorded
-# evaluation to the original: line numbers of the result files, from 0, falling score.
-RECORDED_TIES = {
-    "ship": [
-        1362, 1350, 33, 672, 14, 22, 71, 1314, 553, 558, 566, 1208, 1228, 1043, 289, 1089, 335,
-        338, 155, 776, 538, 160, 162, 343, 1046, 1047, 349, 194, 1151, 196, 926, 881, 1136, 864,
-        512, 506, 514, 466, 894, 808, 845, 240, 238, 1102, 1095, 216, 936, 942, 360, 912, 374,
-        373, 1172, 1183, 1076, 395, 1073, 1071, 958, 549, 192, 186, 185, 92, 641, 606, 292, 322,
-        1344, 1316, 1009, 61, 612, 631, 1058, 607, 633, 1140, 1274, 1275, 807, 943, 973, 1219,
-        1229, 276, 1153, 1149, 1158, 1244, 597, 798, 75, 686,
-    ],
-    "plane": [
-        82, 331, 350, 330, 301, 309, 507, 505, 424, 626, 124, 128, 421, 474, 453, 137, 543, 544,
-        529, 178, 562, 164, 170, 254, 193, 599, 234, 235, 681, 19, 678, 31, 685, 671, 570, 299,
-        188, 644,
-    ],
-    "harbor": [23, 19, 55, 56, 82, 91, 89, 88, 107, 219, 184, 179, 147, 136, 134, 129],
-}  # fmt: skip
 
 
 def square(x: float, y: float, side: float = 10) -> np.ndarray:

@@ -468,4 +468,4 @@ class TestWindowedTiff:
             assert whole.shape == window.shape
             # Two are JPEG inside, which the two libraries decode a little differently.
             lossless = name.startswith(("OSBS", "2018_SJER"))
-            assert np.abs(whole - window).mean() <= (0 if lossless else 0.3)
+            assert np.abs(whole - window).mean() <= (0 if lossless else 1)
