@@ -16,7 +16,7 @@ import numpy as np
 
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.files import replacing
-from DOTA_devkit.text_table import NotANumber, TextTable
+from DOTA_devkit.text_table import KnownTexts, NotANumber, TextTable
 
 _DOTA_10 = (
     "plane", "baseball-diamond", "bridge", "ground-track-field", "small-vehicle",
@@ -190,8 +190,9 @@ def iter_results(
         coordinates: 8 for Task1, 4 for Task2.
         block_bytes: about how much text is read at once.
     """
+    known = KnownTexts()
     for data, line in _blocks(Path(path), block_bytes):
-        yield _parse_results(data, coordinates, path, line)
+        yield _parse_results(data, coordinates, path, line, known)
 
 
 def result_coordinates(path: Path | str) -> int | None:
@@ -240,7 +241,9 @@ def read_ids(path: Path | str) -> list[str]:
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 
-def _parse_results(data: bytes, coordinates: int, path: Path | str, first_line: int) -> Task1:
+def _parse_results(
+    data: bytes, coordinates: int, path: Path | str, first_line: int, known: KnownTexts
+) -> Task1:
     table = TextTable(data)
     lines = np.flatnonzero(table.count)
     first, count = table.first[lines], table.count[lines]
@@ -265,7 +268,7 @@ def _parse_results(data: bytes, coordinates: int, path: Path | str, first_line: 
         raise InputError(
             f"{path}:{first_line + lines[infinite[0]]}: a score or coordinate is not finite"
         )
-    image_ids = table.fields(first, last - coordinates - 1)
+    image_ids = table.fields(first, last - coordinates - 1, known)
     corners = numbers[:, 1:]
     if coordinates == 4:
         corners = corners[:, [0, 1, 2, 1, 2, 3, 0, 3]]

@@ -26,7 +26,7 @@ from DOTA_devkit.formats import Task1, iter_results, result_coordinates
 from DOTA_devkit.patches import parse_patch_id
 from DOTA_devkit.polygon import bounding_rectangles, polygon_nms, rectangle_nms
 from DOTA_devkit.progress import progress
-from DOTA_devkit.text_table import float_texts
+from DOTA_devkit.text_table import float_texts, joined_lines
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +36,7 @@ Suppression = Callable[[np.ndarray, np.ndarray, np.ndarray, float], np.ndarray]
 
 # Detections held in memory; more are kept in a temporary file until their image's turn comes.
 ROWS_IN_MEMORY = 1_000_000
+LINES_AT_ONCE = 1 << 16
 
 
 def merge_results(
@@ -290,33 +291,33 @@ class _Places:
     def __init__(self, patches: bool) -> None:
         self._patches = patches
         self.names: list[str] = []
-        self._number: dict[str, int] = {}
+        self._image: dict[str, int] = {}
         self._patch: dict[str, int] = {}
-        self._table: list[tuple[int, float, int, int]] = []
+        # [P, 4] for each patch: number of its image, rate, x, y.
+        self._table = np.zeros((0, 4))
 
     def move(self, block: Task1) -> tuple[np.ndarray, np.ndarray]:
         """Image numbers ``[N]`` and rows ``[N, 9]``: score and corners in the whole image."""
-        for image_id in dict.fromkeys(block.image_ids):
-            if image_id not in self._patch:
-                self._add(image_id)
+        new = [one for one in dict.fromkeys(block.image_ids) if one not in self._patch]
+        if new:
+            for image_id in new:
+                self._patch[image_id] = len(self._patch)
+            self._table = np.concatenate([self._table, [self._place(one) for one in new]])
         patch = np.fromiter(map(self._patch.__getitem__, block.image_ids), np.int64, len(block))
-        table = np.array(self._table, np.float64).reshape(-1, 4)[patch]
+        image, rate, x, y = self._table[patch].T
         rows = np.empty((len(block), 9))
         rows[:, 0] = block.scores
-        moved = (block.corners + table[:, None, 2:]) / table[:, None, 1:2]
-        rows[:, 1:] = moved.reshape(-1, 8)
-        return table[:, 0].astype(np.int32), rows
+        rows[:, 1::2] = (block.corners[:, :, 0] + x[:, None]) / rate[:, None]
+        rows[:, 2::2] = (block.corners[:, :, 1] + y[:, None]) / rate[:, None]
+        return image.astype(np.int32), rows
 
-    def _add(self, image_id: str) -> None:
+    def _place(self, image_id: str) -> tuple[int, float, int, int]:
         patch = parse_patch_id(image_id) if self._patches else None
-        name, rate, x, y = (image_id, 1.0, 0, 0) if patch is None else (
-            patch.name, patch.rate, patch.x, patch.y
-        )  # fmt: skip
-        number = self._number.setdefault(name, len(self.names))
-        if number == len(self.names):
+        name = image_id if patch is None else patch.name
+        image = self._image.setdefault(name, len(self.names))
+        if image == len(self.names):
             self.names.append(name)
-        self._patch[image_id] = len(self._table)
-        self._table.append((number, rate, x, y))
+        return (image, 1.0, 0, 0) if patch is None else (image, patch.rate, patch.x, patch.y)
 
 
 def _suppress(part: _Part, iou_threshold: float, kind: str | Suppression) -> np.ndarray:
@@ -332,9 +333,14 @@ def _suppress(part: _Part, iou_threshold: float, kind: str | Suppression) -> np.
 
 
 def _lines(part: _Part, coordinates: int) -> Iterator[str]:
-    corners = part.corners.reshape(-1, 8)
-    if coordinates == 4:
-        corners = corners[:, [0, 1, 4, 5]]
-    texts = float_texts(np.column_stack([part.scores, corners])).tolist()
-    for image, row in zip(part.images.tolist(), texts, strict=True):
-        yield f"{part.names[image]} {' '.join(row)}\n"
+    """The text of a result file, some thousand lines at a time."""
+    names = np.array([*part.names, ""], object)[:-1]
+    for start in range(0, len(part.scores), LINES_AT_ONCE):
+        rows = slice(start, start + LINES_AT_ONCE)
+        corners = part.corners[rows].reshape(-1, 8)
+        if coordinates == 4:
+            corners = corners[:, [0, 1, 4, 5]]
+        texts = np.empty((len(corners), 2 + coordinates), object)
+        texts[:, 0] = names[part.images[rows]]
+        texts[:, 1:] = float_texts(np.column_stack([part.scores[rows], corners]))
+        yield joined_lines(texts)

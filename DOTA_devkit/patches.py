@@ -42,12 +42,11 @@ def parse_patch_id(image_id: str) -> PatchId | None:
     match = _PATCH_ID.fullmatch(image_id)
     if match is None:
         return None
-    rate = float(match["rate"])
+    name, rate, x, y = match.groups()
+    rate = float(rate)
     if rate == 0:
         return None
-    if rate > MAX_RATE:
-        rate = 1.0
-    return PatchId(match["name"], rate, int(match["x"]), int(match["y"]))
+    return PatchId(name, 1.0 if rate > MAX_RATE else rate, int(x), int(y))
 
 
 def source_name(image_id: str) -> str:

@@ -38,6 +38,7 @@ MAX_ROUNDS = 16
 # The sweep cuts the plane into strips where it would look at more neighbours than this a box.
 MANY_CANDIDATES = 24
 
+_NEXT, _BEFORE = [1, 2, 3, 0], [3, 0, 1, 2]
 _TINY = np.finfo(np.float64).tiny
 
 
@@ -254,8 +255,8 @@ def meeting_pairs(
         sweeps = _sweeps(lanes_a, lanes_b)
     for near, far, first, last in sweeps:
         for i, j in _expand(first, last, at_once):
-            meet = near.meets(i, far, j)
-            i, j = near.index[i[meet]], far.index[j[meet]]
+            i, j = near.meeting(i, far, j)
+            i, j = near.index[i], far.index[j]
             yield (i, j) if near is lanes_a else (j, i)
 
 
@@ -316,15 +317,20 @@ class _Lanes:
     right: np.ndarray
     bottom: np.ndarray
 
-    def meets(self, i: np.ndarray, other: _Lanes, j: np.ndarray) -> np.ndarray:
-        """Which of the pairs share area, in the first of the lanes that they share."""
+    def meeting(
+        self, i: np.ndarray, other: _Lanes, j: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Those of the pairs that share area, in the first of the lanes that they share."""
+        height = np.minimum(self.bottom[i], other.bottom[j])
+        meet = np.flatnonzero(height > np.maximum(self.top[i], other.top[j]))
+        i, j = i[meet], j[meet]
         lane = self.lane[i]
-        return (
-            (np.minimum(self.bottom[i], other.bottom[j]) > np.maximum(self.top[i], other.top[j]))
-            & (np.minimum(self.right[i], other.right[j]) > np.maximum(self.left[i], other.left[j]))
+        meet = (
+            (np.minimum(self.right[i], other.right[j]) > np.maximum(self.left[i], other.left[j]))
             & (lane == other.lane[j])
             & (lane == np.maximum(self.first_lane[i], other.first_lane[j]))
         )
+        return i[meet], j[meet]
 
 
 def _sweeps(
@@ -424,7 +430,11 @@ class Shapes:
         )
         local_x, local_y = x - x[0], y - y[0]
         turns = _turns(local_x, local_y)
-        signed = _signed_area(local_x, local_y)
+        # Half the cross product of the diagonals.
+        signed = (
+            (local_x[2] - local_x[0]) * (local_y[3] - local_y[1])
+            - (local_y[2] - local_y[0]) * (local_x[3] - local_x[1])
+        ) / 2
         slack = FLAT * self.extent**2
         convex = (turns >= -slack).all(axis=0) | (turns <= slack).all(axis=0)
         # Counter-clockwise in the sense that the formulas take, y up: all areas positive.
@@ -434,6 +444,9 @@ class Shapes:
         # For each row the number of its pair of triangles, -1 for a convex one.
         self.odd = np.full(len(x[0]), -1)
         odd = np.flatnonzero(~convex)
+        self._any_odd = len(odd) > 0
+        if not self._any_odd:
+            return
         self.odd[odd] = np.arange(len(odd))
         self.parts_x, self.parts_y = _triangles(x[:, odd], y[:, odd], turns[:, odd])
         origin = x[0, odd], y[0, odd]
@@ -445,28 +458,39 @@ class Shapes:
 
     def iou(self, i: np.ndarray, j: np.ndarray, other: Shapes) -> np.ndarray:
         """IoU of the rows i with the rows j of the other, ``[P]``."""
-        iou = np.zeros(len(i))
+        shared, touch = np.empty(len(i)), np.empty(len(i), bool)
         for start in range(0, len(i), CHUNK):
             rows = slice(start, start + CHUNK)
-            iou[rows] = self._iou(i[rows], j[rows], other)
-        return iou
-
-    def _iou(self, i: np.ndarray, j: np.ndarray, other: Shapes) -> np.ndarray:
+            shared[rows], touch[rows] = _convex_overlap(*self._frame(i[rows], j[rows], other))
+        for rows in _chunks(np.flatnonzero(touch)):
+            shared[rows] = _clipped_area(*self._frame(i[rows], j[rows], other)[:4])
+        if self._any_odd or other._any_odd:
+            for rows in _chunks(np.flatnonzero((self.odd[i] >= 0) | (other.odd[j] >= 0))):
+                shared[rows] = self._odd_overlap(i[rows], j[rows], other)
         ours, theirs = self.area[i], other.area[j]
-        extent = np.maximum(self.extent[i], other.extent[j])
-        shared = _convex_overlap(
-            self.x[:, i], self.y[:, i], other.x[:, j], other.y[:, j], extent
-        )
-        odd = np.flatnonzero((self.odd[i] >= 0) | (other.odd[j] >= 0))
-        if len(odd):
-            shared[odd] = sum(
-                _convex_overlap(*part, *other_part, extent[odd])
-                for part in self._parts(i[odd])
-                for other_part in other._parts(j[odd])
-            )
         shared = np.minimum(np.maximum(shared, 0), np.minimum(ours, theirs))
         union = ours + theirs - shared
         return np.divide(shared, union, out=np.zeros_like(union), where=union > 0)
+
+    def _frame(
+        self, i: np.ndarray, j: np.ndarray, other: Shapes
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Both polygons ``[4, P]`` about the first's first corner, and the pair's extent."""
+        ax, ay = self.x.take(i, axis=1), self.y.take(i, axis=1)
+        bx, by = other.x.take(j, axis=1), other.y.take(j, axis=1)
+        origin_x, origin_y = ax[0].copy(), ay[0].copy()
+        for plane, origin in ((ax, origin_x), (bx, origin_x), (ay, origin_y), (by, origin_y)):
+            plane -= origin
+        return ax, ay, bx, by, np.maximum(self.extent[i], other.extent[j])
+
+    def _odd_overlap(self, i: np.ndarray, j: np.ndarray, other: Shapes) -> np.ndarray:
+        """Shared area where one of the two is not convex: the sum over their parts."""
+        origin_x, origin_y = self.x[0, i], self.y[0, i]
+        return sum(
+            _clipped_area(ax - origin_x, ay - origin_y, bx - origin_x, by - origin_y)
+            for ax, ay in self._parts(i)
+            for bx, by in other._parts(j)
+        )
 
     def _parts(self, rows: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Two convex parts of each row: its triangles or, of a convex one, itself and a point."""
@@ -476,31 +500,36 @@ class Shapes:
             if part == 1:
                 x, y = np.repeat(x[:1], 4, axis=0), np.repeat(y[:1], 4, axis=0)
             cut = odd >= 0
-            x[:, cut] = self.parts_x[:, part, odd[cut]]
-            y[:, cut] = self.parts_y[:, part, odd[cut]]
+            if self._any_odd:
+                x[:, cut] = self.parts_x[:, part, odd[cut]]
+                y[:, cut] = self.parts_y[:, part, odd[cut]]
             yield x, y
+
+
+def _chunks(rows: np.ndarray, size: int = 1 << 14) -> Iterator[np.ndarray]:
+    for start in range(0, len(rows), size):
+        yield rows[start : start + size]
 
 
 def _convex_overlap(
     ax: np.ndarray, ay: np.ndarray, bx: np.ndarray, by: np.ndarray, extent: np.ndarray
-) -> np.ndarray:
-    """Shared area of counter-clockwise convex quadrilaterals, each ``[4, n]`` -> ``[n]``.
+) -> tuple[np.ndarray, np.ndarray]:
+    """Shared area of counter-clockwise convex quadrilaterals ``[4, n]`` near the origin.
 
-    ``extent`` ``[n]`` is the longest side of the rectangles around the two.
+    Args:
+        ax, ay, bx, by: the two polygons of each pair.
+        extent: ``[n]``, the longest side of the rectangles around the two.
+
+    Returns:
+        The area ``[n]``, and ``[n]`` where it is not to be trusted, as two edges lie on each
+        other: `_clipped_area` has the answer.
     """
-    origin_x, origin_y = ax[0], ay[0]
-    ax, ay = _closed(ax - origin_x), _closed(ay - origin_y)
-    bx, by = _closed(bx - origin_x), _closed(by - origin_y)
+    ax, ay, bx, by = _closed(ax), _closed(ay), _closed(bx), _closed(by)
     near = ON_LINE * extent**2
     area, touch = _green(ax, ay, bx, by, near)
     other_area, other_touch = _green(bx, by, ax, ay, near)
     area += other_area
-    touch = np.flatnonzero(touch | other_touch)
-    if len(touch):
-        area[touch] = _clipped_area(
-            ax[:4, touch], ay[:4, touch], bx[:4, touch], by[:4, touch]
-        )
-    return area
+    return area, touch | other_touch
 
 
 def _green(
@@ -628,8 +657,8 @@ def _turned(
 
 def _turns(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Cross product of the two edges that meet at each corner, ``[4, n]``: the turn there."""
-    ex, ey = x - np.roll(x, 1, axis=0), y - np.roll(y, 1, axis=0)
-    return ex * np.roll(ey, -1, axis=0) - ey * np.roll(ex, -1, axis=0)
+    ex, ey = x - x[_BEFORE], y - y[_BEFORE]
+    return ex * ey[_NEXT] - ey * ex[_NEXT]
 
 
 def _signed_area(x: np.ndarray, y: np.ndarray) -> np.ndarray:

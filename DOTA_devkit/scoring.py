@@ -18,6 +18,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import repeat
 from pathlib import Path
 
 import numpy as np
@@ -131,7 +132,7 @@ def truth_of(
     one_class = classes is not None and len(classes) == 1
     classes = tuple(sorted(set(names)) if classes is None else classes)
     number = {name: k for k, name in enumerate(classes)}
-    numbers = np.fromiter((number.get(name, -1) for name in names), np.int64, len(names))
+    numbers = np.fromiter(map(number.get, names, repeat(-1)), np.int64, len(names))
     truth = Truth(
         classes=classes,
         image_ids=tuple(image_ids),
@@ -463,7 +464,7 @@ def _listed(
             listed.append(_Detections(np.zeros(0, np.int64), np.zeros(0), np.zeros((0, 4, 2))))
             continue
         images = np.fromiter(
-            (number.get(image_id, -1) for image_id in found.image_ids), np.int64, len(found)
+            map(number.get, found.image_ids, repeat(-1)), np.int64, len(found)
         )
         order = np.argsort(-np.asarray(found.scores, np.float64), kind="stable")
         order = order[images[order] >= 0]

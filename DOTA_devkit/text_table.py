@@ -71,11 +71,20 @@ class TextTable:
         """One field as text."""
         return self.data[self.starts[token] : self.ends[token]].decode()
 
-    def fields(self, first: np.ndarray, last: np.ndarray | None = None) -> list[str]:
-        """Fields as text; with ``last`` everything from one field to another of its line."""
+    def fields(
+        self,
+        first: np.ndarray,
+        last: np.ndarray | None = None,
+        known: KnownTexts | None = None,
+    ) -> list[str]:
+        """Fields as text; with ``last`` everything from one field to another of its line.
+
+        ``known`` may be shared by the tables of one file, whose ids come again and again.
+        """
         starts = self.starts[first].tolist()
         ends = self.ends[first if last is None else last].tolist()
-        data, known = self.data, _Decoded()
+        data = self.data
+        known = KnownTexts() if known is None else known
         return [known[data[start:end]] for start, end in zip(starts, ends, strict=True)]
 
     def numbers(self, tokens: np.ndarray) -> np.ndarray:
@@ -122,8 +131,8 @@ class TextTable:
         return values
 
 
-class _Decoded(dict):
-    """Text of bytes, decoded once for each different one."""
+class KnownTexts(dict):
+    """Bytes -> text, decoded once for each different one, so that equal texts are one object."""
 
     def __missing__(self, raw: bytes) -> str:
         text = self[raw] = raw.decode()
@@ -165,6 +174,16 @@ class _Words:
         word *= np.uint64(42949672960001)
         word >>= np.uint64(32)
         return word.astype(np.float64), good == 0
+
+
+def joined_lines(columns: np.ndarray) -> str:
+    """Rows of texts ``[N, C]`` as lines, parted by spaces."""
+    count, width = columns.shape
+    pieces = np.empty((count, 2 * width), object)
+    pieces[:, 0::2] = columns
+    pieces[:, 1::2] = " "
+    pieces[:, -1] = "\n"
+    return "".join(pieces.ravel().tolist())
 
 
 def float_texts(values: np.ndarray) -> np.ndarray:
