@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -24,7 +25,7 @@ import eval as evaluation
 import test as testing
 import train as training
 from boxes import HEAD_CHANNELS, STRIDE
-from datasets import BaseDataset, DataOptions, open_dataset
+from datasets import BaseDataset, DataOptions, find_dataset, open_dataset
 from datasets.sample import make_sample
 from DOTA_devkit.class_lists import parse_class_list
 from DOTA_devkit.errors import InputError
@@ -63,12 +64,12 @@ OWN_DATA = Defaults(
     head_conv=256,
     pretrained="imagenet",
     save_every=5,
-    num_workers=4,
+    num_workers=min(4, os.cpu_count() or 1),
 )
 SAMPLE = Defaults(
     epochs=12,
     batch_size=8,
-    input_hw=(256, 256),
+    input_hw=(192, 192),
     lr=2e-3,
     schedule="cosine",
     head_conv=64,
@@ -110,8 +111,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help="objects of which a view shows less are not trained on (default: %(default)s)")
     add("--max_objs", type=positive, default=500, metavar="N",
         help="objects of an image that are trained on (default: %(default)s)")
-    add("--input_h", type=positive, metavar="PX", help="input height (default: 608; sample: 256)")
-    add("--input_w", type=positive, metavar="PX", help="input width (default: 608; sample: 256)")
+    add("--input_h", type=positive, metavar="PX", help="input height (default: 608; sample: 192)")
+    add("--input_w", type=positive, metavar="PX", help="input width (default: 608; sample: 192)")
     add("--squash", action="store_true",
         help="test and eval: stretch images to the input as the original does, for its weights")
     add("--num_workers", type=natural, metavar="N", help="processes that read images")
@@ -210,28 +211,35 @@ def device(text: str) -> torch.device:
 class Run:
     """Where a run reads and writes."""
 
-    sample: bool
-    data_dir: Path
+    given_data: Path | None
     weights: Path
     result: Path
     merge: Path
 
     @classmethod
     def of(cls, args: argparse.Namespace) -> Run:
+        find_dataset(args.dataset)  # a name that is none is told before all else
         sample = args.data_dir is None
-        if sample and args.dataset != "dota":
+        if sample and args.dataset.lower() != "dota":
             raise InputError(
                 f"--dataset {args.dataset} needs --data_dir; the built-in sample set is in DOTA "
                 "layout"
             )
         name = "sample" if sample else args.dataset.rpartition(":")[2].lower()
         return cls(
-            sample=sample,
-            data_dir=make_sample(SAMPLE_DIR) if sample else args.data_dir,
+            given_data=args.data_dir,
             weights=args.run_dir / f"weights_{name}",
             result=args.run_dir / f"result_{name}",
             merge=args.run_dir / f"merge_{name}",
         )
+
+    @property
+    def sample(self) -> bool:
+        return self.given_data is None
+
+    def data_dir(self) -> Path:
+        """The folder of the data; the sample set is made where it is not there yet."""
+        return make_sample(SAMPLE_DIR) if self.sample else self.given_data
 
     @property
     def defaults(self) -> Defaults:
@@ -255,40 +263,32 @@ class Run:
 
 def train(args: argparse.Namespace) -> None:
     """Train from ImageNet or random weights, from another detector, or go on with a run."""
+    refuse_idle_flags(args)
     run = Run.of(args)
-    if args.squash:
-        raise InputError("--squash is for test and eval with weights of the original")
-    resume = None
-    if args.resume_train:
-        resume = read_checkpoint(run.checkpoint(args.resume_train))
-        if resume.optimizer_state is None:
-            raise InputError(f"{resume.path} holds no state of an optimizer: use --finetune")
+    resume = read_checkpoint(run.checkpoint(args.resume_train)) if args.resume_train else None
     settings = train_settings(args, run, resume)
-    if resume is not None and resume.epoch >= settings.epochs:
-        raise InputError(
-            f"{resume.path} is at epoch {resume.epoch} of {settings.epochs}: nothing is left to "
-            f"train; for more epochs give --num_epoch"
-        )
-    if resume is None and not run.sample and not args.overwrite and list(run.weights.glob("*.pth")):
-        raise InputError(
-            f"{run.weights} holds a run: go on with it (--resume_train), replace it (--overwrite), "
-            "or train beside it (--run_dir DIR)"
-        )
+    if resume is not None:
+        check_can_go_on(resume, settings)
+    goes_on = resume is not None and resume.path.resolve().parent == run.weights.resolve()
+    if not (goes_on or run.sample or args.overwrite):
+        refuse_to_replace(run.weights)
 
     classes = asked_classes(args) or (resume.classes if resume else None)
     input_hw = input_size(args, run.defaults, resume.input_size if resume else None)
     options = data_options(args, classes)
-    train_set = open_dataset(args.dataset, run.data_dir, "train", input_hw, options)
-    val_set = open_dataset(args.dataset, run.data_dir, "val", input_hw, options)
+    data_dir = run.data_dir()
+    train_set = open_dataset(args.dataset, data_dir, "train", input_hw, options)
+    val_set = open_dataset(args.dataset, data_dir, "val", input_hw, options)
     for dataset in filter(None, (train_set, val_set)):
         dataset.check_labels()
 
     if resume is not None:
-        check_flags(args, resume, train_set)
+        check_flags(args, resume, train_set.category)
         model = build_model(resume)
     else:
         torch.manual_seed(settings.seed)
         model = new_model(args, run.defaults, tuple(train_set.category), input_hw)
+    if not goes_on:
         clear_run(run.weights)
     log.info(
         "training %s: %s", model.backbone,
@@ -296,9 +296,45 @@ def train(args: argparse.Namespace) -> None:
     )  # fmt: skip
     training.train(
         model, train_set, val_set, settings, eval_settings(args, "train", run), run.weights,
-        args.device, gpus=args.ngpus, resume=resume, extras={"dataset": args.dataset},
+        args.device, gpus=usable_gpus(args), resume=resume, extras={"dataset": args.dataset},
     )  # fmt: skip
     log.info("checkpoints, curves and pictures are in %s", run.weights)
+
+
+def refuse_idle_flags(args: argparse.Namespace) -> None:
+    """InputError for flags that would change nothing in this training."""
+    if args.squash:
+        raise InputError("--squash is for test and eval with weights of the original")
+    if args.weights is not None:
+        raise InputError(
+            "--weights (--resume) is for test and eval; to train from a checkpoint use "
+            "--resume_train (go on with its run) or --finetune (begin with its weights)"
+        )
+    first_weights = {"--finetune": args.finetune, "--pretrained": args.pretrained}
+    given = [flag for flag, value in first_weights.items() if value is not None]
+    if args.resume_train and given:
+        raise InputError(f"--resume_train goes on with a run, so {given[0]} has no place")
+    if len(given) > 1:
+        raise InputError("--finetune begins with a whole detector, so --pretrained has no place")
+
+
+def check_can_go_on(resume: Checkpoint, settings: training.TrainSettings) -> None:
+    if resume.optimizer_state is None:
+        raise InputError(f"{resume.path} holds no state of an optimizer: use --finetune")
+    if resume.epoch >= settings.epochs:
+        raise InputError(
+            f"{resume.path} is at epoch {resume.epoch} of {settings.epochs}: nothing is left to "
+            "train; for more epochs give --num_epoch"
+        )
+
+
+def refuse_to_replace(weights: Path) -> None:
+    """InputError where a run lies in its folder."""
+    if list(weights.glob("*.pth")):
+        raise InputError(
+            f"{weights} holds a run: go on with it (--resume_train), replace it (--overwrite), "
+            "or train beside it (--run_dir DIR)"
+        )
 
 
 def new_model(
@@ -311,8 +347,6 @@ def new_model(
     if args.finetune is None:
         pretrained = args.pretrained or defaults.pretrained
         return network(args, classes, input_hw, args.head_conv or defaults.head_conv, pretrained)
-    if args.pretrained is not None:
-        raise InputError("--finetune begins with a whole detector, so --pretrained has no place")
     there = read_checkpoint(args.finetune).architecture
     args.backbone = args.backbone or there.backbone
     args.head_bn = there.head_bn if args.head_bn is None else args.head_bn
@@ -358,7 +392,9 @@ def evaluate(args: argparse.Namespace) -> None:
 def info(args: argparse.Namespace) -> None:
     """What a network is made of, its parameters and its cost: of a checkpoint, or of the flags."""
     if args.weights:
-        model = build_model(read_checkpoint(args.weights))
+        checkpoint = read_checkpoint(Run.of(args).checkpoint(args.weights))
+        check_flags(args, checkpoint, asked_classes(args))
+        model = build_model(checkpoint)
         input_hw = input_size(args, OWN_DATA, model.input_size)
     else:
         input_hw = input_size(args, OWN_DATA, None)
@@ -372,8 +408,8 @@ def load_for_inference(args: argparse.Namespace, run: Run) -> tuple[CTRBOX, Base
     checkpoint = read_checkpoint(run.checkpoint(args.weights))
     input_hw = input_size(args, run.defaults, checkpoint.input_size)
     options = data_options(args, asked_classes(args) or checkpoint.classes)
-    dataset = open_dataset(args.dataset, run.data_dir, "test", input_hw, options)
-    check_flags(args, checkpoint, dataset)
+    dataset = open_dataset(args.dataset, run.data_dir(), "test", input_hw, options)
+    check_flags(args, checkpoint, dataset.category)
     model = build_model(checkpoint, args.device)
     log.info(
         "%s: %s of epoch %d, input %dx%d, classes %s",
@@ -386,11 +422,13 @@ def asked_classes(args: argparse.Namespace) -> tuple[str, ...] | None:
     return None if args.classes is None else parse_class_list(args.classes)
 
 
-def check_flags(args: argparse.Namespace, checkpoint: Checkpoint, dataset: BaseDataset) -> None:
-    """InputError where flags or data contradict a checkpoint."""
+def check_flags(
+    args: argparse.Namespace, checkpoint: Checkpoint, classes: Sequence[str] | None
+) -> None:
+    """InputError where flags or the classes of the data contradict a checkpoint."""
     checkpoint.require(
         backbone=args.backbone,
-        classes=tuple(dataset.category),
+        classes=classes,
         head_conv=args.head_conv,
         head_bn=args.head_bn,
     )
@@ -480,6 +518,15 @@ def eval_settings(args: argparse.Namespace, phase: str, run: Run) -> evaluation.
     )
 
 
+def usable_gpus(args: argparse.Namespace) -> int:
+    """--ngpus, or as many as there are: the original's scripts ask for several on any machine."""
+    there = torch.cuda.device_count() if args.device.type == "cuda" else 1
+    if args.ngpus <= max(there, 1):
+        return args.ngpus
+    log.warning("--ngpus %d: training on %s, the only ones there", args.ngpus, there)
+    return there
+
+
 def clear_run(folder: Path) -> None:
     """Take away the files of an earlier run that is to be replaced, and nothing else."""
     for pattern in training.RUN_FILES:
@@ -511,22 +558,25 @@ def fail(message: str, code: int) -> int:
 def explain(error: Exception) -> str | None:
     """One line on an error that the user can mend; None for one that is a fault of ours."""
     text = str(error)
+    if text.startswith("Caught "):  # in a worker process, whose traceback comes first
+        text = text.rpartition(f"{type(error).__name__}: ")[2].strip()
     if isinstance(error, (InputError, training.TrainingStopped)):
-        # a worker process puts its traceback in front of the message
-        return text.rpartition("InputError: ")[2].strip()
-    if "DataLoader worker" in text and "exited unexpectedly" in text:
+        return text
+    if "DataLoader worker (pid" in text:
         return (
             "a process that reads images died, mostly for want of (shared) memory: use "
             "--num_workers 0, a smaller --batch_size, or docker run --shm-size 8g. The last "
             "finished epoch, if any, is kept"
         )
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in text:
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(
+        sign in text for sign in ("can't allocate memory", "ArrayMemoryError")
+    ):
         return (
             "out of memory: use a smaller --batch_size, --input_h and --input_w, or a lighter "
             "--backbone. The last finished epoch, if any, is kept"
         )
     if isinstance(error, OSError):
-        return f"{error.filename}: {error.strerror}" if error.filename else text
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror or text
     return None
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from shapely.geometry import Polygon, box
 
-from datasets import sample
+from datasets.sample import folder, raster, scenes, sprites
 from DOTA_devkit.errors import InputError
 
 TURNED = [0.0, 0.3, math.pi / 2, 2.5, -1.0]  # headings, radians
@@ -41,27 +41,27 @@ def rng(seed: int = 0) -> np.random.RandomState:
     ],
 )
 def test_clip_to_image(polygon, expected_area):
-    clipped = sample.clip_to_image(np.array(polygon, float), 100)
-    area = sample.polygon_area(clipped) if len(clipped) else 0
+    clipped = raster.clip_to_image(np.array(polygon, float), 100)
+    area = raster.polygon_area(clipped) if len(clipped) else 0
     assert area == pytest.approx(expected_area)
     assert area == pytest.approx(Polygon(polygon).intersection(box(0, 0, 100, 100)).area)
 
 
 @pytest.mark.parametrize("heading", TURNED)
 def test_fitted_rectangle_of_a_rectangle_is_itself(heading):
-    corners = sample.box_corners((40, 60), 30, 12, heading)
-    fitted = sample.fitted_rectangle(corners)
+    corners = raster.box_corners((40, 60), 30, 12, heading)
+    fitted = raster.fitted_rectangle(corners)
     assert Polygon(fitted).symmetric_difference(Polygon(corners)).area == pytest.approx(0, abs=1e-6)
 
 
 def test_fitted_rectangle_is_the_smallest_of_all_directions():
-    outline = sample.clip_to_image(sample.box_corners((3, 5), 40, 18, 0.7), 100)
+    outline = raster.clip_to_image(raster.box_corners((3, 5), 40, 18, 0.7), 100)
     angles = np.linspace(0, np.pi / 2, 20_001)
     along = outline @ np.stack([np.cos(angles), np.sin(angles)])
     across = outline @ np.stack([-np.sin(angles), np.cos(angles)])
     smallest = (np.ptp(along, axis=0) * np.ptp(across, axis=0)).min()
-    fitted = sample.fitted_rectangle(outline)
-    assert sample.polygon_area(fitted) == pytest.approx(smallest, rel=1e-4)
+    fitted = raster.fitted_rectangle(outline)
+    assert raster.polygon_area(fitted) == pytest.approx(smallest, rel=1e-4)
     assert Polygon(fitted).buffer(1e-6).contains(Polygon(outline))
 
 
@@ -78,16 +78,16 @@ def test_fitted_rectangle_is_the_smallest_of_all_directions():
     ],
 )
 def test_overlap_any(other, gap, expected):
-    here = sample.box_corners((0, 0), 20, 10, 0.0)
-    others = [] if other is None else [sample.box_corners(other[:2], *other[2:])]
-    assert sample.overlap_any(here, others, gap) is expected
+    here = raster.box_corners((0, 0), 20, 10, 0.0)
+    others = [] if other is None else [raster.box_corners(other[:2], *other[2:])]
+    assert raster.overlap_any(here, others, gap) is expected
 
 
 @pytest.mark.parametrize("heading", TURNED)
 @pytest.mark.parametrize("order", [1, -1])  # clockwise and the other way round
 def test_coverage_adds_up_to_the_area(heading, order):
-    corners = sample.box_corners((30.3, 25.7), 22.5, 9.25, heading)[::order]
-    window, alpha = sample.coverage(corners, 64)
+    corners = raster.box_corners((30.3, 25.7), 22.5, 9.25, heading)[::order]
+    window, alpha = raster.coverage(corners, 64)
     assert alpha.sum() == pytest.approx(22.5 * 9.25, rel=0.01)
     ys, xs = np.mgrid[window]
     center = [(alpha * (xs + 0.5)).sum(), (alpha * (ys + 0.5)).sum()] / alpha.sum()
@@ -96,15 +96,16 @@ def test_coverage_adds_up_to_the_area(heading, order):
 
 @pytest.mark.parametrize("center", [(-20, 30), (30, 90), (84.6, 30)])
 def test_coverage_outside_is_none(center):
-    assert sample.coverage(sample.box_corners(center, 20, 20, 0.0), 64) is None
+    assert raster.coverage(raster.box_corners(center, 20, 20, 0.0), 64) is None
 
 
 # --- sprites and labels
 
 MAKERS = [
-    (sample.boat, 25.0), (sample.boat, 37.0), (sample.freighter, 46.0), (sample.freighter, 88.0),
-    (sample.plane, 26.0), (sample.plane, 61.0), (sample.car, 16.0), (sample.car, 24.0),
-    (sample.lorry, 30.0), (sample.lorry, 46.0), (sample.pier, 52.0), (sample.pier, 90.0),
+    (sprites.boat, 25.0), (sprites.boat, 37.0),
+    (sprites.freighter, 46.0), (sprites.freighter, 88.0),
+    (sprites.plane, 26.0), (sprites.plane, 61.0), (sprites.car, 16.0), (sprites.car, 24.0),
+    (sprites.lorry, 30.0), (sprites.lorry, 46.0), (sprites.pier, 52.0), (sprites.pier, 90.0),
 ]  # fmt: skip
 
 
@@ -123,16 +124,16 @@ def test_box_fits_what_is_drawn(make, length, seed):
         assert (np.abs(polygon) <= half + 1e-9).all(), "details stay on the body"
 
 
-@pytest.mark.parametrize("make", [sample.freighter, sample.plane, sample.lorry, sample.pier])
+@pytest.mark.parametrize("make", [sprites.freighter, sprites.plane, sprites.lorry, sprites.pier])
 @pytest.mark.parametrize("heading", TURNED)
 def test_label_fits_the_pixels(make, heading):
     """The label against the pixels that differ from a black ground by half of the sprite."""
-    scene = sample.Scene(rng(1), size=128)
+    scene = scenes.Scene(rng(1), 128, zoom=1)
     sprite = make(rng(3), 60.0)
     assert scene.put(sprite, (63.3, 65.8), heading)
     ((corners, _, _),) = scene.labels
     for polygon, _ in sprite.body:
-        scene.paint(sample.place(polygon, (63.3, 65.8), heading), (255, 255, 255))
+        scene.paint(raster.place(polygon, (63.3, 65.8), heading), (255, 255, 255))
     ys, xs = np.nonzero(scene.image[..., 0] > 127)
     pixels = np.stack([xs, ys], axis=1) + 0.5
     for side in (corners[0] - corners[3], corners[1] - corners[0]):
@@ -156,8 +157,8 @@ def test_label_fits_the_pixels(make, heading):
     ],
 )
 def test_cut_objects_are_labelled_by_what_shows(center_x, expected):
-    scene = sample.Scene(rng(), size=100)
-    drawn = scene.put(sample.car(rng(), 20.0), (center_x, 50.0), heading=0.0)
+    scene = scenes.Scene(rng(), 100, zoom=1)
+    drawn = scene.put(sprites.car(rng(), 20.0), (center_x, 50.0), heading=0.0)
     assert drawn == (expected is not None) == bool(scene.items)
     for corners, name, difficulty in scene.labels:
         assert (name, difficulty) == ("vehicle", expected[2])
@@ -167,38 +168,38 @@ def test_cut_objects_are_labelled_by_what_shows(center_x, expected):
 
 
 def test_clutter_has_no_label_and_keeps_its_place():
-    scene = sample.Scene(rng(), size=100)
-    assert scene.put(sample.container(rng()), (50, 50), 0.2)
-    assert not scene.put(sample.car(rng(), 20.0), (52, 50), 0.2)
+    scene = scenes.Scene(rng(), 100, zoom=1)
+    assert scene.put(sprites.container(rng()), (50, 50), 0.2)
+    assert not scene.put(sprites.car(rng(), 20.0), (52, 50), 0.2)
     assert scene.labels == []
 
 
-@pytest.mark.parametrize("layout", [layout for layout, _ in sample.LAYOUTS])
+@pytest.mark.parametrize("layout", [layout for layout, _ in scenes.LAYOUTS])
 def test_scenes_without_objects_are_drawn_without_labels(layout):
-    scene = sample.Scene(rng(5), objects=False)
+    scene = scenes.Scene(rng(5), objects=False)
     layout(scene)
     image = scene.render()
     assert scene.labels == []
-    assert image.shape == (256, 256, 3) and image.dtype == np.uint8
+    assert image.shape == (192, 192, 3) and image.dtype == np.uint8
     assert image.std() > 5
 
 
 def test_scenes_hold_what_a_detector_has_to_learn():
-    scenes = [sample.draw_scene(s) for s in np.random.SeedSequence(11).spawn(60)]
-    labels = [label for _, found in scenes for label in found]
+    drawn = [scenes.draw_scene(s) for s in np.random.SeedSequence(11).spawn(60)]
+    labels = [label for _, found in drawn for label in found]
     names = [name for _, name, _ in labels]
-    assert set(names) == set(sample.CLASSES)
-    assert min(names.count(name) for name in sample.CLASSES) >= 20
-    assert sum(not found for _, found in scenes) >= 1, "images without objects"
-    assert 7 <= len(labels) / len(scenes) <= 16
-    assert max(len(found) for _, found in scenes) >= 25, "dense rows"
+    assert set(names) == set(folder.CLASSES)
+    assert min(names.count(name) for name in folder.CLASSES) >= 12
+    assert sum(not found for _, found in drawn) >= 1, "images without objects"
+    assert 6 <= len(labels) / len(drawn) <= 12
+    assert max(len(found) for _, found in drawn) >= 18, "dense rows"
     difficult = sum(difficulty > 0 for *_, difficulty in labels)
     assert 0 < difficult < 0.15 * len(labels), "objects cut by the border"
     corners = np.stack([corners for corners, *_ in labels])
     sides = np.linalg.norm(corners - np.roll(corners, -1, axis=1), axis=2)[:, :2]
     whole = np.array([difficulty == 0 for *_, difficulty in labels])
     longer, shorter = sides.max(axis=1)[whole], sides.min(axis=1)[whole]
-    assert longer.min() > 9 and longer.max() < 95
+    assert longer.min() > 12 and longer.max() < 120
     assert np.ptp(longer) > 60 and (longer / shorter).max() > 5, "sizes and aspect ratios"
     turns = np.arctan2(*(corners[:, 1] - corners[:, 0]).T) % (np.pi / 2)
     assert np.histogram(turns, 6, (0, np.pi / 2))[0].min() > 0.03 * len(labels), "all directions"
@@ -206,7 +207,7 @@ def test_scenes_hold_what_a_detector_has_to_learn():
 
 def test_objects_do_not_overlap():
     for scene_seed in np.random.SeedSequence(3).spawn(8):
-        shapes = [Polygon(corners) for corners, _, difficulty in sample.draw_scene(scene_seed)[1]]
+        shapes = [Polygon(corners) for corners, _, difficulty in scenes.draw_scene(scene_seed)[1]]
         for i, shape in enumerate(shapes):
             for other in shapes[:i]:
                 assert shape.intersection(other).area < 0.05 * min(shape.area, other.area)
@@ -214,13 +215,13 @@ def test_objects_do_not_overlap():
 
 def test_a_change_of_the_scenes_raises_the_version():
     """Sets made earlier are only remade if VERSION says so: new scenes, new line here."""
-    known = {4: "fcd5d3fe585a"}
+    known = {5: "08b47d208f38"}
     lines = [
-        sample._label_line(*label)
+        folder._label_line(*label)
         for scene_seed in np.random.SeedSequence(0).spawn(6)
-        for label in sample.draw_scene(scene_seed)[1]
+        for label in scenes.draw_scene(scene_seed)[1]
     ]
-    assert hashlib.sha1("\n".join(lines).encode()).hexdigest()[:12] == known[sample.VERSION]
+    assert hashlib.sha1("\n".join(lines).encode()).hexdigest()[:12] == known[folder.VERSION]
 
 
 # --- the folder
@@ -229,7 +230,7 @@ def test_a_change_of_the_scenes_raises_the_version():
 @pytest.fixture
 def small(monkeypatch):
     """A set of a few images, so that the tests of the folder take no time."""
-    monkeypatch.setattr(sample, "SPLITS", {"train": 4, "val": 2, "test": 3})
+    monkeypatch.setattr(folder, "SPLITS", {"train": 4, "val": 2, "test": 3})
 
 
 def contents(root: Path) -> dict[str, bytes]:
@@ -238,63 +239,63 @@ def contents(root: Path) -> dict[str, bytes]:
 
 
 def test_layout(small, tmp_path):
-    root = sample.make_sample(tmp_path / "deep" / "set")
+    root = folder.make_sample(tmp_path / "deep" / "set")
     assert root == tmp_path / "deep" / "set"
-    assert (root / "classes.txt").read_text().split() == list(sample.CLASSES)
-    ids = {name: (root / f"{name}.txt").read_text().split() for name in sample.SPLITS}
+    assert (root / "classes.txt").read_text().split() == list(folder.CLASSES)
+    ids = {name: (root / f"{name}.txt").read_text().split() for name in folder.SPLITS}
     assert {name: len(found) for name, found in ids.items()} == {"train": 4, "val": 2, "test": 3}
     every = [image_id for found in ids.values() for image_id in found]
     assert len(set(every)) == 9, "no image in two lists"
     assert {path.stem for path in (root / "images").iterdir()} == set(every)
     assert {path.stem for path in (root / "labelTxt").iterdir()} == set(every)
     pictures = [cv2.imread(str(root / "images" / f"{i}.png"), cv2.IMREAD_UNCHANGED) for i in every]
-    assert {picture.shape for picture in pictures} == {(256, 256, 3)}
+    assert {picture.shape for picture in pictures} == {(192, 192, 3)}
     assert len({picture.tobytes() for picture in pictures}) == 9, "all scenes differ"
     for image_id in every:
         lines = (root / "labelTxt" / f"{image_id}.txt").read_text().splitlines()
         assert [line.split(":")[0] for line in lines[:2]] == ["imagesource", "gsd"]
         for line in lines[2:]:
             fields = line.split(" ")
-            assert len(fields) == 10 and fields[8] in sample.CLASSES and fields[9] in "02"
+            assert len(fields) == 10 and fields[8] in folder.CLASSES and fields[9] in "02"
             numbers = [float(value) for value in fields[:8]]
             assert min(numbers) > -60 and max(numbers) < 316, "cut, but near the image"
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["set"], "nothing left beside"
 
 
 def test_same_bytes_for_the_same_seed_in_another_process(small, tmp_path):
-    here = sample.make_sample(tmp_path / "a", seed=3)
+    here = folder.make_sample(tmp_path / "a", seed=3)
     code = (
-        "import sys, pathlib; from datasets import sample; "
-        "sample.SPLITS = {'train': 4, 'val': 2, 'test': 3}; "
-        "sample.make_sample(pathlib.Path(sys.argv[1]), seed=3)"
+        "import sys, pathlib; from datasets.sample import folder; "
+        "folder.SPLITS = {'train': 4, 'val': 2, 'test': 3}; "
+        "folder.make_sample(pathlib.Path(sys.argv[1]), seed=3)"
     )
-    repo = Path(sample.__file__).parents[1]
+    repo = Path(folder.__file__).parents[2]
     subprocess.run([sys.executable, "-c", code, str(tmp_path / "b")], cwd=repo, check=True)
     assert contents(here) == contents(tmp_path / "b")
-    other = contents(sample.make_sample(tmp_path / "c", seed=4))
+    other = contents(folder.make_sample(tmp_path / "c", seed=4))
     assert other["images/train_000.png"] != contents(here)["images/train_000.png"]
 
 
 def test_a_finished_set_is_left_alone(small, tmp_path, monkeypatch):
-    root = sample.make_sample(tmp_path / "set")
+    root = folder.make_sample(tmp_path / "set")
     before = contents(root)
-    monkeypatch.setattr(sample, "draw_scene", None)  # would raise if it were called
-    sample.make_sample(root)
+    monkeypatch.setattr(folder, "draw_scene", None)  # would raise if it were called
+    folder.make_sample(root)
     assert contents(root) == before
 
 
 @pytest.mark.parametrize("spoil", ["version", "seed", "image", "list"])
 def test_an_outdated_or_incomplete_set_of_ours_is_remade(small, tmp_path, monkeypatch, spoil):
-    root = sample.make_sample(tmp_path / "set", seed=1 if spoil == "seed" else 0)
+    root = folder.make_sample(tmp_path / "set", seed=1 if spoil == "seed" else 0)
     if spoil == "version":
-        stamp = json.loads((root / sample.STAMP).read_text())
-        (root / sample.STAMP).write_text(json.dumps(stamp | {"version": 0}))
+        stamp = json.loads((root / folder.STAMP).read_text())
+        (root / folder.STAMP).write_text(json.dumps(stamp | {"version": 0}))
     elif spoil == "image":
         (root / "images" / "val_001.png").unlink()
     elif spoil == "list":
         (root / "val.txt").unlink()
-    sample.make_sample(root)
-    assert contents(root) == contents(sample.make_sample(tmp_path / "fresh"))
+    folder.make_sample(root)
+    assert contents(root) == contents(folder.make_sample(tmp_path / "fresh"))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["fresh", "set"]
 
 
@@ -304,28 +305,28 @@ def test_a_folder_of_the_user_is_refused_and_kept(small, tmp_path, stamp):
     root.mkdir()
     (root / "mine.txt").write_text("years of work")
     if stamp is not None:
-        (root / sample.STAMP).write_text(stamp)
+        (root / folder.STAMP).write_text(stamp)
     before = contents(root)
     with pytest.raises(InputError, match="is not a sample set"):
-        sample.make_sample(root)
+        folder.make_sample(root)
     assert contents(root) == before
 
 
 def test_a_file_in_its_place_is_refused(small, tmp_path):
     (tmp_path / "set").write_text("a file")
     with pytest.raises(InputError, match="is not a sample set"):
-        sample.make_sample(tmp_path / "set")
+        folder.make_sample(tmp_path / "set")
     assert (tmp_path / "set").read_text() == "a file"
 
 
 def test_an_empty_folder_is_used(small, tmp_path):
     (tmp_path / "set").mkdir()
-    assert (sample.make_sample(tmp_path / "set") / "train.txt").is_file()
+    assert (folder.make_sample(tmp_path / "set") / "train.txt").is_file()
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
 def test_an_interrupted_run_leaves_nothing(small, tmp_path, monkeypatch, error):
-    draw, drawn = sample.draw_scene, []
+    draw, drawn = scenes.draw_scene, []
 
     def stop_at_the_third(sequence):
         drawn.append(sequence)
@@ -333,50 +334,50 @@ def test_an_interrupted_run_leaves_nothing(small, tmp_path, monkeypatch, error):
             raise error
         return draw(sequence)
 
-    monkeypatch.setattr(sample, "draw_scene", stop_at_the_third)
+    monkeypatch.setattr(folder, "draw_scene", stop_at_the_third)
     with pytest.raises(error):
-        sample.make_sample(tmp_path / "set")
+        folder.make_sample(tmp_path / "set")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_what_a_killed_run_left_is_swept(small, tmp_path):
     old, young = tmp_path / "set.partial-old", tmp_path / "set.partial-young"
-    for folder in (old, young):
-        (folder / "set" / "images").mkdir(parents=True)
+    for left in (old, young):
+        (left / "set" / "images").mkdir(parents=True)
     hour_ago = time.time() - 3600
-    for folder in (old / "set" / "images", old):
-        os.utime(folder, (hour_ago, hour_ago))
-    sample.make_sample(tmp_path / "set")
+    for path in (old / "set" / "images", old):
+        os.utime(path, (hour_ago, hour_ago))
+    folder.make_sample(tmp_path / "set")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["set", young.name], (
         "the younger may belong to a run at work"
     )
 
 
 def test_another_process_that_was_faster_is_no_error(small, tmp_path, monkeypatch):
-    root, write = tmp_path / "set", sample._write_set
+    root, write = tmp_path / "set", folder._write_set
 
-    def beaten(folder, seed):
-        monkeypatch.setattr(sample, "_write_set", write)
-        sample.make_sample(root)
-        write(folder, seed)
+    def beaten(work, seed):
+        monkeypatch.setattr(folder, "_write_set", write)
+        folder.make_sample(root)
+        write(work, seed)
 
-    monkeypatch.setattr(sample, "_write_set", beaten)
-    assert sample.make_sample(root) == root
+    monkeypatch.setattr(folder, "_write_set", beaten)
+    assert folder.make_sample(root) == root
     assert [path.name for path in tmp_path.iterdir()] == ["set"]
 
 
 def test_silent_where_there_is_no_terminal(small, tmp_path, capfd):
-    sample.make_sample(tmp_path / "set")
+    folder.make_sample(tmp_path / "set")
     assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.slow
 def test_the_whole_set(tmp_path):
     """Every list holds every class often enough to score it."""
-    root = sample.make_sample(tmp_path / "set")
-    for name, count in sample.SPLITS.items():
+    root = folder.make_sample(tmp_path / "set")
+    for name, count in folder.SPLITS.items():
         ids = (root / f"{name}.txt").read_text().split()
         assert len(ids) == count
         text = "".join((root / "labelTxt" / f"{image_id}.txt").read_text() for image_id in ids)
         plain = [line.split()[8] for line in text.splitlines() if line.endswith(" 0")]
-        assert min(plain.count(kind) for kind in sample.CLASSES) >= 15, name
+        assert min(plain.count(kind) for kind in folder.CLASSES) >= 15, name

@@ -1,0 +1,5 @@
+"""The built-in sample set: stylised aerial scenes with exact labels, drawn from a fixed seed."""
+
+from datasets.sample.folder import make_sample
+
+__all__ = ["make_sample"]

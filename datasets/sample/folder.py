@@ -1,0 +1,137 @@
+"""The folder of the sample set, in DOTA layout, made on first use and found there later:
+
+    root/images/*.png  root/labelTxt/*.txt  root/{train,val,test}.txt  root/classes.txt
+
+OpenCV only compresses the PNG.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import json
+import logging
+import math
+import shutil
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from datasets.sample.scenes import draw_scene
+from DOTA_devkit.errors import InputError
+
+logger = logging.getLogger(__name__)
+
+VERSION = 5  # raise it whenever a scene comes out differently: sets made before are then remade
+CLASSES = ("plane", "ship", "vehicle", "harbor")
+SPLITS = {"train": 400, "val": 40, "test": 100}  # images
+STAMP = "sample_set.json"  # written last; it says who made the folder
+MADE_BY = "datasets.sample"
+
+
+def make_sample(root: Path, seed: int = 0) -> Path:
+    """Make the sample set in `root` unless it is there already, and return `root`.
+
+    The set is made beside `root` and renamed, so a run that is killed leaves no half of a set
+    at `root`. A set of another seed or version is replaced.
+
+    Raises `InputError` where `root` exists and was not made by this function (it is left as it
+    is), `OSError` where it cannot be written.
+    """
+    root = Path(root)
+    stamp = {"made_by": MADE_BY, "version": VERSION, "seed": int(seed)}
+    _sweep(root)
+    found = _read_stamp(root)
+    if found == stamp and _is_complete(root):
+        return root
+    if found is None and (root.is_file() or (root.is_dir() and any(root.iterdir()))):
+        raise InputError(
+            f"{root} exists but is not a sample set (it holds no {STAMP}); nothing was changed. "
+            "Move it away, start from another folder, or name your own data with --data_dir."
+        )
+    root.parent.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix=f"{root.name}.partial-", dir=root.parent))
+    try:
+        logger.info("drawing the sample set in %s", root)
+        _write_set(work / "set", seed)
+        (work / "set" / STAMP).write_text(json.dumps(stamp) + "\n")
+        _swap_in(work, root, stamp)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return root
+
+
+def _write_set(folder: Path, seed: int) -> None:
+    (folder / "images").mkdir(parents=True)
+    (folder / "labelTxt").mkdir()
+    _write_lines(folder / "classes.txt", CLASSES)
+    per_split = np.random.SeedSequence(seed).spawn(len(SPLITS))
+    with tqdm(total=sum(SPLITS.values()), desc="sample set", unit="image", disable=None) as bar:
+        for (split, count), split_seed in zip(SPLITS.items(), per_split, strict=True):
+            ids = [f"{split}_{index:03d}" for index in range(count)]
+            for image_id, scene_seed in zip(ids, split_seed.spawn(count), strict=True):
+                image, labels = draw_scene(scene_seed)
+                png = cv2.imencode(".png", image)[1]
+                (folder / "images" / f"{image_id}.png").write_bytes(png.tobytes())
+                lines = [_label_line(*label) for label in labels]
+                header = ["imagesource:drawn", "gsd:null"]
+                _write_lines(folder / "labelTxt" / f"{image_id}.txt", header + lines)
+                bar.update()
+            _write_lines(folder / f"{split}.txt", ids)
+
+
+def _label_line(corners: np.ndarray, name: str, difficulty: int) -> str:
+    rounded = np.round(corners.ravel(), 2) + 0.0  # no "-0.00"
+    return " ".join(f"{value:.2f}" for value in rounded) + f" {name} {difficulty}"
+
+
+def _write_lines(path: Path, lines: Sequence[str]) -> None:
+    path.write_bytes("".join(f"{line}\n" for line in lines).encode())
+
+
+def _read_stamp(root: Path) -> dict | None:
+    """What a set of ours says about itself; None for anything else."""
+    try:
+        stamp = json.loads((root / STAMP).read_text())
+    except (OSError, ValueError):
+        return None
+    return stamp if isinstance(stamp, dict) and stamp.get("made_by") == MADE_BY else None
+
+
+def _is_complete(root: Path) -> bool:
+    """Whether a set of ours still has its files (someone may have tidied up)."""
+    count = sum(SPLITS.values())
+    lists = [root / f"{name}.txt" for name in (*SPLITS, "classes")]
+    return all(path.is_file() for path in lists) and all(
+        sum(1 for _ in (root / folder).glob(pattern)) >= count
+        for folder, pattern in (("images", "*.png"), ("labelTxt", "*.txt"))
+    )
+
+
+def _swap_in(work: Path, root: Path, stamp: dict) -> None:
+    """Rename the finished set to `root`; an older set of ours moves out of the way first."""
+    try:
+        found = _read_stamp(root)
+        if found is not None and not (found == stamp and _is_complete(root)):
+            root.rename(work / "replaced")
+        elif found is None and root.is_dir():
+            root.rmdir()  # it was empty
+        (work / "set").rename(root)
+    except OSError:
+        if not (_read_stamp(root) == stamp and _is_complete(root)):
+            raise  # else another process was faster, with the same set
+
+
+def _sweep(root: Path, idle_seconds: float = 60.0) -> None:
+    """Delete what killed runs left beside `root`; a run at work adds an image every moment."""
+    for left in root.parent.glob(f"{glob.escape(root.name)}.partial-*"):
+        with contextlib.suppress(FileNotFoundError):  # its owner has just finished
+            folders = [path for path in (left, left / "set" / "images") if path.is_dir()]
+            touched = max((path.stat().st_mtime for path in folders), default=math.inf)
+            if time.time() - touched > idle_seconds:
+                shutil.rmtree(left, ignore_errors=True)
