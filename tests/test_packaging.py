@@ -1,10 +1,10 @@
 """The two lists of dependencies, for checkouts and for installs, say the same."""
 
-import tomllib
 from pathlib import Path
 
 import pytest
 
+tomllib = pytest.importorskip("tomllib")  # Python 3.11
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -28,3 +28,10 @@ def test_requirements_are_those_of_pyproject(file, extras):
 def test_every_module_is_packaged():
     setup = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
     assert set(setup["py-modules"]) == {path.stem for path in ROOT.glob("*.py")}
+
+
+def test_every_package_is_packaged():
+    setup = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    files = [path for path in ROOT.glob("*/**/__init__.py") if "tests" not in path.parts]
+    inside = {".".join(path.parent.relative_to(ROOT).parts) for path in files}
+    assert set(setup["packages"]) == inside

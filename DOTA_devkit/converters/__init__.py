@@ -1,0 +1,1 @@
+"""One module a label format: how it is read, and how it is written."""
