@@ -9,14 +9,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-import cv2
-import numpy as np
 import torch
 from torch import nn
 from tqdm import tqdm
 
 from datasets import LEFT_OUT_REASONS, BaseDataset, collate, seed_worker
-from drawing import contact_sheet, draw_targets
+from DOTA_devkit.errors import InputError
+from DOTA_devkit.files import replacing
+from drawing import contact_sheet, draw_targets, write_picture
 from eval import EvalSettings, average_precision
 from inference import to_device
 from models import CTRBOX, Checkpoint, DetectionLoss, save_checkpoint
@@ -70,14 +70,13 @@ class History:
 
     def write(self, folder: Path) -> None:
         """train_loss.txt and ap_list.txt as the original has them, and all columns as a table."""
-        losses = [row["loss"] for row in self.rows]
-        np.savetxt(folder / "train_loss.txt", losses, fmt="%.6f")
-        aps = [row["ap"] for row in self.rows if "ap" in row]
-        if aps:
-            np.savetxt(folder / "ap_list.txt", aps, fmt="%.6f")
+        for key, name in (("loss", "train_loss.txt"), ("ap", "ap_list.txt")):
+            if values := [row[key] for row in self.rows if key in row]:
+                with replacing(folder / name) as file:
+                    file.writelines(f"{value:.6f}\n" for value in values)
         columns = list(dict.fromkeys(name for row in self.rows for name in row))
-        with open(folder / "history.csv", "w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, columns)
+        with replacing(folder / "history.csv") as file:
+            writer = csv.DictWriter(file, columns, lineterminator="\n")
             writer.writeheader()
             writer.writerows(self.rows)
         plot_history(self.rows, folder / "curves.png")
@@ -109,11 +108,17 @@ def train(
     if resume is not None:
         start = resume.epoch + 1
         history.rows = list(resume.history)
-        optimizer.load_state_dict(resume.optimizer_state)
+        load_optimizer_state(optimizer, resume)
         restore_random_state(resume.random_state)
         log.info("going on at epoch %d of %d", start, settings.epochs)
     parallel = nn.DataParallel(model, list(range(gpus))) if gpus > 1 else model
-    criterion = DetectionLoss(train_set.mean_objects(settings.batch_size))
+    batch_size = min(settings.batch_size, len(train_set))
+    if batch_size * train_set.input_h * train_set.input_w == 32 * 32:
+        raise InputError(
+            "the coarsest map of one image of 32x32 is one cell, too little for BatchNorm: give a "
+            "larger --batch_size, --input_h or --input_w"
+        )
+    criterion = DetectionLoss(train_set.mean_objects(batch_size))
     truth = val_set.truth() if val_set is not None else None
     bad_steps = BadSteps(folder / "bad_batches.txt", settings.max_bad_steps, folder / LAST)
     best = max((row["ap"] for row in history.rows if "ap" in row), default=-1.0)
@@ -140,12 +145,13 @@ def train(
             random_state=random_state(),
             extras={**(extras or {}), "train": asdict(settings)},
         )
-        save_checkpoint(folder / LAST, checkpoint)
-        if scored and row["ap"] > best:
+        # the last one last: a run that is stopped in between repeats the epoch, best file included
+        if scored and row["ap"] >= best:  # of equal ones the later: it has seen more
             best = row["ap"]
             save_checkpoint(folder / BEST, checkpoint)
         if settings.save_every and epoch % settings.save_every == 0:
             save_checkpoint(folder / f"model_{epoch}.pth", checkpoint)
+        save_checkpoint(folder / LAST, checkpoint)
     return history
 
 
@@ -167,7 +173,7 @@ def train_one_epoch(
     model.train()
     totals: dict[str, float] = {}
     steps = 0
-    buffers = FloatBuffers(model)
+    buffers = Buffers(model)
     left_out = torch.zeros(len(LEFT_OUT_REASONS), dtype=torch.int64)
     image_id_of = loader.dataset.img_ids
     with tqdm(loader, desc=f"epoch {epoch}/{settings.epochs}", unit="batch", disable=None) as bar:
@@ -251,14 +257,14 @@ class BadSteps:
             )
 
 
-class FloatBuffers:
+class Buffers:
     """The running statistics of the batch norms, to be put back after a step that is skipped.
 
     A forward pass that meets NaN has written it into them before the loss shows it.
     """
 
     def __init__(self, model: nn.Module):
-        self.buffers = [buffer for buffer in model.buffers() if buffer.is_floating_point()]
+        self.buffers = list(model.buffers())
         self.copies = [torch.empty_like(buffer) for buffer in self.buffers]
 
     @torch.no_grad()
@@ -314,6 +320,23 @@ def epoch_loader(
     )
 
 
+def load_optimizer_state(optimizer: torch.optim.Optimizer, resume: Checkpoint) -> None:
+    """InputError where the state belongs to other parameters: `load_state_dict` compares only
+    their number, and the first step would fail."""
+    optimizer_state = resume.optimizer_state
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    try:
+        shapes = {i: s["exp_avg"].shape for i, s in optimizer_state["state"].items()}
+        if any(parameters[i].shape != shape for i, shape in shapes.items()):
+            raise ValueError("the shapes differ")
+        optimizer.load_state_dict(optimizer_state)
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"{resume.path}: its optimizer state is not that of these parameters ({error}); to "
+            "begin anew from its weights use --finetune"
+        ) from error
+
+
 def random_state() -> dict[str, torch.Tensor]:
     """The states of torch's generators, to go on with after a stop."""
     state = {"cpu": torch.get_rng_state()}
@@ -351,7 +374,7 @@ def save_pictures(dataset: BaseDataset, settings: TrainSettings, folder: Path) -
         indices = range(picture * per_picture, min((picture + 1) * per_picture, len(dataset)))
         images = [draw_targets(dataset[index], dataset.category) for index in indices]
         if images:
-            cv2.imwrite(str(folder / f"train_batch_{picture}.jpg"), contact_sheet(images))
+            write_picture(folder / f"train_batch_{picture}.jpg", contact_sheet(images))
 
 
 def plot_history(rows: Sequence[Mapping[str, float]], path: Path) -> None:
@@ -362,7 +385,8 @@ def plot_history(rows: Sequence[Mapping[str, float]], path: Path) -> None:
         return
     figure = Figure(figsize=(9, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
-    names = [name for name in rows[0] if name not in ("epoch", "lr", "ap")]
+    names = dict.fromkeys(name for row in rows for name in row)
+    names = [name for name in names if name not in ("epoch", "lr", "ap")]
     for name in names:
         left.plot([row["epoch"] for row in rows], [row.get(name, math.nan) for row in rows],
                   label=name)  # fmt: skip
@@ -371,4 +395,5 @@ def plot_history(rows: Sequence[Mapping[str, float]], path: Path) -> None:
     scored = [row for row in rows if "ap" in row]
     right.plot([row["epoch"] for row in scored], [row["ap"] for row in scored], marker=".")
     right.set(xlabel="epoch", ylabel="AP on the val list", ylim=(0, 1))
-    figure.savefig(path, dpi=110)
+    with replacing(path, "wb") as file:
+        figure.savefig(file, format=path.suffix[1:], dpi=110)

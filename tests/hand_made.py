@@ -23,13 +23,12 @@ class Known(nn.Module):
     """A 'network' that finds the same upright boxes in the n-th image that it sees.
 
     found: for each image a list of (centre x, centre y, width, height, score, label), in pixels of
-    the input. The centre lies in the cell that it falls into.
+    the input.
     """
 
-    def __init__(self, found, classes=len(CLASSES)):
+    def __init__(self, found):
         super().__init__()
         self.found = list(found)
-        self.classes = classes
         self.seen = 0
         self.batches = []
 
@@ -37,7 +36,7 @@ class Known(nn.Module):
         count, _, height, width = images.shape
         self.batches.append(count)
         shape = (height // STRIDE, width // STRIDE)
-        maps = {"hm": torch.zeros(count, self.classes, *shape)}
+        maps = {"hm": torch.zeros(count, len(CLASSES), *shape)}
         maps |= {name: torch.zeros(count, n, *shape) for name, n in HEAD_CHANNELS.items()}
         for image in range(count):
             for x, y, w, h, score, label in self.found[self.seen]:
