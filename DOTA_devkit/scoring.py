@@ -280,11 +280,11 @@ class Evaluation:
     def rows(self) -> list[dict[str, str | int | float]]:
         """One record a class and one, named "mean", of the means: what table and csv show."""
         titles = [f"AP{100 * threshold:g}" for threshold in self.iou_thresholds]
-        many = len(titles) > 1
+        averaged = self.metric == "coco"  # its headline; for VOC thresholds stand on their own
         rows: list[dict[str, str | int | float]] = []
         for score in self.classes:
             row = {"class": score.name, "objects": score.objects, "detections": score.detections}
-            if many:
+            if averaged:
                 row["AP"] = float(_mean(score.ap, 0))
             row |= dict(zip(titles, score.ap.tolist(), strict=True))
             row |= {f"AP {size}": ap for size, ap in score.ap_by_size.items()}
@@ -300,7 +300,7 @@ class Evaluation:
             "objects": sum(score.objects for score in self.classes),
             "detections": sum(score.detections for score in self.classes),
         }
-        if many:
+        if averaged:
             mean["AP"] = self.map
         mean |= dict(zip(titles, self.mean_ap.tolist(), strict=True))
         mean |= {f"AP {size}": ap for size, ap in self.mean_ap_by_size.items()}

@@ -411,10 +411,17 @@ class TestOutput:
             "image_ids", "images", "corners", "labels", "difficult")))  # fmt: skip
         return evaluate(detections, truth, (0.5, 0.75), "voc12")
 
+    def test_the_mean_over_thresholds_is_a_column_of_coco_alone(self):
+        detections, truth = random_scene(3)
+        scores = evaluate(detections, truth, metric="coco")
+        titles, _, ship = scores.table().splitlines()[:3]
+        assert titles.split()[3:6] == ["AP", "AP50", "AP75"]
+        assert ship.split()[3] == f"{100 * scores['ship'].ap.mean():.2f}"
+
     def test_table(self, evaluation):
         lines = evaluation.table().splitlines()
-        assert lines[0].split()[:6] == ["class", "objects", "detections", "AP", "AP50", "AP75"]
-        assert lines[-1].startswith("mean") and f"{100 * evaluation.map:.2f}" in lines[-1]
+        assert lines[0].split()[:5] == ["class", "objects", "detections", "AP50", "AP75"]
+        assert lines[-1].startswith("mean") and f"{100 * evaluation.mean_ap[1]:.2f}" in lines[-1]
         assert f"{100 * evaluation['ship'].ap[1]:.2f}" in lines[2]
         assert lines[3].split()[:4] == ["plane", "0", "0", "-"]
 
