@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from DOTA_devkit.images import find_images
-from DOTA_devkit.splitting import SplitOptions, split_images
+from DOTA_devkit.splitting import PatchReader, Source, SplitOptions, open_source, split_images
 
 
 class ImageSplitter:
@@ -24,6 +24,7 @@ class ImageSplitter:
         self._options = options
         self._labels, self._output_labels = labels, output_labels
         self._workers = workers
+        self._kept: _KeptImage | None = None
 
     def splitdata(self, rate: float) -> None:
         """Split all images, resized by ``rate``; patches that are there are made again."""
@@ -42,7 +43,30 @@ class ImageSplitter:
             output_label_dir=self._output_labels,
             workers=self._workers,
             overwrite=True,
+            open_image=self._keep if len(images) == 1 else open_source,
         )
+
+    def _keep(self, path: Path) -> Source:
+        """A single image stays decoded, as `splitdata` is called once a rate."""
+        version = (path, path.stat().st_mtime_ns)
+        if self._kept is None or self._kept.version != version:
+            self._kept = _KeptImage(open_source(path), version)
+        return self._kept
+
+
+class _KeptImage:
+    """An image that is not let go of when a split has done with it."""
+
+    def __init__(self, source: Source, version: tuple[Path, int]) -> None:
+        self.version = version
+        self._source = source
+        self.size_wh, self.read_late = source.size_wh, source.read_late
+
+    def reader(self, rate: float) -> PatchReader:
+        return self._source.reader(rate)
+
+    def close(self) -> None:
+        pass
 
 
 class LabelledSplitter(ImageSplitter):

@@ -20,12 +20,13 @@ import os
 import threading
 import warnings
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property, partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Protocol
 
@@ -38,6 +39,7 @@ from DOTA_devkit.images import find_images, image_size_wh, read_image
 from DOTA_devkit.patches import PatchId
 from DOTA_devkit.polygon import bounding_rectangles
 from DOTA_devkit.progress import progress
+from DOTA_devkit.text_table import float_texts
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +50,9 @@ CUT_OFF = 2
 
 # TIFFs of more pixels than this are read window by window, where rasterio is installed.
 LARGE_PIXELS = 50_000_000
+
+# Objects x windows looked at together when labels are cut.
+PAIRS_AT_ONCE = 1 << 20
 
 # Remembers how a folder was split, so that another size is not mixed into it.
 STATE_FILE = ".split.json"
@@ -171,6 +176,7 @@ def split_images(
     list_name: str = "test.txt",
     workers: int | None = None,
     overwrite: bool = False,
+    open_image: Callable[[Path], Source] | None = None,
 ) -> SplitSummary:
     """Split images, with their labels or alone.
 
@@ -185,11 +191,13 @@ def split_images(
         workers: threads; None: one for each core. They share the patches of one image, so that
             a single large one keeps them all busy.
         overwrite: make patches that are there again, whatever made them.
+        open_image: opens an image file; None: `open_source`.
 
     Raises:
         InputError: see `split_folder`.
     """
     options = options or SplitOptions()
+    open_image = open_image or open_source
     output_dir = Path(output_dir)
     if (label_dir is None) != (output_label_dir is None):
         raise ValueError("label_dir and output_label_dir go together")
@@ -205,9 +213,9 @@ def split_images(
     with _Writer(output_dir, labels, options, workers, overwrite) as writer:
         for image_id, path in progress(images.items(), "splitting"):
             objects = None if label_dir is None else read_labels(label_dir / f"{image_id}.txt")
-            with closing(open_source(path)) as source:
+            with closing(open_image(path)) as source:
                 _split_one(image_id, source, objects, options, writer, tally)
-                if isinstance(source, WindowedTiff):
+                if source.read_late:
                     writer.finish()
     if list_dir is not None:
         _write_lists(Path(list_dir), list_name, tally.patch_ids, options.suffix)
@@ -262,10 +270,11 @@ def _split_one(
     for rate in options.rates:
         rate_wh = resized_wh(source.size_wh, rate)
         cutter = None if labels is None else LabelCutter(labels, rate, rate_wh, options)
+        places = windows(rate_wh, options.size, options.gap)
+        labelled = [None] * len(places) if cutter is None else cutter.lines(places)
         jobs = []
-        for x, y in windows(rate_wh, options.size, options.gap):
+        for (x, y), lines in zip(places, labelled, strict=True):
             patch_id = str(PatchId(image_id, rate, x, y))
-            lines = None if cutter is None else cutter.lines(x, y)
             if lines is not None and not lines and not _keeps_empty(patch_id, options):
                 tally.empty_dropped += 1
                 continue
@@ -297,13 +306,11 @@ class LabelCutter:
         self._options = options
         self._size_wh = size_wh
         self.lost = 0
-        # The original reads whole pixels.
-        self._corners = np.trunc(labels.corners) * rate
-        self._tails = [
-            f" {name} {difficult}"
-            for name, difficult in zip(labels.names, labels.difficult.tolist(), strict=True)
-        ]
-        self._cut_tails = [f" {name} {CUT_OFF}" for name in labels.names]
+        # The original reads whole pixels. No -0.0, which would be written so.
+        self._corners = np.trunc(labels.corners) * rate + 0.0
+        names, difficult = labels.names, labels.difficult.tolist()
+        self._tails = _objects(f" {name} {d}" for name, d in zip(names, difficult, strict=True))
+        self._cut_tails = _objects(f" {name} {CUT_OFF}" for name in names)
         self._rectangles = bounding_rectangles(self._corners)
         self._flat = self._areas <= 0
 
@@ -322,63 +329,84 @@ class LabelCutter:
 
         return shapely.area(self._polygons)
 
-    def lines(self, x: int, y: int) -> list[str]:
-        """Label lines of the window at (x, y), in the order of the labels."""
+    def lines(self, windows: Sequence[tuple[int, int]]) -> list[list[str]]:
+        """Label lines of each window (x, y), in the order of the labels."""
+        together = max(PAIRS_AT_ONCE // max(len(self._flat), 1), 1)
+        return [
+            lines
+            for start in range(0, len(windows), together)
+            for lines in self._lines(np.array(windows[start : start + together]))
+        ]
+
+    def _lines(self, windows: np.ndarray) -> list[list[str]]:
         size = self._options.size
-        right = min(x + size, self._size_wh[0] - 1)
-        bottom = min(y + size, self._size_wh[1] - 1)
-        left_x, top_y, right_x, bottom_y = self._rectangles.T
-        meets = (right_x > x) & (left_x < right) & (bottom_y > y) & (top_y < bottom)
-        meets &= ~self._flat
-        rows = np.flatnonzero(meets)
-        if not len(rows):
-            return []
-        inside = (
-            (left_x[rows] >= x)
-            & (right_x[rows] <= right)
-            & (top_y[rows] >= y)
-            & (bottom_y[rows] <= bottom)
-        )
-        texts: dict[int, str] = {}
-        whole = rows[inside]
-        values = np.trunc(self._corners[whole] - (x, y)).reshape(-1, 8)
-        for row, text in zip(whole.tolist(), _texts(values), strict=True):
-            texts[row] = text + self._tails[row]
-        cut, corners, share = self._cut(rows[~inside], x, y, right, bottom)
-        values = np.trunc(corners - (x, y)).reshape(-1, 8).clip(1, size)
-        for row, text, left in zip(cut.tolist(), _texts(values), share.tolist(), strict=True):
-            tails = self._tails if left > self._options.min_share else self._cut_tails
-            texts[row] = text + tails[row]
-        return [texts[row] for row in sorted(texts)]
+        # The far border of the devkit: one short of the image's.
+        ends = np.minimum(windows + size, np.array(self._size_wh) - 1)
+        low, high = self._rectangles[:, :2], self._rectangles[:, 2:]
+        meets = ((high > windows[:, None]) & (low < ends[:, None])).all(axis=2) & ~self._flat
+        window, row = np.nonzero(meets)
+        start, end = windows[window], ends[window]
+        inside = ((low[row] >= start) & (high[row] <= end)).all(axis=1)
+        texts = np.full(len(row), None, object)
+        whole = np.flatnonzero(inside)
+        values = np.trunc(self._corners[row[whole]] - start[whole, None])
+        texts[whole] = _texts(values, self._tails[row[whole]])
+        cut, corners, share = self._cut(np.flatnonzero(~inside), row, start, end)
+        values = np.trunc(corners - start[cut, None]).clip(1, size)
+        enough = share > self._options.min_share
+        tails = np.where(enough, self._tails[row[cut]], self._cut_tails[row[cut]])
+        texts[cut] = _texts(values, tails)
+        bounds = np.searchsorted(window, np.arange(len(windows) + 1)).tolist()
+        return [
+            [text for text in texts[first:last] if text is not None]
+            for first, last in pairwise(bounds)
+        ]
 
     def _cut(
-        self, rows: np.ndarray, x: int, y: int, right: int, bottom: int
+        self, which: np.ndarray, row: np.ndarray, start: np.ndarray, end: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Those of the rows that stay, the corners ``[N, 4, 2]`` and the shares left of them."""
+        """Cut objects by windows.
+
+        Args:
+            which: the pairs of object and window to look at.
+            row, start, end: object, first and last corner of the window, of every pair.
+
+        Returns:
+            Those of the pairs that stay, corners ``[N, 4, 2]`` and share left of each.
+        """
         import shapely
 
-        parts = shapely.intersection(self._polygons[rows], shapely.box(x, y, right, bottom))
-        share = shapely.area(parts) / self._areas[rows]
+        windows = shapely.box(*start[which].T, *end[which].T)
+        parts = shapely.intersection(self._polygons[row[which]], windows)
+        share = shapely.area(parts) / self._areas[row[which]]
         some = share > 0
-        rows, parts, share = rows[some], parts[some], share[some]
+        which, parts, share = which[some], parts[some], share[some]
         count = shapely.get_num_coordinates(parts) - 1
         single = (shapely.get_type_id(parts) == 3) & (shapely.get_num_interior_rings(parts) == 0)
         usable = single & ((count == 4) | (count == 5))
         self.lost += int(np.sum(~usable))
-        rows, parts, share, count = rows[usable], parts[usable], share[usable], count[usable]
-        corners = np.empty((len(rows), 4, 2))
+        which, parts, share, count = which[usable], parts[usable], share[usable], count[usable]
+        corners = np.empty((len(which), 4, 2))
         for sides in (4, 5):
-            which = np.flatnonzero(count == sides)
-            rings = shapely.get_coordinates(parts[which]).reshape(-1, sides + 1, 2)
+            these = np.flatnonzero(count == sides)
+            rings = shapely.get_coordinates(parts[these]).reshape(-1, sides + 1, 2)
             rings = _counter_clockwise(rings)[:, :-1]
-            corners[which] = rings if sides == 4 else _five_to_four(rings)
+            corners[these] = rings if sides == 4 else _five_to_four(rings)
         if self._options.fit_order:
-            corners = _fit_order(corners, self._corners[rows])
-        return rows, corners, share
+            corners = _fit_order(corners, self._corners[row[which]])
+        return which, corners, share
 
 
-def _texts(values: np.ndarray) -> list[str]:
-    return [" ".join(map(str, row)) for row in values.tolist()]
+def _objects(items: Iterable[str]) -> np.ndarray:
+    items = list(items)
+    array = np.empty(len(items), object)
+    array[:] = items
+    return array
+
+
+def _texts(corners: np.ndarray, tails: np.ndarray) -> list[str]:
+    rows = float_texts(corners.reshape(-1, 8)).tolist()
+    return [" ".join(row) + tail for row, tail in zip(rows, tails.tolist(), strict=True)]
 
 
 def _counter_clockwise(rings: np.ndarray) -> np.ndarray:
@@ -408,9 +436,15 @@ def _fit_order(corners: np.ndarray, target: np.ndarray) -> np.ndarray:
 
 
 class Source(Protocol):
-    """An image that patches are read from."""
+    """An image that patches are read from.
+
+    Attributes:
+        size_wh: width and height, pixels.
+        read_late: patches are read from the file, which must stay open until they are.
+    """
 
     size_wh: tuple[int, int]
+    read_late: bool
 
     def reader(self, rate: float) -> PatchReader:
         """What reads patches of the image resized by the rate, from any thread."""
@@ -439,6 +473,8 @@ def open_source(path: Path | str) -> Source:
 class WholeImage:
     """An image that is decoded as a whole when a patch is first needed."""
 
+    read_late = False
+
     def __init__(self, path: Path) -> None:
         self._path = path
         self.size_wh = image_size_wh(path)
@@ -465,6 +501,8 @@ class _NotWindowed(Exception):
 
 class WindowedTiff:
     """A large TIFF of which each patch reads its own window only."""
+
+    read_late = True
 
     # Source pixels that bicubic interpolation looks at beyond a window.
     MARGIN = 4

@@ -174,24 +174,25 @@ class TestWindows:
 
 class TestLabels:
     @pytest.mark.parametrize("rate", [0.5, 1, 2])
-    def test_against_a_plain_splitter(self, rate):
+    def test_against_a_plain_splitter(self, rate, monkeypatch):
         rng = np.random.default_rng(1)
         difficult = rng.integers(0, 2, 150)
         labels = labels_of(random_boxes(rng, 150, 400), difficult=difficult)
         size_wh, options = resized_wh((400, 300), rate), SplitOptions(size=100, gap=30)
         cutter = LabelCutter(labels, rate, size_wh, options)
-        some = 0
-        for x, y in windows(size_wh, 100, 30):
-            expected = plain_lines(labels, rate, size_wh, (x, y), 100)
-            assert cutter.lines(x, y) == expected
-            some += len(expected)
-        assert some > 200 and cutter.lost > 0
+        places = windows(size_wh, 100, 30)
+        expected = [plain_lines(labels, rate, size_wh, place, 100) for place in places]
+        assert cutter.lines(places) == expected
+        assert sum(map(len, expected)) > 200 and cutter.lost > 0
+        monkeypatch.setattr(splitting, "PAIRS_AT_ONCE", 400)
+        assert cutter.lines(places) == expected
 
     @pytest.mark.parametrize(
         ("corners", "line"),
         [
             # Inside: kept as it is, also at 0.
             ([[0, 0], [9, 0], [9, 9], [0, 9]], "0.0 0.0 9.0 0.0 9.0 9.0 0.0 9.0 ship 0"),
+            ([[-0.5, 0], [9, 0], [9, 9], [-0.5, 9]], "0.0 0.0 9.0 0.0 9.0 9.0 0.0 9.0 ship 0"),
             # 80 % left: counts as before, clamped to 1 and more, and begins at its first corner.
             ([[-2, 10], [8, 10], [8, 20], [-2, 20]], "1.0 10.0 8.0 10.0 8.0 20.0 1.0 20.0 ship 0"),
             # 70 % left: difficult.
@@ -219,14 +220,19 @@ class TestLabels:
     )
     def test_by_hand(self, corners, line):
         cutter = LabelCutter(labels_of([corners]), 1, (300, 300), SplitOptions(size=100, gap=0))
-        assert cutter.lines(0, 0) == ([] if line is None else [line])
+        assert cutter.lines([(0, 0)]) == [[] if line is None else [line]]
+
+    def test_of_an_image_without_labels(self):
+        none, options = labels_of(np.zeros((0, 4, 2))), SplitOptions(size=100, gap=0)
+        cutter = LabelCutter(none, 1, (300, 300), options)
+        assert cutter.lines([(0, 0), (100, 0)]) == [[], []] and cutter.lines([]) == []
 
     def test_order_may_be_left_as_it_comes(self):
         corners = [[8, 20], [-2, 20], [-2, 10], [8, 10]]
         lines = [
             LabelCutter(
                 labels_of([corners]), 1, (300, 300), SplitOptions(size=100, gap=0, fit_order=fit)
-            ).lines(0, 0)[0]
+            ).lines([(0, 0)])[0][0]
             for fit in (True, False)
         ]
         assert lines[0].startswith("8.0 20.0 ") and sorted(lines[0]) == sorted(lines[1])
