@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -180,7 +180,7 @@ def report(scores: Evaluation, folder: Path, settings: EvalSettings) -> None:
     log.info("%s", scores.table())
     log.info("AP %.4f (%s)", headline(scores), scores.metric)
     scores.to_csv(folder / "ap.csv")
-    scores.to_json(folder / "ap.json")
+    scores.to_json(folder / "ap.json", settings=asdict(inference))
     try:
         scores.plot(folder / "evaluation.png")
     except InputError as error:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -102,7 +104,7 @@ def run_over(
     model.eval()
     with tqdm(total=len(dataset), desc=description, unit="image", disable=None) as bar:
         begin = time.perf_counter()
-        for batch in loader:
+        for batch in start(loader):
             read = time.perf_counter()
             with torch.no_grad():
                 maps = model(to_device(batch["image"], device))
@@ -119,6 +121,27 @@ def run_over(
             sources = batch.get("source") or [None] * len(detections)
             yield from map(Found, batch["img_id"], detections, sources)
             begin = time.perf_counter()
+
+
+def start(loader: Iterable[dict]) -> Iterator[dict]:
+    """An iterator of a loader, with Ctrl-C held back while its processes are made.
+
+    Python loses a Ctrl-C that comes in the middle of a fork (it is "ignored" in a hook of the
+    fork), and training would go on. The processes pay no heed to any: the main process ends them,
+    and its message is the only one.
+    """
+    own_handler = signal.getsignal(signal.SIGINT) is not signal.default_int_handler
+    if own_handler or threading.current_thread() is not threading.main_thread():
+        return iter(loader)
+    pressed = []
+    signal.signal(signal.SIGINT, lambda *_: pressed.append(True))
+    try:
+        batches = iter(loader)
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if pressed:
+        raise KeyboardInterrupt
+    return batches
 
 
 def to_device(images: torch.Tensor, device: torch.device) -> torch.Tensor:

@@ -55,6 +55,11 @@ class Defaults:
     num_workers: int
 
 
+def usable_cores() -> int:
+    """Those that this process may use, where the system tells."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 OWN_DATA = Defaults(
     epochs=80,
     batch_size=16 if torch.cuda.is_available() else 8,
@@ -64,11 +69,11 @@ OWN_DATA = Defaults(
     head_conv=256,
     pretrained="imagenet",
     save_every=5,
-    num_workers=min(4, os.cpu_count() or 1),
+    num_workers=min(4, usable_cores()),
 )
 SAMPLE = Defaults(
-    epochs=12,
-    batch_size=8,
+    epochs=6,
+    batch_size=4,
     input_hw=(192, 192),
     lr=2e-3,
     schedule="cosine",
@@ -113,6 +118,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help="objects of an image that are trained on (default: %(default)s)")
     add("--input_h", type=positive, metavar="PX", help="input height (default: 608; sample: 192)")
     add("--input_w", type=positive, metavar="PX", help="input width (default: 608; sample: 192)")
+    add("--no_augment", action="store_true",
+        help="train on the images as they are, say to overfit on purpose")
     add("--squash", action="store_true",
         help="test and eval: stretch images to the input as the original does, for its weights")
     add("--num_workers", type=natural, metavar="N", help="processes that read images")
@@ -462,6 +469,7 @@ def data_options(args: argparse.Namespace, classes: tuple[str, ...] | None) -> D
         max_objs=args.max_objs,
         squash=args.squash,
         hrsc_level=args.hrsc_level,
+        augment=not args.no_augment,
         keep_source=args.phase == "test",
     )
 

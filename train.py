@@ -18,7 +18,7 @@ from DOTA_devkit.errors import InputError
 from DOTA_devkit.files import replacing
 from drawing import contact_sheet, draw_targets, write_picture
 from eval import EvalSettings, average_precision
-from inference import to_device
+from inference import start, to_device
 from models import CTRBOX, Checkpoint, DetectionLoss, save_checkpoint
 
 log = logging.getLogger(__name__)
@@ -176,9 +176,10 @@ def train_one_epoch(
     buffers = Buffers(model)
     left_out = torch.zeros(len(LEFT_OUT_REASONS), dtype=torch.int64)
     image_id_of = loader.dataset.img_ids
-    with tqdm(loader, desc=f"epoch {epoch}/{settings.epochs}", unit="batch", disable=None) as bar:
+    description = f"epoch {epoch}/{settings.epochs}"
+    with tqdm(start(loader), description, len(loader), unit="batch", disable=None) as bar:
         for step, batch in enumerate(bar):
-            set_rate(optimizer, rate(epoch - 1 + step / len(bar)))
+            set_rate(optimizer, rate(epoch - 1 + step / len(loader)))
             left_out += batch.pop("left_out").sum(dim=0)
             image_ids = [image_id_of[index] for index in batch.pop("index").tolist()]
             images = to_device(batch.pop("input"), device)

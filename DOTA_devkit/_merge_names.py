@@ -64,9 +64,7 @@ def merge(
     workers: int = 1,
 ) -> None:
     """Merge a folder of result files with one of the functions above, or one like them."""
-    merge_results(
-        source, target, threshold, _kind(nms), patches=patches, workers=workers
-    )
+    merge_results(source, target, threshold, _kind(nms), patches=patches, workers=workers)
 
 
 def merge_one(

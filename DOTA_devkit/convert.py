@@ -35,6 +35,7 @@ from DOTA_devkit.progress import progress
 
 logger = logging.getLogger(__name__)
 
+
 @dataclass(frozen=True)
 class Source:
     """A folder of labels (or one file of them), and what is needed to read it."""
@@ -104,13 +105,20 @@ def with_image_sizes(
         path = images.get(annotation.image_id)
         if path is None:
             if annotation.size_wh is None:
-                raise InputError(f"{annotation.path}: no image called {annotation.image_id}, "
-                                 "whose size is needed (--images)")
+                raise InputError(
+                    f"{annotation.path}: no image called {annotation.image_id}, "
+                    "whose size is needed (--images)"
+                )
             return annotation
         size_wh = image_size_wh(path)
         if annotation.size_wh not in (None, size_wh):
-            logger.warning("%s: says that the image has the size %s, %s has %s",
-                           annotation.path, annotation.size_wh, path, size_wh)
+            logger.warning(
+                "%s: says that the image has the size %s, %s has %s",
+                annotation.path,
+                annotation.size_wh,
+                path,
+                size_wh,
+            )
         return replace(annotation, size_wh=size_wh)
 
     return map_collecting(measure, progress(annotations, "sizes"))
@@ -215,7 +223,8 @@ def warn_outside(annotations: Iterable[Annotation]) -> None:
         logger.warning(
             "%d boxes have their centre outside the image or are larger than it (first: %s); "
             "Ultralytics ignores the whole image for such a box",
-            len(places), places[0],
+            len(places),
+            places[0],
         )
 
 

@@ -76,9 +76,7 @@ def write_lists(lists: Mapping[str, Sequence[str]], folder: Path, overwrite: boo
             file.writelines(f"{image_id}\n" for image_id in ids)
 
 
-def count_objects(
-    lists: Mapping[str, Sequence[str]], label_dir: Path
-) -> dict[str, Counter[str]]:
+def count_objects(lists: Mapping[str, Sequence[str]], label_dir: Path) -> dict[str, Counter[str]]:
     """List name -> objects of each class, of the images that have a label file."""
 
     objects = {}
@@ -95,9 +93,11 @@ def lists_table(
     """What is in each list: ids, source images and, where `objects` says, objects of each class."""
     objects = objects or {}
     classes = sorted({name for counts in objects.values() for name in counts})
-    return format_table([
-        ["", *lists],
-        ["images", *map(len, lists.values())],
-        ["source images", *(len(group_by_source(ids)) for ids in lists.values())],
-        *([name, *(objects[column][name] for column in lists)] for name in classes),
-    ])
+    return format_table(
+        [
+            ["", *lists],
+            ["images", *map(len, lists.values())],
+            ["source images", *(len(group_by_source(ids)) for ids in lists.values())],
+            *([name, *(objects[column][name] for column in lists)] for name in classes),
+        ]
+    )

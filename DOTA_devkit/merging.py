@@ -232,9 +232,7 @@ class _Part:
         return _Part(self.names, self.images[rows], self.scores[rows], self.corners[rows])
 
 
-def _whole_images(
-    blocks: Iterable[Task1], patches: bool, rows_in_memory: int
-) -> Iterator[_Part]:
+def _whole_images(blocks: Iterable[Task1], patches: bool, rows_in_memory: int) -> Iterator[_Part]:
     """Detections moved to their whole images, all of an image in the same part.
 
     Images come in the order of their first appearance. Up to ``rows_in_memory`` detections are

@@ -25,6 +25,9 @@ import numpy as np
 # in the second-level cache.
 CHUNK = 512
 
+# Boxes worked on at once where they fall into groups or pairs that have nothing in common.
+BATCH = 1 << 16
+
 # An edge whose two ends are nearer to a line than this, in units of the pair's extent, counts as
 # lying on it. The shares of all other edges are good to some 1e-16 / ON_LINE.
 ON_LINE = 1e-7
@@ -63,9 +66,12 @@ def paired_iou(a: np.ndarray | Shapes, b: np.ndarray | Shapes) -> np.ndarray:
     Returns:
         ``[N]`` float64 in [0, 1]; 0 where one of the two has no area.
     """
-    a, b = _as_shapes(a), _as_shapes(b)
     if len(a) != len(b):
         raise ValueError(f"rows are paired one to one, but {len(a)} came with {len(b)}")
+    if len(a) > BATCH and not isinstance(a, Shapes) and not isinstance(b, Shapes):
+        slices = [slice(start, start + BATCH) for start in range(0, len(a), BATCH)]
+        return np.concatenate([paired_iou(a[rows], b[rows]) for rows in slices])
+    a, b = _as_shapes(a), _as_shapes(b)
     iou = np.zeros(len(a))
     meet = np.flatnonzero(_shared_area(a.rectangles, b.rectangles) > 0)
     iou[meet] = a.iou(meet, meet, b)
@@ -222,7 +228,7 @@ def meeting_pairs(
     b: np.ndarray | None = None,
     groups_a: np.ndarray | None = None,
     groups_b: np.ndarray | None = None,
-    at_once: int = 1 << 20,
+    at_once: int = 1 << 17,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Pairs of axis-aligned rectangles that share area, found by a sweep along x.
 
@@ -242,16 +248,60 @@ def meeting_pairs(
         groups_b = groups_a
     elif groups_b is None:
         groups_b = np.zeros(len(b), np.int64)
+    for rows_a, rows_b in _group_batches(groups_a, None if alone else groups_b):
+        part_a, lane_a = a[rows_a], groups_a[rows_a]
+        part_b, lane_b = (part_a, lane_a) if alone else (b[rows_b], groups_b[rows_b])
+        for i, j in _sweep_pairs(part_a, part_b, lane_a, lane_b, at_once):
+            yield rows_a[i], rows_b[j]
+
+
+def _group_batches(
+    a: np.ndarray, b: np.ndarray | None = None
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Cut rows into batches of whole groups, so that the work on one fits the cache.
+
+    Args:
+        a, b: ``[N]`` and ``[M]`` group numbers. Without ``b`` the rows of ``a`` come twice.
+
+    Yields:
+        Rows of ``a`` and of ``b``, about `BATCH` together, each by group and then as they were.
+    """
+    alone = b is None
+    b = a if alone else b
+    if len(a) + len(b) <= BATCH:
+        yield np.arange(len(a)), np.arange(len(b))
+        return
+    order_a = np.argsort(a, kind="stable")
+    order_b = order_a if alone else np.argsort(b, kind="stable")
+    sorted_a, sorted_b = a[order_a], b[order_b]
+    groups = np.unique(sorted_a if alone else np.concatenate([sorted_a, sorted_b]))
+    ends_a = np.searchsorted(sorted_a, groups, "right")
+    ends_b = np.searchsorted(sorted_b, groups, "right")
+    ends = ends_a + ends_b
+    first_a = first_b = group = 0
+    while group < len(groups):
+        done = first_a + first_b
+        # At least one group, however large.
+        group = max(int(np.searchsorted(ends, done + BATCH, "right")), group + 1)
+        last_a, last_b = ends_a[group - 1], ends_b[group - 1]
+        yield order_a[first_a:last_a], order_b[first_b:last_b]
+        first_a, first_b = last_a, last_b
+
+
+def _sweep_pairs(
+    a: np.ndarray, b: np.ndarray, groups_a: np.ndarray, groups_b: np.ndarray, at_once: int
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """`meeting_pairs` of one batch; ``b`` is ``a`` where the pairs within it are asked for."""
     if len(a) == 0 or len(b) == 0:
         return
     frame = _Frame.around(a, b)
     lanes_a = frame.lanes(a, groups_a)
-    lanes_b = lanes_a if alone else frame.lanes(b, groups_b)
+    lanes_b = lanes_a if b is a else frame.lanes(b, groups_b)
     sweeps = list(_sweeps(lanes_a, lanes_b))
     candidates = sum(int(np.sum(last - first)) for _, _, first, last in sweeps)
     if candidates > MANY_CANDIDATES * max(len(a) + len(b), 512):
         lanes_a = frame.lanes(a, groups_a, cut=True)
-        lanes_b = lanes_a if alone else frame.lanes(b, groups_b, cut=True)
+        lanes_b = lanes_a if b is a else frame.lanes(b, groups_b, cut=True)
         sweeps = _sweeps(lanes_a, lanes_b)
     for near, far, first, last in sweeps:
         for i, j in _expand(first, last, at_once):
@@ -317,9 +367,7 @@ class _Lanes:
     right: np.ndarray
     bottom: np.ndarray
 
-    def meeting(
-        self, i: np.ndarray, other: _Lanes, j: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def meeting(self, i: np.ndarray, other: _Lanes, j: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Those of the pairs that share area, in the first of the lanes that they share."""
         height = np.minimum(self.bottom[i], other.bottom[j])
         meet = np.flatnonzero(height > np.maximum(self.top[i], other.top[j]))
@@ -333,9 +381,7 @@ class _Lanes:
         return i[meet], j[meet]
 
 
-def _sweeps(
-    a: _Lanes, b: _Lanes
-) -> Iterator[tuple[_Lanes, _Lanes, np.ndarray, np.ndarray]]:
+def _sweeps(a: _Lanes, b: _Lanes) -> Iterator[tuple[_Lanes, _Lanes, np.ndarray, np.ndarray]]:
     """For each of ``near`` the range [first, last) of ``far`` that begins while it lasts."""
     if a is b:
         yield a, a, np.arange(1, len(a.key) + 1), np.searchsorted(a.key, a.end, "right")
@@ -369,34 +415,47 @@ def _greedy_nms(
     labels: np.ndarray | None,
     suppresses: Callable[[np.ndarray, np.ndarray], np.ndarray],
 ) -> np.ndarray:
-    """Greedy suppression in rounds, so that few overlaps are computed and many at a time.
-
-    In each round those that no better one still in play could suppress are settled; only their
-    overlaps are needed. ``suppresses(i, j)`` answers for pairs of indices.
-    """
+    """Indices that stay, by falling score; ``suppresses(i, j)`` answers for pairs of indices."""
     order = np.argsort(-np.asarray(scores, dtype=np.float64), kind="stable")
-    rank = np.empty(len(order), np.int64)
-    rank[order] = np.arange(len(order))
-    pairs = [np.empty((2, 0), np.int64)]
-    for i, j in meeting_pairs(rectangles, groups_a=labels):
-        ranks = rank[i], rank[j]
-        pairs.append(np.stack([np.minimum(*ranks), np.maximum(*ranks)]))
-    better, worse = np.concatenate(pairs, axis=1)
+    labels = np.zeros(len(order), np.int64) if labels is None else np.asarray(labels, np.int64)
     suppressed = np.zeros(len(order), bool)
+    for ranks, _ in _group_batches(labels[order]):
+        rows = order[ranks]
+        suppressed[rows] = _suppressed(rectangles[rows], labels[rows], rows, suppresses)
+    return order[~suppressed[order]]
+
+
+def _suppressed(
+    rectangles: np.ndarray,
+    labels: np.ndarray,
+    rows: np.ndarray,
+    suppresses: Callable[[np.ndarray, np.ndarray], np.ndarray],
+) -> np.ndarray:
+    """Which of the rows (by falling score within a label) are suppressed.
+
+    It goes in rounds, so that few overlaps are computed and many at a time: in each, those that
+    no better one still in play could suppress are settled, and only their overlaps are needed.
+    """
+    pairs = [np.empty((2, 0), np.int64)]
+    pairs += [
+        np.stack([np.minimum(i, j), np.maximum(i, j)])
+        for i, j in meeting_pairs(rectangles, groups_a=labels)
+    ]
+    better, worse = np.concatenate(pairs, axis=1)
+    suppressed = np.zeros(len(rows), bool)
     for _ in range(MAX_ROUNDS):
         if not len(better):
-            break
-        waiting = np.zeros(len(order), bool)
+            return suppressed
+        waiting = np.zeros(len(rows), bool)
         waiting[worse] = True
         settled = ~waiting[better]
         i, j = better[settled], worse[settled]
-        suppressed[j[suppresses(order[i], order[j])]] = True
+        suppressed[j[suppresses(rows[i], rows[j])]] = True
         left = ~(settled | suppressed[better] | suppressed[worse])
         better, worse = better[left], worse[left]
-    if len(better):
-        found = suppresses(order[better], order[worse])
-        _walk(better[found], worse[found], suppressed)
-    return order[~suppressed]
+    found = suppresses(rows[better], rows[worse])
+    _walk(better[found], worse[found], suppressed)
+    return suppressed
 
 
 def _walk(better: np.ndarray, worse: np.ndarray, suppressed: np.ndarray) -> None:
@@ -564,9 +623,7 @@ def _green(
     return (share[0] + share[1] + share[2] + share[3]) / 2, touch
 
 
-def _clipped_area(
-    ax: np.ndarray, ay: np.ndarray, bx: np.ndarray, by: np.ndarray
-) -> np.ndarray:
+def _clipped_area(ax: np.ndarray, ay: np.ndarray, bx: np.ndarray, by: np.ndarray) -> np.ndarray:
     """Shared area ``[n]`` by clipping A at each line of B, corner by corner; inputs ``[4, n]``.
 
     Slower than `_green`, but a small error in a side moves the result by as little.
@@ -604,9 +661,7 @@ def _clip(x: np.ndarray, y: np.ndarray, side: np.ndarray) -> tuple[np.ndarray, n
     return np.take_along_axis(new_x, order, axis=1), np.take_along_axis(new_y, order, axis=1)
 
 
-def _triangles(
-    x: np.ndarray, y: np.ndarray, turns: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def _triangles(x: np.ndarray, y: np.ndarray, turns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Cut quadrilaterals ``[4, n]`` that are not convex into two triangles each.
 
     A concave one has one corner that turns the other way: it is cut from there to the opposite
@@ -633,24 +688,26 @@ def _triangles(
     middle_x = np.where(crossed, x[0] + share * ex, x[0])
     middle_y = np.where(crossed, y[0] + share * ey, y[0])
     # Concave: 0 1 2 and 0 2 3. Crossed: middle 1 2 and middle 3 0.
-    parts_x = np.stack([
-        np.stack([middle_x, middle_x]),
-        np.stack([x[1], np.where(crossed, x[3], x[2])]),
-        np.stack([x[2], np.where(crossed, x[0], x[3])]),
-    ])
-    parts_y = np.stack([
-        np.stack([middle_y, middle_y]),
-        np.stack([y[1], np.where(crossed, y[3], y[2])]),
-        np.stack([y[2], np.where(crossed, y[0], y[3])]),
-    ])
+    parts_x = np.stack(
+        [
+            np.stack([middle_x, middle_x]),
+            np.stack([x[1], np.where(crossed, x[3], x[2])]),
+            np.stack([x[2], np.where(crossed, x[0], x[3])]),
+        ]
+    )
+    parts_y = np.stack(
+        [
+            np.stack([middle_y, middle_y]),
+            np.stack([y[1], np.where(crossed, y[3], y[2])]),
+            np.stack([y[2], np.where(crossed, y[0], y[3])]),
+        ]
+    )
     parts_x, parts_y = parts_x[[0, 1, 2, 2]], parts_y[[0, 1, 2, 2]]
     clockwise = _signed_area(parts_x - parts_x[0], parts_y - parts_y[0]) < 0
     return _turned(parts_x, parts_y, clockwise)
 
 
-def _turned(
-    x: np.ndarray, y: np.ndarray, which: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def _turned(x: np.ndarray, y: np.ndarray, which: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Reverse the order of corners (axis 0, four of them) of those marked."""
     return np.where(which, x[::-1], x), np.where(which, y[::-1], y)
 

@@ -82,11 +82,18 @@ def draw_labels(
     corners = np.round(labels.corners * scale * 16).clip(-(2**30), 2**30).astype(np.int32)
     for box, name, difficult in zip(corners, labels.names, labels.difficult, strict=True):
         small = np.ptp(box, axis=0).max() < _SMALL * 16
-        cv2.polylines(picture, [box.reshape(-1, 1, 2)], True, colours[name],
-                      1 if small or difficult else 2, cv2.LINE_AA, 4)
+        cv2.polylines(
+            picture,
+            [box.reshape(-1, 1, 2)],
+            True,
+            colours[name],
+            1 if small or difficult else 2,
+            cv2.LINE_AA,
+            4,
+        )
         x, y = (int(value) for value in box[0])
         cv2.circle(picture, (x, y), (2 if small else 3) * 16, colours[name], -1, cv2.LINE_AA, 4)
-    picture[image.shape[0]:] = legend  # boxes that reach below the image
+    picture[image.shape[0] :] = legend  # boxes that reach below the image
     return picture
 
 
@@ -103,9 +110,16 @@ def _legend(
         count = list(annotation.labels.names).count(name)
         lines.append((f"{_drawable(name, colours)}: {count}", colours[name]))
     for row, (text, colour) in enumerate(lines):
-        cv2.putText(strip, text.encode("ascii", "replace").decode(),
-                    (6, _LEGEND_LINE * (row + 1) - 7), cv2.FONT_HERSHEY_SIMPLEX, _FONT_SCALE,
-                    colour, 1, cv2.LINE_AA)
+        cv2.putText(
+            strip,
+            text.encode("ascii", "replace").decode(),
+            (6, _LEGEND_LINE * (row + 1) - 7),
+            cv2.FONT_HERSHEY_SIMPLEX,
+            _FONT_SCALE,
+            colour,
+            1,
+            cv2.LINE_AA,
+        )
     return strip
 
 

@@ -337,9 +337,15 @@ class Evaluation:
             for row in rows:
                 writer.writerow({key: "" if _is_nan(v) else v for key, v in row.items()})
 
-    def to_json(self, path: Path | str) -> None:
-        """Write everything but the curves as json; a value that there is not is null."""
-        document = {
+    def to_json(
+        self, path: Path | str, settings: Mapping[str, str | float | None] | None = None
+    ) -> None:
+        """Write everything but the curves as json; a value that there is not is null.
+
+        settings: how the detections were made, kept with the scores under that name.
+        """
+        document = {} if settings is None else {"settings": dict(settings)}
+        document |= {
             "metric": self.metric,
             "iou_thresholds": list(self.iou_thresholds),
             "images": self.images,
@@ -452,9 +458,7 @@ class _Detections:
     corners: np.ndarray
 
 
-def _listed(
-    detections: Mapping[str, Task1], truth: Truth
-) -> tuple[list[_Detections], int]:
+def _listed(detections: Mapping[str, Task1], truth: Truth) -> tuple[list[_Detections], int]:
     """Detections of each class on images of the truth, and how many there are on others."""
     number = {image_id: k for k, image_id in enumerate(truth.image_ids)}
     listed, unlisted = [], 0
@@ -463,9 +467,7 @@ def _listed(
         if found is None or not len(found):
             listed.append(_Detections(np.zeros(0, np.int64), np.zeros(0), np.zeros((0, 4, 2))))
             continue
-        images = np.fromiter(
-            map(number.get, found.image_ids, repeat(-1)), np.int64, len(found)
-        )
+        images = np.fromiter(map(number.get, found.image_ids, repeat(-1)), np.int64, len(found))
         order = np.argsort(-np.asarray(found.scores, np.float64), kind="stable")
         order = order[images[order] >= 0]
         unlisted += len(images) - len(order)
@@ -695,9 +697,7 @@ def _confusion(
     return matrix
 
 
-def _best_pairs(
-    i: np.ndarray, j: np.ndarray, value: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def _best_pairs(i: np.ndarray, j: np.ndarray, value: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Pairs by falling value, each i and each j once: those best for both are taken in rounds."""
     order = np.argsort(-value, kind="stable")
     i, j = i[order], j[order]

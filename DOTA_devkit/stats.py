@@ -26,8 +26,14 @@ TURNED_DEGREES = 5.0
 _PERCENTILES = (5, 50, 95)
 _EXAMPLES = 3
 # Tried in turn for class names that the standard font lacks.
-_CHINESE_FONTS = ("Noto Sans CJK SC", "Microsoft YaHei", "SimHei", "PingFang SC",
-                  "WenQuanYi Micro Hei", "Source Han Sans SC")
+_CHINESE_FONTS = (
+    "Noto Sans CJK SC",
+    "Microsoft YaHei",
+    "SimHei",
+    "PingFang SC",
+    "WenQuanYi Micro Hei",
+    "Source Han Sans SC",
+)
 
 
 @dataclass(frozen=True)
@@ -160,8 +166,14 @@ class Stats:
 
     def table(self) -> str:
         return "\n\n".join(
-            block for block in (self._overview(), self._class_table(), self._left_out(),
-                                self._problem_list()) if block
+            block
+            for block in (
+                self._overview(),
+                self._class_table(),
+                self._left_out(),
+                self._problem_list(),
+            )
+            if block
         )
 
     def _overview(self) -> str:
@@ -176,11 +188,14 @@ class Stats:
         if total:
             away = np.abs((self.measures.angle + 45) % 90 - 45)
             turned = (away > TURNED_DEGREES).mean()
-            lines.append(f"turned more than {TURNED_DEGREES:g} degrees from the axes: "
-                         f"{100 * turned:.0f} %")
+            lines.append(
+                f"turned more than {TURNED_DEGREES:g} degrees from the axes: {100 * turned:.0f} %"
+            )
             histogram = np.histogram(self.measures.angle, bins=6, range=(0, 180))[0]
-            lines.append("angle of the longer side, steps of 30 degrees: "
-                         + " ".join(f"{100 * share:.0f}%" for share in histogram / total))
+            lines.append(
+                "angle of the longer side, steps of 30 degrees: "
+                + " ".join(f"{100 * share:.0f}%" for share in histogram / total)
+            )
         return "\n".join(lines)
 
     def _class_table(self) -> str:
@@ -194,26 +209,31 @@ class Stats:
         if len(masks) > 1:
             masks["all"] = np.ones(len(self.data.names), dtype=bool)
         for name, mask in masks.items():
-            rows.append([
-                name,
-                int(mask.sum()),
-                len(np.unique(self.data.image_index[mask])),
-                _percentiles(self.measures.longer[mask]),
-                _percentiles(self.measures.shorter[mask]),
-                _percentiles(self.measures.aspect[mask], 2),
-            ])
+            rows.append(
+                [
+                    name,
+                    int(mask.sum()),
+                    len(np.unique(self.data.image_index[mask])),
+                    _percentiles(self.measures.longer[mask]),
+                    _percentiles(self.measures.shorter[mask]),
+                    _percentiles(self.measures.aspect[mask], 2),
+                ]
+            )
         return format_table(rows) if masks else ""
 
     def _left_out(self) -> str:
         small = self.too_small
         by_class = ", ".join(f"{n} {c}" for n, c in Counter(self.data.names[small]).most_common())
         crowded = int((self.objects_per_image > self.max_objs).sum())
-        return "\n".join([
-            f"left out by --min_size {self.min_size:g} (longer side, pixels): {int(small.sum())}"
-            + (f" ({by_class})" if by_class else ""),
-            f"left out by --max_objs {self.max_objs}: {self.over_cap} objects "
-            f"({crowded} images have more)",
-        ])
+        return "\n".join(
+            [
+                f"left out by --min_size {self.min_size:g} (longer side, pixels): "
+                + str(int(small.sum()))
+                + (f" ({by_class})" if by_class else ""),
+                f"left out by --max_objs {self.max_objs}: {self.over_cap} objects "
+                f"({crowded} images have more)",
+            ]
+        )
 
     def _problem_list(self) -> str:
         lines = []
@@ -267,8 +287,14 @@ def collect_stats(
         for image_id, path in zip(data.image_ids, data.label_paths, strict=True)
         if path is None
     ]
-    return Stats(data, measure(data.corners), min_size, max_objs,
-                 None if classes is None else tuple(classes), problems)
+    return Stats(
+        data,
+        measure(data.corners),
+        min_size,
+        max_objs,
+        None if classes is None else tuple(classes),
+        problems,
+    )
 
 
 def _outside_problems(data: LabelledSet) -> dict[str, list[str]]:
@@ -282,8 +308,9 @@ def _outside_problems(data: LabelledSet) -> dict[str, list[str]]:
     centre = data.corners.mean(axis=1, keepdims=True)
     centre_out = ((centre < 0) | (centre > size)).any(axis=(1, 2))
     return {
-        f"reaching outside the image by more than {OUTSIDE_TOLERANCE:g} pixels":
-            data.where(reaching),
+        f"reaching outside the image by more than {OUTSIDE_TOLERANCE:g} pixels": data.where(
+            reaching
+        ),
         "centre outside the image": data.where(centre_out & ~wholly),
         "wholly outside the image": data.where(wholly),
     }
@@ -345,8 +372,7 @@ def _fill_panels(stats: Stats, panels) -> None:
     per_image = stats.objects_per_image
     panels[4].hist(per_image, 50)
     if per_image.max() > stats.max_objs / 2:
-        panels[4].axvline(stats.max_objs, color="0.5", ls="--",
-                          label=f"max_objs {stats.max_objs}")
+        panels[4].axvline(stats.max_objs, color="0.5", ls="--", label=f"max_objs {stats.max_objs}")
         panels[4].legend()
     panels[4].set(title="objects an image", yscale="log", ylabel="images")
 

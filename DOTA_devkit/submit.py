@@ -37,10 +37,12 @@ class SubmissionReport:
     problems: list[str] = field(default_factory=list)
 
     def table(self) -> str:
-        return "\n".join([
-            format_table([["class", "detections"], *self.detections.items()]),
-            f"images with detections: {self.images} of {self.expected_images}",
-        ])
+        return "\n".join(
+            [
+                format_table([["class", "detections"], *self.detections.items()]),
+                f"images with detections: {self.images} of {self.expected_images}",
+            ]
+        )
 
 
 def check_submission(

@@ -107,8 +107,9 @@ def read_xml(path: Path | str) -> XmlElement:
         parser.Parse(body, True)
     except expat.ExpatError as error:
         line = error.lineno + skipped_lines
-        raise InputError(f"{path}:{line}: not well-formed XML ({expat.ErrorString(error.code)})") \
-            from None
+        raise InputError(
+            f"{path}:{line}: not well-formed XML ({expat.ErrorString(error.code)})"
+        ) from None
     return document.children[0]
 
 

@@ -183,12 +183,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("works", nargs="*", choices=[*WORKS, []], metavar="WORK",
-                        help=f"of {', '.join(WORKS)} (default: all)")
-    parser.add_argument("--repeats", type=int, default=5, metavar="N",
-                        help="runs of which the median is shown (default: 5)")
-    parser.add_argument("--tenfold", action="store_true",
-                        help="also ten times the work; needs some gigabytes and minutes")
+    parser.add_argument(
+        "works",
+        nargs="*",
+        choices=[*WORKS, []],
+        metavar="WORK",
+        help=f"of {', '.join(WORKS)} (default: all)",
+    )
+    parser.add_argument(
+        "--repeats",
+        type=int,
+        default=5,
+        metavar="N",
+        help="runs of which the median is shown (default: 5)",
+    )
+    parser.add_argument(
+        "--tenfold",
+        action="store_true",
+        help="also ten times the work; needs some gigabytes and minutes",
+    )
     arguments = parser.parse_args()
     print(f"{'':<40}{'seconds':>9}{'original':>10}{'faster':>8}", end="")
     print(f"{'10 x':>9}{'growth':>8}" if arguments.tenfold else "")

@@ -40,8 +40,9 @@ def random_view(rng: np.random.Generator, letterbox: Letterbox, rotation: str) -
         return _upright_view(letterbox, flip, focus, zoom)
     # The source's focus goes to the middle of the source, and from there the letterbox applies.
     cos, sin = zoom * np.cos(angle), zoom * np.sin(angle)
-    turn = np.array([[cos * flip[0], sin * flip[1], 0], [-sin * flip[0], cos * flip[1], 0],
-                     [0, 0, 1]])
+    turn = np.array(
+        [[cos * flip[0], sin * flip[1], 0], [-sin * flip[0], cos * flip[1], 0], [0, 0, 1]]
+    )
     return letterbox.matrix @ _shift(*center) @ turn @ _shift(*-focus)
 
 

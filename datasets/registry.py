@@ -48,9 +48,7 @@ def find_dataset(spec: str) -> type[BaseDataset]:
             f"{', '.join(classes) or 'no class at all'}"
         )
     if not issubclass(found, BaseDataset):
-        raise InputError(
-            f"--dataset {spec}: {name} is no subclass of datasets.base.BaseDataset"
-        )
+        raise InputError(f"--dataset {spec}: {name} is no subclass of datasets.base.BaseDataset")
     return found
 
 

@@ -30,9 +30,7 @@ def import_file(path: Path | str) -> ModuleType:
         spec.loader.exec_module(module)
     except Exception as error:
         del sys.modules[name]
-        raise InputError(
-            f"{path}: cannot be imported: {type(error).__name__}: {error}"
-        ) from error
+        raise InputError(f"{path}: cannot be imported: {type(error).__name__}: {error}") from error
     return module
 
 

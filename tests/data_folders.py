@@ -69,9 +69,7 @@ def make_hrsc(root, ships, size=(120, 90), **lists):
         objects = [SHIP_OBJECT.format(**dict(zip(keys, row, strict=True))) for row in rows]
         path = root / "Annotations" / f"{image_id}.xml"
         path.parent.mkdir(exist_ok=True)
-        path.write_text(
-            SHIP_XML.format(width=size[0], height=size[1], objects="\n".join(objects))
-        )
+        path.write_text(SHIP_XML.format(width=size[0], height=size[1], objects="\n".join(objects)))
     for name, ids in lists.items():
         (root / f"{name}.txt").write_text("".join(f"{i}\n" for i in ids))
     return root

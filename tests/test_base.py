@@ -107,7 +107,8 @@ def test_users_subclass_tests(folder):
 def test_users_subclass_through_loaders(folder):
     dataset = Planes(str(folder), "train", 96, 128, 4)
     loader = torch.utils.data.DataLoader(
-        dataset, 3, num_workers=2, collate_fn=collate, worker_init_fn=seed_worker)
+        dataset, 3, num_workers=2, collate_fn=collate, worker_init_fn=seed_worker
+    )
     (batch,) = loader
     assert batch["input"].shape == (3, 3, 96, 128) and batch["reg_mask"].dtype == torch.uint8
     # The loader's own collate takes them as well, as the original relies on it.
@@ -214,7 +215,8 @@ def taught(dataset, annotation, size=(608, 608)):
 
 def outlines(*rows):
     return np.array(
-        [[[x, y], [x + w, y], [x + w, y + h], [x, y + h]] for x, y, w, h in rows], np.float32)
+        [[[x, y], [x + w, y], [x + w, y + h], [x, y + h]] for x, y, w, h in rows], np.float32
+    )
 
 
 @pytest.mark.parametrize("x, y, w, h, kept", [
@@ -331,7 +333,8 @@ def test_targets_lie_on_the_objects(tmp_path, seed):
 
 def inputs(dataset, workers, **keywords):
     loader = torch.utils.data.DataLoader(
-        dataset, 1, num_workers=workers, collate_fn=collate, worker_init_fn=seed_worker, **keywords)
+        dataset, 1, num_workers=workers, collate_fn=collate, worker_init_fn=seed_worker, **keywords
+    )
     return loader, lambda: [batch["input"].numpy().tobytes() for batch in loader]
 
 

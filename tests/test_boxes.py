@@ -29,8 +29,9 @@ def test_head_slices_cover_the_channels_once():
     assert covered == list(range(boxes.HEAD_CHANNELS["wh"]))
 
 
-@pytest.mark.parametrize("convert", [
-    boxes.rectangles_to_corners, boxes.corners_to_rectangles, boxes.min_area_rectangles])
+@pytest.mark.parametrize(
+    "convert", [boxes.rectangles_to_corners, boxes.corners_to_rectangles, boxes.min_area_rectangles]
+)
 def test_no_boxes(convert):
     empty = np.zeros((0, 5)) if convert is boxes.rectangles_to_corners else np.zeros((0, 4, 2))
     assert len(convert(empty)) == 0
@@ -53,9 +54,7 @@ def test_rectangles_to_corners_is_boxpoints_to_the_last_bit():
     rectangles = np.column_stack(
         [rng.uniform(0, 152, (500, 2)), rng.uniform(1, 60, (500, 2)), rng.uniform(-90, 90, 500)]
     ).astype(np.float32)
-    expected = [
-        cv2.boxPoints(((x, y), (w, h), a)) for x, y, w, h, a in rectangles.tolist()
-    ]
+    expected = [cv2.boxPoints(((x, y), (w, h), a)) for x, y, w, h, a in rectangles.tolist()]
     # The same corners; which comes first is OpenCV's, and its compiler may fuse a product.
     np.testing.assert_allclose(boxes.rectangles_to_corners(rectangles), expected, atol=2e-5)
 
@@ -124,10 +123,12 @@ def test_order_of_vectors(degrees, t, r):
 
 def test_vectors_and_corners_are_inverse():
     rng = np.random.default_rng(1)
-    corners = np.stack([
-        rectangle(*rng.uniform(50, 100, 2), *rng.uniform(1, 40, 2), rng.uniform(-90, 90))
-        for _ in range(300)
-    ])
+    corners = np.stack(
+        [
+            rectangle(*rng.uniform(50, 100, 2), *rng.uniform(1, 40, 2), rng.uniform(-90, 90))
+            for _ in range(300)
+        ]
+    )
     centers, vectors, sizes = boxes.corners_to_vectors(corners)
     back = boxes.vectors_to_corners(centers, vectors)
     assert all(same_outline(a, b, 1e-9) for a, b in zip(back, corners, strict=True))

@@ -169,7 +169,8 @@ def test_labels_without_a_cache(folder):
 
 def test_what_is_left_out_is_told_once(folder, caplog):
     (folder / "labelTxt" / "b.txt").write_text(
-        f"{line(0, 0, 6, 6, 'ship')}\n{line(5, 5, 0, 30, 'ship')}\n")
+        f"{line(0, 0, 6, 6, 'ship')}\n{line(5, 5, 0, 30, 'ship')}\n"
+    )
     dataset = DOTA(folder, "train", 64, 64, 4)
     with caplog.at_level(logging.INFO):
         summary = dataset.check_labels()
@@ -324,7 +325,8 @@ def test_every_class_of_real_images(shared):
     """Full images as DOTA has them: headers, difficulties, corners outside of the image."""
     data = shared / "data/dota_samples"
     options = DataOptions(
-        train_list="full_images.txt", classes="1.5", cache_labels=False, augment=False)
+        train_list="full_images.txt", classes="1.5", cache_labels=False, augment=False
+    )
     dataset = DOTA(data, "train", 608, 608, 4, options=options)
     assert dataset.check_labels().images == len(dataset) == 6
     assert dataset[3]["reg_mask"].sum() > 0

@@ -72,7 +72,8 @@ def test_unknown_type(folder):
 def test_broken_xml(folder):
     (folder / "Annotations" / "100000002.xml").write_text("<HRSC_Image>")
     (folder / "Annotations" / "100000003.xml").unlink()
-    with pytest.raises(InputError, match=r"(?s)2 faults.*100000003\.xml: no such.*100000002\.xml:1"):
+    found = r"(?s)2 faults.*100000003\.xml: no such.*100000002\.xml:1"
+    with pytest.raises(InputError, match=found):
         HRSC(folder, "train").check_labels()
 
 

@@ -124,14 +124,15 @@ def test_theta_chooses_between_vectors_and_rectangle():
     maps["wh"][0, :8, 3, 5] = torch.tensor([-1.0, -2, 2, -1, 1, 2, -2, 1])
     maps["cls_theta"][0, 0, 3, 5] = TURNED
     (turned,) = DecDecoder(10, 0.1, 2).decode(maps)
-    # tr = c + t + r, then br, bl, tl, times 4 for input pixels; c = (5.5, 3.25)
-    expected = (np.array([[1, -3], [3, 1], [-1, 3], [-3, -1]]) + (5.5, 3.25)) * 4
+    # tr = c + t + r, then br, bl, tl, times 4 for input pixels
+    center = np.array([5.5, 3.25])
+    expected = (np.array([[1, -3], [3, 1], [-1, 3], [-3, -1]]) + center) * 4
     np.testing.assert_allclose(turned.corners, [expected])
     np.testing.assert_allclose(turned.scores, [0.7], rtol=1e-6)
     assert turned.labels.tolist() == [1] and turned.labels.dtype == np.int64
 
     (upright,) = DecDecoder(10, 0.1, 2, theta_thresh=0.95).decode(maps)
-    expected = (np.array([[2, -1], [2, 1], [-2, 1], [-2, -1]]) + (5.5, 3.25)) * 4
+    expected = (np.array([[2, -1], [2, 1], [-2, 1], [-2, -1]]) + center) * 4
     np.testing.assert_allclose(upright.corners, [expected])
 
 

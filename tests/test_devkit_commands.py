@@ -26,8 +26,14 @@ def run(*arguments, block=(), cwd=ROOT, **settings):
         "from DOTA_devkit.commands import main\n"
         f"sys.exit(main({[str(a) for a in arguments]!r}))"
     )
-    return subprocess.run([sys.executable, "-c", code], cwd=cwd, capture_output=True, text=True,
-                          timeout=120, **settings)
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        **settings,
+    )
 
 
 def test_help_of_every_command(capsys):
@@ -50,7 +56,14 @@ def subcommands():
 
 def test_the_commands_are_those_that_were_promised():
     assert set(subcommands()) == {
-        "split", "split-images", "merge", "evaluate", "convert", "lists", "stats", "submit",
+        "split",
+        "split-images",
+        "merge",
+        "evaluate",
+        "convert",
+        "lists",
+        "stats",
+        "submit",
     }
     assert len(COMMANDS) == 7
 
@@ -75,7 +88,10 @@ def test_wrong_usage_is_exit_code_2(arguments, capsys):
 def test_runs_as_a_module(tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", "DOTA_devkit", "stats", tmp_path / "none"],
-        cwd=ROOT, capture_output=True, text=True, timeout=60,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
     assert done.returncode == 2
     assert done.stdout == ""
@@ -115,7 +131,11 @@ def test_output_that_nobody_reads_to_the_end(tmp_path):
     (labels / "a.txt").write_text("".join(f"{LINE} class{i} 0\n" for i in range(5000)))
     done = subprocess.run(
         f"{sys.executable} -m DOTA_devkit stats {labels} | head -1",
-        shell=True, cwd=ROOT, capture_output=True, text=True, timeout=60,
+        shell=True,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
     assert done.stdout.startswith("1 images, 5000 objects")
     assert "Traceback" not in done.stderr and "Broken pipe" not in done.stderr
@@ -152,8 +172,7 @@ def test_numpy_and_shapely_are_enough(tmp_path):
     (tmp_path / "images" / "a.png").write_bytes(b"not a header")
     done = run("stats", tmp_path / "labelTxt", block=HEAVY)
     assert done.returncode == 2 and "pip install opencv-python" in done.stderr
-    done = run("evaluate", merged, tmp_path / "labelTxt", "--plot", tmp_path / "x.png",
-               block=HEAVY)
+    done = run("evaluate", merged, tmp_path / "labelTxt", "--plot", tmp_path / "x.png", block=HEAVY)
     assert done.returncode == 2
     assert "pip install" in done.stderr and "Traceback" not in done.stderr
 
@@ -163,8 +182,12 @@ def test_numpy_and_shapely_are_enough(tmp_path):
 
 @pytest.mark.parametrize(
     ("text", "pairs"),
-    [("a=b", {"a": "b"}), ("a=b, c d = e ", {"a": "b", "c d": "e"}), ("a=b=c", {"a": "b=c"}),
-     ("佩里级=Perry,", {"佩里级": "Perry"})],
+    [
+        ("a=b", {"a": "b"}),
+        ("a=b, c d = e ", {"a": "b", "c d": "e"}),
+        ("a=b=c", {"a": "b=c"}),
+        ("佩里级=Perry,", {"佩里级": "Perry"}),
+    ],
 )
 def test_renames(text, pairs):
     assert renames(text) == pairs
@@ -172,9 +195,20 @@ def test_renames(text, pairs):
 
 @pytest.mark.parametrize(
     ("kind", "text"),
-    [(renames, "a"), (renames, "a="), (renames, "=b"), (whole_number, "-1"), (whole_number, "1.5"),
-     (fraction, "1.1"), (fraction, "nan"), (fraction, "x"), (numbers, "0.5,"), (numbers, "0"),
-     (numbers, "nan"), (numbers, "inf")],
+    [
+        (renames, "a"),
+        (renames, "a="),
+        (renames, "=b"),
+        (whole_number, "-1"),
+        (whole_number, "1.5"),
+        (fraction, "1.1"),
+        (fraction, "nan"),
+        (fraction, "x"),
+        (numbers, "0.5,"),
+        (numbers, "0"),
+        (numbers, "nan"),
+        (numbers, "inf"),
+    ],
 )
 def test_arguments_that_cannot_be(kind, text):
     with pytest.raises(argparse.ArgumentTypeError):

@@ -39,11 +39,20 @@ def convert(*arguments):
 
 def test_hit_uav_gives_its_own_labels(shared, tmp_path, capsys):
     source = shared / "data/hit_uav_small"
-    assert convert(
-        "rolabelimg", source / "Annotations", tmp_path / "labelTxt",
-        "--rename", "Car=vehicle,OtherVehicle=vehicle,Bicycle=bicycle",
-        "--drop", "Person,DontCare", "--preview", "2",
-    ) == 0
+    assert (
+        convert(
+            "rolabelimg",
+            source / "Annotations",
+            tmp_path / "labelTxt",
+            "--rename",
+            "Car=vehicle,OtherVehicle=vehicle,Bicycle=bicycle",
+            "--drop",
+            "Person,DontCare",
+            "--preview",
+            "2",
+        )
+        == 0
+    )
     out = capsys.readouterr().out
     assert "495 objects of classes in --drop left out" in out
     expected = sorted((source / "labelTxt").glob("*.txt"))
@@ -140,8 +149,11 @@ def test_boxes_of_no_area_are_left_out_and_told(folder, tmp_path, capsys):
 
 def test_previews_are_read_back_from_what_was_written(folder, tmp_path):
     source = folder("xml", {f"{n}.xml": XML.format("佩里级") for n in "abcde"}, images="abcde")
-    for to, classes in [("dota", []), ("coco", ["--classes", "佩里级"]),
-                        ("yolo", ["--classes", "佩里级"])]:
+    for to, classes in [
+        ("dota", []),
+        ("coco", ["--classes", "佩里级"]),
+        ("yolo", ["--classes", "佩里级"]),
+    ]:
         target = tmp_path / (to + (".json" if to == "coco" else ""))
         assert convert("rolabelimg", source, target, "--to", to, *classes, "--preview", 3) == 0
         pictures = sorted((tmp_path / f"{to}_preview").iterdir())
@@ -206,9 +218,11 @@ def test_class_numbers_need_a_known_order(folder, tmp_path, capsys):
 
 
 def test_hrsc_levels(folder, tmp_path):
-    text = ("<HRSC_Image><HRSC_Objects><HRSC_Object><Class_ID>100000006</Class_ID>"
-            "<mbox_cx>20</mbox_cx><mbox_cy>40</mbox_cy><mbox_w>20</mbox_w><mbox_h>40</mbox_h>"
-            "<mbox_ang>0</mbox_ang></HRSC_Object></HRSC_Objects></HRSC_Image>")
+    text = (
+        "<HRSC_Image><HRSC_Objects><HRSC_Object><Class_ID>100000006</Class_ID>"
+        "<mbox_cx>20</mbox_cx><mbox_cy>40</mbox_cy><mbox_w>20</mbox_w><mbox_h>40</mbox_h>"
+        "<mbox_ang>0</mbox_ang></HRSC_Object></HRSC_Objects></HRSC_Image>"
+    )
     source = folder("Annotations", {"100000001.xml": text}, images=["100000001"])
     for level, name in [(1, "ship"), (2, "aircraft-carrier"), (3, "Enterprise")]:
         target = tmp_path / f"level{level}"
@@ -217,7 +231,11 @@ def test_hrsc_levels(folder, tmp_path):
     assert convert("hrsc", source, tmp_path / "x.json", "--to", "coco", "--level", 2) == 0
     categories = json.loads((tmp_path / "x.json").read_text())["categories"]
     assert [c["name"] for c in categories] == [
-        "ship", "aircraft-carrier", "warcraft", "merchant-ship", "submarine",
+        "ship",
+        "aircraft-carrier",
+        "warcraft",
+        "merchant-ship",
+        "submarine",
     ]
 
 

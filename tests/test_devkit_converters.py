@@ -53,8 +53,16 @@ def test_rotated_corners(box, corners):
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(1323.0, "1323"), (12.5, "12.5"), (12.346, "12.35"), (-0.001, "0"), (-7.1, "-7.1"),
-     (100.0, "100"), (1e6, "1000000"), (0.004, "0")],
+    [
+        (1323.0, "1323"),
+        (12.5, "12.5"),
+        (12.346, "12.35"),
+        (-0.001, "0"),
+        (-7.1, "-7.1"),
+        (100.0, "100"),
+        (1e6, "1000000"),
+        (0.004, "0"),
+    ],
 )
 def test_format_number(value, text):
     assert format_number(value, 2) == text
@@ -273,7 +281,8 @@ def test_dota_text(tmp_path):
     np.testing.assert_allclose(again.labels.corners, found.labels.corners, atol=0.005)
     write_dota(tmp_path / "out.txt", found, classes=("b", "船"))
     assert [row.split()[8:] for row in (tmp_path / "out.txt").read_text().splitlines()] == [
-        ["1", "0"], ["0", "2"],
+        ["1", "0"],
+        ["0", "2"],
     ]
 
 
@@ -300,12 +309,26 @@ def test_coco(tmp_path):
     ]
     assert [(c["id"], c["name"]) for c in data["categories"]] == [(1, "a"), (2, "b"), (3, "c")]
     assert data["annotations"] == [
-        {"id": 1, "image_id": 1, "category_id": 2, "iscrowd": 0, "difficult": 0,
-         "segmentation": [[10, 20, 30, 20, 30, 60, 10, 60]], "bbox": [10, 20, 20, 40],
-         "area": 800},
-        {"id": 2, "image_id": 1, "category_id": 1, "iscrowd": 0, "difficult": 1,
-         "segmentation": [[50, 10, 60, 30, 50, 50, 40, 30]], "bbox": [40, 10, 20, 40],
-         "area": 400},  # half the rectangle around it
+        {
+            "id": 1,
+            "image_id": 1,
+            "category_id": 2,
+            "iscrowd": 0,
+            "difficult": 0,
+            "segmentation": [[10, 20, 30, 20, 30, 60, 10, 60]],
+            "bbox": [10, 20, 20, 40],
+            "area": 800,
+        },
+        {
+            "id": 2,
+            "image_id": 1,
+            "category_id": 1,
+            "iscrowd": 0,
+            "difficult": 1,
+            "segmentation": [[50, 10, 60, 30, 50, 50, 40, 30]],
+            "bbox": [40, 10, 20, 40],
+            "area": 400,
+        },  # half the rectangle around it
     ]
     write_coco(tmp_path / "x.json", sets, ("a", "b", "c"), {"P0": "P0.bmp"})
     assert json.loads((tmp_path / "x.json").read_text()) == data

@@ -104,18 +104,29 @@ def output(outputs, start):
 def test_the_page_shows_every_command():
     shown = {shlex.split(command)[3] for command in commands()}
     assert shown == {
-        "split", "split-images", "merge", "evaluate", "convert", "lists", "stats", "submit",
+        "split",
+        "split-images",
+        "merge",
+        "evaluate",
+        "convert",
+        "lists",
+        "stats",
+        "submit",
     }
 
 
 def test_all_run(outputs):
     root = outputs["root"]
     assert len(list((root / "mydata/labelTxt_preview").glob("*.jpg"))) == 4
-    assert {line.split()[8] for path in (root / "mydata/vehicles").iterdir()
-            for line in path.read_text().splitlines()} == {"vehicle"}
+    assert {
+        line.split()[8]
+        for path in (root / "mydata/vehicles").iterdir()
+        for line in path.read_text().splitlines()
+    } == {"vehicle"}
     assert "Enterprise" not in (root / "hrsc/labelTxt/100000001.txt").read_text()
     assert (root / "mydata/again/P0003.txt").read_text() == (
-        root / "mydata/labelTxt/P0003.txt").read_text()
+        root / "mydata/labelTxt/P0003.txt"
+    ).read_text()
     assert (root / "mydata/stats.png").is_file() and (root / "ap.png").is_file()
     assert "2" in output(outputs, "lists").splitlines()[1]
     train = (root / "mydata/train.txt").read_text().split()
@@ -138,8 +149,13 @@ def test_what_the_scores_should_be(outputs):
 
 def test_python_example(outputs):
     (code,) = python_blocks()
-    done = subprocess.run([sys.executable, "-c", code], cwd=outputs["root"],
-                          env={**os.environ, "PYTHONPATH": str(ROOT)},
-                          capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=outputs["root"],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
     assert done.returncode == 0, done.stderr
     assert "mean" in done.stdout

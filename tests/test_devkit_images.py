@@ -50,10 +50,13 @@ def test_size_of_a_jpeg_that_is_turned_by_its_exif(tmp_path):
 def test_size_in_either_byte_order_of_tiff(tmp_path, order, kind):
     """A file of a header and one directory alone: it can be measured, though not decoded."""
     value = {3: "HH", 4: "I"}[kind]
-    entries = [(tag, struct.pack(order + value, *((size, 0) if kind == 3 else (size,))))
-               for tag, size in ((256, 3000), (257, 2000))]
+    entries = [
+        (tag, struct.pack(order + value, *((size, 0) if kind == 3 else (size,))))
+        for tag, size in ((256, 3000), (257, 2000))
+    ]
     directory = struct.pack(order + "H", len(entries)) + b"".join(
-        struct.pack(order + "HHI", tag, kind, 1) + data for tag, data in entries)
+        struct.pack(order + "HHI", tag, kind, 1) + data for tag, data in entries
+    )
     magic = b"II*\0" if order == "<" else b"MM\0*"
     path = tmp_path / "a.tif"
     path.write_bytes(magic + struct.pack(order + "I", 8) + directory)

@@ -42,14 +42,20 @@ def test_merge_gives_the_recorded_lines(shared, tmp_path, capsys):
 
 
 def test_several_folders_and_thresholds_of_classes(tmp_path):
-    one = write(tmp_path / "one", {
-        "Task1_ship.txt": [f"P0__1__0___0 0.9 {SQUARE}"],
-        "Task1_car.txt": [f"P0__1__0___0 0.9 {SQUARE}"],
-    })
-    two = write(tmp_path / "two", {
-        "Task1_ship.txt": [f"P0 0.8 {BESIDE}", f"P0__0.5__100___0 0.7 {SQUARE}"],
-        "Task1_car.txt": [f"P0 0.8 {BESIDE}"],
-    })
+    one = write(
+        tmp_path / "one",
+        {
+            "Task1_ship.txt": [f"P0__1__0___0 0.9 {SQUARE}"],
+            "Task1_car.txt": [f"P0__1__0___0 0.9 {SQUARE}"],
+        },
+    )
+    two = write(
+        tmp_path / "two",
+        {
+            "Task1_ship.txt": [f"P0 0.8 {BESIDE}", f"P0__0.5__100___0 0.7 {SQUARE}"],
+            "Task1_car.txt": [f"P0 0.8 {BESIDE}"],
+        },
+    )
     assert run("merge", one, two, tmp_path / "out", "--nms_thresh", "0.1,car=0.9") == 0
     assert lines(tmp_path / "out/Task1_ship.txt") == [
         "P0 0.9 10.0 20.0 30.0 20.0 30.0 60.0 10.0 60.0",
@@ -99,11 +105,14 @@ def test_merge_refusals(tmp_path, capsys):
 
 @pytest.fixture
 def labels(tmp_path):
-    return write(tmp_path / "labelTxt", {
-        "P0.txt": [f"{SQUARE} ship 0", f"{FAR} ship 0", f"{SQUARE} car 0"],
-        "P1.txt": [f"{SQUARE} ship 1"],
-        "P2.txt": [],
-    })
+    return write(
+        tmp_path / "labelTxt",
+        {
+            "P0.txt": [f"{SQUARE} ship 0", f"{FAR} ship 0", f"{SQUARE} car 0"],
+            "P1.txt": [f"{SQUARE} ship 1"],
+            "P2.txt": [],
+        },
+    )
 
 
 def table(text):
@@ -117,8 +126,17 @@ def table(text):
 def test_near_the_recorded_ap_in_each_metric(shared, capsys, metric, tolerance):
     folder = shared / "fixtures/voc50"
     recorded = json.loads((folder / "ap.json").read_text())
-    arguments = ["evaluate", folder / "det", folder / "labelTxt", "--list", folder / "valset.txt",
-                 "--metric", metric, "--iou", "0.5,0.75"]
+    arguments = [
+        "evaluate",
+        folder / "det",
+        folder / "labelTxt",
+        "--list",
+        folder / "valset.txt",
+        "--metric",
+        metric,
+        "--iou",
+        "0.5,0.75",
+    ]
     assert run(*arguments) == 0
     rows = table(capsys.readouterr().out)
     titles = ["AP", "AP50", "AP75"] if metric == "coco" else ["AP50", "AP75"]
@@ -127,22 +145,27 @@ def test_near_the_recorded_ap_in_each_metric(shared, capsys, metric, tolerance):
     suffix = "07" if metric == "voc07" else "area"
     for name in ("plane", "ship", "harbor"):
         assert float(rows[name][column]) == pytest.approx(
-            100 * recorded[f"{name}_0.5_{suffix}"], abs=tolerance)
+            100 * recorded[f"{name}_0.5_{suffix}"], abs=tolerance
+        )
         assert float(rows[name][column + 1]) == pytest.approx(
-            100 * recorded[f"{name}_0.75_{suffix}"], abs=tolerance)
+            100 * recorded[f"{name}_0.75_{suffix}"], abs=tolerance
+        )
 
 
 def test_patch_results_are_merged_first_and_it_says_so(tmp_path, labels, capsys):
-    results = write(tmp_path / "results", {
-        # one object found on two patches, one at half size, one false alarm
-        "Task1_ship.txt": [
-            f"P0__1__0___0 0.9 {SQUARE}",
-            f"P0__1__5___0 0.8 {' '.join(str(v) for v in (5, 20, 25, 20, 25, 60, 5, 60))}",
-            "P0__0.5__50___0 0.7 5 10 15 10 15 30 5 30",
-            f"P2__1__0___0 0.1 {SQUARE}",
-        ],
-        "Task1_car.txt": [f"P0__1__0___0 0.9 {SQUARE}"],
-    })
+    results = write(
+        tmp_path / "results",
+        {
+            # one object found on two patches, one at half size, one false alarm
+            "Task1_ship.txt": [
+                f"P0__1__0___0 0.9 {SQUARE}",
+                f"P0__1__5___0 0.8 {' '.join(str(v) for v in (5, 20, 25, 20, 25, 60, 5, 60))}",
+                "P0__0.5__50___0 0.7 5 10 15 10 15 30 5 30",
+                f"P2__1__0___0 0.1 {SQUARE}",
+            ],
+            "Task1_car.txt": [f"P0__1__0___0 0.9 {SQUARE}"],
+        },
+    )
     assert run("evaluate", results, labels) == 0
     out = capsys.readouterr().out
     assert "ids are patches (P0__0.5__50___0), the labels are of whole images: merging" in out
@@ -176,8 +199,19 @@ def test_task2(tmp_path, labels, capsys):
 def test_written_files(tmp_path, labels):
     results = write(tmp_path / "results", {"Task1_ship.txt": [f"P0 0.9 {SQUARE}"]})
     files = {kind: tmp_path / f"ap.{kind}" for kind in ("csv", "json", "png")}
-    arguments = ["evaluate", results, labels, "--csv", files["csv"], "--json", files["json"],
-                 "--plot", files["png"], "--iou", "0.5,0.75"]
+    arguments = [
+        "evaluate",
+        results,
+        labels,
+        "--csv",
+        files["csv"],
+        "--json",
+        files["json"],
+        "--plot",
+        files["png"],
+        "--iou",
+        "0.5,0.75",
+    ]
     assert run(*arguments) == 0
     with open(files["csv"], newline="") as file:
         rows = {row["class"]: row for row in csv.DictReader(file)}
@@ -202,9 +236,10 @@ def test_written_files(tmp_path, labels):
     ],
 )
 def test_which_classes(tmp_path, labels, capsys, options, class_file, shown):
-    results = write(tmp_path / "results", {
-        f"Task1_{name}.txt": [f"P0 0.9 {SQUARE}"] for name in ("ship", "car", "plane")
-    })
+    results = write(
+        tmp_path / "results",
+        {f"Task1_{name}.txt": [f"P0 0.9 {SQUARE}"] for name in ("ship", "car", "plane")},
+    )
     if class_file:
         (tmp_path / "classes.txt").write_text(class_file)
     assert run("evaluate", results, labels, *options) == 0

@@ -30,8 +30,15 @@ def ids(folder, suffix=".png"):
 def test_the_recorded_split(shared, tmp_path, capsys):
     source, recorded = shared / "data/dota_samples", shared / "fixtures/split600"
     (tmp_path / "trainval.txt").write_text("P0706\nP1888.png\n")
-    arguments = ["split", source, tmp_path / "out", "--rates", "0.5,1",
-                 "--list", tmp_path / "trainval.txt"]
+    arguments = [
+        "split",
+        source,
+        tmp_path / "out",
+        "--rates",
+        "0.5,1",
+        "--list",
+        tmp_path / "trainval.txt",
+    ]
     assert run(*arguments) == 0
     for name in ("trainval.txt", "images.txt"):
         assert (tmp_path / "out" / name).read_text() == (recorded / name).read_text()
@@ -46,8 +53,21 @@ def test_the_recorded_split(shared, tmp_path, capsys):
 def test_lists_of_train_and_val_into_one_folder(data, tmp_path):
     (data / "train.txt").write_text("A\n")
     (data / "val.txt").write_text("B.png\n")
-    assert run("split", data, tmp_path / "out", "--size", 100, "--gap", 50,
-               "--list", data / "train.txt", data / "val.txt") == 0
+    assert (
+        run(
+            "split",
+            data,
+            tmp_path / "out",
+            "--size",
+            100,
+            "--gap",
+            50,
+            "--list",
+            data / "train.txt",
+            data / "val.txt",
+        )
+        == 0
+    )
     train = ["A__1__0___0", "A__1__100___0", "A__1__150___0", "A__1__50___0"]
     assert (tmp_path / "out/train.txt").read_text().split() == train
     assert (tmp_path / "out/val.txt").read_text().split() == ["B__1__0___0"]
@@ -58,8 +78,11 @@ def test_lists_of_train_and_val_into_one_folder(data, tmp_path):
     ("options", "patches", "suffix"),
     [
         (["--keep_empty", "0"], ["A__1__0___0", "B__1__0___0"], ".png"),
-        (["--rates", "0.5", "--format", "jpg"],
-         ["A__0.5__0___0", "A__0.5__25___0", "B__0.5__0___0"], ".jpg"),
+        (
+            ["--rates", "0.5", "--format", "jpg"],
+            ["A__0.5__0___0", "A__0.5__25___0", "B__0.5__0___0"],
+            ".jpg",
+        ),
         (["--size", "1000"], ["A__1__0___0", "B__1__0___0"], ".png"),
     ],
 )
@@ -73,14 +96,36 @@ def test_options(data, tmp_path, options, patches, suffix):
 def test_folders_elsewhere(data, tmp_path):
     (data / "images").rename(tmp_path / "pictures")
     (data / "labelTxt").rename(tmp_path / "marks")
-    assert run("split", data, tmp_path / "out", "--images", tmp_path / "pictures",
-               "--labels", tmp_path / "marks") == 0
+    assert (
+        run(
+            "split",
+            data,
+            tmp_path / "out",
+            "--images",
+            tmp_path / "pictures",
+            "--labels",
+            tmp_path / "marks",
+        )
+        == 0
+    )
     assert ids(tmp_path / "out/images") == ["A__1__0___0", "B__1__0___0"]
 
 
 def test_images_alone(data, tmp_path, capsys):
-    assert run("split-images", data / "images", tmp_path / "out", "--size", 100, "--gap", 0,
-               "--list_file", tmp_path / "test.txt") == 0
+    assert (
+        run(
+            "split-images",
+            data / "images",
+            tmp_path / "out",
+            "--size",
+            100,
+            "--gap",
+            0,
+            "--list_file",
+            tmp_path / "test.txt",
+        )
+        == 0
+    )
     patches = ["A__1__0___0", "A__1__100___0", "A__1__150___0", "B__1__0___0"]
     assert ids(tmp_path / "out") == patches
     assert (tmp_path / "test.txt").read_text().split() == patches

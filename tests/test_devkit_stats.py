@@ -41,8 +41,12 @@ def counts(stats):
         ([[0, 0], [2, 0], [2, 4], [0, 4]], 4, 2, 90),
         ([[4, 2], [0, 2], [0, 0], [4, 0]], 4, 2, 0),  # another first corner
         ([[0, 0], [0, 2], [4, 2], [4, 0]], 4, 2, 0),  # the other way round
-        ([[1e6, 1e6], [1e6 + 3, 1e6 + 3], [1e6 + 2, 1e6 + 4], [1e6 - 1, 1e6 + 1]],
-         18**0.5, 2**0.5, 45),
+        (
+            [[1e6, 1e6], [1e6 + 3, 1e6 + 3], [1e6 + 2, 1e6 + 4], [1e6 - 1, 1e6 + 1]],
+            18**0.5,
+            2**0.5,
+            45,
+        ),
         ([[0, 0], [4, 2], [4, 0], [0, 2]], 4, 2, 0),  # self-crossing
         ([[0, 0], [4, 0], [1, 1], [0, 4]], 32**0.5, 8**0.5, 135),  # concave
         ([[1, 1]] * 4, 0, 0, 0),  # a point
@@ -101,7 +105,10 @@ def test_problems(data):
         classes=("a", "b"),
     )
     assert stats.problems["reaching outside the image by more than 2 pixels"] == [
-        "x.txt:6", "x.txt:7", "x.txt:8", "x.txt:9",
+        "x.txt:6",
+        "x.txt:7",
+        "x.txt:8",
+        "x.txt:9",
     ]
     assert stats.problems["centre outside the image"] == ["x.txt:7"]
     assert stats.problems["wholly outside the image"] == ["x.txt:8"]

@@ -53,7 +53,7 @@ def test_corners_far_outside_the_image(far):
 
 def test_an_image_wider_than_16384():
     image = np.zeros((40, 20_000, 3), np.uint8)
-    draw_polygon(image, SQUARE + (19_900, 0), WHITE, 1)
+    draw_polygon(image, SQUARE + np.array([19_900, 0]), WHITE, 1)
     assert image[:, :19_900].max() == 0
     assert image[10, 19_925].min() > 200
 

@@ -199,9 +199,7 @@ def test_a_class_that_scores_in_its_own_way(tmp_path, caplog):
 
     dataset.__class__ = Own
     with caplog.at_level("INFO"):
-        evaluate_split(
-            Known([[]]), dataset, EvalSettings(), tmp_path / "r", tmp_path / "m", CPU
-        )
+        evaluate_split(Known([[]]), dataset, EvalSettings(), tmp_path / "r", tmp_path / "m", CPU)
     assert "Own.dec_evaluation: ['Task1_plane.txt', 'Task1_ship.txt']" in caplog.messages
 
 

@@ -43,8 +43,9 @@ def test_convex(points, convex):
 
 def test_clipping_is_shapelys():
     rng = np.random.default_rng(3)
-    rectangles = np.column_stack([
-        rng.uniform(-20, 120, (400, 2)), rng.uniform(2, 90, (400, 2)), rng.uniform(-90, 90, 400)])
+    rectangles = np.column_stack(
+        [rng.uniform(-20, 120, (400, 2)), rng.uniform(2, 90, (400, 2)), rng.uniform(-90, 90, 400)]
+    )
     outlines = boxes.rectangles_to_corners(rectangles).astype(np.float64)
     clipped = clip_polygons(outlines, (100, 70))
     window = box(0, 0, 100, 70)

@@ -1,5 +1,7 @@
 """From images to detections in source pixels: frames, batches, order, timing."""
 
+import signal
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +10,7 @@ from hand_made import CLASSES, Known, small_set, tiny_model
 
 from datasets import DataOptions, open_dataset
 from decoder import DecDecoder
-from inference import InferenceSettings, Timing, postprocess, run_over
+from inference import InferenceSettings, Timing, postprocess, run_over, start
 
 CPU = torch.device("cpu")
 
@@ -116,9 +118,7 @@ def test_a_batch_gives_what_each_image_gives(tmp_path):
     ]
     for alone, together in zip(*results, strict=True):
         assert len(alone.detections) == len(together.detections) > 0
-        np.testing.assert_allclose(
-            alone.detections.corners, together.detections.corners, atol=1e-2
-        )
+        np.testing.assert_allclose(alone.detections.corners, together.detections.corners, atol=1e-2)
 
 
 def test_as_many_sizes_as_maps():
@@ -148,3 +148,19 @@ def test_timing_leaves_out_what_the_caller_does(tmp_path, monkeypatch):
     for _ in run_over(Known([[], []]), dataset, InferenceSettings(batch_size=1), CPU, timing):
         now[0] += 100
     assert timing.total == 0 and timing.images == 1
+
+
+def test_ctrl_c_while_the_processes_are_made():
+    """A fork's hooks swallow it; it must come once the loader stands, and handlers be as before."""
+
+    class Loader:
+        def __iter__(self):
+            signal.raise_signal(signal.SIGINT)
+            return iter([{}])
+
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        start(Loader())
+    assert signal.getsignal(signal.SIGINT) is before
+    assert list(start([{"a": 1}])) == [{"a": 1}]
+    assert signal.getsignal(signal.SIGINT) is before

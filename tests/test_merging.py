@@ -103,9 +103,7 @@ class TestAgainstPlainMerge:
     def test_same_lines(self, tmp_path, kind, threshold, rows_in_memory):
         lines = random_lines(0)
         source = write(tmp_path / "in", {"Task1_ship.txt": "\n".join(lines) + "\n"})
-        merge_results(
-            source, tmp_path / "out", threshold, kind, rows_in_memory=rows_in_memory
-        )
+        merge_results(source, tmp_path / "out", threshold, kind, rows_in_memory=rows_in_memory)
         merged = (tmp_path / "out" / "Task1_ship.txt").read_text().splitlines()
         assert merged == plain_merge(lines, threshold, kind == "rectangle")
 

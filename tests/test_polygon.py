@@ -211,9 +211,7 @@ class TestManyPairs:
             for i, j in meeting_pairs(a, at_once=at_once)
             for pair in zip(i.tolist(), j.tolist(), strict=True)
         ]
-        expected = {
-            frozenset((i, j)) for i in range(80) for j in range(i) if meet(a[i], a[j])
-        }
+        expected = {frozenset((i, j)) for i in range(80) for j in range(i) if meet(a[i], a[j])}
         assert len(alone) == len(set(alone)) and set(alone) == expected
 
     def test_rectangles_that_touch_do_not_meet(self):

@@ -95,7 +95,8 @@ def test_a_class_in_a_file_reaches_processes_that_did_not_import_it(tmp_path, ow
     dataset = open_dataset(f"{own}:Own", tmp_path, "train", (64, 96))
     dataset.set_epoch(1, 2)
     loader = torch.utils.data.DataLoader(
-        dataset, 2, num_workers=1, collate_fn=collate, multiprocessing_context="spawn")
+        dataset, 2, num_workers=1, collate_fn=collate, multiprocessing_context="spawn"
+    )
     (batch,) = loader
     assert batch["index"].tolist() == [0, 1]
     assert torch.equal(batch["input"][1], torch.from_numpy(dataset[1]["input"]))

@@ -134,10 +134,12 @@ def fill(corners):
 def test_cells_are_counted_as_opencv_fills_them():
     rng = np.random.default_rng(0)
     count = 3000
-    degrees = np.where(rng.random(count) < 0.1, rng.choice([0, 30, 45, 90], count),
-                       rng.uniform(-90, 90, count))
-    rectangles = np.column_stack([
-        rng.uniform(0, 152, (count, 2)), np.exp(rng.uniform(-1, 4.5, (count, 2))), degrees])
+    degrees = np.where(
+        rng.random(count) < 0.1, rng.choice([0, 30, 45, 90], count), rng.uniform(-90, 90, count)
+    )
+    rectangles = np.column_stack(
+        [rng.uniform(0, 152, (count, 2)), np.exp(rng.uniform(-1, 4.5, (count, 2))), degrees]
+    )
     corners = boxes.rectangles_to_corners(rectangles)
     filled, cells = np.array([fill(c) for c in corners]).T
     relative = corners - corners.min(axis=1, keepdims=True)

@@ -292,9 +292,7 @@ def test_the_order_follows_from_seed_and_epoch(data):
 def test_one_cell_is_too_little_for_a_batch_norm(data, tmp_path):
     train_set = open_dataset("dota", data, "train", (32, 32), DataOptions())
     with pytest.raises(InputError, match="--batch_size"):
-        training.train(
-            tiny_model(), train_set, None, settings(batch_size=1), EVAL, tmp_path, CPU
-        )
+        training.train(tiny_model(), train_set, None, settings(batch_size=1), EVAL, tmp_path, CPU)
 
 
 # Rates ------------------------------------------------------------------------------------------
@@ -419,8 +417,6 @@ def test_a_run_learns(data, tmp_path, monkeypatch):
     monkeypatch.setattr(training, "save_checkpoint", lambda path, checkpoint: None)
     dataset = open_dataset("dota", data, "train", (64, 64), DataOptions(augment=False))
     changes = {"epochs": 12, "lr": 3e-3, "batch_size": 4, "lr_gamma": 1.0}
-    history = training.train(
-        tiny_model(), dataset, None, settings(**changes), EVAL, tmp_path, CPU
-    )
+    history = training.train(tiny_model(), dataset, None, settings(**changes), EVAL, tmp_path, CPU)
     losses = [row["loss"] for row in history.rows]
     assert losses[-1] < 0.7 * losses[0]

@@ -87,8 +87,13 @@ def add_classes(parser: argparse.ArgumentParser, purpose: str) -> None:
 
 
 def add_workers(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--workers", type=whole_number, default=0, metavar="N",
-                        help="processes (default: one a core)")
+    parser.add_argument(
+        "--workers",
+        type=whole_number,
+        default=0,
+        metavar="N",
+        help="processes (default: one a core)",
+    )
 
 
 def add_overwrite(parser: argparse.ArgumentParser, what: str) -> None:

@@ -66,22 +66,49 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("source", type=Path, help="folder of label files, or one of them")
     parser.add_argument("target", type=Path, help="folder to write, for coco a .json file")
     parser.add_argument("--to", choices=WRITERS, default="dota", help="new format (default: dota)")
-    parser.add_argument("--images", type=Path, metavar="DIR",
-                        help="folder of the images (default: images, AllImages or JPEGImages "
-                        "beside the labels); needed for coco, yolo and previews")
+    parser.add_argument(
+        "--images",
+        type=Path,
+        metavar="DIR",
+        help="folder of the images (default: images, AllImages or JPEGImages "
+        "beside the labels); needed for coco, yolo and previews",
+    )
     add_classes(parser, "the classes, in order; a number in place of a name is a position in it")
-    parser.add_argument("--numbers", action="store_true",
-                        help="write class numbers (positions in --classes) in DOTA text")
-    parser.add_argument("--rename", type=renames, default={}, metavar="OLD=NEW,...",
-                        help="change class names; several may get the same")
-    parser.add_argument("--drop", type=names, default=frozenset(), metavar="A,B",
-                        help="leave these classes out")
-    parser.add_argument("--level", type=int, choices=LEVELS, default=1,
-                        help="hrsc: 1 ship, 2 categories, 3 types (default: 1)")
-    parser.add_argument("--preview", type=whole_number, default=0, metavar="N",
-                        help="draw the new labels of N images, read back from what was written")
-    parser.add_argument("--preview_dir", type=Path, metavar="DIR",
-                        help="folder of the pictures (default: TARGET_preview)")
+    parser.add_argument(
+        "--numbers",
+        action="store_true",
+        help="write class numbers (positions in --classes) in DOTA text",
+    )
+    parser.add_argument(
+        "--rename",
+        type=renames,
+        default={},
+        metavar="OLD=NEW,...",
+        help="change class names; several may get the same",
+    )
+    parser.add_argument(
+        "--drop", type=names, default=frozenset(), metavar="A,B", help="leave these classes out"
+    )
+    parser.add_argument(
+        "--level",
+        type=int,
+        choices=LEVELS,
+        default=1,
+        help="hrsc: 1 ship, 2 categories, 3 types (default: 1)",
+    )
+    parser.add_argument(
+        "--preview",
+        type=whole_number,
+        default=0,
+        metavar="N",
+        help="draw the new labels of N images, read back from what was written",
+    )
+    parser.add_argument(
+        "--preview_dir",
+        type=Path,
+        metavar="DIR",
+        help="folder of the pictures (default: TARGET_preview)",
+    )
     add_overwrite(parser, "files")
     parser.set_defaults(run=run)
 
@@ -92,8 +119,9 @@ def run(arguments: argparse.Namespace) -> None:
     source = _source(arguments)
     found = read_folder(source)
     # Class numbers of a YOLO file are names by now, so its classes are no check on new names.
-    class_map = ClassMap(arguments.rename, arguments.drop,
-                         None if source.format == "yolo" else arguments.classes)
+    class_map = ClassMap(
+        arguments.rename, arguments.drop, None if source.format == "yolo" else arguments.classes
+    )
     _warn_unused(class_map, found)
     annotations = map_collecting(class_map.apply, found)
     annotations, flat = without_flat_boxes(annotations)
@@ -103,8 +131,15 @@ def run(arguments: argparse.Namespace) -> None:
         annotations = with_image_sizes(annotations, source.images)
         classes = _target_classes(arguments, source, annotations)
     examples, preview_dir = _plan_previews(arguments, source, annotations)
-    write_folder(annotations, arguments.target, arguments.to, classes, source.images,
-                 arguments.numbers, arguments.overwrite)
+    write_folder(
+        annotations,
+        arguments.target,
+        arguments.to,
+        classes,
+        source.images,
+        arguments.numbers,
+        arguments.overwrite,
+    )
     _report(found, annotations, flat, arguments.target)
     if examples:
         written = reread(examples, arguments.target, arguments.to, classes)
@@ -133,8 +168,9 @@ def _target_classes(
         return arguments.classes
     class_file = find_class_file(arguments.source)
     classes = complete_class_list(names_found, source, class_file)
-    logger.info("class numbers by %s: %s", class_file or "the order of the data set",
-                ", ".join(classes))
+    logger.info(
+        "class numbers by %s: %s", class_file or "the order of the data set", ", ".join(classes)
+    )
     return classes
 
 
@@ -155,8 +191,11 @@ def _plan_previews(
 
 def _warn_unused(class_map: ClassMap, annotations: list[Annotation]) -> None:
     if unused := class_map.unused(annotations):
-        logger.warning("--rename or --drop names classes that no label has: %s (there are %s)",
-                       ", ".join(unused), ", ".join(count_classes(annotations)) or "none")
+        logger.warning(
+            "--rename or --drop names classes that no label has: %s (there are %s)",
+            ", ".join(unused),
+            ", ".join(count_classes(annotations)) or "none",
+        )
 
 
 def _report(

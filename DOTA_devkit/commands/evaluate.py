@@ -43,24 +43,52 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("results", type=Path, help="folder of Task1_<class>.txt")
     parser.add_argument("labels", type=Path, help="folder of labels, or one that holds labelTxt/")
-    parser.add_argument("--list", type=Path, metavar="FILE",
-                        help="ids of the images to score (default: all that have a label file)")
-    add_classes(parser, "the classes to score (default: classes.txt in or beside the labels, else "
-                "all that occur)")
-    parser.add_argument("--task", type=int, choices=(1, 2), default=1,
-                        help="1: oriented boxes, 2: upright rectangles, Task2_<class>.txt "
-                        "(default: 1)")
-    parser.add_argument("--metric", choices=METRICS, default="voc07",
-                        help="voc07: 11 points; voc12: area; coco: 101 points (default: voc07)")
-    parser.add_argument("--iou", type=numbers, metavar="T,T",
-                        help="IoU thresholds (default: 0.5, for coco 0.5 to 0.95)")
-    parser.add_argument("--nms_thresh", type=fraction, default=0.1, metavar="T",
-                        help="IoU of the NMS where results of patches are merged (default: 0.1)")
+    parser.add_argument(
+        "--list",
+        type=Path,
+        metavar="FILE",
+        help="ids of the images to score (default: all that have a label file)",
+    )
+    add_classes(
+        parser,
+        "the classes to score (default: classes.txt in or beside the labels, else all that occur)",
+    )
+    parser.add_argument(
+        "--task",
+        type=int,
+        choices=(1, 2),
+        default=1,
+        help="1: oriented boxes, 2: upright rectangles, Task2_<class>.txt (default: 1)",
+    )
+    parser.add_argument(
+        "--metric",
+        choices=METRICS,
+        default="voc07",
+        help="voc07: 11 points; voc12: area; coco: 101 points (default: voc07)",
+    )
+    parser.add_argument(
+        "--iou",
+        type=numbers,
+        metavar="T,T",
+        help="IoU thresholds (default: 0.5, for coco 0.5 to 0.95)",
+    )
+    parser.add_argument(
+        "--nms_thresh",
+        type=fraction,
+        default=0.1,
+        metavar="T",
+        help="IoU of the NMS where results of patches are merged (default: 0.1)",
+    )
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write the table")
-    parser.add_argument("--json", type=Path, metavar="FILE",
-                        help="write the table and the confusion matrix")
-    parser.add_argument("--plot", type=Path, metavar="FILE",
-                        help="draw precision/recall curves and the confusion matrix (.png)")
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="write the table and the confusion matrix"
+    )
+    parser.add_argument(
+        "--plot",
+        type=Path,
+        metavar="FILE",
+        help="draw precision/recall curves and the confusion matrix (.png)",
+    )
     add_overwrite(parser, "files")
     parser.set_defaults(run=run)
 
@@ -125,8 +153,10 @@ def _whole_images(
     patches = sorted(i for i in detected - labelled if parse_patch_id(i))
     if not patches:
         return detections
-    print(f"{len(patches)} ids are patches ({patches[0]}), the labels are of whole images: "
-          f"merging at NMS {arguments.nms_thresh:g} before scoring")
+    print(
+        f"{len(patches)} ids are patches ({patches[0]}), the labels are of whole images: "
+        f"merging at NMS {arguments.nms_thresh:g} before scoring"
+    )
     kind = "polygon" if arguments.task == 1 else "rectangle"
     return {
         name: merge_detections(found, arguments.nms_thresh, kind)

@@ -21,19 +21,38 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         epilog="example: lists data --val 0.1 --test 0.2 --seed 1",
     )
     parser.add_argument("data_dir", type=Path, help="folder that holds images/ (and labelTxt/)")
-    parser.add_argument("--images", type=Path, metavar="DIR",
-                        help="folder of the images (default: images or AllImages in DATA_DIR, or "
-                        "itself)")
-    parser.add_argument("--labels", type=Path, metavar="DIR",
-                        help="folder of the labels, for the table (default: DATA_DIR/labelTxt)")
-    parser.add_argument("--val", type=fraction, default=0.1, metavar="SHARE",
-                        help="share of val.txt, 0 for none (default: 0.1)")
-    parser.add_argument("--test", type=fraction, default=0.1, metavar="SHARE",
-                        help="share of test.txt, 0 for none (default: 0.1); train gets the rest")
-    parser.add_argument("--seed", type=int, default=0,
-                        help="another seed makes other lists (default: 0)")
-    parser.add_argument("--output", type=Path, metavar="DIR",
-                        help="folder of the lists (default: DATA_DIR)")
+    parser.add_argument(
+        "--images",
+        type=Path,
+        metavar="DIR",
+        help="folder of the images (default: images or AllImages in DATA_DIR, or itself)",
+    )
+    parser.add_argument(
+        "--labels",
+        type=Path,
+        metavar="DIR",
+        help="folder of the labels, for the table (default: DATA_DIR/labelTxt)",
+    )
+    parser.add_argument(
+        "--val",
+        type=fraction,
+        default=0.1,
+        metavar="SHARE",
+        help="share of val.txt, 0 for none (default: 0.1)",
+    )
+    parser.add_argument(
+        "--test",
+        type=fraction,
+        default=0.1,
+        metavar="SHARE",
+        help="share of test.txt, 0 for none (default: 0.1); train gets the rest",
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, help="another seed makes other lists (default: 0)"
+    )
+    parser.add_argument(
+        "--output", type=Path, metavar="DIR", help="folder of the lists (default: DATA_DIR)"
+    )
     add_overwrite(parser, "lists")
     parser.set_defaults(run=run)
 

@@ -33,16 +33,28 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("results", type=Path, nargs="+",
-                        help="folders of Task1_<class>.txt (or Task2), joined if several")
+    parser.add_argument(
+        "results",
+        type=Path,
+        nargs="+",
+        help="folders of Task1_<class>.txt (or Task2), joined if several",
+    )
     parser.add_argument("target", type=Path, help="folder to write")
-    parser.add_argument("--nms_thresh", type=class_thresholds, default=IOU_THRESHOLD,
-                        metavar="T[,CLASS=T,...]",
-                        help="IoU above which the lower score goes, for all classes and for single "
-                        f"ones (default: {IOU_THRESHOLD})")
-    parser.add_argument("--kind", choices=KINDS, default="polygon",
-                        help="overlap of the turned boxes, or of the upright rectangles around "
-                        "them (default: polygon)")
+    parser.add_argument(
+        "--nms_thresh",
+        type=class_thresholds,
+        default=IOU_THRESHOLD,
+        metavar="T[,CLASS=T,...]",
+        help="IoU above which the lower score goes, for all classes and for single "
+        f"ones (default: {IOU_THRESHOLD})",
+    )
+    parser.add_argument(
+        "--kind",
+        choices=KINDS,
+        default="polygon",
+        help="overlap of the turned boxes, or of the upright rectangles around "
+        "them (default: polygon)",
+    )
     add_workers(parser)
     add_overwrite(parser, "result files")
     parser.set_defaults(run=run)

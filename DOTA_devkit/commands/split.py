@@ -40,20 +40,47 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("data_dir", type=Path, help="folder that holds images/ and labelTxt/")
     parser.add_argument("target", type=Path, help="folder to write: images/, labelTxt/ and lists")
-    parser.add_argument("--images", type=Path, metavar="DIR",
-                        help="folder of the images (default: images or AllImages in DATA_DIR)")
-    parser.add_argument("--labels", type=Path, metavar="DIR",
-                        help="folder of the labels (default: DATA_DIR/labelTxt)")
-    parser.add_argument("--list", type=Path, nargs="+", default=[], metavar="FILE",
-                        help="take the images of these lists only, and write a list of the same "
-                        "name for each (default: all images, list trainval.txt)")
-    parser.add_argument("--min_share", type=fraction, default=0.7, metavar="SHARE",
-                        help="share of an object that must be left for it not to become difficult "
-                        "(default: 0.7)")
-    parser.add_argument("--keep_empty", type=fraction, default=1.0, metavar="SHARE",
-                        help="share of the patches without objects to keep (default: 1)")
-    parser.add_argument("--seed", type=int, default=0,
-                        help="another seed keeps other patches without objects (default: 0)")
+    parser.add_argument(
+        "--images",
+        type=Path,
+        metavar="DIR",
+        help="folder of the images (default: images or AllImages in DATA_DIR)",
+    )
+    parser.add_argument(
+        "--labels",
+        type=Path,
+        metavar="DIR",
+        help="folder of the labels (default: DATA_DIR/labelTxt)",
+    )
+    parser.add_argument(
+        "--list",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="take the images of these lists only, and write a list of the same "
+        "name for each (default: all images, list trainval.txt)",
+    )
+    parser.add_argument(
+        "--min_share",
+        type=fraction,
+        default=0.7,
+        metavar="SHARE",
+        help="share of an object that must be left for it not to become difficult (default: 0.7)",
+    )
+    parser.add_argument(
+        "--keep_empty",
+        type=fraction,
+        default=1.0,
+        metavar="SHARE",
+        help="share of the patches without objects to keep (default: 1)",
+    )
+    parser.add_argument(
+        "--seed",
+        type=int,
+        default=0,
+        help="another seed keeps other patches without objects (default: 0)",
+    )
     _add_common(parser)
     parser.set_defaults(run=run_split)
 
@@ -66,30 +93,54 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("images", type=Path, help="folder of images, or one image")
     parser.add_argument("target", type=Path, help="folder to write the patches to")
-    parser.add_argument("--list", type=Path, metavar="FILE",
-                        help="take the images of this list only")
-    parser.add_argument("--list_file", type=Path, metavar="FILE",
-                        help="write the ids of the patches to this file")
+    parser.add_argument(
+        "--list", type=Path, metavar="FILE", help="take the images of this list only"
+    )
+    parser.add_argument(
+        "--list_file", type=Path, metavar="FILE", help="write the ids of the patches to this file"
+    )
     _add_common(parser)
     parser.set_defaults(run=run_split_images)
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--size", type=whole_number, default=600, metavar="PIXELS",
-                        help="side of a patch (default: 600)")
-    parser.add_argument("--gap", type=whole_number, default=100, metavar="PIXELS",
-                        help="overlap of neighbouring patches (default: 100)")
-    parser.add_argument("--rates", type=numbers, default=(1.0,), metavar="R,R",
-                        help="factors by which the images are resized before (default: 1)")
-    parser.add_argument("--format", choices=("png", "jpg"), default="png",
-                        help="format of the patches: png is exact, jpg a tenth of the size "
-                        "(default: png)")
-    parser.add_argument("--pad", action="store_true",
-                        help="fill patches of small images up to the size with black")
+    parser.add_argument(
+        "--size",
+        type=whole_number,
+        default=600,
+        metavar="PIXELS",
+        help="side of a patch (default: 600)",
+    )
+    parser.add_argument(
+        "--gap",
+        type=whole_number,
+        default=100,
+        metavar="PIXELS",
+        help="overlap of neighbouring patches (default: 100)",
+    )
+    parser.add_argument(
+        "--rates",
+        type=numbers,
+        default=(1.0,),
+        metavar="R,R",
+        help="factors by which the images are resized before (default: 1)",
+    )
+    parser.add_argument(
+        "--format",
+        choices=("png", "jpg"),
+        default="png",
+        help="format of the patches: png is exact, jpg a tenth of the size (default: png)",
+    )
+    parser.add_argument(
+        "--pad", action="store_true", help="fill patches of small images up to the size with black"
+    )
     add_workers(parser)
-    parser.add_argument("--overwrite", action="store_true",
-                        help="make patches that are there again (otherwise they are kept, and a "
-                        "folder that was split in another way is an error)")
+    parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="make patches that are there again (otherwise they are kept, and a "
+        "folder that was split in another way is an error)",
+    )
 
 
 def run_split(arguments: argparse.Namespace) -> None:

@@ -26,19 +26,40 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         epilog="example: stats data/labelTxt --classes data/classes.txt --plot stats.png",
     )
     parser.add_argument("labels", type=Path, help="folder of labels, or one that holds labelTxt/")
-    parser.add_argument("--images", type=Path, metavar="DIR",
-                        help="folder of the images (default: images beside the labels); without "
-                        "images nothing is said about labels outside")
-    add_classes(parser, "the classes that are allowed (default: classes.txt in or beside the "
-                "folder, if there is one)")
-    parser.add_argument("--min_size", type=float, default=10, metavar="PIXELS",
-                        help="longer side below which training leaves an object out (default: 10)")
-    parser.add_argument("--max_objs", type=whole_number, default=500, metavar="N",
-                        help="objects of an image that training takes (default: 500)")
-    parser.add_argument("--plot", type=Path, metavar="FILE",
-                        help="draw a picture (.png, .pdf, .svg)")
-    parser.add_argument("--overwrite", action="store_true",
-                        help="replace the picture if it is there (otherwise an error)")
+    parser.add_argument(
+        "--images",
+        type=Path,
+        metavar="DIR",
+        help="folder of the images (default: images beside the labels); without "
+        "images nothing is said about labels outside",
+    )
+    add_classes(
+        parser,
+        "the classes that are allowed (default: classes.txt in or beside the "
+        "folder, if there is one)",
+    )
+    parser.add_argument(
+        "--min_size",
+        type=float,
+        default=10,
+        metavar="PIXELS",
+        help="longer side below which training leaves an object out (default: 10)",
+    )
+    parser.add_argument(
+        "--max_objs",
+        type=whole_number,
+        default=500,
+        metavar="N",
+        help="objects of an image that training takes (default: 500)",
+    )
+    parser.add_argument(
+        "--plot", type=Path, metavar="FILE", help="draw a picture (.png, .pdf, .svg)"
+    )
+    parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="replace the picture if it is there (otherwise an error)",
+    )
     parser.set_defaults(run=run)
 
 

@@ -28,17 +28,34 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("results", type=Path, help="folder of merged Task1_<class>.txt")
     parser.add_argument("zip", type=Path, nargs="?", help="zip to write; without it, only check")
-    parser.add_argument("--version", choices=DOTA_CLASSES, default="1.0",
-                        help="release of DOTA: 15, 16 or 18 classes (default: 1.0)")
+    parser.add_argument(
+        "--version",
+        choices=DOTA_CLASSES,
+        default="1.0",
+        help="release of DOTA: 15, 16 or 18 classes (default: 1.0)",
+    )
     add_classes(parser, "own classes, for a server other than DOTA's")
-    parser.add_argument("--list", type=Path, metavar="FILE",
-                        help="ids of the test images, one a line; otherwise only their number is "
-                        "checked")
-    parser.add_argument("--expected_images", type=whole_number, metavar="N",
-                        help="number of test images where there is no list (default: "
-                        + ", ".join(f"{n} for {v}" for v, n in TEST_IMAGES.items()) + ")")
-    parser.add_argument("--min_images", type=fraction, default=0.9, metavar="SHARE",
-                        help="share of the test images that must have a detection (default: 0.9)")
+    parser.add_argument(
+        "--list",
+        type=Path,
+        metavar="FILE",
+        help="ids of the test images, one a line; otherwise only their number is checked",
+    )
+    parser.add_argument(
+        "--expected_images",
+        type=whole_number,
+        metavar="N",
+        help="number of test images where there is no list (default: "
+        + ", ".join(f"{n} for {v}" for v, n in TEST_IMAGES.items())
+        + ")",
+    )
+    parser.add_argument(
+        "--min_images",
+        type=fraction,
+        default=0.9,
+        metavar="SHARE",
+        help="share of the test images that must have a detection (default: 0.9)",
+    )
     add_overwrite(parser, "a zip")
     parser.set_defaults(run=run)
 

@@ -27,7 +27,7 @@ from DOTA_devkit.errors import InputError
 
 logger = logging.getLogger(__name__)
 
-VERSION = 5  # raise it whenever a scene comes out differently: sets made before are then remade
+VERSION = 6  # raise it whenever a scene comes out differently: sets made before are then remade
 CLASSES = ("plane", "ship", "vehicle", "harbor")
 SPLITS = {"train": 400, "val": 40, "test": 100}  # images
 STAMP = "sample_set.json"  # written last; it says who made the folder

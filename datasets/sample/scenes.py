@@ -264,7 +264,7 @@ def _sailing(scene: Scene, count: int, fits: Callable[[np.ndarray, float], bool]
     rng, foam = scene.rng, _foam(scene)
     for _ in range(count):
         large = rng.rand() < 0.4
-        sprite = freighter(rng, rng.uniform(46, 88)) if large else boat(rng, rng.uniform(20, 38))
+        sprite = freighter(rng, rng.uniform(42, 72)) if large else boat(rng, rng.uniform(20, 38))
         for _ in range(6):
             center, heading = rng.uniform(0, scene.size, 2), rng.uniform(0, 2 * math.pi)
             if fits(center, sprite.length) and scene.put(sprite, center, heading, gap=4):
@@ -295,12 +295,12 @@ def harbour(scene: Scene) -> None:
     """A coast with a quay, piers and boats moored side by side."""
     rng, axes = scene.rng, Axes.random(scene)
     _water(scene)
-    coast = rng.uniform(-70, -15)
-    moored, taken = rng.uniform(21, 33), rng.uniform(0.2, 0.8)
-    for u in np.arange(-170 + rng.uniform(0, 60), 170, 2 * moored + rng.uniform(20, 40)):
-        if rng.rand() < 0.15:
+    coast = rng.uniform(-60, -10)
+    moored, taken = rng.uniform(18, 27), rng.uniform(0.2, 0.7)
+    for u in np.arange(-170 + rng.uniform(0, 60), 170, 2 * moored + rng.uniform(18, 30)):
+        if rng.rand() < 0.08:
             continue
-        stage = pier(rng, rng.uniform(52, 90))
+        stage = pier(rng, rng.uniform(36, 62))
         v = coast + 3 + stage.length / 2
         if not scene.put(stage, axes.point(u, v), axes.heading + math.pi / 2):
             continue
@@ -439,7 +439,7 @@ def airfield(scene: Scene) -> None:
 
 
 LAYOUTS = (  # and their shares of the images
-    (harbour, 0.24), (open_water, 0.16), (car_park, 0.17), (countryside, 0.19), (airfield, 0.24),
+    (harbour, 0.32), (open_water, 0.14), (car_park, 0.13), (countryside, 0.17), (airfield, 0.24),
 )  # fmt: skip
 WITHOUT_OBJECTS = 0.08  # share of the images
 

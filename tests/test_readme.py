@@ -1,0 +1,99 @@
+"""The README's commands, as written and in its order, in an empty folder."""
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+READMES = ("README.md", "README.zh-CN.md")
+
+# What needs the network, or is this test itself.
+NOT_RUN = ("pip install", "python -m pytest")
+# A README shows how a user calls it; without a network and in a test's time it takes these too.
+ADDED = {"--data_dir mydata": "--pretrained none --num_epoch 1 --input_h 64 --input_w 64"}
+
+
+def commands(readme: str) -> list[str]:
+    """Commands of the fenced blocks and of inline code, in order, each once."""
+    text = (ROOT / readme).read_text(encoding="utf-8")
+    found = []
+    for block, inline in re.findall(r"```\w*\n(.*?)```|`([^`\n]+)`", text, re.DOTALL):
+        for line in (block or inline).splitlines():
+            for command in line.split("&&"):
+                if command.strip().startswith(("python ", "pip ")):
+                    found.append(command.strip())
+    return list(dict.fromkeys(found))
+
+
+def runnable(readme: str) -> list[str]:
+    return [c for c in commands(readme) if not c.startswith(NOT_RUN) and "-m" not in c]
+
+
+def run(command: str, folder: Path) -> str:
+    """Output of a command of a README in `folder`; AssertionError where it fails."""
+    for shown, added in ADDED.items():
+        if shown in command:
+            command = f"{command} {added}"
+    program, *arguments = shlex.split(command)
+    assert program == "python"
+    arguments = [str(ROOT / "main.py") if a == "main.py" else a for a in arguments]
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        cwd=folder, text=True, capture_output=True, env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def test_both_languages_show_the_same_commands():
+    english, chinese = map(commands, READMES)
+    assert english == chinese
+    assert len(english) >= 8
+
+
+def test_linked_files_are_there():
+    for readme in READMES:
+        text = (ROOT / readme).read_text(encoding="utf-8")
+        targets = re.findall(r"\]\(([^)#]+)", text)
+        missing = [t for t in targets if "://" not in t and not (ROOT / t).exists()]
+        assert not missing, readme
+
+
+def test_flags_named_in_the_readme_exist():
+    from main import parse_args
+
+    with pytest.raises(SystemExit):
+        parse_args(["--help"])
+    for readme in READMES:
+        text = (ROOT / readme).read_text(encoding="utf-8")
+        source = (ROOT / "main.py").read_text(encoding="utf-8")
+        devkit = "".join(p.read_text() for p in (ROOT / "DOTA_devkit/commands").glob("*.py"))
+        bench = "".join(p.read_text() for p in (ROOT / "benchmarks").glob("*.py"))
+        for flag in set(re.findall(r"(--\w+)", text)) - {"--help"}:
+            assert f'"{flag}"' in source + devkit + bench, f"{readme}: {flag}"
+
+
+@pytest.mark.slow
+def test_the_three_commands_with_no_data_at_hand(tmp_path):
+    """Train, test, eval: about five minutes on 2 cores, and an AP that means something."""
+    steps = [c for c in runnable("README.md") if re.search(r"--phase (train|test|eval)", c)]
+    train, test, evaluate = [c for c in steps if "--data_dir" not in c][:3]
+    assert "--backbone resnet18" in train
+    log = run(train, tmp_path)
+    assert "epoch 1/" in log and "AP" in log
+    assert (tmp_path / "weights_sample/model_best.pth").is_file()
+    log = run(test, tmp_path)
+    assert "images/s" in log
+    assert len(list((tmp_path / "result_sample/pictures").iterdir())) == 100
+    run(evaluate, tmp_path)
+    scores = json.loads((tmp_path / "result_sample/ap.json").read_text())
+    assert scores["settings"]["conf_thresh"] == 0.01
+    mean = next(row for row in scores["classes"] if row["class"] == "mean")
+    assert mean["AP50"] >= 0.60
+    assert (tmp_path / "result_sample/evaluation.png").is_file()
