@@ -122,13 +122,15 @@ def test_the_three_commands_of_the_readme(tmp_path, monkeypatch, call):
     monkeypatch.setattr(program, "make_sample", make_small)
     small = replace(program.SAMPLE, epochs=1, batch_size=3, input_hw=(64, 64), head_conv=8)
     monkeypatch.setattr(program, "SAMPLE", small)
-    for _ in range(2):  # run again, the sample run is replaced
-        ran = call("--phase", "train", "--backbone", "resnet18")
-        assert ran.code == 0 and "epoch 1/1  loss" in ran.out and "AP 0." in ran.out
-        ran = call("--phase", "test")
-        assert ran.code == 0 and "resnet18 of epoch 1, input 64x64, classes ship, plane" in ran.out
-        ran = call("--phase", "eval")
-        assert ran.code == 0 and "mean" in ran.out and "AP 0." in ran.out
+    ran = call("--phase", "train", "--backbone", "resnet18")
+    assert ran.code == 0 and "epoch 1/1  loss" in ran.out and "AP 0." in ran.out
+    ran = call("--phase", "test")
+    assert ran.code == 0 and "resnet18 of epoch 1, input 64x64, classes ship, plane" in ran.out
+    ran = call("--phase", "eval")
+    assert ran.code == 0 and "mean" in ran.out and "AP 0." in ran.out
+    # again: the sample run is replaced
+    assert call("--phase", "train", "--backbone", "mobilenetv2").code == 0
+    assert "mobilenetv2 of epoch 1" in call("--phase", "test").out
     assert {path.name for path in tmp_path.iterdir()} == {
         "sample_data", "weights_sample", "result_sample"
     }  # fmt: skip
@@ -476,7 +478,6 @@ class Broken(DOTA):
         ("os.kill(os.getpid(), 9)", ["a process that reads images died", "--num_workers 0"]),
         ("os._exit(1)", ["a process that reads images died", "--num_workers 0"]),
         ("open('/nowhere/x.png')", ["/nowhere/x.png", "No such file"]),
-        ("raise MemoryError", ["out of memory", "--batch_size"]),
         ("import numpy; numpy.zeros(1 << 50)", ["out of memory", "--batch_size"]),
     ],
 )
@@ -636,6 +637,7 @@ def test_a_disk_that_is_full_from_the_start(call, data, trained, tmp_path, phase
     assert_refused(ran, "File too large")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2])
 def test_ctrl_c_keeps_the_last_epoch(data, tmp_path, workers):
     """A process of its own gets SIGINT (as its workers do) once an epoch is there."""
@@ -667,7 +669,7 @@ def test_a_run_that_stops_for_non_finite_losses(train, data, monkeypatch):
         training.DetectionLoss, "forward",
         lambda self, maps, targets, logits: {"hm": maps["hm"].sum() * float("nan")},
     )  # fmt: skip
-    ran = train(data, "--epochs", 30)
+    ran = train(data, "--epochs", 30, "--batch_size", 1)
     assert_refused(ran, "20 steps in a row", "bad_batches.txt", "model_last.pth", "--resume_train")
 
 
