@@ -125,5 +125,7 @@ def _put_text(
     (width, height), _ = cv2.getTextSize(text, font, scale, weight)
     x = int(np.clip(anchor[0], 0, max(0, canvas.shape[1] - width)))
     y = int(np.clip(anchor[1] - 3, height, canvas.shape[0] - 2))
-    cv2.putText(canvas, text, (x, y), font, scale, (0, 0, 0), weight + 2, cv2.LINE_AA)
+    # Shifted copies make the rim: a heavier weight has wider letters from OpenCV 5 on.
+    for dx, dy in ((-1, 0), (1, 0), (0, -1), (0, 1)):
+        cv2.putText(canvas, text, (x + dx, y + dy), font, scale, (0, 0, 0), weight, cv2.LINE_AA)
     cv2.putText(canvas, text, (x, y), font, scale, color, weight, cv2.LINE_AA)
