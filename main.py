@@ -598,6 +598,15 @@ class TqdmHandler(logging.StreamHandler):
         with tqdm.external_write_mode(file=self.stream):
             super().emit(record)
 
+    def handleError(self, record: logging.LogRecord) -> None:
+        """An output that takes no more (a full disk, a closed pipe) is an error like any other."""
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            return super().handleError(record)
+        # what is still in its buffer would fail once more at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), self.stream.fileno())
+        raise OSError(error.errno, error.strerror, "standard output")
+
 
 def set_up_logging(verbose: bool) -> None:
     handler = TqdmHandler(sys.stdout)

@@ -678,3 +678,13 @@ def test_verbose_shows_the_traceback(call, data):
 
     with pytest.raises(InputError):
         call("--verbose", "--phase", "eval", "--data_dir", data)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+def test_an_output_that_is_full(capsys, monkeypatch):
+    with open("/dev/full", "w") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        code = program.main(["--phase", "info", "--backbone", "mobilenetv2", "--input_h", "64"])
+        full.flush()  # and nothing is left that would fail at exit
+    assert code == 2
+    assert capsys.readouterr().err == "error: standard output: No space left on device\n"
