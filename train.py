@@ -103,7 +103,8 @@ def train(
     """
     folder.mkdir(parents=True, exist_ok=True)
     model.to(device, memory_format=torch.channels_last)
-    optimizer = torch.optim.Adam(model.parameters(), settings.lr)
+    # Fused: on a CPU the unfused step takes as long as a small network's backward pass.
+    optimizer = torch.optim.Adam(model.parameters(), settings.lr, fused=True)
     history, start = History(), 1
     if resume is not None:
         start = resume.epoch + 1

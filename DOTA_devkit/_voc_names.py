@@ -88,9 +88,16 @@ class VocFunctions:
 
 
 def _in_original_order(detections: Task1) -> Task1:
-    order = np.argsort(-detections.scores)
-    image_ids = [detections.image_ids[k] for k in order.tolist()]
-    return Task1(image_ids, detections.scores[order], detections.corners[order])
+    """With equal scores rearranged so that a stable sort gives numpy's default order."""
+    theirs = np.argsort(-detections.scores)
+    stable = np.argsort(-detections.scores, kind="stable")
+    moved = np.flatnonzero(theirs != stable)
+    source, target = theirs[moved].tolist(), stable[moved].tolist()
+    image_ids, corners = list(detections.image_ids), detections.corners.copy()
+    for one, other in zip(source, target, strict=True):
+        image_ids[other] = detections.image_ids[one]
+    corners[target] = detections.corners[source]
+    return Task1(image_ids, detections.scores, corners)
 
 
 def without_difficulty(paths: Iterable[str | Path]) -> Iterator[Labels]:

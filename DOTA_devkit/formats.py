@@ -16,7 +16,7 @@ import numpy as np
 
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.files import replacing
-from DOTA_devkit.text_table import KnownTexts, NotANumber, TextTable
+from DOTA_devkit.text_table import NotANumber, TextCodes, TextTable
 
 _DOTA_10 = (
     "plane", "baseball-diamond", "bridge", "ground-track-field", "small-vehicle",
@@ -172,27 +172,44 @@ def read_task1(path: Path | str) -> Task1:
         InputError: with file and line, for a line that is none of these.
         OSError: the file can't be read.
     """
-    return _joined(iter_results(path, coordinates=8))
+    return _read_results(path, coordinates=8)
 
 
 def read_task2(path: Path | str) -> Task1:
     """Read a Task2 result file: image id, score, xmin, ymin, xmax, ymax a line."""
-    return _joined(iter_results(path, coordinates=4))
+    return _read_results(path, coordinates=4)
+
+
+@dataclass(frozen=True)
+class ResultBlock:
+    """Some lines of a result file.
+
+    Attributes:
+        images: ``[N]``, image ids by their number in the reader's `TextCodes`.
+        scores: ``[N]``; corners: ``[N, 4, 2]``, as in `Task1`.
+    """
+
+    images: np.ndarray
+    scores: np.ndarray
+    corners: np.ndarray
 
 
 def iter_results(
-    path: Path | str, coordinates: int = 8, block_bytes: int = BLOCK_BYTES
-) -> Iterator[Task1]:
+    path: Path | str,
+    image_ids: TextCodes,
+    coordinates: int = 8,
+    block_bytes: int = BLOCK_BYTES,
+) -> Iterator[ResultBlock]:
     """A result file block by block, for files larger than the memory.
 
     Args:
         path: the file.
+        image_ids: numbers of the ids; new ones are added.
         coordinates: 8 for Task1, 4 for Task2.
         block_bytes: about how much text is read at once.
     """
-    known = KnownTexts()
     for data, line in _blocks(Path(path), block_bytes):
-        yield _parse_results(data, coordinates, path, line, known)
+        yield _parse_results(data, coordinates, path, line, image_ids)
 
 
 def result_coordinates(path: Path | str) -> int | None:
@@ -242,8 +259,8 @@ def read_ids(path: Path | str) -> list[str]:
 
 
 def _parse_results(
-    data: bytes, coordinates: int, path: Path | str, first_line: int, known: KnownTexts
-) -> Task1:
+    data: bytes, coordinates: int, path: Path | str, first_line: int, image_ids: TextCodes
+) -> ResultBlock:
     table = TextTable(data)
     lines = np.flatnonzero(table.count)
     first, count = table.first[lines], table.count[lines]
@@ -268,21 +285,22 @@ def _parse_results(
         raise InputError(
             f"{path}:{first_line + lines[infinite[0]]}: a score or coordinate is not finite"
         )
-    image_ids = table.fields(first, last - coordinates - 1, known)
+    images = table.codes(first, last - coordinates - 1, image_ids)
     corners = numbers[:, 1:]
     if coordinates == 4:
         corners = corners[:, [0, 1, 2, 1, 2, 3, 0, 3]]
-    return Task1(image_ids, numbers[:, 0], corners.reshape(-1, 4, 2))
+    return ResultBlock(images, numbers[:, 0], corners.reshape(-1, 4, 2))
 
 
-def _joined(blocks: Iterator[Task1]) -> Task1:
-    parts = list(blocks)
-    if not parts:
+def _read_results(path: Path | str, coordinates: int) -> Task1:
+    ids = TextCodes()
+    blocks = list(iter_results(path, ids, coordinates))
+    if not blocks:
         return Task1([], np.zeros(0), np.zeros((0, 4, 2)))
     return Task1(
-        [image_id for part in parts for image_id in part.image_ids],
-        np.concatenate([part.scores for part in parts]),
-        np.concatenate([part.corners for part in parts]),
+        [ids.texts[image] for block in blocks for image in block.images.tolist()],
+        np.concatenate([block.scores for block in blocks]),
+        np.concatenate([block.corners for block in blocks]),
     )
 
 

@@ -22,11 +22,11 @@ import numpy as np
 
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.files import replacing
-from DOTA_devkit.formats import Task1, iter_results, result_coordinates
+from DOTA_devkit.formats import ResultBlock, Task1, iter_results, result_coordinates
 from DOTA_devkit.patches import parse_patch_id
 from DOTA_devkit.polygon import bounding_rectangles, polygon_nms, rectangle_nms
 from DOTA_devkit.progress import progress
-from DOTA_devkit.text_table import float_texts, joined_lines
+from DOTA_devkit.text_table import TextCodes, float_texts, joined_lines
 
 log = logging.getLogger(__name__)
 
@@ -110,10 +110,11 @@ def merge_file(
         (detections read, detections kept).
     """
     coordinates = _coordinates(sources)
-    blocks = (block for path in sources for block in iter_results(path, coordinates))
+    ids = TextCodes()
+    blocks = (block for path in sources for block in iter_results(path, ids, coordinates))
     read = kept = 0
     with replacing(target) as file:
-        for part in _whole_images(blocks, patches, rows_in_memory):
+        for part in _whole_images(blocks, ids.texts, patches, rows_in_memory):
             read += len(part.scores)
             part = part.rows(_suppress(part, iou_threshold, kind))
             kept += len(part.scores)
@@ -129,9 +130,12 @@ def merge_detections(
     patches: bool = True,
 ) -> Task1:
     """Merge the detections of one class in memory; see `merge_results`."""
-    parts = list(_whole_images([detections], patches, max(len(detections), 1)))
-    if not parts:
+    if not len(detections):
         return detections
+    number: dict[str, int] = {}
+    images = [number.setdefault(image_id, len(number)) for image_id in detections.image_ids]
+    block = ResultBlock(np.array(images), detections.scores, detections.corners)
+    parts = list(_whole_images([block], list(number), patches, len(detections)))
     part = parts[0].rows(_suppress(parts[0], iou_threshold, kind))
     image_ids = [part.names[image] for image in part.images.tolist()]
     return Task1(image_ids, part.scores, part.corners)
@@ -232,13 +236,17 @@ class _Part:
         return _Part(self.names, self.images[rows], self.scores[rows], self.corners[rows])
 
 
-def _whole_images(blocks: Iterable[Task1], patches: bool, rows_in_memory: int) -> Iterator[_Part]:
+def _whole_images(
+    blocks: Iterable[ResultBlock], image_ids: list[str], patches: bool, rows_in_memory: int
+) -> Iterator[_Part]:
     """Detections moved to their whole images, all of an image in the same part.
+
+    ``image_ids`` are what the blocks' numbers stand for; the list may grow while they come.
 
     Images come in the order of their first appearance. Up to ``rows_in_memory`` detections are
     gathered; if there are more they go to a temporary file, and come back some images at a time.
     """
-    places = _Places(patches)
+    places = _Places(image_ids, patches)
     gathered: list[np.ndarray] = []
     images: list[np.ndarray] = []
     rows = 0
@@ -286,24 +294,20 @@ def _batches(count: np.ndarray, limit: int) -> Iterator[tuple[int, int]]:
 class _Places:
     """Where patches lie, read from each different id once."""
 
-    def __init__(self, patches: bool) -> None:
-        self._patches = patches
+    def __init__(self, image_ids: list[str], patches: bool) -> None:
+        self._image_ids, self._patches = image_ids, patches
         self.names: list[str] = []
         self._image: dict[str, int] = {}
-        self._patch: dict[str, int] = {}
         # [P, 4] for each patch: number of its image, rate, x, y.
         self._table = np.zeros((0, 4))
 
-    def move(self, block: Task1) -> tuple[np.ndarray, np.ndarray]:
+    def move(self, block: ResultBlock) -> tuple[np.ndarray, np.ndarray]:
         """Image numbers ``[N]`` and rows ``[N, 9]``: score and corners in the whole image."""
-        new = [one for one in dict.fromkeys(block.image_ids) if one not in self._patch]
+        new = [self._place(image_id) for image_id in self._image_ids[len(self._table) :]]
         if new:
-            for image_id in new:
-                self._patch[image_id] = len(self._patch)
-            self._table = np.concatenate([self._table, [self._place(one) for one in new]])
-        patch = np.fromiter(map(self._patch.__getitem__, block.image_ids), np.int64, len(block))
-        image, rate, x, y = self._table[patch].T
-        rows = np.empty((len(block), 9))
+            self._table = np.concatenate([self._table, new])
+        image, rate, x, y = self._table[block.images].T
+        rows = np.empty((len(image), 9))
         rows[:, 0] = block.scores
         rows[:, 1::2] = (block.corners[:, :, 0] + x[:, None]) / rate[:, None]
         rows[:, 2::2] = (block.corners[:, :, 1] + y[:, None]) / rate[:, None]

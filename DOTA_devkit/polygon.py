@@ -481,12 +481,28 @@ class Shapes:
 
     def __init__(self, corners: np.ndarray) -> None:
         corners = _as_corners(corners)
+        count = len(corners)
+        self.x, self.y = np.empty((2, 4, count))
+        self.rectangles = np.empty((count, 4))
+        self.extent, self.area = np.empty((2, count))
+        convex = np.empty(count, bool)
+        for start in range(0, count, 1 << 14):
+            rows = slice(start, start + (1 << 14))
+            convex[rows] = self._prepare(rows, corners[rows])
+        odd = np.flatnonzero(~convex)
+        self._any_odd = len(odd) > 0
+        # For each row the number of its pair of triangles, -1 for a convex one.
+        self._odd = np.full(count, -1)
+        self._odd[odd] = np.arange(len(odd))
+        if self._any_odd:
+            self._cut(odd, corners[odd])
+
+    def _prepare(self, rows: slice, corners: np.ndarray) -> np.ndarray:
+        """Fill in some rows; which of them are convex."""
         x, y = _planes(corners)
-        self.rectangles = np.stack([x.min(0), y.min(0), x.max(0), y.max(0)], axis=1)
-        self.extent = np.maximum(
-            self.rectangles[:, 2] - self.rectangles[:, 0],
-            self.rectangles[:, 3] - self.rectangles[:, 1],
-        )
+        bounds = x.min(axis=0), y.min(axis=0), x.max(axis=0), y.max(axis=0)
+        self.rectangles[rows] = np.stack(bounds, axis=1)
+        extent = np.maximum(bounds[2] - bounds[0], bounds[3] - bounds[1])
         local_x, local_y = x - x[0], y - y[0]
         turns = _turns(local_x, local_y)
         # Half the cross product of the diagonals.
@@ -494,23 +510,21 @@ class Shapes:
             (local_x[2] - local_x[0]) * (local_y[3] - local_y[1])
             - (local_y[2] - local_y[0]) * (local_x[3] - local_x[1])
         ) / 2
-        slack = FLAT * self.extent**2
-        convex = (turns >= -slack).all(axis=0) | (turns <= slack).all(axis=0)
         # Counter-clockwise in the sense that the formulas take, y up: all areas positive.
-        self.x, self.y = _turned(x, y, signed < 0)
-        self.area = np.abs(signed)
-        self.area[self.area <= slack] = 0
-        # For each row the number of its pair of triangles, -1 for a convex one.
-        self.odd = np.full(len(x[0]), -1)
-        odd = np.flatnonzero(~convex)
-        self._any_odd = len(odd) > 0
-        if not self._any_odd:
-            return
-        self.odd[odd] = np.arange(len(odd))
-        self.parts_x, self.parts_y = _triangles(x[:, odd], y[:, odd], turns[:, odd])
-        origin = x[0, odd], y[0, odd]
-        parts = np.abs(_signed_area(self.parts_x - origin[0], self.parts_y - origin[1])).sum(0)
-        self.area[odd] = np.where(parts > slack[odd], parts, 0)
+        self.x[:, rows], self.y[:, rows] = _turned(x, y, signed < 0)
+        slack = FLAT * extent**2
+        area = np.abs(signed)
+        self.extent[rows], self.area[rows] = extent, np.where(area > slack, area, 0)
+        return (turns >= -slack).all(axis=0) | (turns <= slack).all(axis=0)
+
+    def _cut(self, odd: np.ndarray, corners: np.ndarray) -> None:
+        """Triangles of the rows that are not convex, whose areas are those of the triangles."""
+        x, y = _planes(corners)
+        local_x, local_y = x - x[0], y - y[0]
+        self._parts_x, self._parts_y = _triangles(x, y, _turns(local_x, local_y))
+        parts = _signed_area(self._parts_x - x[0], self._parts_y - y[0])
+        area = np.abs(parts).sum(axis=0)
+        self.area[odd] = np.where(area > FLAT * self.extent[odd] ** 2, area, 0)
 
     def __len__(self) -> int:
         return len(self.area)
@@ -524,7 +538,7 @@ class Shapes:
         for rows in _chunks(np.flatnonzero(touch)):
             shared[rows] = _clipped_area(*self._frame(i[rows], j[rows], other)[:4])
         if self._any_odd or other._any_odd:
-            for rows in _chunks(np.flatnonzero((self.odd[i] >= 0) | (other.odd[j] >= 0))):
+            for rows in _chunks(np.flatnonzero((self._odd[i] >= 0) | (other._odd[j] >= 0))):
                 shared[rows] = self._odd_overlap(i[rows], j[rows], other)
         ours, theirs = self.area[i], other.area[j]
         shared = np.minimum(np.maximum(shared, 0), np.minimum(ours, theirs))
@@ -553,15 +567,15 @@ class Shapes:
 
     def _parts(self, rows: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Two convex parts of each row: its triangles or, of a convex one, itself and a point."""
-        odd = self.odd[rows]
+        odd = self._odd[rows]
         for part in range(2):
             x, y = self.x[:, rows], self.y[:, rows]
             if part == 1:
                 x, y = np.repeat(x[:1], 4, axis=0), np.repeat(y[:1], 4, axis=0)
             cut = odd >= 0
             if self._any_odd:
-                x[:, cut] = self.parts_x[:, part, odd[cut]]
-                y[:, cut] = self.parts_y[:, part, odd[cut]]
+                x[:, cut] = self._parts_x[:, part, odd[cut]]
+                y[:, cut] = self._parts_y[:, part, odd[cut]]
             yield x, y
 
 

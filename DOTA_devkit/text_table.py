@@ -71,21 +71,22 @@ class TextTable:
         """One field as text."""
         return self.data[self.starts[token] : self.ends[token]].decode()
 
-    def fields(
-        self,
-        first: np.ndarray,
-        last: np.ndarray | None = None,
-        known: KnownTexts | None = None,
-    ) -> list[str]:
-        """Fields as text; with ``last`` everything from one field to another of its line.
+    def fields(self, first: np.ndarray, last: np.ndarray | None = None) -> list[str]:
+        """Fields as text; with ``last`` everything from one field to another of its line."""
+        texts = TextCodes()
+        codes = self.codes(first, last, texts).tolist()
+        return list(map(texts.texts.__getitem__, codes))
 
-        ``known`` may be shared by the tables of one file, whose ids come again and again.
-        """
+    def codes(
+        self, first: np.ndarray, last: np.ndarray | None, known: TextCodes
+    ) -> np.ndarray:
+        """As `fields`, each as its number in ``known``, where new ones are added."""
         starts = self.starts[first].tolist()
         ends = self.ends[first if last is None else last].tolist()
         data = self.data
-        known = KnownTexts() if known is None else known
-        return [known[data[start:end]] for start, end in zip(starts, ends, strict=True)]
+        return np.array(
+            [known[data[start:end]] for start, end in zip(starts, ends, strict=True)], np.int64
+        )
 
     def numbers(self, tokens: np.ndarray) -> np.ndarray:
         """Fields as float64, in the shape of ``tokens``.
@@ -131,12 +132,21 @@ class TextTable:
         return values
 
 
-class KnownTexts(dict):
-    """Bytes -> text, decoded once for each different one, so that equal texts are one object."""
+class TextCodes(dict):
+    """Bytes -> number, counted up as they appear.
 
-    def __missing__(self, raw: bytes) -> str:
-        text = self[raw] = raw.decode()
-        return text
+    Attributes:
+        texts: number -> text.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.texts: list[str] = []
+
+    def __missing__(self, raw: bytes) -> int:
+        code = self[raw] = len(self.texts)
+        self.texts.append(raw.decode())
+        return code
 
 
 class _Words:

@@ -99,7 +99,7 @@ def make_evaluate(folder: Path, scale: float) -> None:
     image = np.concatenate([found // ships, rng.integers(0, images, len(false))])
     with open(folder / "Task1_ship", "w") as file:
         for k in rng.permutation(detections):
-            file.write(f"P{image[k]:05d} {rng.random():.6f} {text_of(corners[k])[0]}\n")
+            file.write(f"P{image[k]:05d} {rng.random():.12f} {text_of(corners[k])[0]}\n")
     (folder / "list").write_text("".join(f"P{image:05d}\n" for image in range(images)))
 
 

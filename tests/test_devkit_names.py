@@ -30,7 +30,9 @@ from DOTA_devkit import (
 )
 from DOTA_devkit.DOTA import DOTA
 from DOTA_devkit.errors import InputError
+from DOTA_devkit.formats import read_ids, read_task1
 from DOTA_devkit.polygon import paired_iou
+from DOTA_devkit.scoring import evaluate, load_truth
 
 MODULES = (
     "DOTA DOTA2COCO ImgSplit ImgSplit_multi_process ResultEnsembleNMS_multi_process ResultMerge "
@@ -291,6 +293,21 @@ class TestEvaluation:
                 assert ap == pytest.approx(recorded[f"{name}_{threshold}_{suffix}"], abs=1e-6)
                 assert len(recall) == len(precision) == len(lines)
                 assert ap == pytest.approx(dota_evaluation_task1.voc_ap(recall, precision, metric))
+
+    @pytest.mark.parametrize("name", RECORDED_TIES)
+    def test_equal_scores_come_as_numpy_sorts_them(self, shared, tmp_path, name):
+        """Which is what the original does, on any one machine."""
+        det, labels, images = self.paths(shared)
+        lines = Path(det.format(name)).read_text().splitlines()
+        order = np.argsort([-float(line.split()[1]) for line in lines])
+        (tmp_path / f"{name}.txt").write_text("".join(f"{lines[k]}\n" for k in order))
+        found = dota_evaluation_task1.voc_eval(det, labels, images, name)
+        folder = shared / "fixtures" / "voc50"
+        truth = load_truth(folder / "labelTxt", read_ids(images), [name])
+        sorted_ones = read_task1(tmp_path / f"{name}.txt")
+        expected = evaluate({name: sorted_ones}, truth, metric="voc12")[name]
+        np.testing.assert_array_equal(found[0], expected.curve.recall)
+        np.testing.assert_array_equal(found[1], expected.curve.precision)
 
     def write(self, tmp_path, label: str, detection: str):
         (tmp_path / "P.txt").write_text(label)

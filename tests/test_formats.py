@@ -16,6 +16,7 @@ from DOTA_devkit.formats import (
     result_coordinates,
     write_task1,
 )
+from DOTA_devkit.text_table import TextCodes
 
 BOX = "1 2 3 4 5 6 7 8"
 
@@ -147,13 +148,14 @@ class TestResults:
         text = "".join(f"P{k} 0.{k} {BOX}\n" for k in range(10, 60)) + f"last 0.5 {BOX}"
         path = self.write(tmp_path, text)
         whole = read_task1(path)
-        blocks = list(iter_results(path, block_bytes=50))
+        ids = TextCodes()
+        blocks = list(iter_results(path, ids, block_bytes=50))
         assert len(blocks) > 10
-        assert [i for block in blocks for i in block.image_ids] == whole.image_ids
+        assert [ids.texts[i] for block in blocks for i in block.images] == whole.image_ids
         np.testing.assert_array_equal(np.concatenate([b.scores for b in blocks]), whole.scores)
         path = self.write(tmp_path, text + "\nP 1 x\n")
         with pytest.raises(InputError, match=r"ship\.txt:52: "):
-            list(iter_results(path, block_bytes=50))
+            list(iter_results(path, TextCodes(), block_bytes=50))
 
     def test_task2(self, tmp_path):
         found = read_task2(self.write(tmp_path, "P1 0.5 1 2 30 40\n"))
