@@ -766,6 +766,8 @@ def _draw_confusion(axes, evaluation: Evaluation) -> None:
 
 
 def _select(truth: Truth, rows: np.ndarray) -> Truth:
+    if rows.all():
+        return truth
     return replace(
         truth,
         images=truth.images[rows],
