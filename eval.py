@@ -22,6 +22,8 @@ from inference import Found, InferenceSettings, Timing, run_over
 
 log = logging.getLogger(__name__)
 
+REPORTS = ("ap.csv", "ap.json", "evaluation.png", "Task1.zip")
+
 
 @dataclass(frozen=True)
 class EvalSettings:
@@ -83,6 +85,7 @@ def evaluate_split(
     found = run_over(model, dataset, settings.inference, device, timing)
     tables = to_task1(found, dataset.category)
     write_results(tables, result_dir)
+    clear_reports(result_dir, merge_dir)
     log.info("Task1 files of %d images in %s; %s", len(dataset), result_dir, timing)
 
     folder = result_dir
@@ -98,7 +101,8 @@ def evaluate_split(
 
     scores = None
     if truth is None:
-        log.info("there are no labels of these images, so nothing to score against")
+        wanted = "full images (--truth_dir DIR)" if merge else "images"
+        log.info("labels of the %s are not there, so nothing to score against", wanted)
     else:
         scores = evaluate(tables, truth, settings.iou_thresholds, settings.metric)
         report(scores, folder, settings)
@@ -129,6 +133,13 @@ def write_results(tables: dict[str, Task1], result_dir: Path) -> None:
     for name, table in tables.items():
         path = result_dir / f"Task1_{name}.txt"
         write_task1(path, table.image_ids, table.scores, table.corners)
+
+
+def clear_reports(*folders: Path) -> None:
+    """Take away the reports of an earlier evaluation, which would pass for this one's."""
+    for folder in folders:
+        for name in REPORTS:
+            (folder / name).unlink(missing_ok=True)
 
 
 def should_merge(dataset: BaseDataset, settings: EvalSettings) -> bool:

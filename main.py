@@ -470,6 +470,7 @@ def data_options(args: argparse.Namespace, classes: tuple[str, ...] | None) -> D
         squash=args.squash,
         hrsc_level=args.hrsc_level,
         augment=not args.no_augment,
+        nms_thresh=args.nms_thresh,
         keep_source=args.phase == "test",
     )
 

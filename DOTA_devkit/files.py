@@ -26,8 +26,10 @@ def replacing(path: Path | str, mode: str = "w") -> Iterator[IO]:
         with open(beside, mode, **text) as file:
             yield file
         os.replace(beside, path)
-    except BaseException:
+    except BaseException as error:
         beside.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno is not None:
+            error.filename = str(path)  # a write that fails does not know its file
         raise
 
 

@@ -77,9 +77,7 @@ class TextTable:
         codes = self.codes(first, last, texts).tolist()
         return list(map(texts.texts.__getitem__, codes))
 
-    def codes(
-        self, first: np.ndarray, last: np.ndarray | None, known: TextCodes
-    ) -> np.ndarray:
+    def codes(self, first: np.ndarray, last: np.ndarray | None, known: TextCodes) -> np.ndarray:
         """As `fields`, each as its number in ``known``, where new ones are added."""
         starts = self.starts[first].tolist()
         ends = self.ends[first if last is None else last].tolist()

@@ -105,7 +105,7 @@ class BaseDataset(torch.utils.data.Dataset):
 
     def merge_crop_image_results(self, result_path: str, merge_path: str) -> None:
         """Merge Task1 files of patches into those of their source images, by polygon NMS."""
-        merge_results([result_path], merge_path)
+        merge_results([result_path], merge_path, self.options.nms_thresh)
 
     # Samples ------------------------------------------------------------------------------------
 

@@ -30,6 +30,8 @@ class DataOptions:
     """Objects of which a view shows less than this share of their area are not taught."""
     max_objs: int = 500
     """Objects of an image that are taught; it is the length of the target arrays."""
+    nms_thresh: float = 0.1
+    """Overlap above which the weaker of two boxes is dropped when patches are merged."""
     squash: bool = False
     """Stretch images to the input instead of keeping their aspect ratio, as the original tests."""
     hrsc_level: int = 1

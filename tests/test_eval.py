@@ -170,7 +170,7 @@ def test_without_labels_there_are_results_and_no_score(tmp_path, caplog):
     make_dota(tmp_path / "data", {"a": None}, size=(64, 64), test="a")
     with caplog.at_level("INFO"):
         assert scored(tmp_path / "data", [[(32, 32, 16, 16, 0.9, 0)]], tmp_path) is None
-    assert "no labels" in "\n".join(caplog.messages)
+    assert "labels of the images are not there" in "\n".join(caplog.messages)
     assert (tmp_path / "result" / "Task1_ship.txt").read_text().startswith("a 0.899999")
     assert not (tmp_path / "result" / "ap.csv").exists()
 
