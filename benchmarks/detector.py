@@ -55,6 +55,7 @@ def crowded_maps(size: int, objects: int, seed: int = 0) -> dict[str, torch.Tens
     wh = np.zeros((HEAD_CHANNELS["wh"], cells, cells), np.float32)
     # every other cell at most, so that each centre is a peak of its own
     spots = rng.permutation((cells // 2) ** 2)[:objects]
+    objects = len(spots)  # fewer where the map has no room
     y, x = 2 * (spots // (cells // 2)), 2 * (spots % (cells // 2))
     hm[rng.integers(0, 3, objects), y, x] = rng.uniform(0.3, 0.9, objects)
     angle = rng.uniform(0, np.pi / 2, objects)

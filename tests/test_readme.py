@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -16,7 +18,14 @@ READMES = ("README.md", "README.zh-CN.md")
 # What needs the network, or is this test itself.
 NOT_RUN = ("pip install", "python -m pytest")
 # A README shows how a user calls it; without a network and in a test's time it takes these too.
-ADDED = {"--data_dir mydata": "--pretrained none --num_epoch 1 --input_h 64 --input_w 64"}
+ADDED = {
+    "--data_dir mydata": "--pretrained none --num_epoch 1 --input_h 64 --input_w 64",
+    "DOTA_devkit convert": "--help",
+    "DOTA_devkit split": "--help",
+    "benchmarks.detector": "--size 64 --repeats 1",
+    "benchmarks.dataset DIR": "--help",
+    "benchmarks.devkit": "--help",
+}
 
 
 def commands(readme: str) -> list[str]:
@@ -32,7 +41,7 @@ def commands(readme: str) -> list[str]:
 
 
 def runnable(readme: str) -> list[str]:
-    return [c for c in commands(readme) if not c.startswith(NOT_RUN) and "-m" not in c]
+    return [command for command in commands(readme) if not command.startswith(NOT_RUN)]
 
 
 def run(command: str, folder: Path) -> str:
@@ -40,6 +49,7 @@ def run(command: str, folder: Path) -> str:
     for shown, added in ADDED.items():
         if shown in command:
             command = f"{command} {added}"
+            break
     program, *arguments = shlex.split(command)
     assert program == "python"
     arguments = [str(ROOT / "main.py") if a == "main.py" else a for a in arguments]
@@ -54,7 +64,7 @@ def run(command: str, folder: Path) -> str:
 def test_both_languages_show_the_same_commands():
     english, chinese = map(commands, READMES)
     assert english == chinese
-    assert len(english) >= 8
+    assert len(english) >= 10
 
 
 def test_linked_files_are_there():
@@ -97,3 +107,23 @@ def test_the_three_commands_with_no_data_at_hand(tmp_path):
     mean = next(row for row in scores["classes"] if row["class"] == "mean")
     assert mean["AP50"] >= 0.60
     assert (tmp_path / "result_sample/evaluation.png").is_file()
+
+
+@pytest.mark.slow
+def test_all_other_commands(tmp_path):
+    rng = np.random.default_rng(0)
+    for folder in ("images", "labelTxt"):
+        (tmp_path / "mydata" / folder).mkdir(parents=True)
+    (tmp_path / "mydata/classes.txt").write_text("ship\n")
+    for number in range(10):
+        picture = rng.integers(0, 255, (64, 64, 3), dtype=np.uint8)
+        cv2.imwrite(str(tmp_path / f"mydata/images/P{number}.png"), picture)
+        label = tmp_path / f"mydata/labelTxt/P{number}.txt"
+        label.write_text("10 10 40 10 40 30 10 30 ship 0\n")
+    sample = re.compile(r"--phase (train --backbone|test|eval)")
+    others = [command for command in runnable("README.md") if not sample.search(command)]
+    assert len(others) >= 8
+    outputs = {command: run(command, tmp_path) for command in others}
+    assert "GMAC" in outputs["python main.py --phase info --backbone mobilenetv2"]
+    assert (tmp_path / "mydata/train.txt").is_file()
+    assert (tmp_path / "weights_dota/model_last.pth").is_file()
