@@ -692,7 +692,9 @@ def _check_label_files(images: dict[str, Path], label_dir: Path) -> None:
             f"{len(missing)} images have no label file in {label_dir}, the first is "
             f"{missing[0]}; an image without objects needs an empty one"
         )
-    extra = sorted(present - set(images))
+    folders = {path.parent for path in images.values()}
+    not_chosen = {path.stem for folder in folders for path in folder.iterdir()}
+    extra = sorted(present - set(images) - not_chosen)
     if extra:
         log.warning(
             "%d label files in %s have no image and are left out, the first is %s",

@@ -383,6 +383,12 @@ class TestErrors:
             split_folder(data, tmp_path / "out")
         assert "1 label files" in caplog.text and "lost" in caplog.text
 
+    def test_labels_of_images_that_were_not_chosen_are_no_fault(self, data, caplog):
+        chosen = {"small": data / "images" / "small.png"}
+        with caplog.at_level(logging.WARNING):
+            splitting._check_label_files(chosen, data / "labelTxt")
+        assert len(list((data / "labelTxt").iterdir())) > 1 and not caplog.text
+
     def test_a_wrong_label(self, data, tmp_path):
         (data / "labelTxt" / "small.txt").write_text("1 2 3\n")
         with pytest.raises(InputError, match=r"small\.txt:1: "):
