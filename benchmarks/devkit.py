@@ -1,8 +1,8 @@
 """Times of the devkit's core beside those of the compiled original.
 
-    python benchmarks/devkit.py                    # all, a few minutes
-    python benchmarks/devkit.py merge overlap      # some
-    python benchmarks/devkit.py merge --tenfold    # and ten times the work, for the growth
+    python -m benchmarks.devkit                    # all, a few minutes
+    python -m benchmarks.devkit merge overlap      # some
+    python -m benchmarks.devkit merge --tenfold    # and ten times the work, for the growth
 
 Inputs are made from a seed and are the same on every machine. The original's times are constants
 below: the devkit of CAPTAIN-WHU with its compiled polyiou, Python 3.11 and NumPy 2.4, on two

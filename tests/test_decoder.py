@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from boxes import Letterbox
-from decoder import DecDecoder, rows_to_detections, to_source
+from decoder import DecDecoder, neighbourhood_maximum, rows_to_detections, to_source
 from models import build_model, read_checkpoint
 
 TURNED, UPRIGHT = 0.9, 0.1
@@ -200,3 +200,10 @@ def test_back_to_the_source(source_wh, squash):
     found = to_source(rows_to_detections(rows), letterbox)
     np.testing.assert_allclose(found.corners, box, atol=1e-3)
     assert found.corners.dtype == np.float32
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 7), (6, 1), (2, 2), (9, 13)])
+def test_the_highest_neighbour_is_that_of_max_pooling(size):
+    heatmap = torch.rand(3, *size, generator=torch.Generator().manual_seed(0))
+    expected = torch.nn.functional.max_pool2d(heatmap[None], 3, stride=1, padding=1)[0]
+    assert torch.equal(neighbourhood_maximum(heatmap), expected)
