@@ -72,7 +72,7 @@ OWN_DATA = Defaults(
     num_workers=min(4, usable_cores()),
 )
 SAMPLE = Defaults(
-    epochs=8,
+    epochs=7,
     batch_size=4,
     input_hw=(192, 192),
     lr=2e-3,
