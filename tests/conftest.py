@@ -1,5 +1,6 @@
 """What the tests share: the folder of real data and recorded outputs, absent on a bare clone."""
 
+import logging
 from pathlib import Path
 
 import pytest
@@ -13,3 +14,15 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip(f"no recorded outputs at {SHARED}")
     return SHARED
+
+
+@pytest.fixture(autouse=True)
+def logging_of_its_own():
+    """What a test's call of `main.main` sets up for the log ends with the test."""
+    root = logging.getLogger()
+    level = root.level
+    yield
+    for handler in root.handlers[:]:
+        if type(handler).__module__ == "main":
+            root.removeHandler(handler)
+    root.setLevel(level)
