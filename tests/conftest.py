@@ -1,6 +1,7 @@
 """What the tests share: the folder of real data and recorded outputs, absent on a bare clone."""
 
 import logging
+import signal
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,13 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip(f"no recorded outputs at {SHARED}")
     return SHARED
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ctrl_c_is_heard():
+    """A shell starts what runs in its background deaf to Ctrl-C, and children inherit that."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
