@@ -31,8 +31,6 @@ WH = {
 """What the channels of `wh` hold, in cells: the vectors from the centre to the midpoints of the
 top, right, bottom and left edge, then width and height of the axis-aligned rectangle around."""
 
-_VECTORS = slice(WH["t"].start, WH["l"].stop)
-
 # A coordinate of a boundary vector nearer to 0 than this (in cells) counts as 0: the published
 # weights learned the order of OpenCV 4.3, whose float arithmetic resolves no more than that.
 _VECTOR_EPS = 2e-5
@@ -160,16 +158,6 @@ def vectors_to_corners(centers: np.ndarray, vectors: np.ndarray) -> np.ndarray:
     """
     t, r, b, l = (vectors[..., WH[name]] for name in "trbl")  # noqa: E741
     return centers[..., None, :] + np.stack([t + r, b + r, b + l, t + l], axis=-2)
-
-
-def boxes_to_corners(centers: np.ndarray, wh: np.ndarray, turned: np.ndarray) -> np.ndarray:
-    """Corners [N, 4, 2] out of `wh` [N, 10]: of the vectors where `turned` [N], and of the
-    axis-aligned rectangle elsewhere."""
-    half = wh[..., WH["size"]] / 2
-    x, y = half[..., 0], half[..., 1]
-    rectangle = np.stack([np.stack(c, axis=-1) for c in ((x, -y), (x, y), (-x, y), (-x, -y))], -2)
-    corners = vectors_to_corners(centers, wh[..., _VECTORS])
-    return np.where(turned[..., None, None], corners, centers[..., None, :] + rectangle)
 
 
 @dataclass(frozen=True)

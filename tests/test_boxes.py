@@ -143,17 +143,6 @@ def test_corners_run_from_the_top_right():
     assert found.tolist() == [[14, 8], [14, 12], [6, 12], [6, 8]]
 
 
-def test_boxes_to_corners_takes_the_rectangle_where_not_turned():
-    corners = rectangle(10, 10, 8, 4, 20)[None]
-    center, vectors, size = boxes.corners_to_vectors(corners)
-    wh = np.concatenate([vectors, size], axis=1)
-    turned = boxes.boxes_to_corners(center, wh, np.array([True]))[0]
-    upright = boxes.boxes_to_corners(center, wh, np.array([False]))[0]
-    assert same_outline(turned, corners[0], 1e-9)
-    np.testing.assert_allclose(np.ptp(upright, axis=0), size[0])
-    assert upright[0, 0] > 10 > upright[0, 1], "top right comes first"
-
-
 # -- letterbox -----------------------------------------------------------------------------------
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+import boxes
 from boxes import Letterbox
 from decoder import DecDecoder, neighbourhood_maximum, rows_to_detections, to_source
 from models import build_model, read_checkpoint
@@ -207,3 +208,23 @@ def test_the_highest_neighbour_is_that_of_max_pooling(size):
     heatmap = torch.rand(3, *size, generator=torch.Generator().manual_seed(0))
     expected = torch.nn.functional.max_pool2d(heatmap[None], 3, stride=1, padding=1)[0]
     assert torch.equal(neighbourhood_maximum(heatmap), expected)
+
+
+def test_the_rectangle_is_taken_where_the_box_is_not_turned():
+    corners = boxes.rectangles_to_corners([[10, 10, 8, 4, 20]])
+    center, vectors, size = boxes.corners_to_vectors(corners)
+
+    def decoded(theta):
+        maps = {name: torch.zeros(1, n, 20, 20) for name, n in boxes.HEAD_CHANNELS.items()}
+        maps["hm"] = torch.zeros(1, 1, 20, 20)
+        maps["hm"][0, 0, 10, 10] = 0.9
+        maps["reg"][0, :, 10, 10] = torch.from_numpy(center[0] - 10)
+        maps["wh"][0, :, 10, 10] = torch.from_numpy(np.concatenate([vectors[0], size[0]]))
+        maps["cls_theta"][0, :, 10, 10] = theta
+        return DecDecoder(10, 0.1, 1).decode(maps)[0].corners[0] / boxes.STRIDE
+
+    turned, upright = decoded(0.9), decoded(0.7)
+    distance = np.linalg.norm(turned[:, None] - corners[0][None], axis=2)
+    assert (distance.min(axis=0) < 1e-5).all() and (distance.min(axis=1) < 1e-5).all()
+    np.testing.assert_allclose(np.ptp(upright, axis=0), size[0], rtol=1e-6)
+    assert upright[0, 0] > 10 > upright[0, 1], "top right comes first"
