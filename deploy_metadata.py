@@ -1,0 +1,166 @@
+"""What an exported file says about itself, so that whoever runs it needs nothing else.
+
+A leaf: the export writes it, the detector that runs such a file reads it. It is kept as text in
+the `metadata_props` of an ONNX file (and beside or inside files of other formats), one string a
+key, so that any runtime in any language can read it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from DOTA_devkit.errors import InputError
+
+VERSION = "1"
+"""Of the contract: names, shapes and meaning of the inputs and outputs."""
+
+NORMALIZATION = "x / 255 - 0.5"
+INPUT_TYPES = ("float32", "uint8")
+COLORS = ("BGR", "RGB")
+LAYOUTS = ("corners", "light-fork")
+PRECISIONS = ("float32", "float16", "int8")
+
+
+@dataclass(frozen=True)
+class ModelMetadata:
+    """The contract of one exported file."""
+
+    classes: tuple[str, ...]
+    backbone: str
+    conf_thresh: float
+    """Scores above it are put out; where `conf_thresh` is an input, its default."""
+    theta_thresh: float
+    K: int
+    """Rows of the output."""
+    input_size: tuple[int, int] | None = None
+    """(height, width) of the network's input, None where any multiple of 32 will do."""
+    nms_thresh: float | None = None
+    """IoU above which the graph suppresses, None where there is no NMS in it."""
+    stride: int = 4
+    color: str = "BGR"
+    """Order of the input's channels."""
+    normalization: str = NORMALIZATION
+    """What the network's pixels are of bytes x; of a uint8 input the graph does it."""
+    input_type: str = "float32"
+    layout: str = "corners"
+    """"corners": `corners`, `scores`, `labels`; "light-fork": its one array of rows."""
+    precision: str = "float32"
+    version: str = VERSION
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.classes)
+
+    def to_props(self) -> dict[str, str]:
+        """Key and text of each entry."""
+        size = self.input_size
+        return {
+            "bbavectors": self.version,
+            "classes": json.dumps(list(self.classes), ensure_ascii=False),
+            "backbone": self.backbone,
+            "stride": str(self.stride),
+            "color": self.color,
+            "normalization": self.normalization,
+            "input_size": "dynamic" if size is None else f"{size[0]}x{size[1]}",
+            "conf_thresh": repr(self.conf_thresh),
+            "nms_thresh": "" if self.nms_thresh is None else repr(self.nms_thresh),
+            "theta_thresh": repr(self.theta_thresh),
+            "K": str(self.K),
+            "input_type": self.input_type,
+            "layout": self.layout,
+            "precision": self.precision,
+        }
+
+    @classmethod
+    def from_props(cls, props: Mapping[str, str], source: object) -> ModelMetadata:
+        """The inverse of `to_props`; `source` names the file in errors.
+
+        Raises:
+            InputError: the entries are missing, broken, or of a later version than this one.
+        """
+        if "bbavectors" not in props:
+            raise InputError(
+                f"{source}: a model without this project's metadata, so neither its classes nor "
+                "its outputs are known; export it with --phase export"
+            )
+        if props["bbavectors"] != VERSION:
+            raise InputError(
+                f"{source}: metadata of version {props['bbavectors']!r}, but this program reads "
+                f"{VERSION!r}: export it again, or update the program"
+            )
+        try:
+            found = cls(
+                classes=_names(props["classes"]),
+                backbone=props["backbone"],
+                conf_thresh=float(props["conf_thresh"]),
+                theta_thresh=float(props["theta_thresh"]),
+                K=int(props["K"]),
+                input_size=_size(props["input_size"]),
+                nms_thresh=float(props["nms_thresh"]) if props["nms_thresh"] else None,
+                stride=int(props["stride"]),
+                color=_one_of(props["color"], COLORS),
+                normalization=_one_of(props["normalization"], (NORMALIZATION,)),
+                input_type=_one_of(props["input_type"], INPUT_TYPES),
+                layout=_one_of(props["layout"], LAYOUTS),
+                precision=_one_of(props.get("precision", "float32"), PRECISIONS),
+                version=props["bbavectors"],
+            )
+        except KeyError as error:
+            raise InputError(f"{source}: its metadata lacks {error.args[0]!r}") from None
+        except ValueError as error:
+            raise InputError(f"{source}: broken metadata: {error}") from None
+        return found
+
+
+def read_onnx_metadata(path: object, props: Mapping[str, str] | None = None) -> ModelMetadata:
+    """The metadata of an ONNX file.
+
+    props: its `metadata_props` where a session has read them already
+        (`session.get_modelmeta().custom_metadata_map`), else the file is read with `onnx`.
+
+    Raises:
+        InputError: no such file, no ONNX file, or not one of this project.
+    """
+    if props is None:
+        props = _onnx_props(path)
+    return ModelMetadata.from_props(props, path)
+
+
+def _onnx_props(path: object) -> dict[str, str]:
+    try:
+        import onnx
+    except ImportError:
+        raise InputError(
+            "reading ONNX files needs the extra: pip install 'bbavectors-light[export]'"
+        ) from None
+    try:
+        model = onnx.load(str(path), load_external_data=False)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except Exception as error:  # protobuf raises errors of its own, which differ by version
+        raise InputError(f"{path}: not an ONNX file ({type(error).__name__})") from None
+    return {entry.key: entry.value for entry in model.metadata_props}
+
+
+def _names(text: str) -> tuple[str, ...]:
+    names = json.loads(text)
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"classes must be a JSON list of names, not {text!r}")
+    return tuple(names)
+
+
+def _size(text: str) -> tuple[int, int] | None:
+    if text == "dynamic":
+        return None
+    height, cross, width = text.partition("x")
+    if not (cross and height.isdigit() and width.isdigit()):
+        raise ValueError(f"input_size must be 'dynamic' or HxW, not {text!r}")
+    return int(height), int(width)
+
+
+def _one_of(text: str, allowed: tuple[str, ...]) -> str:
+    if text not in allowed:
+        raise ValueError(f"{text!r} where {' or '.join(map(repr, allowed))} is expected")
+    return text

@@ -1,0 +1,104 @@
+"""A checkpoint's model -> one ONNX model: letterbox, network, decoder, suppression, metadata."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+
+from deploy_metadata import ModelMetadata
+from exporting import decode_graph as decoding
+from exporting import letterbox_graph
+from exporting.graph import Graph, Value
+from exporting.nms_graph import suppress
+
+BEFORE_NMS = ("before_nms_corners", "before_nms_scores", "before_nms_labels")
+"""Outputs of a model that `assemble` makes for checks, beside its own."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What of the input is fixed; None is free."""
+
+    batch: int | None = None
+    height: int | None = None
+    width: int | None = None
+
+
+def assemble(
+    network: onnx.ModelProto,
+    metadata: ModelMetadata,
+    shape: Shape,
+    fix_conf: bool = False,
+    show_before_nms: bool = False,
+) -> onnx.ModelProto:
+    """The model whose contract is `metadata`.
+
+    network: of `export_network`, quantised or not. shape: of the input; for bytes, height and width
+    of the pictures, which are usually free. fix_conf: the threshold is a constant.
+    show_before_nms: add `BEFORE_NMS`, the rows as they are before suppression.
+    """
+    graph = Graph("bbavectors.")
+    batch = shape.batch or "batch"
+    sides = None
+    if metadata.input_type == "uint8":
+        size = [batch, shape.height or "height", shape.width or "width", 3]
+        picture = graph.input("input", np.uint8, size)
+        sides = letterbox_graph.fit(graph, picture, metadata.input_size)
+        image = letterbox_graph.letterbox(graph, picture, *sides, rgb=metadata.color == "RGB")
+    else:
+        size = [batch, 3, shape.height or "height", shape.width or "width"]
+        image = graph.input("input", np.float32, size)
+    graph.include(network, {"input": image})
+    heatmap, wh, reg, theta = (
+        graph.value(name, np.float32) for name in ("hm", "wh", "reg", "cls_theta")
+    )
+    K = metadata.K
+    peaks = decoding.find_peaks(graph, heatmap, K)
+    boxes = decoding.find_boxes(graph, wh, reg, theta, peaks, metadata.theta_thresh)
+    if metadata.layout == "light-fork":
+        rows = decoding.light_fork_rows(graph, peaks, boxes, metadata.num_classes)
+        outputs = [(graph.rename(rows, "output"), [batch, K, 12])]
+    else:
+        conf = np.array(metadata.conf_thresh, np.float32)
+        threshold = graph.constant(conf) if fix_conf else graph.optional_input("conf_thresh", conf)
+        corners = decoding.corners_of(graph, boxes)
+        scores = decoding.only_found(graph, corners, peaks.scores, threshold)
+        if sides is not None:
+            corners = letterbox_graph.to_source(graph, corners, *sides)
+        shapes = ([batch, K, 4, 2], [batch, K], [batch, K])
+        outputs = []
+
+        def put_out(names: tuple[str, ...], scores: Value) -> None:
+            rows = decoding.as_rows(graph, corners, scores, peaks.labels, K)
+            for value, name, shape_ in zip(rows, names, shapes, strict=True):
+                outputs.append((graph.rename(value, name), shape_))
+
+        kept = scores
+        if metadata.nms_thresh is not None:
+            kept = suppress(graph, corners, scores, peaks.labels, K, metadata.nms_thresh)
+        put_out(("corners", "scores", "labels"), kept)
+        if show_before_nms:
+            put_out(BEFORE_NMS, scores)
+    model = graph.model(outputs)
+    onnx.helper.set_model_props(model, metadata.to_props())
+    return model
+
+
+def check(model: onnx.ModelProto) -> None:
+    """The onnx checker with types and shapes; ValueError for operators that are not standard."""
+    onnx.checker.check_model(model, full_check=True)
+    domains = {node.domain for node in every_node(model.graph)}
+    if domains - {"", "ai.onnx"}:
+        raise ValueError(f"operators outside the standard: {', '.join(sorted(domains))}")
+
+
+def every_node(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    """The nodes of a graph and of the bodies of its loops."""
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                yield from every_node(attribute.g)

@@ -1,0 +1,281 @@
+"""An exported file against the checkpoint, on images: the report after every export."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import nn
+
+from boxes import STRIDE, Letterbox
+from datasets.augment import normalize
+from decoder import DecDecoder, to_source
+from deploy_metadata import ModelMetadata
+from detections import Detections
+from DOTA_devkit.polygon import iou_matrix, paired_iou
+from exporting.onnx_model import BEFORE_NMS
+from exporting.onnx_runtime import rows_to_detections
+
+log = logging.getLogger(__name__)
+
+MAX_CORNER_ERROR = 0.05
+"""Pixels of the network's input."""
+MAX_SCORE_ERROR = 1e-4
+NEIGHBOURHOOD = 4 * STRIDE
+"""Pixels within which the centre lies that a tie of neighbouring cells may give."""
+IOU_MARGIN = 1e-5
+"""Nearer to the threshold than this, an overlap's rounding decides whether it suppresses."""
+
+Run = Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]]
+"""Inputs by name -> outputs by name."""
+
+
+@dataclass
+class Report:
+    """What came out of a comparison; add one image after the other."""
+
+    images: int = 0
+    empty_images: int = 0
+    """Of them without any detection, in both."""
+    batches: int = 0
+    """Of several images with different contents."""
+    detections: int = 0
+    matched: int = 0
+    ties: int = 0
+    """Whose peak has a neighbour of the same score but for rounding: either may be found."""
+    at_cutoff: int = 0
+    """Whose score is the threshold's, or that of the last row, but for rounding."""
+    lost: list[str] = field(default_factory=list)
+    """Found by one alone, without such an excuse."""
+    corner_error: float = 0.0
+    score_error: float = 0.0
+    borderline: list[str] = field(default_factory=list)
+    """Pairs of rows whose IoU is that of the NMS threshold but for rounding."""
+    nms_faults: list[str] = field(default_factory=list)
+    ap: tuple[float, float] | None = None
+    """Of the checkpoint and of the file."""
+
+    def faults(self) -> list[str]:
+        """What must not be so for a float32 file."""
+        found = []
+        if self.corner_error > MAX_CORNER_ERROR:
+            found.append(f"corners differ by {self.corner_error:.3g} px (> {MAX_CORNER_ERROR})")
+        if self.score_error > MAX_SCORE_ERROR:
+            found.append(f"scores differ by {self.score_error:.2g} (> {MAX_SCORE_ERROR})")
+        if self.lost:
+            found.append(f"{len(self.lost)} detections of one alone, {self.lost[0]} for example")
+        return found + self.nms_faults[:1]
+
+    def __str__(self) -> str:
+        lines = [
+            f"parity on {self.images} images ({self.empty_images} without detections, "
+            f"{self.batches} batches of several): {self.matched} of {self.detections} detections "
+            f"matched, largest difference {self.corner_error:.2g} px and {self.score_error:.2g} "
+            "in score",
+        ]
+        if self.ties or self.at_cutoff:
+            lines.append(
+                f"  not compared: {self.ties} on neighbouring cells of one score, {self.at_cutoff} "
+                "at the threshold or the last row"
+            )
+        if self.lost:
+            lines.append(f"  found by one alone: {len(self.lost)}, {self.lost[0]} for example")
+        lines += [f"  IoU within {IOU_MARGIN} of the NMS threshold: {p}" for p in self.borderline]
+        lines += [f"  NMS: {fault}" for fault in self.nms_faults]
+        if self.ap is not None:
+            lines.append(f"  AP of the checkpoint {self.ap[0]:.4f}, of the file {self.ap[1]:.4f}")
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What the checkpoint finds in one image."""
+
+    detections: Detections
+    tied: np.ndarray
+    """[N] bool, whether a cell beside the peak has its score but for rounding."""
+
+
+class Comparison:
+    """Runs both over the same pictures and keeps the report.
+
+    model: the checkpoint's, as it is. run: the file. show_rows: the same file with the rows before
+    NMS as further outputs, where it has NMS. input_hw: of the network.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        metadata: ModelMetadata,
+        input_hw: tuple[int, int],
+        run: Run,
+        show_rows: Run | None = None,
+        conf_thresh: float | None = None,
+    ) -> None:
+        self.model = model.eval()
+        self.metadata = metadata
+        self.input_hw = input_hw
+        self.run = run
+        self.show_rows = show_rows
+        self.conf_thresh = metadata.conf_thresh if conf_thresh is None else conf_thresh
+        self.fed = {} if conf_thresh is None else {"conf_thresh": np.array(conf_thresh, np.float32)}
+        self.report = Report()
+
+    def compare(
+        self, names: Sequence[str], pictures: Sequence[np.ndarray]
+    ) -> list[tuple[Detections, Detections]]:
+        """Pictures [H, W, 3] BGR as one batch; for bytes they must be of one size.
+
+        Returns:
+            For each what the checkpoint and what the file finds, before NMS, in source pixels.
+        """
+        boxes = [self.letterbox(picture) for picture in pictures]
+        inputs = [box.apply(picture) for box, picture in zip(boxes, pictures, strict=True)]
+        batch = np.stack([normalize(image) for image in inputs])
+        references = self.reference(batch)
+        if self.metadata.input_type == "uint8":
+            order = slice(None, None, -1) if self.metadata.color == "RGB" else slice(None)
+            fed = {"input": np.stack(pictures)[..., order].copy()}
+        else:
+            fed = {"input": batch}
+        outputs = self.run({**fed, **self.fed})
+        rows = [outputs[name] for name in ("corners", "scores", "labels")]
+        if self.show_rows is not None:
+            shown = self.show_rows({**fed, **self.fed})
+            before = [shown[name] for name in BEFORE_NMS]
+            for name, *both in zip(names, *rows, *before, strict=True):
+                self.check_nms(name, both[:3], both[3:])
+            rows = before
+        found = [rows_to_detections(*image) for image in zip(*rows, strict=True)]
+        self.report.batches += len(pictures) > 1
+        pairs = []
+        for name, reference, exported, box in zip(names, references, found, boxes, strict=True):
+            if self.metadata.input_type == "uint8":  # compared in the network's pixels
+                in_input = exported.with_corners(box.to_input(exported.corners))
+            else:
+                in_input = exported
+                exported = to_source(exported, box)
+            self.add(name, reference, in_input)
+            pairs.append((to_source(reference.detections, box), exported))
+        return pairs
+
+    def letterbox(self, picture: np.ndarray) -> Letterbox:
+        height, width = self.input_hw
+        return Letterbox.fit(picture.shape[1::-1], (width, height))
+
+    @torch.no_grad()
+    def reference(self, batch: np.ndarray) -> list[Reference]:
+        """The eager path on a batch [B, 3, H, W]."""
+        maps = self.model(torch.from_numpy(batch))
+        metadata = self.metadata
+        decoder = DecDecoder(
+            metadata.K, self.conf_thresh, metadata.num_classes, metadata.theta_thresh
+        )
+        detections = decoder.decode(maps)
+        tied = [tied_peaks(heatmap, decoder) for heatmap in maps["hm"]]
+        return [
+            # boxes that are not finite are none, and then nothing can be said of ties
+            Reference(one, ties if len(ties) == len(one) else np.zeros(len(one), bool))
+            for one, ties in zip(detections, tied, strict=True)
+        ]
+
+    def add(self, name: str, reference: Reference, exported: Detections) -> None:
+        """Count one image, both in pixels of the network's input."""
+        report, ours = self.report, reference.detections
+        report.images += 1
+        report.empty_images += not len(ours) and not len(exported)
+        report.detections += len(ours)
+        mine, other = match(ours, exported)
+        tied = reference.tied[mine]
+        report.ties += int(tied.sum())
+        report.matched += int((~tied).sum())
+        mine_sure, other_sure = mine[~tied], other[~tied]
+        if len(mine_sure):
+            corners = np.abs(ours.corners[mine_sure] - exported.corners[other_sure])
+            scores = np.abs(ours.scores[mine_sure] - exported.scores[other_sure])
+            report.corner_error = max(report.corner_error, float(corners.max()))
+            report.score_error = max(report.score_error, float(scores.max()))
+        alone = np.setdiff1d(np.arange(len(ours)), mine)
+        report.ties += int(reference.tied[alone].sum())
+        ties = ours[reference.tied]
+        self.excuse(name, "the checkpoint", ours[alone[~reference.tied[alone]]], ties, ours)
+        rest = np.setdiff1d(np.arange(len(exported)), other)
+        self.excuse(name, "the file", exported[rest], ties, ours)
+
+    def excuse(
+        self, name: str, finder: str, alone: Detections, ties: Detections, ours: Detections
+    ) -> None:
+        """Sort out those that only one has found."""
+        cutoffs = [self.conf_thresh]
+        if len(ours) == self.metadata.K:
+            cutoffs.append(float(ours.scores[-1]))
+        for index in range(len(alone)):
+            score, label = float(alone.scores[index]), int(alone.labels[index])
+            away = np.abs(ties.corners.mean(axis=1) - alone.corners[index].mean(axis=0))
+            near = (away <= NEIGHBOURHOOD).all(axis=1)
+            near &= (ties.labels == label) & (np.abs(ties.scores - score) <= MAX_SCORE_ERROR)
+            if min(abs(score - cutoff) for cutoff in cutoffs) <= MAX_SCORE_ERROR:
+                self.report.at_cutoff += 1
+            elif near.any():
+                self.report.ties += 1
+            else:
+                self.report.lost.append(f"{name}: {finder}, class {label}, score {score:.4f}")
+
+    def check_nms(
+        self, name: str, kept: Sequence[np.ndarray], before: Sequence[np.ndarray]
+    ) -> None:
+        """The rows that the graph keeps against those that the Python NMS keeps of the same."""
+        rows, stayed = rows_to_detections(*before), rows_to_detections(*kept)
+        threshold = self.metadata.nms_thresh
+        expected = rows.nms(threshold)
+        near = borderline_pairs(rows, threshold)
+        self.report.borderline += [f"{name}: rows {i} and {j}, IoU {iou:.7f}" for i, j, iou in near]
+        same = len(expected) == len(stayed) and all(
+            np.array_equal(getattr(expected, part), getattr(stayed, part))
+            for part in ("corners", "scores", "labels")
+        )
+        if not same and not near:
+            self.report.nms_faults.append(
+                f"{name}: the graph keeps {len(stayed)} of {len(rows)} rows, Python "
+                f"{len(expected)}, or others"
+            )
+
+
+def tied_peaks(heatmap: torch.Tensor, decoder: DecDecoder) -> np.ndarray:
+    """For each peak of [C, H, W] whether a cell around it has its score but for rounding."""
+    scores, labels, cells = decoder._peaks(heatmap.float())
+    width = heatmap.shape[2]
+    padded = nn.functional.pad(heatmap.float(), (1, 1, 1, 1), value=-1.0)
+    y, x = cells // width, cells % width
+    around = torch.stack(
+        [padded[labels, y + dy, x + dx] for dy in range(3) for dx in range(3) if (dy, dx) != (1, 1)]
+    )
+    return (around.amax(dim=0) >= scores - MAX_SCORE_ERROR).numpy()
+
+
+def match(a: Detections, b: Detections) -> tuple[np.ndarray, np.ndarray]:
+    """Indices of detections of one class that are each other's nearest and overlap by half."""
+    if not len(a) or not len(b):
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    distance = np.abs(
+        a.corners.reshape(-1, 1, 8).astype(np.float64) - b.corners.reshape(1, -1, 8)
+    ).max(axis=2)
+    distance[a.labels[:, None] != b.labels[None]] = np.inf
+    there, back = distance.argmin(axis=1), distance.argmin(axis=0)
+    mine = np.flatnonzero(back[there] == np.arange(len(a)))
+    mine = mine[np.isfinite(distance[mine, there[mine]])]
+    # boxes without area overlap nothing: for them being in the same place is enough
+    close = distance[mine, there[mine]] <= MAX_CORNER_ERROR
+    overlap = paired_iou(a.corners[mine], b.corners[there[mine]]) >= 0.5
+    mine = mine[close | overlap]
+    return mine, there[mine]
+
+
+def borderline_pairs(rows: Detections, threshold: float) -> list[tuple[int, int, float]]:
+    """Pairs of one class whose IoU is the threshold's but for rounding."""
+    iou = iou_matrix(rows.corners, rows.corners)
+    near = (np.abs(iou - threshold) <= IOU_MARGIN) & (rows.labels[:, None] == rows.labels)
+    return [(int(i), int(j), float(iou[i, j])) for i, j in np.argwhere(np.triu(near, 1))]

@@ -1,0 +1,78 @@
+"""The letterbox in the graph against `boxes.Letterbox`, which resizes with OpenCV."""
+
+import numpy as np
+import pytest
+
+from boxes import Letterbox
+from datasets.augment import normalize
+
+pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
+
+from exporting import letterbox_graph
+from exporting.graph import Graph
+from exporting.onnx_model import check
+from exporting.onnx_runtime import open_session
+
+INPUT_HW = (96, 128)
+
+
+def letterbox_session(rgb=False):
+    graph = Graph()
+    picture = graph.input("input", np.uint8, ["B", "h", "w", 3])
+    corners = graph.input("corners", np.float32, ["B", 4, 2, "K"])
+    rows, columns = letterbox_graph.fit(graph, picture, INPUT_HW)
+    image = letterbox_graph.letterbox(graph, picture, rows, columns, rgb)
+    moved = letterbox_graph.to_source(graph, corners, rows, columns)
+    model = graph.model(
+        [
+            (graph.rename(image, "image"), ["B", 3, *INPUT_HW]),
+            (graph.rename(moved, "moved"), ["B", 4, 2, "K"]),
+        ]
+    )
+    check(model)
+    return open_session(model)
+
+
+@pytest.fixture(scope="module")
+def session():
+    return letterbox_session()
+
+
+@pytest.mark.parametrize(
+    "size_wh",
+    [
+        (128, 96),  # the input's own size: not resized
+        (256, 192),  # exactly half, which OpenCV does by another way
+        (64, 48),  # twice
+        (640, 512),
+        (97, 31),  # wide: black above and below
+        (31, 97),  # high: black left and right
+        (1, 1),
+        (3, 200),
+        (999, 7),
+        (127, 95),
+    ],
+)
+def test_bytes_are_those_of_opencv(session, size_wh):
+    width, height = size_wh
+    rng = np.random.default_rng(width)
+    pictures = rng.integers(0, 256, (2, height, width, 3), dtype=np.uint8)
+    corners = rng.uniform(-50, 200, (2, 4, 2, 5)).astype(np.float32)
+    image, moved = session.run(None, {"input": pictures, "corners": corners})
+    box = Letterbox.fit(size_wh, INPUT_HW[::-1])
+    for number in range(2):
+        expected = normalize(box.apply(pictures[number]))
+        np.testing.assert_allclose(image[number], expected, rtol=0, atol=1e-7)
+        back = box.to_source(corners[number].transpose(2, 0, 1)).astype(np.float32)
+        np.testing.assert_array_equal(moved[number].transpose(2, 0, 1), back)
+
+
+def test_rgb_is_turned_round():
+    picture = np.random.default_rng(0).integers(0, 256, (1, 50, 60, 3), dtype=np.uint8)
+    corners = np.zeros((1, 4, 2, 1), np.float32)
+    bgr, _ = letterbox_session().run(None, {"input": picture, "corners": corners})
+    rgb, _ = letterbox_session(rgb=True).run(
+        None, {"input": picture[..., ::-1].copy(), "corners": corners}
+    )
+    np.testing.assert_array_equal(bgr, rgb)
