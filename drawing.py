@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
 from boxes import STRIDE, WH, vectors_to_corners
-from detections import Detections
 from DOTA_devkit.files import replacing
+
+if TYPE_CHECKING:  # which draws itself by this file
+    from detections import Detections
 
 WHITE = (255, 255, 255)
 _SUBPIXEL_BITS = 4  # cv2 draws at 1/16 pixel

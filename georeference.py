@@ -1,0 +1,88 @@
+"""Where an image lies on the earth: pixels to longitude and latitude, and the size of a pixel.
+
+rasterio (the extra `geo`) is imported where it is used.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from DOTA_devkit.errors import InputError
+
+if TYPE_CHECKING:
+    from rasterio.crs import CRS
+    from rasterio.io import DatasetReader
+
+WGS84 = "EPSG:4326"
+
+# Semi-major axis in metres and squared eccentricity of the WGS 84 ellipsoid (NIMA TR8350.2).
+_AXIS, _ECCENTRICITY2 = 6378137.0, 6.69437999014e-3
+
+
+@dataclass(frozen=True)
+class Georeference:
+    """crs: the coordinate system of the map. affine: (a, b, c, d, e, f) from pixels to map
+    coordinates, x = a column + b row + c and y = d column + e row + f; (0, 0) is the top left
+    corner of the image."""
+
+    crs: CRS
+    affine: tuple[float, float, float, float, float, float]
+
+    @classmethod
+    def of(cls, dataset: DatasetReader) -> Georeference | None:
+        """Of an open rasterio dataset; None where it carries none."""
+        if dataset.crs and not dataset.transform.is_identity:
+            return cls(dataset.crs, tuple(dataset.transform)[:6])
+        points, crs = dataset.gcps
+        if points and crs:
+            from rasterio.transform import from_gcps
+
+            return cls(crs, tuple(from_gcps(points))[:6])
+        return None
+
+    def to_map(self, points: np.ndarray) -> np.ndarray:
+        """Pixels [N, 2] -> map coordinates [N, 2] float64."""
+        a, b, c, d, e, f = self.affine
+        return np.asarray(points, np.float64) @ [[a, d], [b, e]] + (c, f)
+
+    def to_lonlat(self, points: np.ndarray) -> np.ndarray:
+        """Pixels [N, 2] -> longitude and latitude [N, 2] in degrees of WGS 84."""
+        from rasterio.warp import transform
+
+        x, y = self.to_map(points).T
+        lonlat = transform(self.crs, WGS84, x.tolist(), y.tolist())
+        return np.array(lonlat, np.float64).reshape(2, -1).T
+
+    def ground_size(self, center: tuple[float, float]) -> tuple[float, float]:
+        """Width and height in metres, measured on the ground, of the pixel at `center`.
+
+        Not those of the map: a metre of a Mercator map is half a metre of ground at 60 degrees.
+        """
+        step = 10.0  # pixels, so that the digits of degrees suffice
+        x, y = center
+        points = [(x - step, y), (x + step, y), (x, y - step), (x, y + step)]
+        lon, lat = np.deg2rad(self.to_lonlat(np.array(points))).T
+        middle = (lat.min() + lat.max()) / 2
+        bend = 1 - _ECCENTRICITY2 * np.sin(middle) ** 2
+        east = _AXIS / np.sqrt(bend) * np.cos(middle)  # metres a radian of longitude
+        north = _AXIS * (1 - _ECCENTRICITY2) / bend**1.5  # and of latitude
+        apart = np.remainder(lon[1::2] - lon[::2] + np.pi, 2 * np.pi) - np.pi
+        width, height = np.hypot(east * apart, north * (lat[1::2] - lat[::2])) / (2 * step)
+        if not (0 < width < np.inf and 0 < height < np.inf):
+            raise InputError(f"a pixel of {width} x {height} m: the georeference makes no sense")
+        return float(width), float(height)
+
+
+def import_rasterio() -> ModuleType:
+    """rasterio, or an InputError that says how to get it."""
+    try:
+        import rasterio
+    except ImportError:
+        raise InputError(
+            "windows and coordinates of GeoTIFFs need rasterio: pip install 'bbavectors-light[geo]'"
+        ) from None
+    return rasterio

@@ -1,0 +1,348 @@
+"""What runs a model file: input images -> head maps or boxes -> detections, for each runtime.
+
+All of them are used alike, so that the detector, the phases and the benchmark need not know which
+one they have: `prepare`, `network` and `decode`, one after the other. They keep no state between
+calls, and several threads may call one runtime at a time.
+"""
+
+from __future__ import annotations
+
+import importlib
+import queue
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from datasets.augment import normalize
+from decoder import DecDecoder
+from deploy_metadata import ModelMetadata, read_onnx_metadata
+from detections import Detections
+from DOTA_devkit.errors import InputError
+from inference import to_device
+from models import build_model, read_checkpoint
+
+CONF_THRESH = 0.18
+NMS_THRESH = 0.1
+THETA_THRESH = 0.8
+K = 500
+INPUT_HW = (608, 608)
+"""Of a model that was made for no size in particular."""
+
+
+@dataclass(frozen=True)
+class DetectorSettings:
+    """How a detector is run; None takes what the file says, or else the default in brackets.
+
+    device: where PyTorch and ONNX Runtime run. classes: names, for a checkpoint that has none.
+    input_hw: height and width of the network's input (608, 608). conf_thresh: scores above it are
+    kept (0.18). nms_thresh: an IoU above it suppresses (0.1). theta_thresh: of `cls_theta` (0.8).
+    K: most detections an image (500). squash: stretch images to the input as the original does,
+    instead of padding. runtime: a name of `RUNTIMES` (by the kind of file). batch_size: images
+    that go through the network together.
+    """
+
+    device: torch.device | str = "cpu"
+    classes: Sequence[str] | None = None
+    input_hw: tuple[int, int] | None = None
+    conf_thresh: float | None = None
+    nms_thresh: float | None = None
+    theta_thresh: float | None = None
+    K: int | None = None
+    squash: bool = False
+    runtime: str | None = None
+    batch_size: int = 8
+
+
+class Runtime(Protocol):
+    """A model that is ready to run."""
+
+    name: str
+    classes: tuple[str, ...]
+    input_hw: tuple[int, int]
+    """Height and width that it was trained or exported at."""
+    fixed_hw: bool
+    """Whether it takes that size alone."""
+    conf_thresh: float
+    nms_thresh: float | None
+    """Of the NMS in the file, None where there is none in it."""
+
+    def prepare(self, images: Sequence[np.ndarray]) -> Any:
+        """Images [H, W, 3] uint8 BGR of one size -> what the network takes."""
+
+    def network(self, batch: Any) -> Any:
+        """The network; returns when it is done. Of an exported file this includes the decoder."""
+
+    def decode(self, outputs: Any) -> list[Detections]:
+        """Detections of each image in input pixels with scores above `conf_thresh`, by falling
+        score, before any NMS that is not in the file."""
+
+
+class TorchRuntime:
+    """A checkpoint in PyTorch."""
+
+    name = "PyTorch"
+    fixed_hw = False
+    nms_thresh = None
+
+    def __init__(self, path: Path, settings: DetectorSettings):
+        classes = None if settings.classes is None else tuple(settings.classes)
+        checkpoint = read_checkpoint(path)
+        checkpoint.require(classes=classes)
+        checkpoint.classes = checkpoint.classes or classes
+        if checkpoint.classes is None:
+            raise InputError(
+                f"{path} does not name its {checkpoint.architecture.heads['hm']} classes: give "
+                "them (--classes A,B or dota1.0; in Python classes=(...))"
+            )
+        self.classes = checkpoint.classes
+        self.input_hw = checkpoint.input_size or INPUT_HW
+        self.conf_thresh = _first(settings.conf_thresh, CONF_THRESH)
+        self._decoder = DecDecoder(
+            _first(settings.K, K),
+            self.conf_thresh,
+            len(self.classes),
+            _first(settings.theta_thresh, THETA_THRESH),
+        )
+        self._device = torch.device(settings.device)
+        self._model = build_model(checkpoint, self._device)
+        self._model.to(memory_format=torch.channels_last)
+
+    def prepare(self, images: Sequence[np.ndarray]) -> torch.Tensor:
+        batch = torch.from_numpy(np.stack([normalize(image) for image in images]))
+        return to_device(batch, self._device)
+
+    @torch.inference_mode()
+    def network(self, batch: torch.Tensor) -> dict[str, torch.Tensor]:
+        maps = self._model(batch)
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+        return maps
+
+    @torch.inference_mode()
+    def decode(self, outputs: dict[str, torch.Tensor]) -> list[Detections]:
+        return self._decoder.decode(outputs)
+
+
+class _ExportedRuntime:
+    """What files of the export have in common: the decoder, and perhaps the NMS, is inside."""
+
+    def __init__(
+        self,
+        path: Path,
+        metadata: ModelMetadata,
+        input_shape: Sequence[int | None],
+        output_names: Iterable[str],
+        takes_conf: bool,
+        settings: DetectorSettings,
+    ):
+        _check_asked(path, metadata, settings, takes_conf)
+        missing = {"corners", "scores", "labels"} - set(output_names)
+        if metadata.layout != "corners" or missing:
+            raise InputError(
+                f"{path}: outputs in the layout {metadata.layout!r}; detect needs corners, scores "
+                "and labels, which is what --phase export writes without --layout"
+            )
+        self.metadata = metadata
+        self.classes = metadata.classes
+        self.conf_thresh = _first(settings.conf_thresh, metadata.conf_thresh)
+        self.nms_thresh = metadata.nms_thresh
+        self.fixed_hw = metadata.input_size is not None
+        self.input_hw = metadata.input_size or INPUT_HW
+        self._batch_size = input_shape[0]  # None where it is free
+        self._takes_conf = takes_conf
+
+    def prepare(self, images: Sequence[np.ndarray]) -> np.ndarray:
+        if self.metadata.color == "RGB":
+            images = [np.ascontiguousarray(image[:, :, ::-1]) for image in images]
+        if self.metadata.input_type == "uint8":
+            return np.stack(images)
+        return np.stack([normalize(image) for image in images])
+
+    def network(self, batch: np.ndarray) -> dict[str, np.ndarray]:
+        if self._batch_size in (None, len(batch)):
+            return self._run(batch)
+        parts = []
+        for start in range(0, len(batch), self._batch_size):
+            part = batch[start : start + self._batch_size]
+            filler = np.zeros((self._batch_size - len(part), *batch.shape[1:]), batch.dtype)
+            outputs = self._run(np.concatenate([part, filler]))
+            parts.append({name: rows[: len(part)] for name, rows in outputs.items()})
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    def _run(self, batch: np.ndarray) -> dict[str, np.ndarray]:
+        raise NotImplementedError
+
+    def decode(self, outputs: dict[str, np.ndarray]) -> list[Detections]:
+        found = []
+        rows = (outputs[name] for name in ("corners", "scores", "labels"))
+        for corners, scores, labels in zip(*rows, strict=True):
+            keep = (labels >= 0) & (scores > self.conf_thresh)
+            found.append(
+                Detections(
+                    corners[keep].astype(np.float32, copy=False),
+                    scores[keep].astype(np.float32, copy=False),
+                    labels[keep].astype(np.int64, copy=False),
+                )
+            )
+        return found
+
+    def _inputs(self, batch: np.ndarray) -> dict[str, np.ndarray]:
+        inputs = {"input": batch}
+        if self._takes_conf:
+            inputs["conf_thresh"] = np.array(self.conf_thresh, np.float32)
+        return inputs
+
+
+class OnnxRuntime(_ExportedRuntime):
+    """An ONNX file in ONNX Runtime."""
+
+    name = "ONNX Runtime"
+
+    def __init__(self, path: Path, settings: DetectorSettings):
+        onnxruntime = _import("onnxruntime", "export")
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        providers = self._providers(onnxruntime.get_available_providers(), settings.device)
+        try:
+            self._session = onnxruntime.InferenceSession(str(path), options, providers=providers)
+        except Exception as error:  # each fault of a file has a class of its own in ONNX Runtime
+            cause = str(error).splitlines()[0]
+            raise InputError(f"{path}: no model that ONNX Runtime can run ({cause})") from None
+        metadata = read_onnx_metadata(path, self._session.get_modelmeta().custom_metadata_map)
+        # an input with a default value counts as an initializer that may be overridden
+        inputs = (*self._session.get_inputs(), *self._session.get_overridable_initializers())
+        shapes = {one.name: one.shape for one in inputs}
+        self._names = [one.name for one in self._session.get_outputs()]
+        shape = [side if isinstance(side, int) else None for side in shapes.get("input", [None])]
+        super().__init__(path, metadata, shape, self._names, "conf_thresh" in shapes, settings)
+
+    @staticmethod
+    def _providers(available: Sequence[str], device: torch.device | str) -> list[str]:
+        if torch.device(device).type != "cuda":
+            return ["CPUExecutionProvider"]
+        if "CUDAExecutionProvider" not in available:
+            raise InputError(
+                f"--device {device}: this ONNX Runtime runs on {', '.join(available)} alone; "
+                "onnxruntime-gpu brings CUDA"
+            )
+        return ["CUDAExecutionProvider", "CPUExecutionProvider"]
+
+    def _run(self, batch: np.ndarray) -> dict[str, np.ndarray]:
+        values = self._session.run(self._names, self._inputs(batch))
+        return dict(zip(self._names, values, strict=True))
+
+
+class OpenVino(_ExportedRuntime):
+    """An OpenVINO model, or an ONNX file, in OpenVINO."""
+
+    name = "OpenVINO"
+
+    def __init__(self, path: Path, settings: DetectorSettings):
+        openvino = _import("openvino", "openvino")
+        core = openvino.Core()
+        try:
+            model = core.read_model(str(path))
+        except Exception as error:  # RuntimeError with a page of text
+            raise InputError(
+                f"{path}: no model that OpenVINO can read ({str(error).splitlines()[0]})"
+            ) from None
+        if path.suffix == ".onnx":
+            metadata = read_onnx_metadata(path)
+        else:
+            metadata = ModelMetadata.from_props(_openvino_props(model), path)
+        self._compiled = core.compile_model(model, "CPU", {"PERFORMANCE_HINT": "LATENCY"})
+        # A request is for one caller at a time: each takes one that is free, or makes one.
+        self._requests: queue.SimpleQueue = queue.SimpleQueue()
+        shapes = {_own_name(one): one.get_partial_shape() for one in self._compiled.inputs}
+        shape = [side.get_length() if side.is_static else None for side in shapes.get("input", ())]
+        self._names = [_own_name(one) for one in self._compiled.outputs]
+        super().__init__(path, metadata, shape, self._names, "conf_thresh" in shapes, settings)
+
+    def _run(self, batch: np.ndarray) -> dict[str, np.ndarray]:
+        try:
+            request = self._requests.get_nowait()
+        except queue.Empty:
+            request = self._compiled.create_infer_request()
+        try:
+            request.infer(self._inputs(batch))
+            # copies: the request's own memory is written again by its next caller
+            return {name: request.get_tensor(name).data.copy() for name in self._names}
+        finally:
+            self._requests.put(request)
+
+
+RUNTIMES = {"pytorch": TorchRuntime, "onnxruntime": OnnxRuntime, "openvino": OpenVino}
+_BY_SUFFIX = {".onnx": "onnxruntime", ".xml": "openvino"}
+
+
+def open_runtime(path: Path, settings: DetectorSettings) -> Runtime:
+    """The runtime of a model file, by its kind or as the settings say.
+
+    Raises:
+        InputError: no such file, not one of this project, or a runtime that cannot read it.
+    """
+    own = _BY_SUFFIX.get(path.suffix.lower(), "pytorch")
+    name = settings.runtime or own
+    if name not in RUNTIMES:
+        raise InputError(f"runtime {name!r}: expected {', '.join(RUNTIMES)}")
+    if name != own and (own, name) != ("onnxruntime", "openvino"):
+        raise InputError(f"{path}: {name} cannot run this file, {own} does")
+    if not path.is_file():
+        raise InputError(f"{path}: {'a folder, not a file' if path.is_dir() else 'no such file'}")
+    return RUNTIMES[name](path, settings)
+
+
+def _check_asked(
+    path: Path, metadata: ModelMetadata, settings: DetectorSettings, takes_conf: bool
+) -> None:
+    """InputError where the settings ask for something that the file has settled otherwise."""
+    conf, nms = settings.conf_thresh, settings.nms_thresh
+    faults = []
+    if settings.classes is not None and tuple(settings.classes) != metadata.classes:
+        faults.append(
+            f"classes {', '.join(settings.classes)}: it has {', '.join(metadata.classes)}"
+        )
+    if conf is not None and not takes_conf and conf < metadata.conf_thresh:
+        faults.append(f"conf_thresh {conf:g}: it puts out scores above {metadata.conf_thresh:g}")
+    if settings.theta_thresh not in (None, metadata.theta_thresh):
+        faults.append(f"theta_thresh {settings.theta_thresh:g}: it has {metadata.theta_thresh:g}")
+    if settings.K not in (None, metadata.K):
+        faults.append(f"K {settings.K}: it has {metadata.K}")
+    if None not in (nms, metadata.nms_thresh) and nms > metadata.nms_thresh:
+        faults.append(f"nms_thresh {nms:g}: it suppresses above {metadata.nms_thresh:g} already")
+    if faults:
+        raise InputError(f"{path} was exported otherwise: {'; '.join(faults)}. Export it again")
+
+
+def _own_name(port: Any) -> str:
+    """Of an input or output: OpenVINO may add names of its own to that of the file."""
+    ours = port.get_names() & {"input", "conf_thresh", "corners", "scores", "labels"}
+    return min(ours) if ours else port.get_any_name()
+
+
+def _openvino_props(model: Any) -> dict[str, str]:
+    """The entries of the metadata in an OpenVINO model's `model_info`."""
+    if not model.has_rt_info(["model_info"]):
+        return {}
+    return {
+        key: str(value.astype(str) if hasattr(value, "astype") else value)
+        for key, value in model.get_rt_info(["model_info"]).value.items()
+    }
+
+
+def _import(module: str, extra: str) -> ModuleType:
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        raise InputError(
+            f"this model needs {module}: pip install 'bbavectors-light[{extra}]'"
+        ) from None
+
+
+def _first(asked: Any, otherwise: Any) -> Any:
+    return otherwise if asked is None else asked
