@@ -1,0 +1,142 @@
+"""What a prediction has done so far, on disk, so that it can be killed, resumed and shared out.
+
+The work is a list of batches that every process plans alike. Each process appends the batches
+that it has done to a file of its own, one line each, in a folder whose name says what the work
+is: the same images, model and settings. A line that was cut off by a kill does not count. Where
+all batches are there, whoever sees it can make the result.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import logging
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from DOTA_devkit.errors import InputError
+
+log = logging.getLogger(__name__)
+
+PREFIX = "progress-"
+
+# Columns of a row: place in the batch, class, whether it may be cut, score, corners.
+PLACE, LABEL, CUT, SCORE = range(4)
+CORNERS = slice(4, 12)
+COLUMNS = 12
+
+
+@dataclass(frozen=True)
+class BatchResult:
+    """batch: its number. rows: [M, COLUMNS] float32. without_data: windows that were skipped.
+    faults: source number -> why its image could not be read."""
+
+    batch: int
+    rows: np.ndarray
+    without_data: int = 0
+    faults: Mapping[int, str] = field(default_factory=dict)
+
+    def to_line(self) -> str:
+        return json.dumps({
+            "batch": self.batch,
+            "rows": base64.b64encode(self.rows.astype("<f4").tobytes()).decode(),
+            "without_data": self.without_data,
+            "faults": {str(source): text for source, text in self.faults.items()},
+        })  # fmt: skip
+
+    @classmethod
+    def from_line(cls, line: str) -> BatchResult | None:
+        """None for a line that is not whole."""
+        try:
+            content = json.loads(line)
+            rows = np.frombuffer(base64.b64decode(content["rows"]), "<f4").reshape(-1, COLUMNS)
+            faults = {int(source): text for source, text in content["faults"].items()}
+            return cls(int(content["batch"]), rows, int(content["without_data"]), faults)
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return None
+
+
+class Journal:
+    """The batches that are done.
+
+    output: folder of the results. work: whatever decides what the batches are and hold, as plain
+    values. name: of this process's own file. It is a context that may be left for good once no
+    more batches are to be noted; what is in it can still be read then.
+    """
+
+    def __init__(self, output: Path, work: Mapping[str, Any], name: str):
+        digest = hashlib.sha256(json.dumps(work, sort_keys=True).encode()).hexdigest()[:12]
+        self.folder = output / f"{PREFIX}{digest}"
+        self._path = self.folder / f"{name}.jsonl"
+        others = [path for path in sorted(output.glob(f"{PREFIX}*")) if path != self.folder]
+        if others:
+            log.info(
+                "%s holds the progress of a run with other images, model or settings; it is left "
+                "alone, and can be deleted", others[0],
+            )  # fmt: skip
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._file = self._path.open("a+b")
+            self._end_last_line()
+        except OSError as error:
+            raise _cannot_write(self._path, error) from error
+
+    def _end_last_line(self) -> None:
+        """A line that a kill cut off must not swallow the next one."""
+        size = self._file.seek(0, os.SEEK_END)
+        if size:
+            self._file.seek(-1, os.SEEK_END)
+            if self._file.read(1) != b"\n":
+                self._file.write(b"\n")
+                self._file.flush()
+
+    def append(self, result: BatchResult) -> None:
+        """Write down that a batch is done. InputError where the disk is full."""
+        try:
+            self._file.write(result.to_line().encode() + b"\n")
+            self._file.flush()
+        except OSError as error:
+            raise _cannot_write(self._path, error) from error
+
+    def results(self) -> Iterator[BatchResult]:
+        """What all processes have done; a batch may come twice, and then the last one holds.
+
+        FileNotFoundError where another process has made the result and taken the folder away.
+        """
+        for path in sorted(filter(Path.is_file, self.folder.iterdir())):
+            with open(path, encoding="utf-8") as file:
+                for line in file:
+                    result = BatchResult.from_line(line)
+                    if result is not None:
+                        yield result
+
+    def done(self) -> dict[int, bool]:
+        """Numbers of the batches that are done, and whether all of their images could be read."""
+        return {result.batch: not result.faults for result in self.results()}
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        try:
+            self._file.close()
+        except OSError as error:
+            raise _cannot_write(self._path, error) from error
+
+    def remove(self) -> None:
+        """Take the folder away, once the results are written."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _cannot_write(path: Path, error: OSError) -> InputError:
+    return InputError(
+        f"cannot write {path}: {error.strerror or error}. What is done so far is kept: make room "
+        "and start the same command again, and it goes on from there"
+    )

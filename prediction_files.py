@@ -1,0 +1,180 @@
+"""The results of a prediction as files: Task1, JSON, CSV, GeoJSON and pictures."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from detections import Detections
+from DOTA_devkit.errors import InputError
+from DOTA_devkit.files import replacing
+from drawing import write_picture
+from eval import to_task1, write_results
+from inference import Found
+from sources import Source
+
+FORMATS = ("pictures", "task1", "json", "csv", "geojson")
+
+PICTURES = "pictures"
+PICTURE_SIDE = 4096
+"""The longer side of a picture at most: of larger images it shows an overview."""
+
+CSV_HEADER = (
+    "image", "class", "score", "x1", "y1", "x2", "y2", "x3", "y3", "x4", "y4",
+    "cx", "cy", "w", "h", "angle",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """What was found in one image, in its pixels."""
+
+    source: Source
+    detections: Detections
+
+
+def write_files(
+    predicted: Sequence[Predicted],
+    faults: Mapping[str, str],
+    about: Mapping[str, Any],
+    formats: Sequence[str],
+    folder: Path,
+) -> dict[str, str]:
+    """Write the formats asked for into `folder`; results of an earlier run are replaced.
+
+    faults: path -> why an image was left out. about: model and settings, for the JSON file.
+
+    Returns:
+        Path -> why an image's picture or place on the map could not be had.
+
+    Raises:
+        InputError: a file cannot be written, say for a full disk.
+    """
+    names = tuple(about["classes"])
+    unwritten: dict[str, str] = {}
+    with telling_of_full_disks():
+        if "task1" in formats:
+            found = (Found(one.source.image_id, one.detections, None) for one in predicted)
+            write_results(to_task1(found, names), folder)
+        if "json" in formats:
+            _write_json(folder / "detections.json", predicted, faults, about)
+        if "csv" in formats:
+            _write_csv(folder / "detections.csv", predicted)
+        if "geojson" in formats:
+            unwritten |= _write_geojson(folder / "detections.geojson", predicted)
+        if "pictures" in formats:
+            for one in predicted:
+                try:
+                    draw(one, folder / PICTURES / f"{one.source.image_id}.jpg")
+                except InputError as error:
+                    unwritten[str(one.source.path)] = str(error)
+    return unwritten
+
+
+def draw(one: Predicted, path: Path) -> None:
+    """Write a picture of an image with its detections, scaled down where it is large."""
+    with one.source.open() as reader:
+        image = reader.overview(PICTURE_SIDE)
+    width, height = one.source.size_wh
+    scale = (image.shape[1] / width, image.shape[0] / height)
+    write_picture(path, one.detections.with_corners(one.detections.corners * scale).draw(image))
+
+
+@contextmanager
+def telling_of_full_disks() -> Iterator[None]:
+    """An error of the disk as one of the input, with what to do about it."""
+    try:
+        yield
+    except OSError as error:
+        where = f" {error.filename}" if error.filename else ""
+        raise InputError(
+            f"cannot write the results{where}: {error.strerror or error}. The detections are "
+            "kept: make room and start the same command again to write them"
+        ) from error
+
+
+def _write_json(
+    path: Path,
+    predicted: Sequence[Predicted],
+    faults: Mapping[str, str],
+    about: Mapping[str, Any],
+) -> None:
+    """Image by image, so that no second copy of a long result is held in memory."""
+    head = {**about, "left_out": dict(faults)}
+    with replacing(path) as file:
+        file.write(json.dumps(head, ensure_ascii=False)[:-1] + ', "images": [')
+        for index, one in enumerate(predicted):
+            file.write(",\n" if index else "\n")
+            json.dump(_as_json(one), file, ensure_ascii=False)
+        file.write("\n]}\n")
+
+
+def _as_json(one: Predicted) -> dict[str, Any]:
+    found = one.detections
+    rows = zip(
+        found.class_names(), found.labels.tolist(), found.scores.tolist(), found.corners.tolist(),
+        found.rectangles().tolist(), strict=True,
+    )  # fmt: skip
+    return {
+        "image": one.source.image_id,
+        "path": str(one.source.path),
+        "width": one.source.size_wh[0],
+        "height": one.source.size_wh[1],
+        "detections": [
+            {
+                "class": name,
+                "label": label,
+                "score": round(score, 6),
+                "corners": [[round(x, 2), round(y, 2)] for x, y in corners],
+                "rectangle": [round(value, 3) for value in rectangle],
+            }
+            for name, label, score, corners, rectangle in rows
+        ],
+    }
+
+
+def _write_csv(path: Path, predicted: Sequence[Predicted]) -> None:
+    with replacing(path) as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(CSV_HEADER)
+        for one in predicted:
+            found = one.detections
+            for name, score, corners, rectangle in zip(
+                found.class_names(), found.scores.tolist(),
+                found.corners.reshape(-1, 8).tolist(), found.rectangles().tolist(), strict=True,
+            ):  # fmt: skip
+                numbers = [f"{value:.2f}" for value in (*corners, *rectangle)]
+                writer.writerow([one.source.image_id, name, f"{score:.6f}", *numbers])
+
+
+def _write_geojson(path: Path, predicted: Sequence[Predicted]) -> dict[str, str]:
+    """One FeatureCollection of all images that have coordinates; none of them, no file.
+
+    Returns path -> why an image has no place on the map after all.
+    """
+    located = [one for one in predicted if one.source.georeference is not None]
+    unwritten = {}
+    if not located:
+        path.unlink(missing_ok=True)  # that of an earlier run would pass for this one's
+        return unwritten
+    with replacing(path) as file:
+        file.write('{"type": "FeatureCollection", "features": [')
+        separator = "\n"
+        for one in located:
+            to_lonlat = one.source.georeference.to_lonlat
+            try:
+                own = one.detections.to_geojson(to_lonlat, {"image": one.source.image_id})
+            except InputError as error:
+                unwritten[str(one.source.path)] = f"{one.source.path}: {error}"
+                continue
+            for feature in own["features"]:
+                file.write(separator)
+                json.dump(feature, file, ensure_ascii=False, allow_nan=False)
+                separator = ",\n"
+        file.write("\n]}\n")
+    return unwritten

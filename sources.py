@@ -1,0 +1,341 @@
+"""The images that a prediction is made for: finding them, and reading them window by window."""
+
+from __future__ import annotations
+
+import glob
+import logging
+import os
+import warnings
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import cv2
+import numpy as np
+
+from datasets.images import IMAGE_SUFFIXES, read_image
+from DOTA_devkit.errors import InputError
+from DOTA_devkit.formats import read_ids
+from DOTA_devkit.images import image_size_wh
+from georeference import Georeference, import_rasterio
+
+if TYPE_CHECKING:
+    from rasterio.io import DatasetReader
+
+log = logging.getLogger(__name__)
+
+RASTER_SUFFIXES = (".tif", ".tiff", ".vrt", ".jp2")
+"""Read through rasterio where that is installed: by windows, with their place on the map."""
+
+SUFFIXES = (*IMAGE_SUFFIXES, ".vrt")
+LIST_SUFFIXES = (".txt", ".lst")
+
+_CACHE_MB = 128  # of decoded blocks in GDAL, whose own default is 5 % of the machine's memory
+
+
+@dataclass(frozen=True)
+class Source:
+    """An image that can be opened.
+
+    image_id: unique among those of a run. georeference: None where the file carries none.
+    """
+
+    image_id: str
+    path: Path
+    size_wh: tuple[int, int]
+    raster: bool = False
+    georeference: Georeference | None = None
+
+    @contextmanager
+    def open(self) -> Iterator[Reader]:
+        """Its pixels; InputError where they cannot be read."""
+        if not self.raster:
+            yield PixelReader(self.path)
+            return
+        with _open_raster(self.path) as dataset:
+            yield RasterReader(self.path, dataset)
+
+
+class Reader(Protocol):
+    """Pixels of an open image, BGR uint8."""
+
+    def window(
+        self, left: int, top: int, size_wh: tuple[int, int], shrink: int = 1
+    ) -> np.ndarray | None:
+        """A part of the image [H, W, 3]; None where it holds no data.
+
+        shrink: each pixel that comes is the mean of so many in both directions.
+        """
+
+    def overview(self, max_side: int) -> np.ndarray:
+        """The image, its longer side at most so long."""
+
+
+class PixelReader:
+    """An image that OpenCV reads, as a whole."""
+
+    def __init__(self, path: Path):
+        self._image = read_image(path)
+
+    def window(
+        self, left: int, top: int, size_wh: tuple[int, int], shrink: int = 1
+    ) -> np.ndarray | None:
+        part = self._image[top : top + size_wh[1], left : left + size_wh[0]]
+        if is_flat(part):
+            return None
+        if shrink > 1:
+            part = cv2.resize(part, _shrunk(size_wh, shrink), interpolation=cv2.INTER_AREA)
+        return part
+
+    def overview(self, max_side: int) -> np.ndarray:
+        height, width = self._image.shape[:2]
+        if max(height, width) <= max_side:
+            return self._image
+        size_wh = _fitted((width, height), max_side)
+        return cv2.resize(self._image, size_wh, interpolation=cv2.INTER_AREA)
+
+
+class RasterReader:
+    """An open GeoTIFF, of which only what is asked for is read."""
+
+    def __init__(self, path: Path, dataset: DatasetReader):
+        self._path, self._dataset = path, dataset
+        self._bands = _color_bands(path, dataset)
+        self._palette = _palette(dataset) if len(self._bands) == 1 else None
+        self._masked = any("all_valid" not in str(flags) for flags in dataset.mask_flag_enums)
+
+    def window(
+        self, left: int, top: int, size_wh: tuple[int, int], shrink: int = 1
+    ) -> np.ndarray | None:
+        from rasterio.windows import Window
+
+        window = Window(left, top, *size_wh)
+        out_wh = _shrunk(size_wh, shrink)
+        if self._masked and not self._valid(window, out_wh):
+            return None
+        image = self._read(window, out_wh)
+        return None if is_flat(image) else image
+
+    def overview(self, max_side: int) -> np.ndarray:
+        from rasterio.windows import Window
+
+        size_wh = (self._dataset.width, self._dataset.height)
+        out_wh = _fitted(size_wh, max_side) if max(size_wh) > max_side else size_wh
+        return self._read(Window(0, 0, *size_wh), out_wh)
+
+    def _valid(self, window: object, out_wh: tuple[int, int]) -> bool:
+        from rasterio.errors import RasterioError
+
+        try:
+            return bool(self._dataset.dataset_mask(window=window, out_shape=out_wh[::-1]).any())
+        except RasterioError as error:
+            raise _unreadable(self._path, error) from None
+
+    def _read(self, window: object, out_wh: tuple[int, int]) -> np.ndarray:
+        from rasterio.enums import Resampling
+        from rasterio.errors import RasterioError
+
+        # indices of a palette cannot be averaged
+        averaging = self._palette is None and out_wh != (window.width, window.height)
+        try:
+            bands = self._dataset.read(
+                self._bands,
+                window=window,
+                out_shape=(len(self._bands), out_wh[1], out_wh[0]),
+                resampling=Resampling.average if averaging else Resampling.nearest,
+            )
+        except RasterioError as error:
+            raise _unreadable(self._path, error) from None
+        if bands.dtype == np.uint16:
+            bands = (bands >> 8).astype(np.uint8)  # as OpenCV makes 8 bits of 16
+        if self._palette is not None:
+            return self._palette[bands[0]]
+        if len(bands) == 1:
+            bands = np.repeat(bands, 3, axis=0)
+        return np.ascontiguousarray(bands[::-1].transpose(1, 2, 0))
+
+
+def is_flat(image: np.ndarray) -> bool:
+    """Whether all pixels are one colour, so that nothing can be found there: a border without
+    data, a masked area."""
+    first = image[:1, :1]
+    # most images are told by their first row, without a look at the others
+    return bool((image[0] == first).all()) and bool((image == first).all())
+
+
+def find_sources(spec: Sequence[str | Path]) -> list[Path]:
+    """Image files of what the user named: files, folders, globs, and lists (.txt) of files.
+
+    A path in a list is taken from the list's folder, or else from the current one. What a list
+    or the user names is returned whether it is there or not: opening it tells.
+
+    Raises:
+        InputError: nothing is there at all, or no image is in it.
+    """
+    paths: list[Path] = []
+    for item in map(str, spec):
+        path = Path(item)
+        if path.is_dir():
+            found = [p for p in sorted(path.iterdir()) if _is_image(p)]
+            if not found:
+                raise InputError(
+                    f"{path}: no image in this folder (looked for {', '.join(SUFFIXES[:8])} "
+                    "and other suffixes that OpenCV reads; folders in it are not searched: give "
+                    f"'{path}/**' for those)"
+                )
+        elif path.is_file() and path.suffix.lower() in LIST_SUFFIXES:
+            found = _of_list(path)
+        elif path.is_file() or not glob.has_magic(item):
+            if not path.exists():
+                raise InputError(f"--source {item}: no such file or folder")
+            found = [path]
+        else:
+            matches = sorted(map(Path, glob.glob(item, recursive=True)))
+            found = [match for match in matches if _is_image(match)]
+            if not found:
+                raise InputError(f"--source {item}: no image matches ({len(matches)} other files)")
+        paths += found
+    if not paths:
+        raise InputError("--source names no image")
+    return list(dict.fromkeys(paths))
+
+
+def _is_image(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES and path.is_file() and not path.name.startswith(".")
+
+
+def _of_list(path: Path) -> list[Path]:
+    entries = [Path(entry) for entry in read_ids(path)]
+    if not entries:
+        raise InputError(f"{path}: the list names no image")
+    beside = [path.parent / entry for entry in entries]
+    return [
+        there if there.exists() or not entry.exists() else entry
+        for there, entry in zip(beside, entries, strict=True)
+    ]
+
+
+def image_ids(paths: Sequence[Path]) -> list[str]:
+    """An id for each: the file name without suffix, or as much more of the path as it takes."""
+    stems = Counter(path.stem for path in paths)
+    if len(stems) == len(paths):
+        return [path.stem for path in paths]
+    absolute = [Path(os.path.abspath(path)) for path in paths]
+    root = os.path.commonpath([path.parent for path in absolute])
+    relative = [path.relative_to(root) for path in absolute]
+    longer = Counter(path.with_suffix("") for path in relative)
+    return [
+        path.as_posix() if longer[path.with_suffix("")] > 1
+        else path.with_suffix("").as_posix() if stems[path.stem] > 1
+        else path.stem
+        for path in relative
+    ]  # fmt: skip
+
+
+def survey(paths: Sequence[Path]) -> tuple[list[Source], dict[str, str]]:
+    """What can be opened, and for the others the path and why not.
+
+    Only headers are read where the format allows.
+    """
+    raster_there = any(path.suffix.lower() in RASTER_SUFFIXES for path in paths) and _has_rasterio()
+    sources, faults = [], {}
+    for image_id, path in zip(image_ids(paths), paths, strict=True):
+        try:
+            if raster_there and path.suffix.lower() in RASTER_SUFFIXES:
+                sources.append(_survey_raster(image_id, path))
+            else:
+                sources.append(Source(image_id, path, _pixel_size(path)))
+        except InputError as error:
+            faults[str(path)] = str(error)
+    return sources, faults
+
+
+def _survey_raster(image_id: str, path: Path) -> Source:
+    with _open_raster(path) as dataset:
+        _color_bands(path, dataset)
+        return Source(
+            image_id,
+            path,
+            (dataset.width, dataset.height),
+            raster=True,
+            georeference=Georeference.of(dataset),
+        )
+
+
+def _pixel_size(path: Path) -> tuple[int, int]:
+    try:
+        return image_size_wh(path)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such image") from None
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or error}") from None
+
+
+def _has_rasterio() -> bool:
+    try:
+        import_rasterio()
+    except InputError as error:
+        log.warning("%s; without it they are read as a whole, as plain images", error)
+        return False
+    return True
+
+
+@contextmanager
+def _open_raster(path: Path) -> Iterator[DatasetReader]:
+    rasterio = import_rasterio()
+    from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
+
+    with rasterio.Env(GDAL_CACHEMAX=_CACHE_MB):
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", NotGeoreferencedWarning)
+                dataset = rasterio.open(path)
+        except RasterioIOError as error:
+            raise _unreadable(path, error) from None
+        with dataset:
+            yield dataset
+
+
+def _unreadable(path: Path, error: Exception) -> InputError:
+    cause = error.__cause__ or error
+    return InputError(f"{path}: cannot be read ({cause})")
+
+
+def _color_bands(path: Path, dataset: DatasetReader) -> list[int]:
+    """Band numbers (from 1) of red, green, blue, or of grey; InputError where they will not do."""
+    from rasterio.enums import ColorInterp
+
+    if any(kind not in ("uint8", "uint16") for kind in dataset.dtypes):
+        raise InputError(
+            f"{path}: bands of {', '.join(sorted(set(dataset.dtypes)))}; 8 or 16 bits without a "
+            "sign are expected (gdal_translate -ot Byte -scale makes them)"
+        )
+    roles = list(dataset.colorinterp)
+    wanted = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
+    if all(role in roles for role in wanted):
+        return [roles.index(role) + 1 for role in wanted]
+    return [1, 2, 3] if dataset.count >= 3 else [1]
+
+
+def _palette(dataset: DatasetReader) -> np.ndarray | None:
+    """Colours [2^bits, 3] BGR of the band's palette; None where it has none."""
+    try:
+        colors = dataset.colormap(1)
+    except ValueError:
+        return None
+    palette = np.zeros((256, 3), np.uint8)
+    for index, (red, green, blue, _) in colors.items():
+        palette[index % 256] = blue, green, red
+    return palette
+
+
+def _shrunk(size_wh: tuple[int, int], shrink: int) -> tuple[int, int]:
+    return -(-size_wh[0] // shrink), -(-size_wh[1] // shrink)
+
+
+def _fitted(size_wh: tuple[int, int], max_side: int) -> tuple[int, int]:
+    scale = max_side / max(size_wh)
+    return max(1, round(size_wh[0] * scale)), max(1, round(size_wh[1] * scale))

@@ -1,0 +1,79 @@
+"""A detector whose answers are known, for the tests of everything around one.
+
+It finds rectangles of pure colours on a dark ground: red ones are planes, green ones ships. What it
+sees of an object it reports as the object, as a trained one does.
+"""
+
+import cv2
+import numpy as np
+
+from boxes import Letterbox
+from detections import Detections
+
+COLORS_BGR = {"plane": (0, 0, 255), "ship": (0, 255, 0)}
+NAMES = tuple(COLORS_BGR)
+GROUND = (40, 44, 48)
+
+
+class DrawnObjects:
+    """`max_side`: longer objects are not found, as those that a network is not trained for."""
+
+    classes = NAMES
+    fixed_hw = False
+    nms_thresh = 0.1
+    conf_thresh = 0.18
+
+    def __init__(self, input_hw=(128, 128), max_side=np.inf):
+        self.input_hw = input_hw
+        self.max_side = max_side
+        self.batches = []
+
+    def letterbox(self, size_wh):
+        return Letterbox.fit(size_wh, self.input_hw[::-1])
+
+    def detect_inputs(self, images):
+        assert len({image.shape for image in images}) == 1
+        self.batches.append(len(images))
+        return [self.find(image) for image in images]
+
+    def find(self, image):
+        corners, scores, labels = [], [], []
+        for label, color in enumerate(COLORS_BGR.values()):
+            mask = (np.abs(image.astype(int) - color).max(axis=2) < 90).astype(np.uint8)
+            count, components = cv2.connectedComponents(mask)
+            for number in range(1, count):
+                y, x = np.nonzero(components == number)
+                if len(x) < 12:
+                    continue
+                points = np.concatenate(
+                    [np.stack([x + dx, y + dy], axis=1) for dx in (0, 1) for dy in (0, 1)]
+                )
+                box = cv2.boxPoints(cv2.minAreaRect(points.astype(np.float32)))
+                if np.hypot(*(box - np.roll(box, 1, axis=0)).T).max() > self.max_side:
+                    continue
+                corners.append(box)
+                scores.append(0.5 + min(len(x), 4000) / 10000)
+                labels.append(label)
+        order = np.argsort(-np.array(scores), kind="stable") if scores else []
+        return Detections(
+            np.array(corners, np.float32).reshape(-1, 4, 2)[order],
+            np.array(scores, np.float32)[order],
+            np.array(labels, np.int64)[order],
+            NAMES,
+        )
+
+
+def scene(size_wh, objects):
+    """objects: (name, centre x, centre y, width, height, degrees)."""
+    image = np.empty((size_wh[1], size_wh[0], 3), np.uint8)
+    image[:] = GROUND
+    image[::7, ::5] += 9  # a ground of one colour would pass for an area without data
+    for name, x, y, width, height, degrees in objects:
+        box = corners_of([(name, x, y, width, height, degrees)])[0]
+        cv2.fillPoly(image, [np.round(box).astype(np.int32)], COLORS_BGR[name])
+    return image
+
+
+def corners_of(objects):
+    rectangles = [[float(value) for value in row[1:]] for row in objects]
+    return np.array([cv2.boxPoints(((x, y), (w, h), d)) for x, y, w, h, d in rectangles])
