@@ -18,22 +18,40 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
+import numpy as np
 import torch
 from tqdm import tqdm
 
+import benchmark as timing
 import eval as evaluation
+import predict as prediction
 import test as testing
 import train as training
 from boxes import HEAD_CHANNELS, STRIDE
 from datasets import BaseDataset, DataOptions, find_dataset, open_dataset
+from datasets.images import read_image
 from datasets.sample import make_sample
+from detector import Detector, file_digest
 from DOTA_devkit.class_lists import parse_class_list
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.formats import DOTA_CLASSES
 from DOTA_devkit.scoring import METRICS
+from exporting import Picture, require_onnx
 from inference import InferenceSettings
-from models import BACKBONES, CTRBOX, Checkpoint, build_model, finetune, read_checkpoint
+from models import (
+    BACKBONES,
+    CTRBOX,
+    Checkpoint,
+    build_model,
+    finetune,
+    load_model,
+    read_checkpoint,
+)
 from models.info import describe
+from predict import PredictSettings, Shard
+from prediction_files import FORMATS
+from runtimes import NMS_THRESH, RUNTIMES, THETA_THRESH, DetectorSettings, K
+from sources import find_sources
 
 log = logging.getLogger("bbavectors")
 
@@ -94,7 +112,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     # fmt: off
     add = parser.add_argument
-    add("--phase", default="test", choices=("train", "test", "eval", "info"),
+    add("--phase", default="test", choices=tuple(PHASES),
         help="what to do (default: %(default)s)")
     add("--verbose", action="store_true", help="log more, and show tracebacks of errors")
 
@@ -172,6 +190,47 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--truth_dir", type=Path, metavar="DIR",
         help="eval: labels of the full images, for merged results (default: the data's labels)")
     add("--show", action="store_true", help="test: show each picture in a window")
+
+    add = parser.add_argument_group("predict (and benchmark)").add_argument
+    add("--source", nargs="+", metavar="PATH",
+        help="images, folders, globs, or lists (.txt) of images")
+    add("--output", type=Path, metavar="PATH", help="folder of the results (result_predict)")
+    add("--formats", type=formats, default=FORMATS, metavar="A,B",
+        help=f"what to write (default: {','.join(FORMATS)})")
+    add("--tile", type=natural, metavar="PX",
+        help="side of a window in input pixels, 0 for the image in one piece (default: the "
+             "model's input size; an image that hardly exceeds it goes in whole, as in test)")
+    add("--overlap", type=natural, metavar="PX",
+        help="of two windows, at least the length of an object (default: 100, or a sixth of the "
+             "window if that is less)")
+    add("--scales", type=scales, metavar="S,S",
+        help="sizes at which to look at an image, such as 0.5,1 (default: 1)")
+    add("--gsd", type=positive_float, metavar="M",
+        help="metres a pixel that the model was trained at, to which GeoTIFFs are rescaled")
+    add("--shard", type=shard, metavar="I/N",
+        help="do part I (from 0) of N of the work (default: torchrun's rank and world size)")
+    add("--runtime", choices=tuple(RUNTIMES), help="default: by the kind of model file")
+    add("--models", nargs="+", type=Path, default=(), metavar="FILE",
+        help="benchmark: more model files, to be timed beside --weights in turns")
+    add("--runs", type=positive, default=20, metavar="N",
+        help="benchmark: timed runs, of which the medians are told (default: %(default)s)")
+
+    add = parser.add_argument_group("export").add_argument
+    add("--static", type=positive, nargs=3, metavar=("H", "W", "B"),
+        help="fixed height, width and batch (default: any)")
+    add("--input", choices=("float32", "uint8"), default="float32",
+        help="what the file takes: [B, 3, H, W] in BGR, x / 255 - 0.5, or pictures [B, h, w, 3] of "
+             "any size, which it scales and pads itself (default: %(default)s)")
+    add("--color", choices=("BGR", "RGB"), default="BGR", help="of --input uint8")
+    add("--nms", choices=("none", "graph"), default="none",
+        help="graph: put the suppression at --nms_thresh into the file (default: %(default)s)")
+    add("--layout", choices=("corners", "light-fork"), default="corners",
+        help="outputs corners, scores and labels, or the light fork's rows [1, K, 12]")
+    add("--fix_conf", action="store_true", help="--conf_thresh is a constant and no input")
+    add("--half", action="store_true", help="the network in float16")
+    add("--check_images", type=positive, default=16, metavar="N",
+        help="images on which the file is compared with the checkpoint: of --source or --data_dir, "
+             "else of the sample set (default: %(default)s)")
     # fmt: on
     return parser.parse_args(argv)
 
@@ -196,6 +255,24 @@ natural = number(int, lambda value: value >= 0, "a whole number of 0 or more")
 nonnegative_float = number(float, lambda value: 0 <= value < float("inf"), "a number of 0 or more")
 positive_float = number(float, lambda value: 0 < value < float("inf"), "a number above 0")
 share = number(float, lambda value: 0 <= value <= 1, "a number from 0 to 1")
+
+
+def scales(text: str) -> tuple[float, ...]:
+    return tuple(positive_float(part) for part in text.split(","))
+
+
+def formats(text: str) -> tuple[str, ...]:
+    asked = tuple(part.strip() for part in text.split(","))
+    if unknown := [name for name in asked if name not in FORMATS]:
+        raise argparse.ArgumentTypeError(f"{', '.join(FORMATS)} expected, got {unknown[0]!r}")
+    return asked
+
+
+def shard(text: str) -> Shard:
+    try:
+        return Shard.parse(text)
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def default_device() -> torch.device:
@@ -410,6 +487,126 @@ def info(args: argparse.Namespace) -> None:
     log.info("%s", describe(model, input_hw))
 
 
+def predict(args: argparse.Namespace) -> int:
+    """Detections in images of any size; 1 where some could not be used."""
+    if not args.source or not args.weights:
+        raise InputError("--phase predict needs --source PATH and --weights FILE")
+    detector = Detector.load(args.weights, detector_settings(args))
+    settings = PredictSettings(
+        tile=args.tile,
+        overlap=args.overlap,
+        scales=args.scales,
+        gsd=args.gsd,
+        batch_size=args.batch_size or OWN_DATA.batch_size,
+        formats=args.formats,
+        shard=args.shard or Shard.from_environment(),
+    )
+    output = args.output or args.run_dir / "result_predict"
+    done = prediction.predict(
+        detector, args.source, settings, output, file_digest(args.weights),
+        {"weights": str(args.weights), "runtime": detector.runtime.name},
+    )  # fmt: skip
+    if not done.missing:
+        log.info("%s", done.table(detector.classes))
+        log.info(
+            "%d windows, %d of them without data, in %.1f s; results in %s",
+            done.windows, done.without_data, done.seconds, output,
+        )  # fmt: skip
+    if done.faults:
+        log.error("%d images were left out or not drawn; see above", len(done.faults))
+    return 1 if done.faults else 0
+
+
+def benchmark(args: argparse.Namespace) -> None:
+    """Time the stages of model files in every runtime that is installed."""
+    files = [*([Path(args.weights)] if args.weights else []), *args.models]
+    if not files:
+        raise InputError("--phase benchmark needs --weights FILE (and more with --models)")
+    settings = timing.BenchmarkSettings(runs=args.runs, batch_size=args.batch_size or 1)
+    paths = find_sources(args.source or [make_sample(SAMPLE_DIR) / "images"])
+    result = timing.benchmark(files, paths[: args.runs], detector_settings(args), settings)
+    log.info("%s, %d cores, batches of %d, medians of %d runs, milliseconds an image",
+             result["processor"], result["cores"], settings.batch_size, settings.runs)  # fmt: skip
+    log.info("%s", timing.table(result))
+    path = (args.output or args.run_dir) / "benchmark.json"
+    timing.write_json(result, path)
+    log.info("the same as JSON in %s", path)
+
+
+def export(args: argparse.Namespace) -> None:
+    """A file for runtimes outside Python, checked against the checkpoint on images."""
+    require_onnx()
+    import export as exporting  # needs what the line above asks for
+
+    if not args.weights:
+        raise InputError("--phase export needs --weights FILE")
+    model = load_model(args.weights, classes=asked_classes(args))
+    given = {} if args.conf_thresh is None else {"conf_thresh": args.conf_thresh}
+    settings = exporting.ExportSettings(
+        theta_thresh=args.theta_thresh,
+        K=args.K,
+        static=None if args.static is None else tuple(args.static),
+        input_hw=input_size(args, OWN_DATA, model.input_size),
+        input_type=args.input,
+        color=args.color,
+        layout=args.layout,
+        nms_thresh=args.nms_thresh if args.nms == "graph" else None,
+        fix_conf=args.fix_conf,
+        half=args.half,
+        check_nms_thresh=args.nms_thresh,
+        **given,
+    )
+    output = args.output or Path(args.weights).with_suffix(".onnx")
+    exporting.export(model, output, settings, export_pictures(args, model))
+
+
+def export_pictures(args: argparse.Namespace, model: CTRBOX) -> list[Picture]:
+    """The images of the parity report, with their labels where these are the model's classes."""
+    if args.source:
+        paths = find_sources(args.source)[: args.check_images]
+        return [Picture(path.name, read_image(path)) for path in paths]
+    run = Run.of(args)
+    options = data_options(args, None if run.sample else model.classes)
+    dataset = open_dataset(args.dataset, run.data_dir, "test", (32, 32), options)
+    labelled = tuple(dataset.category) == model.classes
+    return [
+        Picture(
+            dataset.img_ids[index],
+            dataset.load_image(index),
+            picture_labels(dataset, index) if labelled and dataset.has_labels(index) else None,
+        )
+        for index in range(min(args.check_images, len(dataset)))
+    ]
+
+
+def picture_labels(dataset: BaseDataset, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Corners, labels and difficulties of an image."""
+    labels = dataset.load_annotation(index)
+    difficult = labels.get("dif")
+    if difficult is None:
+        difficult = np.zeros(len(labels["cat"]), np.int64)
+    return labels["pts"], labels["cat"], difficult
+
+
+def detector_settings(args: argparse.Namespace) -> DetectorSettings:
+    """What the flags ask of a model file; what is left at its default is the file's to say."""
+    asked = {"nms_thresh": args.nms_thresh, "theta_thresh": args.theta_thresh, "K": args.K}
+    own = {"nms_thresh": NMS_THRESH, "theta_thresh": THETA_THRESH, "K": K}
+    given = {name: value for name, value in asked.items() if value != own[name]}
+    if (args.input_h is None) != (args.input_w is None):
+        raise InputError("--input_h and --input_w go together here: give both or none")
+    return DetectorSettings(
+        device=args.device,
+        classes=asked_classes(args),
+        input_hw=None if args.input_h is None else (args.input_h, args.input_w),
+        conf_thresh=args.conf_thresh,
+        squash=args.squash,
+        runtime=args.runtime,
+        batch_size=args.batch_size or OWN_DATA.batch_size,
+        **given,
+    )
+
+
 def load_for_inference(args: argparse.Namespace, run: Run) -> tuple[CTRBOX, BaseDataset]:
     """The checkpoint's model and the test split as it wants it."""
     checkpoint = read_checkpoint(run.checkpoint(args.weights))
@@ -548,7 +745,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args(argv)
     set_up_logging(args.verbose)
     try:
-        PHASES[args.phase](args)
+        code = PHASES[args.phase](args)
     except KeyboardInterrupt:
         return fail("stopped by Ctrl-C; the last finished epoch, if any, is kept", 130)
     except (InputError, OSError, MemoryError, RuntimeError) as error:
@@ -556,7 +753,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if message is None or args.verbose:
             raise
         return fail(message, 2)
-    return 0
+    return code or 0
 
 
 def fail(message: str, code: int) -> int:
@@ -589,7 +786,15 @@ def explain(error: Exception) -> str | None:
     return None
 
 
-PHASES = {"train": train, "test": test, "eval": evaluate, "info": info}
+PHASES = {
+    "train": train,
+    "test": test,
+    "eval": evaluate,
+    "info": info,
+    "predict": predict,
+    "benchmark": benchmark,
+    "export": export,
+}
 
 
 class TqdmHandler(logging.StreamHandler):

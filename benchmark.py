@@ -1,0 +1,196 @@
+"""How long each stage of a detector takes, for every runtime that is installed.
+
+For each runtime: load (file to first answer), preprocess (letterbox and network input), network,
+decode, NMS, and end to end. An exported file has its decoder, and perhaps its NMS, inside: their
+time is part of `network` then, and `decode` is only the reading of its rows.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from importlib import metadata
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from detector import Detector, as_bgr
+from DOTA_devkit.errors import InputError
+from DOTA_devkit.files import replacing
+from DOTA_devkit.tables import format_table
+from runtimes import DetectorSettings
+
+log = logging.getLogger(__name__)
+
+STAGES = ("preprocess", "network", "decode", "nms", "end to end")
+
+_PACKAGES = {"pytorch": "torch", "onnxruntime": "onnxruntime", "openvino": "openvino"}
+_READ_BY = {".onnx": ("onnxruntime", "openvino"), ".xml": ("openvino",)}
+
+
+@dataclass(frozen=True)
+class BenchmarkSettings:
+    """runs: timed ones, after `warm_up` that are not. batch_size: images that go in together."""
+
+    runs: int = 20
+    warm_up: int = 3
+    batch_size: int = 1
+
+
+@dataclass(frozen=True)
+class Timings:
+    """Of one file in one runtime. load: seconds. stages: median milliseconds an image."""
+
+    file: str
+    runtime: str
+    version: str
+    input_hw: tuple[int, int]
+    load: float
+    stages: dict[str, float]
+    detections: float
+    """Mean number an image, on which decoding and NMS depend."""
+
+
+def benchmark(
+    files: Sequence[Path],
+    images: Sequence[np.ndarray | Path],
+    detector_settings: DetectorSettings,
+    settings: BenchmarkSettings,
+) -> dict[str, Any]:
+    """Time each file in each runtime that is installed and can read it.
+
+    The runtimes take turns, one run each, so that whatever else the machine does meets them all.
+
+    Raises:
+        InputError: a file is no model, or none of its runtimes is installed.
+    """
+    pixels = [as_bgr(image) for image in images]
+    detectors = []
+    for file in files:
+        for runtime in runtimes_of(file):
+            own = replace(detector_settings, runtime=runtime)
+            begin = time.perf_counter()
+            detector = Detector.load(file, own)
+            detector.detect(pixels[0])
+            detectors.append((file, runtime, detector, time.perf_counter() - begin))
+    measured: list[list[dict[str, float]]] = [[] for _ in detectors]
+    turns = range(settings.warm_up + settings.runs)
+    for turn in tqdm(turns, desc="benchmark", unit="run", disable=None):
+        first = turn * settings.batch_size
+        batch = [pixels[(first + k) % len(pixels)] for k in range(settings.batch_size)]
+        for times, (_, _, detector, _) in zip(measured, detectors, strict=True):
+            times.append(time_stages(detector, batch))
+    timings = [
+        Timings(
+            file=str(file),
+            runtime=detector.runtime.name,
+            version=metadata.version(_PACKAGES[runtime]),
+            input_hw=detector.input_hw,
+            load=load,
+            stages={
+                stage: statistics.median(one[stage] for one in times[settings.warm_up :])
+                for stage in STAGES
+            },
+            detections=statistics.mean(one["detections"] for one in times[settings.warm_up :]),
+        )
+        for times, (file, runtime, detector, load) in zip(measured, detectors, strict=True)
+    ]
+    return {
+        "processor": processor(),
+        "cores": os.cpu_count(),
+        "torch_threads": torch.get_num_threads(),
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        **asdict(settings),
+        "images": len(pixels),
+        "timings": [asdict(one) for one in timings],
+    }
+
+
+def runtimes_of(file: Path) -> list[str]:
+    """The installed runtimes that read a file; those that are not are told."""
+    able = _READ_BY.get(file.suffix.lower(), ("pytorch",))
+    there = [name for name in able if find_spec(_PACKAGES[name]) is not None]
+    for name in able:
+        if name not in there:
+            log.info("%s is not installed, so that %s is not timed in it", name, file)
+    if not there:
+        raise InputError(f"{file}: none of {', '.join(able)} is installed")
+    return there
+
+
+def time_stages(detector: Detector, images: Sequence[np.ndarray]) -> dict[str, float]:
+    """Milliseconds an image of each stage, and `detections` an image."""
+    runtime, times = detector.runtime, {}
+
+    def timed(stage: str, work: Callable[[], Any]) -> Any:
+        begin = time.perf_counter()
+        result = work()
+        times[stage] = 1000 * (time.perf_counter() - begin) / len(images)
+        return result
+
+    begin = time.perf_counter()
+    boxes = [detector.letterbox(image.shape[1::-1]) for image in images]
+    batch = timed(
+        "preprocess",
+        lambda: runtime.prepare(
+            [box.apply(image) for box, image in zip(boxes, images, strict=True)]
+        ),
+    )
+    outputs = timed("network", lambda: runtime.network(batch))
+    found = timed("decode", lambda: runtime.decode(outputs))
+    kept = timed("nms", lambda: [one.nms(detector.nms_thresh) for one in found])
+    for box, one in zip(boxes, kept, strict=True):
+        one.with_corners(box.to_source(one.corners))
+    times["end to end"] = 1000 * (time.perf_counter() - begin) / len(images)
+    times["detections"] = sum(map(len, kept)) / len(images)
+    return times
+
+
+def table(result: dict[str, Any]) -> str:
+    """A row for each file and runtime."""
+    rows = [("model", "runtime", "input", "load s", *(f"{name} ms" for name in STAGES), "found")]
+    for one in result["timings"]:
+        rows.append((
+            Path(one["file"]).name,
+            f"{one['runtime']} {one['version']}",
+            "{}x{}".format(*one["input_hw"]),
+            f"{one['load']:.2f}",
+            *(f"{one['stages'][name]:.1f}" for name in STAGES),
+            f"{one['detections']:.1f}",
+        ))  # fmt: skip
+    return format_table(rows)
+
+
+def write_json(result: dict[str, Any], path: Path) -> None:
+    with replacing(path) as file:
+        json.dump(result, file, indent=1)
+        file.write("\n")
+
+
+def processor() -> str:
+    """The processor's name and, where the system tells, what of int8 and bfloat16 it can do."""
+    name, flags = platform.processor() or platform.machine(), set()
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return name
+    for line in lines:
+        key, _, value = line.partition(":")
+        if key.strip() == "model name":
+            name = value.strip()
+        elif key.strip() == "flags":
+            flags = set(value.split())
+    known = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "amx_bf16")
+    have = [flag for flag in known if flag in flags]
+    return f"{name} ({', '.join(have)})" if have else name

@@ -1,0 +1,357 @@
+"""One object that detects: checkpoints and exported files, images and batches, its value type."""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from data_folders import make_dota, picture, write_image
+
+from boxes import HEAD_CHANNELS, rectangles_to_corners
+from datasets import DataOptions, open_dataset
+from detections import Detections
+from detector import Detector
+from DOTA_devkit.errors import InputError
+from inference import InferenceSettings, run_over
+from models import CTRBOX, Checkpoint, load_model, save_checkpoint
+
+NAMES = ("plane", "ship", "harbor")
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """A small network that finds something in any picture."""
+    torch.manual_seed(0)
+    heads = {"hm": len(NAMES), **HEAD_CHANNELS}
+    model = CTRBOX(
+        heads, None, 4, 1, 16, backbone="resnet18", classes=NAMES, input_size=(96, 128)
+    ).eval()
+    with torch.no_grad():
+        model.hm[2].bias.fill_(0.0)
+        model.hm[2].weight *= 8
+        model.wh[2].bias[8:] = 4.0
+    path = tmp_path_factory.mktemp("weights") / "small.pth"
+    save_checkpoint(path, Checkpoint.of(model))
+    return path
+
+
+def assert_same(one, other):
+    np.testing.assert_array_equal(one.labels, other.labels)
+    np.testing.assert_allclose(one.scores, other.scores, atol=1e-5)
+    np.testing.assert_allclose(one.corners, other.corners, atol=1e-2)
+
+
+def test_it_detects_what_test_and_eval_do(weights, tmp_path):
+    make_dota(tmp_path, {f"a{k}": [] for k in range(3)}, size=(150, 90), test=["a0", "a1", "a2"])
+    options = DataOptions(classes=NAMES)
+    dataset = open_dataset("dota", tmp_path, "test", (96, 128), options)
+    settings = InferenceSettings(conf_thresh=0.18, batch_size=3)
+    expected = list(run_over(load_model(weights), dataset, settings, torch.device("cpu")))
+    detector = Detector.load(weights)
+    found = detector.detect([picture(150, 90, seed=k) for k in range(3)])
+    assert sum(map(len, found)) > 3
+    for one, other in zip(found, expected, strict=True):
+        assert_same(one, other.detections)
+        assert one.names == NAMES
+
+
+def test_image_path_grey_and_batches(weights, tmp_path):
+    detector = Detector.load(weights, batch_size=2)
+    image = picture(200, 77)
+    one = detector.detect(image)
+    assert isinstance(one, Detections) and len(one) > 0
+    assert_same(one, detector.detect(write_image(tmp_path / "a.png", image)))
+    many = detector.detect([image, picture(64, 300, seed=3), image])
+    assert len(many) == 3
+    assert_same(many[0], one)
+    assert_same(many[2], one)
+    assert len(detector.detect(np.stack([image, image]))) == 2
+    assert detector.detect([]) == []
+    grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
+    assert_same(detector.detect(grey), detector.detect(cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR)))
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        np.zeros((10, 10, 3), np.float32), np.zeros((10, 10, 4), np.uint8),
+        np.zeros((0, 10, 3), np.uint8), [None],
+    ],
+)  # fmt: skip
+def test_images_that_are_none(weights, image):
+    with pytest.raises(InputError, match="image"):
+        Detector.load(weights).detect(image)
+
+
+def test_settings(weights):
+    image = picture(150, 90)
+    loose = Detector.load(weights, conf_thresh=0.05).detect(image)
+    strict = Detector.load(weights, conf_thresh=0.6).detect(image)
+    assert len(strict) < len(loose) and (strict.scores > 0.6).all()
+    assert len(Detector.load(weights, K=2).detect(image)) <= 2
+    assert Detector.load(weights, input_hw=(64, 64)).detect(image).corners.dtype == np.float32
+    with pytest.raises(InputError, match=r"multiples of 32, got 50x64"):
+        Detector.load(weights, input_hw=(50, 64))
+    with pytest.raises(InputError, match="classes"):
+        Detector.load(weights, classes=("a", "b"))
+    with pytest.raises(TypeError, match="confidence"):
+        Detector.load(weights, confidence=0.3)
+
+
+def test_threads_share_a_detector(weights):
+    detector = Detector.load(weights)
+    images = [picture(100 + 9 * k, 90, seed=k) for k in range(12)]
+    alone = [detector.detect(image) for image in images]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(detector.detect, images))
+    for one, other in zip(alone, together, strict=True):
+        assert_same(one, other)
+
+
+def test_files_that_are_no_model(tmp_path, weights):
+    (tmp_path / "a.pth").write_text("no model")
+    (tmp_path / "empty.pth").write_bytes(b"")
+    for path, message in (
+        (tmp_path / "gone.pth", "no such file"),
+        (tmp_path, "a folder"),
+        (tmp_path / "a.pth", "not a file of torch.save"),
+        (tmp_path / "empty.pth", "empty"),
+    ):
+        with pytest.raises(InputError, match=message):
+            Detector.load(path)
+    with pytest.raises(InputError, match=r"openvino cannot run this file, pytorch does"):
+        Detector.load(weights, runtime="openvino")
+    with pytest.raises(InputError, match=r"runtime 'cuda': expected pytorch"):
+        Detector.load(weights, runtime="cuda")
+
+
+def test_a_checkpoint_without_class_names(shared):
+    path = shared / "fixtures/model_mobilenetv2.pth"
+    with pytest.raises(InputError, match=r"does not name its 15 classes.*--classes"):
+        Detector.load(path)
+    names = tuple(f"c{k}" for k in range(15))
+    assert Detector.load(path, classes=names).classes == names
+
+
+# Exported files -----------------------------------------------------------------------------------
+
+PROPS = {
+    "bbavectors": "1", "classes": json.dumps(NAMES), "backbone": "resnet18", "stride": "4",
+    "color": "BGR", "normalization": "x / 255 - 0.5", "input_size": "dynamic",
+    "conf_thresh": "0.3", "nms_thresh": "", "theta_thresh": "0.8", "K": "3",
+    "input_type": "float32", "layout": "corners",
+}  # fmt: skip
+
+ROWS = (
+    np.array([[[[30, 10], [30, 20], [10, 20], [10, 10]]] * 3], np.float32),
+    np.array([[0.9, 0.4, 0.0]], np.float32),
+    np.array([[2, 1, -1]], np.int64),
+)
+
+
+def onnx_file(path, props=PROPS, batch="batch", size=("height", "width")):
+    """A model that finds the same rows in every image: answers known, whatever runs it."""
+    onnx = pytest.importorskip("onnx")
+    from onnx import TensorProto, helper, numpy_helper
+
+    constants = [
+        numpy_helper.from_array(rows, name)
+        for name, rows in zip(("rows_corners", "rows_scores", "rows_labels"), ROWS, strict=True)
+    ]
+    constants += [
+        numpy_helper.from_array(np.array(values, np.int64), name)
+        for name, values in (("one3", [1, 1, 1]), ("one1", [1]), ("zero", [0]))
+    ]
+    nodes = [
+        helper.make_node("Shape", ["input"], ["count"], start=0, end=1),
+        helper.make_node("Concat", ["count", "one3"], ["count4"], axis=0),
+        helper.make_node("Concat", ["count", "one1"], ["count2"], axis=0),
+        helper.make_node("Tile", ["rows_corners", "count4"], ["corners"]),
+        helper.make_node("Tile", ["rows_scores", "count2"], ["scores"]),
+        helper.make_node("Tile", ["rows_labels", "count2"], ["labels"]),
+    ]
+    graph = helper.make_graph(
+        nodes, "known",
+        [helper.make_tensor_value_info("input", TensorProto.FLOAT, [batch, 3, *size])],
+        [
+            helper.make_tensor_value_info("corners", TensorProto.FLOAT, [batch, 3, 4, 2]),
+            helper.make_tensor_value_info("scores", TensorProto.FLOAT, [batch, 3]),
+            helper.make_tensor_value_info("labels", TensorProto.INT64, [batch, 3]),
+        ],
+        constants,
+    )  # fmt: skip
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    for key, value in props.items():
+        model.metadata_props.add(key=key, value=value)
+    onnx.save(model, str(path))
+    return path
+
+
+RUNTIMES = ("onnxruntime", "openvino")
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+@pytest.mark.parametrize("batch", ["batch", 2])
+def test_onnx_files(tmp_path, runtime, batch):
+    pytest.importorskip(runtime)
+    props = {**PROPS, "input_size": "64x96"}
+    path = onnx_file(tmp_path / "known.onnx", props, batch, (64, 96))
+    detector = Detector.load(path, runtime=runtime)
+    assert (detector.classes, detector.input_hw, detector.conf_thresh) == (NAMES, (64, 96), 0.3)
+    # 192x64 in an input of 96x64 (width x height): half as large, 16 rows of padding on top
+    found = detector.detect([np.full((64, 192, 3), 7, np.uint8)] * 3)
+    assert len(found) == 3
+    for one in found:
+        assert one.class_names() == ["harbor", "ship"]
+        expected = (ROWS[0][0, 0] - (0, 16)) * 2
+        np.testing.assert_allclose(one.corners, [expected, expected], atol=1e-5)
+    assert len(Detector.load(path, runtime=runtime, conf_thresh=0.5).detect(found and np.zeros(
+        (64, 96, 3), np.uint8))) == 1  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"conf_thresh": 0.1}, r"conf_thresh 0.1: it puts out scores above 0.3"),
+        ({"theta_thresh": 0.5}, r"theta_thresh 0.5: it has 0.8"),
+        ({"K": 100}, r"K 100: it has 3"),
+        ({"classes": ("a",)}, r"classes a: it has plane, ship, harbor"),
+        ({"input_hw": (128, 128)}, r"64x96 \(height x width\) alone, and 128x128"),
+    ],
+)
+def test_what_an_exported_file_has_settled(tmp_path, asked, message):
+    pytest.importorskip("onnxruntime")
+    path = onnx_file(tmp_path / "a.onnx", {**PROPS, "input_size": "64x96"}, size=(64, 96))
+    with pytest.raises(InputError, match=message):
+        Detector.load(path, **asked)
+
+
+@pytest.mark.parametrize(
+    ("props", "message"),
+    [
+        ({}, r"a\.onnx: .*without this project's metadata"),
+        ({**PROPS, "bbavectors": "99"}, "version '99'"),
+        ({**PROPS, "layout": "light-fork"}, "layout 'light-fork'"),
+        ({**PROPS, "classes": "plane"}, "broken metadata"),
+    ],
+)
+def test_onnx_files_that_are_not_ours(tmp_path, props, message):
+    pytest.importorskip("onnxruntime")
+    with pytest.raises(InputError, match=message):
+        Detector.load(onnx_file(tmp_path / "a.onnx", props))
+
+
+@pytest.mark.parametrize("suffix", ["onnx", "xml"])
+def test_other_files_that_are_no_model(tmp_path, suffix):
+    pytest.importorskip("onnxruntime" if suffix == "onnx" else "openvino")
+    path = tmp_path / f"a.{suffix}"
+    path.write_text("no model")
+    with pytest.raises(InputError, match=f"a.{suffix}: no model"):
+        Detector.load(path)
+
+
+# The value type -----------------------------------------------------------------------------------
+
+
+def one_box(corners, name="ship"):
+    return Detections(
+        np.array([corners], np.float32), np.ones(1, np.float32), np.zeros(1, np.int64), (name,)
+    )
+
+
+@pytest.mark.parametrize(
+    ("rectangle", "expected"),
+    [
+        ((50, 40, 30, 10, 0), (50, 40, 30, 10, 0)),
+        ((50, 40, 10, 30, 0), (50, 40, 30, 10, -90)),  # the longer side stands upright
+        ((50, 40, 30, 10, 30), (50, 40, 30, 10, 30)),  # clockwise on the image
+        ((50, 40, 10, 30, 30), (50, 40, 30, 10, -60)),
+        ((50, 40, 30, 10, -45), (50, 40, 30, 10, -45)),
+        ((50, 40, 30, 10, 179), (50, 40, 30, 10, -1)),
+        ((50, 40, 30, 10, 90), (50, 40, 30, 10, -90)),
+    ],
+)
+def test_rectangles(rectangle, expected):
+    corners = rectangles_to_corners(np.array([rectangle]))[0]
+    for turn in range(4):  # from whichever corner it begins
+        (found,) = one_box(np.roll(corners, turn, axis=0)).rectangles()
+        if abs(expected[4]) == 90:
+            found[4] = -abs(found[4])  # rounding decides between -90 and nearly 90
+        np.testing.assert_allclose(found, expected, atol=1e-3)
+
+
+def test_rectangles_of_a_parallelogram_and_of_none():
+    (found,) = one_box([(30, 0), (40, 10), (10, 10), (0, 0)]).rectangles()
+    assert found[2] >= found[3] and found[2] * found[3] >= 300
+    assert Detections().rectangles().shape == (0, 5)
+
+
+def test_names_travel_along():
+    found = one_box([(1, 0), (1, 1), (0, 1), (0, 0)])
+    for same in (found[:1], found[[0]], found.nms(0.1), found.with_corners(found.corners + 1)):
+        assert same.class_names() == ["ship"]
+    assert Detections(found.corners, found.scores, found.labels).class_names() == ["0"]
+
+
+def ring(feature):
+    return np.array(feature["geometry"]["coordinates"][0])
+
+
+def signed_area(points):
+    x, y = np.asarray(points, float).T
+    return float(np.sum(x[:-1] * y[1:] - x[1:] * y[:-1])) / 2
+
+
+def test_geojson():
+    found = one_box([(30, 10), (30, 20), (10, 20), (10, 10)])
+    plain = found.to_geojson()
+    assert plain["type"] == "FeatureCollection" and "crs" not in plain
+    assert signed_area(ring(plain["features"][0])) == 200
+    assert plain["features"][0]["properties"] == {"class": "ship", "label": 0, "score": 1.0}
+    # one pixel is 1e-5 degrees, rows to the south
+    earth = found.to_geojson(lambda p: p * (1e-5, -1e-5) + (8.5, 47.3), {"image": "a"})
+    points = ring(earth["features"][0])
+    assert points[0].tolist() == points[-1].tolist() and len(points) == 5
+    assert signed_area(points) > 0  # counterclockwise: north is up
+    assert points[:, 0].min() == pytest.approx(8.5001) and points[:, 1].max() < 47.3
+    assert earth["features"][0]["properties"]["image"] == "a"
+    assert Detections().to_geojson()["features"] == []
+    json.dumps(earth)
+
+
+def test_geojson_over_the_antimeridian():
+    found = one_box([(30, 10), (30, 20), (10, 20), (10, 10)])
+    lonlat = np.array([(-179.9, 1), (-179.9, 0), (179.8, 0), (179.8, 1)])
+    (feature,) = found.to_geojson(lambda _: lonlat)["features"]
+    assert feature["geometry"]["type"] == "MultiPolygon"
+    parts = [np.array(part[0]) for part in feature["geometry"]["coordinates"]]
+    assert sorted(round(signed_area(part), 6) for part in parts) == [0.1, 0.2]
+    assert all(np.ptp(part[:, 0]) < 1 and abs(part[:, 0]).max() <= 180 for part in parts)
+
+
+def test_geojson_beyond_a_projection():
+    found = one_box([(30, 10), (30, 20), (10, 20), (10, 10)])
+    with pytest.raises(InputError, match="outside its map projection"):
+        found.to_geojson(lambda points: points * np.inf)
+
+
+def test_draw():
+    image = picture(200, 100)
+    before = image.copy()
+    drawn = one_box([(90, 30), (90, 60), (20, 60), (20, 30)]).draw(image)
+    assert (image == before).all() and (drawn != image).any()
+    assert (Detections().draw(image) == image).all()
+
+
+def test_supervision():
+    supervision = pytest.importorskip("supervision")
+    found = one_box([(30, 10), (32, 20), (12, 22), (10, 12)]).to_supervision()
+    assert isinstance(found, supervision.Detections) and len(found) == 1
+    np.testing.assert_array_equal(found.xyxy, [[10, 10, 32, 22]])
+    np.testing.assert_array_equal(found.data["xyxyxyxy"][0, 0], [30, 10])
+    assert found.data["class_name"].tolist() == ["ship"]
+    assert len(Detections().to_supervision()) == 0
+    annotated = supervision.OrientedBoxAnnotator().annotate(picture(60, 50), found)
+    assert annotated.shape == (50, 60, 3)

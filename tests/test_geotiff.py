@@ -1,0 +1,268 @@
+"""GeoTIFFs: read by windows, with their place on the map."""
+
+import json
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+from drawn_objects import DrawnObjects, corners_of, scene
+
+from DOTA_devkit.errors import InputError
+from DOTA_devkit.polygon import iou_matrix
+from georeference import Georeference
+from predict import PredictSettings, predict
+from sources import survey
+
+rasterio = pytest.importorskip("rasterio")
+from rasterio.control import GroundControlPoint  # noqa: E402
+from rasterio.crs import CRS  # noqa: E402
+from rasterio.transform import from_origin  # noqa: E402
+
+ROOT = Path(__file__).resolve().parents[1]
+REAL = "5b90f92da0d7280005fab355_4310.tif"
+OBJECTS = [("plane", 70, 60, 30, 14, 25), ("ship", 150, 118, 40, 12, 70),
+           ("plane", 260, 200, 26, 12, 0)]  # fmt: skip
+
+
+def write_tiff(path, image, **profile):
+    """image: [H, W, 3] BGR."""
+    profile = {
+        "crs": CRS.from_epsg(32632), "transform": from_origin(500000, 5200000, 0.5, 0.5),
+        "dtype": image.dtype, "count": 3, **profile,
+    }  # fmt: skip
+    with rasterio.open(path, "w", driver="GTiff", width=image.shape[1], height=image.shape[0],
+                       **profile) as dataset:  # fmt: skip
+        dataset.write(image[:, :, ::-1].transpose(2, 0, 1), [1, 2, 3])
+    return path
+
+
+def run(path, output, **settings):
+    return predict(DrawnObjects(), [path], PredictSettings(**{"batch_size": 3, **settings}), output)
+
+
+def read(path):
+    sources, faults = survey([path])
+    assert not faults, faults
+    return sources[0]
+
+
+def test_real_files(shared):
+    folder = shared / "data" / "geotiff"
+    for path in sorted(folder.glob("*.tif")):
+        source = read(path)
+        with rasterio.open(path) as dataset, source.open() as reader:
+            width, height = source.size_wh
+            left, top = width - 300, height - 120
+            rgb = dataset.read(window=((top, top + 100), (left, left + 280)))
+            part = reader.window(left, top, (280, 100))
+            np.testing.assert_array_equal(part, rgb[::-1].transpose(1, 2, 0))
+            np.testing.assert_allclose(
+                source.georeference.to_map([(0, 0), (width, height)]),
+                [dataset.transform * (0, 0), dataset.transform * (width, height)],
+            )
+
+
+def test_places_of_a_real_file(shared):
+    source = read(shared / "data" / "geotiff" / "test_tiled.tif")
+    lonlat = source.georeference.to_lonlat([(0, 0), (1000, 1000)])
+    # by rasterio's transform_bounds of the same file, an independent path
+    np.testing.assert_allclose(lonlat[:, 0].mean(), 4.98816, atol=1e-4)
+    np.testing.assert_allclose(lonlat[:, 1].mean(), 51.84103, atol=1e-4)
+    assert source.georeference.ground_size((500, 500)) == pytest.approx((0.25, 0.25), rel=1e-3)
+
+
+def test_black_corner_of_a_real_file_is_skipped(shared, tmp_path):
+    done = run(shared / "data" / "geotiff" / REAL, tmp_path, tile=256, formats=("geojson",))
+    assert 0 < done.without_data < done.windows
+    assert json.loads((tmp_path / "detections.geojson").read_text())["type"] == "FeatureCollection"
+
+
+@pytest.mark.parametrize(
+    ("crs", "transform", "expected"),
+    [
+        # a metre of Mercator's map at 60 degrees is about half a metre on the ground
+        ("EPSG:3857", from_origin(0, 8399737.9, 1, 1), 0.5),
+        ("EPSG:4326", from_origin(0, 0, 1e-5, 1e-5), 1.11),
+        ("EPSG:2263", from_origin(980000, 200000, 1, 1), 0.3048),  # feet
+        ("EPSG:32632", from_origin(500000, 5200000, 0.5, 0.5), 0.5),
+    ],
+)
+def test_ground_size(crs, transform, expected):
+    reference = Georeference(CRS.from_string(crs), tuple(transform)[:6])
+    assert reference.ground_size((5, 5)) == pytest.approx((expected, expected), rel=0.01)
+
+
+@pytest.mark.parametrize("options", [{}, {"tiled": True, "blockxsize": 64, "blockysize": 64}])
+def test_objects_on_the_map(tmp_path, options):
+    path = write_tiff(tmp_path / "a.tif", scene((400, 250), OBJECTS), **options)
+    done = run(path, tmp_path / "out")
+    found = done.images[0].detections
+    assert len(found) == 3
+    content = json.loads((tmp_path / "out/detections.geojson").read_text())
+    assert set(content) == {"type", "features"}
+    for feature, corners in zip(content["features"], found.corners, strict=True):
+        ring = np.array(feature["geometry"]["coordinates"][0])
+        x, y = ring.T
+        assert np.sum(x[:-1] * y[1:] - x[1:] * y[:-1]) > 0
+        back = rasterio.warp.transform("EPSG:4326", "EPSG:32632", x[:-1], y[:-1])
+        pixels = (np.array(back).T - (500000, 5200000)) / (0.5, -0.5)
+        assert iou_matrix(pixels[None], corners[None]).item() > 0.99
+        assert feature["properties"]["image"] == "a"
+
+
+def test_gsd_rescales_to_metres(tmp_path):
+    objects = [("plane", 2 * x, 2 * y, 2 * w, 2 * h, d) for _, x, y, w, h, d in OBJECTS]
+    path = write_tiff(tmp_path / "a.tif", scene((800, 500), objects))
+    detector = DrawnObjects(max_side=50)  # knows the objects at 1 m alone
+    fine = predict(detector, [path], PredictSettings(gsd=1.0), tmp_path / "fine")
+    assert len(fine.images[0].detections) == 3
+    overlap = iou_matrix(corners_of(objects), fine.images[0].detections.corners)
+    assert overlap.max(axis=1).min() > 0.7
+    half = predict(DrawnObjects(), [path], PredictSettings(scales=(0.5,)), tmp_path / "half")
+    assert fine.windows == half.windows
+
+
+def test_without_coordinates(tmp_path):
+    path = write_tiff(tmp_path / "a.tif", scene((400, 250), OBJECTS), crs=None, transform=None)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/detections.geojson").write_text("of an earlier run")
+    done = run(path, tmp_path / "out")
+    assert len(done.images[0].detections) == 3 and not done.faults
+    assert not (tmp_path / "out/detections.geojson").exists()
+    with pytest.raises(InputError, match=r"a\.tif: --gsd 0.5 needs an image with coordinates"):
+        run(path, tmp_path / "out", gsd=0.5)
+
+
+def test_ground_control_points(tmp_path):
+    points = [
+        GroundControlPoint(row=r, col=c, x=8 + c * 1e-5, y=47 - r * 1e-5)
+        for r in (0, 250) for c in (0, 400)
+    ]  # fmt: skip
+    image = scene((400, 250), OBJECTS)
+    path = tmp_path / "a.tif"
+    with rasterio.open(path, "w", driver="GTiff", width=400, height=250, count=3, dtype="uint8",
+                       gcps=points, crs="EPSG:4326") as dataset:  # fmt: skip
+        dataset.write(image[:, :, ::-1].transpose(2, 0, 1))
+    lonlat = read(path).georeference.to_lonlat([(100, 50)])
+    np.testing.assert_allclose(lonlat, [[8.001, 46.9995]], atol=1e-8)
+
+
+@pytest.mark.parametrize("kind", ["16 bits", "grey", "alpha", "palette", "four bands", "nodata"])
+def test_kinds_of_bands(tmp_path, kind):
+    image = scene((400, 250), OBJECTS)
+    path = tmp_path / "a.tif"
+    if kind == "16 bits":
+        write_tiff(path, image.astype(np.uint16) * 257)
+    elif kind == "nodata":
+        write_tiff(path, image, nodata=0)
+    else:
+        rgb = image[:, :, ::-1].transpose(2, 0, 1)
+        bands = {
+            "grey": rgb[:1],
+            "palette": rgb[:1] // 64,
+            "alpha": np.concatenate([rgb, np.full((1, 250, 400), 255, np.uint8)]),
+            "four bands": np.concatenate([rgb, rgb[:1]]),
+        }[kind]
+        with rasterio.open(path, "w", driver="GTiff", width=400, height=250, count=len(bands),
+                           dtype="uint8", photometric="palette" if kind == "palette" else
+                           "minisblack" if kind == "grey" else "rgb") as dataset:  # fmt: skip
+            dataset.write(bands)
+            if kind == "palette":
+                dataset.write_colormap(1, {k: (80 * k, 10, 20, 255) for k in range(4)})
+    with read(path).open() as reader:
+        part = reader.window(30, 20, (200, 120))
+    expected = image[20:140, 30:230]
+    if kind == "grey":
+        expected = np.repeat(expected[:, :, 2:], 3, axis=2)
+    elif kind == "palette":
+        index = expected[:, :, 2] // 64
+        expected = np.stack([np.full_like(index, 20), np.full_like(index, 10), 80 * index], 2)
+    np.testing.assert_array_equal(part, expected)
+
+
+def test_masked_windows_hold_no_data(tmp_path):
+    image = scene((400, 250), OBJECTS)
+    image[:, 200:] = np.random.default_rng(0).integers(0, 255, (250, 200, 3))
+    path = write_tiff(tmp_path / "a.tif", image)
+    with rasterio.open(path, "r+") as dataset:
+        mask = np.full((250, 400), 255, np.uint8)
+        mask[:, 200:] = 0
+        dataset.write_mask(mask)
+    with read(path).open() as reader:
+        assert reader.window(210, 0, (100, 100)) is None
+        assert reader.window(150, 0, (100, 100)) is not None
+
+
+def test_bands_that_are_no_picture(tmp_path):
+    path = write_tiff(tmp_path / "a.tif", np.ones((20, 30, 3), np.float32))
+    _, faults = survey([path])
+    assert "float32; 8 or 16 bits" in faults[str(path)]
+
+
+def test_a_damaged_file_among_good_ones(tmp_path):
+    good = write_tiff(tmp_path / "good.tif", scene((400, 250), OBJECTS))
+    bad = write_tiff(tmp_path / "bad.tif", scene((400, 250), OBJECTS), compress="deflate")
+    content = bytearray(bad.read_bytes())
+    content[300 : len(content) // 2] = bytes(len(content) // 2 - 300)
+    bad.write_bytes(bytes(content))
+    (tmp_path / "no.tif").write_text("no image")
+    settings = PredictSettings(batch_size=3)
+    done = predict(DrawnObjects(), [good, bad, tmp_path / "no.tif"], settings, tmp_path / "out")
+    assert [one.source.path for one in done.images] == [good]
+    assert sorted(map(Path, done.faults)) == [bad, tmp_path / "no.tif"]
+
+
+def test_shrinking_windows_average(tmp_path):
+    image = np.random.default_rng(0).integers(0, 255, (80, 120, 3), dtype=np.uint8)
+    with read(write_tiff(tmp_path / "a.tif", image)).open() as reader:
+        part = reader.window(0, 0, (120, 80), shrink=4)
+        overview = reader.overview(60)
+    expected = image.reshape(20, 4, 30, 4, 3).mean(axis=(1, 3))
+    np.testing.assert_allclose(part, expected, atol=1)
+    assert overview.shape == (40, 60, 3)
+
+
+HUGE = """
+    import resource, sys
+    sys.path[:0] = [{root!r}, {tests!r}]
+    import numpy as np, rasterio
+    from pathlib import Path
+    from drawn_objects import DrawnObjects
+    from predict import PredictSettings, predict
+    folder = Path({folder!r})
+    done = predict(DrawnObjects((608, 608)), [folder / "huge.tif"],
+                   PredictSettings(scales=(0.5, 1.0)), folder / "out")
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(len(done.images[0].detections), done.windows, round(peak))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="resource")
+def test_a_huge_file_within_two_gigabytes(tmp_path):
+    side, patch = 20_000, scene((400, 250), OBJECTS)
+    profile = {
+        "driver": "GTiff", "width": side, "height": side, "count": 3, "dtype": "uint8",
+        "tiled": True, "compress": "zstd", "crs": "EPSG:32632",
+        "transform": from_origin(500000, 5200000, 0.5, 0.5),
+    }  # fmt: skip
+    noise = np.random.default_rng(0).integers(20, 60, (3, 500, side), dtype=np.uint8)
+    places = [(0, 0), (9_800, 9_900), (19_600, 19_750), (4_321, 12_345)]
+    with rasterio.open(tmp_path / "huge.tif", "w", **profile) as dataset:
+        for top in range(0, side, 1000):  # every second strip, so that no-data areas are there
+            dataset.write(noise, window=((top, top + 500), (0, side)))
+        for left, top in places:
+            window = ((top, top + 250), (left, left + 400))
+            dataset.write(patch[:, :, ::-1].transpose(2, 0, 1), window=window)
+    code = textwrap.dedent(HUGE).format(
+        root=str(ROOT), tests=str(ROOT / "tests"), folder=str(tmp_path)
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    found, windows, megabytes = map(int, done.stdout.split())
+    assert found == len(OBJECTS) * len(places)
+    assert windows > 1600
+    assert megabytes < 2000

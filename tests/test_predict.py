@@ -1,0 +1,385 @@
+"""Prediction from images to files, with a detector whose answers are known."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from drawn_objects import NAMES, DrawnObjects, corners_of, scene
+
+import main
+import predict as prediction
+from DOTA_devkit.errors import InputError
+from DOTA_devkit.formats import read_task1
+from DOTA_devkit.polygon import iou_matrix
+from predict import PredictSettings, Shard, predict
+
+ROOT = Path(__file__).resolve().parents[1]
+OBJECTS = [
+    ("plane", 70, 60, 30, 14, 25), ("ship", 150, 118, 40, 12, 70), ("plane", 260, 200, 26, 12, 0),
+    ("ship", 330, 40, 34, 10, 120), ("plane", 212, 119, 26, 12, 45),
+]  # fmt: skip
+SIZE_WH = (400, 250)
+
+
+def write(path, image):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    assert cv2.imwrite(str(path), image)
+    return path
+
+
+@pytest.fixture
+def picture(tmp_path):
+    return write(tmp_path / "images" / "harbor.png", scene(SIZE_WH, OBJECTS))
+
+
+def run(source, output, detector=None, **settings):
+    settings = {"batch_size": 3, **settings}
+    source = [source] if isinstance(source, (str, Path)) else source
+    return predict(detector or DrawnObjects(), source, PredictSettings(**settings), output)
+
+
+def assert_found(detections, objects=OBJECTS, iou=0.7):
+    assert len(detections) == len(objects)
+    overlap = iou_matrix(corners_of(objects), detections.corners)
+    assert overlap.max(axis=1).min() > iou
+    assert [NAMES[k] for k in detections.labels[overlap.argmax(axis=1)]] == [o[0] for o in objects]
+
+
+def result_files(output):
+    return {
+        str(path.relative_to(output)): path.read_bytes()
+        for path in sorted(output.rglob("*")) if path.is_file()
+    }  # fmt: skip
+
+
+# Sources ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["file", "folder", "glob", "list", "two"])
+def test_sources(tmp_path, picture, kind):
+    other = write(tmp_path / "images" / "road.JPG", scene((90, 70), []))
+    (tmp_path / "images" / "notes.md").write_text("no image")
+    (tmp_path / "some.txt").write_text("images/harbor.png\r\n\nimages/road.JPG\n")
+    spec = {
+        "file": picture,
+        "folder": picture.parent,
+        "glob": str(tmp_path / "im*/*"),
+        "list": tmp_path / "some.txt",
+        "two": [picture, other],
+    }[kind]
+    done = run(spec, tmp_path / "out", formats=("csv",))
+    assert [one.source.image_id for one in done.images] == ["harbor", "road"][: len(done.images)]
+    assert len(done.images) == (1 if kind == "file" else 2)
+    assert_found(done.images[0].detections)
+
+
+def test_images_of_one_name_in_two_folders_get_different_ids(tmp_path):
+    for place in ("a/x.png", "b/x.png", "b/y.png", "b/y.jpg", "b/z.png"):
+        write(tmp_path / place, scene((60, 50), []))
+    done = run(str(tmp_path / "**"), tmp_path / "out", formats=("pictures",))
+    assert [one.source.image_id for one in done.images] == ["a/x", "b/x", "b/y.jpg", "b/y.png", "z"]
+    assert len(list((tmp_path / "out/pictures").rglob("*.jpg"))) == 5
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda root: root / "nothing", "nothing: no such file or folder"),
+        (lambda root: root / "empty", "empty: no image in this folder"),
+        (lambda root: root / "*.png", "no image matches"),
+        (lambda root: root / "list.txt", "list.txt: the list names no image"),
+    ],
+)
+def test_nothing_to_read(tmp_path, make, message):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "list.txt").write_text("\n")
+    with pytest.raises(InputError, match=message):
+        run(make(tmp_path), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_broken_images_are_told_and_left_out(tmp_path, picture, caplog):
+    (picture.parent / "cut.png").write_bytes(picture.read_bytes()[:-200])
+    (picture.parent / "text.jpg").write_text("no image")
+    (tmp_path / "list.txt").write_text(
+        "images/harbor.png\nimages/cut.png\nimages/text.jpg\ngone.png\n"
+    )
+    done = run(tmp_path / "list.txt", tmp_path / "out")
+    assert len(done.images) == 1 and len(done.faults) == 3
+    for name in ("cut.png", "text.jpg", "gone.png"):
+        assert sum(f"{name}" in record.message for record in caplog.records) == 1
+    left_out = json.loads((tmp_path / "out/detections.json").read_text())["left_out"]
+    assert sorted(Path(path).name for path in left_out) == ["cut.png", "gone.png", "text.jpg"]
+
+
+def test_only_broken_images(tmp_path):
+    (tmp_path / "a.png").write_text("no image")
+    with pytest.raises(InputError, match=r"not one of 1 images can be used; .*a\.png"):
+        run(tmp_path, tmp_path / "out")
+
+
+# Results ------------------------------------------------------------------------------------------
+
+
+def test_files(tmp_path, picture):
+    done = run(picture, tmp_path / "out")
+    found = done.images[0].detections
+    assert_found(found)
+    out = tmp_path / "out"
+    assert sorted(path.name for path in out.iterdir()) == [
+        "Task1_plane.txt", "Task1_ship.txt", "detections.csv", "detections.json", "pictures",
+    ]  # fmt: skip
+    ships = read_task1(out / "Task1_ship.txt")
+    assert ships.image_ids == ["harbor"] * 2
+    np.testing.assert_allclose(ships.corners, found.corners[found.labels == 1], atol=0.051)
+    content = json.loads((out / "detections.json").read_text())
+    assert content["classes"] == list(NAMES) and content["conf_thresh"] == 0.18
+    (image,) = content["images"]
+    assert (image["image"], image["width"], image["height"]) == ("harbor", *SIZE_WH)
+    np.testing.assert_allclose(
+        [one["corners"] for one in image["detections"]], found.corners, atol=0.0051
+    )
+    rows = list(csv.DictReader((out / "detections.csv").open()))
+    assert [row["class"] for row in rows] == found.class_names()
+    np.testing.assert_allclose([float(row["score"]) for row in rows], found.scores, atol=1e-6)
+    drawn = cv2.imread(str(out / "pictures/harbor.jpg"))
+    assert drawn.shape[1::-1] == SIZE_WH
+    table = done.table(NAMES).splitlines()
+    assert table[1].split()[:3] == ["plane", "3", "1"] and table[-1].split()[1] == "5"
+
+
+def test_no_detection_at_all(tmp_path):
+    write(tmp_path / "a.png", scene((50, 40), []))
+    done = run(tmp_path / "a.png", tmp_path / "out")
+    assert len(done.images[0].detections) == 0
+    assert (tmp_path / "out/Task1_plane.txt").read_text() == ""
+    assert done.table(NAMES).splitlines()[-1].split() == ["all", "0", "0", "of", "1", "-"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "input_sizes", "windows"),
+    [
+        ({}, (128, 128), 12),  # 4 x 3 windows of the model's input size, overlapping by a sixth
+        ({}, (320, 192), 1),  # hardly larger than the input: as a whole
+        ({"tile": 0}, (128, 128), 1),  # in one piece
+        ({"tile": 96, "overlap": 40}, (128, 128), 66),
+        ({"scales": (0.5, 1.0)}, (128, 128), 14),
+    ],
+)
+def test_ways_to_go_over_an_image(tmp_path, picture, settings, input_sizes, windows):
+    done = run(picture, tmp_path / "out", DrawnObjects(input_sizes[::-1]), formats=(), **settings)
+    assert done.windows == windows
+    assert_found(done.images[0].detections, iou=0.6)
+
+
+def test_small_images_share_batches(tmp_path):
+    for number in range(7):
+        write(tmp_path / f"{number}.png", scene((100 + number, 80), OBJECTS[:1]))
+    detector = DrawnObjects()
+    done = run(tmp_path, tmp_path / "out", detector, formats=())
+    assert detector.batches == [3, 3, 1]
+    assert all(len(one.detections) == 1 for one in done.images)
+
+
+def test_areas_of_one_colour_are_skipped(tmp_path):
+    image = np.zeros((250, 900, 3), np.uint8)
+    image[:, :400] = scene(SIZE_WH, OBJECTS)
+    detector = DrawnObjects()
+    done = run(write(tmp_path / "a.png", image), tmp_path / "out", detector, formats=())
+    assert done.without_data > 5
+    assert sum(detector.batches) == done.windows - done.without_data
+    assert_found(done.images[0].detections)
+
+
+# Going on, and sharing out ------------------------------------------------------------------------
+
+
+class Killed(BaseException):
+    pass
+
+
+class KilledAfter(DrawnObjects):
+    def __init__(self, batches):
+        super().__init__()
+        self.left = batches
+
+    def detect_inputs(self, images):
+        if self.left == 0:
+            raise Killed
+        self.left -= 1
+        return super().detect_inputs(images)
+
+
+@pytest.mark.parametrize("cut_line", [False, True])
+def test_a_killed_run_goes_on_where_it_was(tmp_path, picture, cut_line):
+    whole = run(picture, tmp_path / "whole")
+    with pytest.raises(Killed):
+        run(picture, tmp_path / "out", KilledAfter(2))
+    (journal,) = (tmp_path / "out").glob("progress-*/*.jsonl")
+    if cut_line:
+        journal.write_bytes(journal.read_bytes()[:-9])
+    detector = DrawnObjects()
+    done = run(picture, tmp_path / "out", detector)
+    assert len(detector.batches) == 4 - (1 if cut_line else 2)
+    np.testing.assert_array_equal(
+        done.images[0].detections.corners, whole.images[0].detections.corners
+    )
+    assert result_files(tmp_path / "out") == result_files(tmp_path / "whole")
+
+
+def test_another_setting_starts_anew(tmp_path, picture):
+    with pytest.raises(Killed):
+        run(picture, tmp_path / "out", KilledAfter(2))
+    detector = DrawnObjects()
+    run(picture, tmp_path / "out", detector, scales=(0.9,))
+    assert sum(detector.batches) == run(picture, tmp_path / "b", scales=(0.9,)).windows
+
+
+@pytest.mark.parametrize("count", [2, 3, 9])
+def test_shards_come_to_what_one_process_does(tmp_path, picture, count):
+    write(picture.parent / "second.png", scene((300, 200), OBJECTS[:2]))
+    (picture.parent / "broken.png").write_bytes(picture.read_bytes()[:-200])
+    run(picture.parent, tmp_path / "one")
+    detectors = [DrawnObjects() for _ in range(count)]
+    done = [
+        run(picture.parent, tmp_path / "out", detector, shard=Shard(index, count))
+        for index, detector in enumerate(detectors)
+    ]
+    assert [bool(one.images) for one in done] == [False] * (count - 1) + [True]
+    assert result_files(tmp_path / "out") == result_files(tmp_path / "one")
+    assert max(len(d.batches) for d in detectors) <= -(-8 // count) + 1
+
+
+def test_a_run_without_shards_finishes_what_shards_have_done(tmp_path, picture):
+    run(picture, tmp_path / "one")
+    run(picture, tmp_path / "out", shard=Shard(1, 3))
+    detector = DrawnObjects()
+    run(picture, tmp_path / "out", detector)
+    assert len(detector.batches) == 3
+    assert result_files(tmp_path / "out") == result_files(tmp_path / "one")
+
+
+@pytest.mark.parametrize("text", ["2/2", "-1/2", "1", "a/b", "1/0", "/"])
+def test_shards_that_make_no_sense(text):
+    with pytest.raises(InputError, match="--shard"):
+        Shard.parse(text)
+
+
+def test_shards_of_torchrun():
+    assert Shard.from_environment({"RANK": "3", "WORLD_SIZE": "8"}) == Shard(3, 8)
+    assert Shard.from_environment({}) == Shard(0, 1)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a device that is always full")
+def test_a_full_disk_keeps_what_is_done(tmp_path, picture, monkeypatch):
+    with pytest.raises(Killed):
+        run(picture, tmp_path / "out", KilledAfter(2))
+    (journal,) = (tmp_path / "out").glob("progress-*/*.jsonl")
+    kept = journal.read_bytes()
+    journal.rename(journal.with_name("before.jsonl"))
+    journal.symlink_to("/dev/full")
+    with pytest.raises(InputError, match=r"cannot write .*No space left.*is kept"):
+        run(picture, tmp_path / "out")
+    journal.unlink()
+    assert journal.with_name("before.jsonl").read_bytes() == kept
+    detector = DrawnObjects()
+    done = run(picture, tmp_path / "out", detector)
+    assert len(detector.batches) == 2
+    assert_found(done.images[0].detections)
+
+
+def test_a_disk_that_fills_up_with_the_results(tmp_path, picture, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device", "detections.csv")
+
+    monkeypatch.setattr("prediction_files._write_csv", full)
+    with pytest.raises(InputError, match=r"detections.csv: No space left.*detections are kept"):
+        run(picture, tmp_path / "out")
+    monkeypatch.undo()
+    detector = DrawnObjects()
+    run(picture, tmp_path / "out", detector)
+    assert detector.batches == []
+    assert (tmp_path / "out/detections.csv").is_file()
+
+
+def test_an_error_of_the_reader_is_raised(picture, tmp_path, monkeypatch):
+    def fail(*_):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(prediction, "read_window", fail)
+    with pytest.raises(ZeroDivisionError):
+        run(picture, tmp_path / "out")
+
+
+# Command line -------------------------------------------------------------------------------------
+
+
+def command(*words):
+    return main.main(["--phase", "predict", "--device", "cpu", *map(str, words)])
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    monkeypatch.setattr(main.Detector, "load", lambda *_: _WithRuntime())
+
+
+class _WithRuntime(DrawnObjects):
+    class runtime:
+        name = "drawn"
+
+
+def test_exit_codes(tmp_path, picture, drawn, capsys):
+    weights = tmp_path / "w.pth"
+    weights.write_bytes(b"x")
+    words = ("--weights", weights, "--output", tmp_path / "out", "--source", picture.parent)
+    assert command(*words) == 0
+    assert "5 " in capsys.readouterr().out
+    (picture.parent / "broken.png").write_text("no image")
+    assert command(*words) == 1
+    assert "broken.png" in capsys.readouterr().out
+    assert command(*words[:-1], tmp_path / "gone") == 2
+    assert command("--source", picture) == 2
+    assert "--weights" in capsys.readouterr().err
+
+
+KILLED = """
+import sys, time
+from pathlib import Path
+sys.path[:0] = [{root!r}, {tests!r}]
+from drawn_objects import DrawnObjects
+from predict import PredictSettings, predict
+class Slow(DrawnObjects):
+    def detect_inputs(self, images):
+        time.sleep(0.2)
+        return super().detect_inputs(images)
+predict(Slow(), [{source!r}], PredictSettings(batch_size=1), Path({output!r}))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
+def test_a_process_killed_by_the_system_goes_on(tmp_path, picture):
+    code = KILLED.format(
+        root=str(ROOT), tests=str(ROOT / "tests"), source=str(picture), output=str(tmp_path / "out")
+    )
+    process = subprocess.Popen([sys.executable, "-c", code])
+    try:
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            lines = [p.read_bytes().count(b"\n") for p in tmp_path.glob("out/progress-*/*.jsonl")]
+            if lines and lines[0] >= 2:
+                break
+            time.sleep(0.05)
+    finally:
+        process.kill()
+        process.wait()
+    detector = DrawnObjects()
+    done = run(picture, tmp_path / "out", detector, batch_size=1)
+    assert 0 < len(detector.batches) <= 13
+    assert_found(done.images[0].detections)
