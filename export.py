@@ -11,8 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import onnx
 import torch
 
+from boxes import Letterbox
+from datasets.augment import normalize
 from decoder import DecDecoder
 from deploy_metadata import COLORS, INPUT_TYPES, LAYOUTS, ModelMetadata
 from detections import Detections
@@ -22,11 +25,13 @@ from DOTA_devkit.scoring import Truth, evaluate
 from eval import to_task1
 from exporting import Picture, onnx_model
 from exporting.decode_graph import MAX_K
+from exporting.equalise import equalise
 from exporting.network import ExportNetwork, check_same_maps
 from exporting.network_onnx import export_network
 from exporting.onnx_model import Shape
 from exporting.onnx_runtime import open_session
 from exporting.parity import Comparison, Report, Run
+from exporting.quantize import quantise
 from inference import Found
 from models import CTRBOX
 
@@ -43,8 +48,8 @@ class ExportSettings:
 
     static: height, width and batch of a fixed input, None for free ones. input_hw: of the network
     where bytes come in. nms_thresh: IoU above which the graph suppresses, None for no NMS in it.
-    color: order of the channels of bytes. fix_conf: `conf_thresh` is no input. half: float16.
-    check_nms_thresh: of the AP in the report.
+    color: order of the channels of bytes. fix_conf: `conf_thresh` is no input. half, int8: the
+    network's precision, float32 without either. check_nms_thresh: of the AP in the report.
     """
 
     conf_thresh: float = 0.18
@@ -58,9 +63,12 @@ class ExportSettings:
     nms_thresh: float | None = None
     fix_conf: bool = False
     half: bool = False
+    int8: bool = False
     check_nms_thresh: float = 0.1
 
     def __post_init__(self) -> None:
+        if self.half and self.int8:
+            raise InputError("--half and --int8 are two precisions: give one of them")
         if not 1 <= self.K <= MAX_K:
             raise InputError(f"--K is {self.K}, but a file has 1 to {MAX_K} rows")
         for side in self.static[:2] if self.static else self.input_hw:
@@ -88,6 +96,10 @@ class ExportSettings:
             return self.static[:2]
         return self.input_hw if self.input_type == "uint8" else None
 
+    def fitted(self, model: CTRBOX) -> tuple[int, int]:
+        """Height and width at which images go through the network here."""
+        return self.network_hw or model.input_size or self.input_hw
+
     def input_shape(self) -> Shape:
         """What of the input is fixed. Pictures as bytes have any size, whatever the network's."""
         if not self.static:
@@ -112,16 +124,22 @@ class ExportSettings:
             color=self.color,
             input_type=self.input_type,
             layout=self.layout,
-            precision="float16" if self.half else "float32",
+            precision="int8" if self.int8 else "float16" if self.half else "float32",
         )
 
 
 def export(
-    model: CTRBOX, output: Path, settings: ExportSettings, pictures: Sequence[Picture]
+    model: CTRBOX,
+    output: Path,
+    settings: ExportSettings,
+    pictures: Sequence[Picture],
+    calibration: Sequence[np.ndarray] = (),
 ) -> Report | None:
     """Write `output`, an ONNX file, once it has passed the checks.
 
     pictures: for the report; the AP is reported where all of them have labels.
+    calibration: images [H, W, 3] BGR from which int8 learns the ranges of the network's values;
+        others than `pictures`, or the report flatters.
 
     Returns:
         The report; None for the light fork's layout, which has no rows of ours.
@@ -134,7 +152,10 @@ def export(
     network = ExportNetwork(model)
     check_same_maps(network, model)
     log.info("exporting %s", model.backbone)
-    graph = export_network(network, settings.half)
+    if settings.int8:
+        graph = quantised_network(network, settings.fitted(model), calibration)
+    else:
+        graph = export_network(network, settings.half)
     shape = settings.input_shape()
     file = onnx_model.assemble(graph, metadata, shape, settings.fix_conf)
     onnx_model.check(file)
@@ -160,6 +181,22 @@ def export(
     return report
 
 
+def quantised_network(
+    network: ExportNetwork, input_hw: tuple[int, int], images: Sequence[np.ndarray]
+) -> onnx.ModelProto:
+    """The network's graph in 8 bits. The network's channels are scaled on the way."""
+    if not images:
+        raise InputError("--int8 needs images to calibrate with: --calibrate PATH, or --data_dir")
+    log.info("calibrating 8 bits with %d images", len(images))
+    height, width = input_hw
+    batches = [
+        normalize(Letterbox.fit(image.shape[1::-1], (width, height)).apply(image))[None]
+        for image in images
+    ]
+    equalise(network, batches)
+    return quantise(export_network(network), batches)
+
+
 def runner(session) -> Run:
     """A session of ONNX Runtime by names."""
     names = [output.name for output in session.get_outputs()]
@@ -180,7 +217,7 @@ def compare(
 ) -> Report:
     """The report on the pictures and on a black one."""
     conf = None if settings.fix_conf else min(settings.conf_thresh, REPORT_CONF)
-    input_hw = settings.network_hw or model.input_size or settings.input_hw
+    input_hw = settings.fitted(model)
     comparison = Comparison(model, metadata, input_hw, run, show_rows, conf)
     found = []
     for batch in batches(pictures, input_hw, settings):

@@ -263,3 +263,21 @@ def test_a_file_that_differs_is_not_written(folder, tmp_path, monkeypatch, capsy
     assert main(flags) == 2
     assert "would not equal the checkpoint" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_8_bits_from_the_command_line(folder, capsys):
+    path = export(folder, "int8.onnx", "--int8", "--calibrate", str(folder / "images"))
+    text = capsys.readouterr().out
+    assert "calibrating 8 bits with 3 images" in text and "detections matched" in text
+    assert read_onnx_metadata(path).precision == "int8"
+    kinds = {node.op_type for node in every_node(onnx.load(path).graph)}
+    assert {"QuantizeLinear", "DequantizeLinear"} <= kinds
+    rows = open_session(path).run(None, {"input": inputs(2, 96, 128)})
+    assert (rows[2] >= 0).any() and np.isfinite(rows[0]).all()
+
+
+def test_8_bits_and_16_are_two_precisions(folder, capsys):
+    code = main(["--phase", "export", "--weights", str(folder / "checkpoint.pth"), "--int8",
+                 "--half", "--output", str(folder / "no.onnx")])  # fmt: skip
+    assert code == 2 and "two precisions" in capsys.readouterr().err
+    assert not (folder / "no.onnx").exists()
