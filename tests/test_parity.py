@@ -1,0 +1,155 @@
+"""The judge of exported files: what it must accept, and what it must not let through."""
+
+import numpy as np
+import pytest
+import torch
+
+from boxes import STRIDE
+from deploy_metadata import ModelMetadata
+from detections import Detections
+from exporting.parity import IOU_MARGIN, Comparison, check_greedy, match
+
+pytest.importorskip("onnx")
+
+
+def squares(*lefts, side=10.0, top=0.0):
+    """Squares side by side [N, 4, 2], by the x of their left sides."""
+    box = np.array([[side, 0], [side, side], [0, side], [0, 0]])
+    return np.stack([box + (left, top) for left in lefts]).astype(np.float32)
+
+
+def detections(corners, scores=None, labels=None):
+    count = len(corners)
+    scores = np.linspace(0.9, 0.5, count) if scores is None else scores
+    labels = np.zeros(count) if labels is None else labels
+    return Detections(corners, np.asarray(scores, np.float32), np.asarray(labels, np.int64))
+
+
+# Squares of side 10 that are shifted by d overlap by (10 - d) / (10 + d): 1/3 at d = 5.
+@pytest.mark.parametrize(
+    ("lefts", "labels", "kept", "faults"),
+    [
+        ([], [], [], 0),
+        ([0], [0], [0], 0),  # one
+        ([0], [0], [], 1),  # one, and it is gone
+        ([0, 2], [0, 0], [0], 0),  # 8 / 12 = 0.67: the worse goes
+        ([0, 2], [0, 0], [0, 1], 1),  # both stay
+        ([0, 2], [0, 0], [1], 1),  # the better goes: nothing suppresses it
+        ([0, 2], [0, 1], [0, 1], 0),  # of two classes
+        ([0, 2], [0, 1], [0], 1),
+        ([0, 2, 4], [0, 0, 0], [0], 0),  # 6 / 14 = 0.43 of the first with the third
+        ([0, 4, 8], [0, 0, 0], [0, 2], 0),  # a chain: the second is gone, so the third stays
+        ([0, 4, 8], [0, 0, 0], [0], 1),  # the third goes though only a row that is gone meets it
+        ([0, 0], [0, 0], [0], 0),  # identical: the first stays
+        ([0, 0], [0, 0], [0, 1], 1),
+    ],
+)
+def test_greedy_suppression_at_a_third(lefts, labels, kept, faults):
+    corners = squares(*lefts) if lefts else np.zeros((0, 4, 2), np.float32)
+    rows = detections(corners, labels=labels)
+    near, found = check_greedy(rows, rows[np.array(kept, np.int64)], 0.4)
+    assert len(found) == faults and not near
+
+
+def test_a_pair_at_the_threshold_excuses_its_own_rows_alone():
+    """Rows 0 and 1 overlap by the threshold itself, rows 2 and 3 by far more."""
+    rows = detections(squares(0, 5, 100, 102))
+    threshold = 1 / 3
+    for kept in ([0, 2], [0, 1, 2]):  # both are right
+        near, faults = check_greedy(rows, rows[kept], threshold)
+        assert [(i, j) for i, j, _ in near] == [(0, 1)] and not faults
+        assert abs(near[0][2] - threshold) <= IOU_MARGIN
+    near, faults = check_greedy(rows, rows[[0, 1, 2, 3]], threshold)
+    assert len(near) == 1 and faults == ["row 3 stays, but a better one suppresses it"]
+    _, faults = check_greedy(rows, rows[[0, 1]], threshold)
+    assert len(faults) == 2  # nothing suppresses row 2, and then nothing row 3 either
+
+
+def test_rows_that_were_never_there():
+    rows = detections(squares(0, 100))
+    moved = rows.with_corners(rows.corners + 1)
+    assert check_greedy(rows, moved, 0.5)[1] and check_greedy(rows, rows[[1, 0]], 0.5)[1]
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "pairs"),
+    [
+        ([], [], 0),
+        ([0], [], 0),
+        ([], [0], 0),
+        ([0], [0.01], 1),
+        ([0, 40], [40, 0], 2),  # in another order
+        ([0], [8], 0),  # overlap too little
+        ([0, 1], [0.4], 1),  # the nearer one
+    ],
+)
+def test_matches(a, b, pairs):
+    none = np.zeros((0, 4, 2), np.float32)
+    mine, other = match(*(detections(squares(*x) if x else none) for x in (a, b)))
+    assert len(mine) == len(other) == pairs
+
+
+def test_matches_are_of_one_class():
+    a, b = detections(squares(0)), detections(squares(0), labels=[1])
+    assert not len(match(a, b)[0])
+
+
+def comparison(reported):
+    """A comparison of a model that finds two boxes with a file that finds `reported` of them."""
+
+    class Maps(torch.nn.Module):
+        def forward(self, batch):
+            hm = torch.zeros(len(batch), 1, 16, 16)
+            hm[:, 0, 4, 4], hm[:, 0, 10, 12] = 0.9, 0.6
+            wh = torch.zeros(len(batch), 10, 16, 16)
+            wh[:, 8:] = 4.0
+            zeros = torch.zeros(len(batch), 2, 16, 16)
+            return {"hm": hm, "wh": wh, "reg": zeros, "cls_theta": zeros[:, :1]}
+
+    metadata = ModelMetadata(("ship",), "resnet18", 0.18, 0.8, 4)
+    true_rows = true_boxes()
+
+    def run(inputs):
+        count = len(inputs["input"])
+        corners, scores = (np.zeros((count, 4, *s), np.float32) for s in ((4, 2), ()))
+        labels = np.full((count, 4), -1)
+        for row, (box, score) in enumerate(reported(true_rows)):
+            corners[:, row], scores[:, row], labels[:, row] = box, score, 0
+        return {"corners": corners, "scores": scores, "labels": labels}
+
+    compared = Comparison(Maps(), metadata, (64, 64), run)
+    compared.compare(["a"], [np.full((64, 64, 3), 90, np.uint8)])
+    return compared.report
+
+
+def true_boxes():
+    """Cells (4, 4) and (12, 10), upright, 4 x 4 cells, as (corners in pixels, score)."""
+    around = np.array([[2, -2], [2, 2], [-2, 2], [-2, -2]])
+    return [((np.array(c) + around) * STRIDE, s) for c, s in (((4, 4), 0.9), ((12, 10), 0.6))]
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        (lambda rows: rows, ""),
+        (lambda rows: rows[:1], "1 detections of one alone"),
+        (lambda rows: [*rows, (rows[0][0] + 30, 0.5)], "1 detections of one alone"),
+        (lambda rows: [(rows[0][0] + 0.06, 0.9), rows[1]], "corners differ by 0.06"),
+        (lambda rows: [(rows[0][0], 0.8995), rows[1]], "scores differ by 0.0005"),
+        (lambda rows: [(rows[0][0] + 0.04, 0.90005), rows[1]], ""),  # within both limits
+        (lambda rows: [(rows[0][0], np.nan), rows[1]], "scores"),
+        (lambda rows: [(rows[0][0] * np.nan, 0.9), rows[1]], "detections of one alone"),
+    ],
+)
+def test_faults_of_a_file(change, fault):
+    faults = comparison(change).faults()
+    assert bool(faults) == bool(fault) and fault in "; ".join(faults)
+
+
+def test_suppression_in_a_file_is_judged():
+    metadata = ModelMetadata(("ship",), "resnet18", 0.18, 0.8, 2, nms_thresh=0.3)
+    corners = squares(0, 2)[None]
+    rows = (corners, np.array([[0.9, 0.8]], np.float32), np.zeros((1, 2), np.int64))
+    compared = Comparison(torch.nn.Identity(), metadata, (64, 64), run=dict)
+    compared.check_nms("a", [value[0] for value in rows], [value[0] for value in rows])
+    assert compared.report.faults() == ["a: row 1 stays, but a better one suppresses it"]
