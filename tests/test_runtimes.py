@@ -1,12 +1,14 @@
 """Exported files in every runtime: the checkpoint's answers, whatever runs them."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
 import pytest
 from sharp_exports import CLASSES, CONF, SIZE_HW, K, export
 
+from deploy_metadata import read_onnx_metadata
 from detector import Detector
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.polygon import iou_matrix
@@ -59,14 +61,116 @@ FILES = {
 def test_an_exported_file_detects_what_its_checkpoint_does(sharp, name, runtime):
     pytest.importorskip(runtime)
     expected = checkpoint(sharp).detect(pictures(sharp))
-    assert [len(one) > 3 for one in expected] == [True, True, False, True, True]
-    detector = Detector.load(export(sharp, name, *FILES[name]), runtime=runtime)
-    assert detector.input_hw == (608, 608) if name in ("free.onnx", "nms.onnx") else SIZE_HW
-    if not detector.fixed_hw:
-        detector = Detector.load(sharp / name, runtime=runtime, input_hw=SIZE_HW)
+    assert min(map(len, expected)) > 3
+    path = export(sharp, name, *FILES[name])
+    detector = Detector.load(path, runtime=runtime, input_hw=SIZE_HW)
+    assert detector.fixed_hw == (name not in ("free.onnx", "nms.onnx"))
     assert_same(detector.detect(pictures(sharp)), expected)
     # of one alone: a file with a fixed batch gets it filled up
     assert_same([detector.detect(pictures(sharp)[1])], expected[1:2])
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_half_precision_finds_the_same_objects_nearly(sharp, runtime):
+    pytest.importorskip(runtime)
+    path = export(sharp, "half.onnx", "--half")
+    # sure ones, whose neighbours in score do not trade places with them
+    sure = checkpoint(sharp).detect(pictures(sharp)[0])
+    found = Detector.load(path, runtime=runtime, input_hw=SIZE_HW).detect(pictures(sharp)[0])
+    assert abs(len(found) - len(sure)) <= 0.1 * len(sure)
+    overlap = iou_matrix(sure.corners, found.corners)
+    overlap[sure.labels[:, None] != found.labels] = 0
+    best = overlap.argmax(axis=1)
+    matched = overlap.max(axis=1) > 0.9
+    assert matched.mean() >= 0.9
+    np.testing.assert_allclose(found.scores[best[matched]], sure.scores[matched], atol=0.01)
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_the_threshold_of_an_exported_file(sharp, runtime):
+    pytest.importorskip(runtime)
+    image = pictures(sharp)[0]
+    free = export(sharp, "free.onnx")
+    for conf in (0.05, 0.6):
+        expected = checkpoint(sharp, conf_thresh=conf).detect(image)
+        detector = Detector.load(free, runtime=runtime, input_hw=SIZE_HW, conf_thresh=conf)
+        assert_same([detector.detect(image)], [expected])
+    fixed = export(sharp, "nms.onnx", *FILES["nms.onnx"])
+    strict = Detector.load(fixed, runtime=runtime, input_hw=SIZE_HW, conf_thresh=0.6)
+    assert_same([strict.detect(image)], [checkpoint(sharp, conf_thresh=0.6).detect(image)])
+    with pytest.raises(InputError, match=r"nms\.onnx .*conf_thresh 0.1: .* above 0.2"):
+        Detector.load(fixed, runtime=runtime, conf_thresh=0.1)
+    with pytest.raises(InputError, match=r"nms_thresh 0.3: it suppresses above 0.1 already"):
+        Detector.load(fixed, runtime=runtime, nms_thresh=0.3)
+
+
+def test_the_layout_of_the_light_fork_is_refused(sharp):
+    path = export(sharp, "fork.onnx", "--layout", "light-fork", "--static", "96", "128", "1")
+    with pytest.raises(InputError, match=r"fork\.onnx: .*'light-fork'.* without --layout"):
+        Detector.load(path)
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+@pytest.mark.parametrize("name", ["free.onnx", "two.onnx", "two_bytes.onnx", "RGB.onnx"])
+def test_windows_through_an_exported_file(sharp, tmp_path, name, runtime):
+    """Seven windows of the input's size, in batches of three: for a file of two, some filled up."""
+    pytest.importorskip(runtime)
+    large = cv2.resize(pictures(sharp)[0], (400, 170), interpolation=cv2.INTER_CUBIC)
+    cv2.imwrite(str(tmp_path / "large.png"), large)
+    settings = PredictSettings(batch_size=3, formats=(), scales=(1.0,))
+    expected = predict(checkpoint(sharp), [tmp_path / "large.png"], settings, tmp_path / "a")
+    path = export(sharp, name, *FILES[name])
+    detector = Detector.load(path, runtime=runtime, input_hw=SIZE_HW)
+    found = predict(detector, [tmp_path / "large.png"], settings, tmp_path / "b")
+    assert found.windows == expected.windows > 6
+    assert len(expected.images[0].detections) > 20
+    assert_same([found.images[0].detections], [expected.images[0].detections])
+    if detector.fixed_hw:
+        with pytest.raises(InputError, match=r"160x160 .*does not fit.*128x96 .*fixed"):
+            predict(detector, [tmp_path / "large.png"], PredictSettings(tile=160), tmp_path / "c")
+
+
+@pytest.fixture(scope="module")
+def openvino_file(sharp):
+    """The exported file as a user turns it into OpenVINO's own, with what it says about itself."""
+    openvino = pytest.importorskip("openvino")
+    path = export(sharp, "nms.onnx", *FILES["nms.onnx"])
+    model = openvino.convert_model(str(path))
+    for key, value in read_onnx_metadata(path).to_props().items():
+        model.set_rt_info(value, ["model_info", key])
+    openvino.save_model(model, str(sharp / "own.xml"), compress_to_fp16=False)
+    bare = openvino.convert_model(str(path))
+    openvino.save_model(bare, str(sharp / "bare.xml"), compress_to_fp16=False)
+    return sharp / "own.xml"
+
+
+def test_an_openvino_file(sharp, openvino_file):
+    detector = Detector.load(openvino_file, input_hw=SIZE_HW)
+    assert (detector.runtime.name, detector.classes) == ("OpenVINO", CLASSES)
+    assert_same(detector.detect(pictures(sharp)), checkpoint(sharp).detect(pictures(sharp)))
+    with pytest.raises(InputError, match=r"own\.xml: onnxruntime cannot run this file"):
+        Detector.load(openvino_file, runtime="onnxruntime")
+    with pytest.raises(InputError, match=r"bare\.xml: a model without this project's metadata"):
+        Detector.load(openvino_file.with_name("bare.xml"))
+
+
+@pytest.mark.parametrize("suffix", ["onnx", "xml"])
+def test_threads_share_an_exported_file(sharp, openvino_file, suffix):
+    path = openvino_file if suffix == "xml" else export(sharp, "free.onnx")
+    detector = Detector.load(path, input_hw=SIZE_HW)
+    images = pictures(sharp) * 3
+    alone = [detector.detect(image) for image in images]
+    with ThreadPoolExecutor(4) as pool:
+        assert_same(list(pool.map(detector.detect, images)), alone)
+
+
+def test_the_size_that_a_free_file_was_trained_at(tmp_path):
+    pytest.importorskip("onnxruntime")
+    path = onnx_file(tmp_path / "a.onnx", {**PROPS, "trained_size": "64x96"})
+    assert Detector.load(path).input_hw == (64, 96)
+    assert not Detector.load(path).fixed_hw
+    assert Detector.load(path, input_hw=(32, 32)).input_hw == (32, 32)
+    assert Detector.load(onnx_file(tmp_path / "b.onnx")).input_hw == (608, 608)
 
 
 # Exported files -----------------------------------------------------------------------------------
@@ -181,5 +285,3 @@ def test_other_files_that_are_no_model(tmp_path, suffix):
     path.write_text("no model")
     with pytest.raises(InputError, match=f"a.{suffix}: no model"):
         Detector.load(path)
-
-
