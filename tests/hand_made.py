@@ -1,11 +1,15 @@
 """Networks and folders whose detections are known by hand."""
 
+import json
+from pathlib import Path
+
+import numpy as np
 import torch
 from data_folders import make_dota
 from torch import nn
 
 from boxes import HEAD_CHANNELS, STRIDE
-from models import CTRBOX
+from models import CTRBOX, load_model
 
 CLASSES = ("ship", "plane")
 
@@ -17,6 +21,21 @@ def tiny_model(backbone="mobilenetv2", classes=CLASSES, head_conv=8, size=64, se
         {"hm": len(classes), **HEAD_CHANNELS}, None, 4, 1, head_conv,
         backbone=backbone, classes=classes, input_size=(size, size), **more,
     )  # fmt: skip
+
+
+def recorded_model(shared: Path) -> CTRBOX:
+    """The recorded checkpoint of random weights, made sharp by the recipe of its outputs: it finds
+    something everywhere, turned and upright, of 15 classes."""
+    recipe = json.loads(str(np.load(shared / "fixtures/out_sharp_mobilenetv2.npz")["recipe"]))
+    model = load_model(shared / "fixtures/model_mobilenetv2.pth")
+    theta = recipe["cls_theta.2.weight *="]
+    with torch.no_grad():
+        model.hm[2].weight *= recipe["hm.2.weight *="]
+        model.cls_theta[2].weight *= theta
+        model.cls_theta[2].bias.mul_(theta).add_(recipe["cls_theta.2.bias = bias*k +"])
+        model.wh[2].weight *= recipe["wh.2.weight,bias *="]
+        model.wh[2].bias *= recipe["wh.2.weight,bias *="]
+    return model
 
 
 class Known(nn.Module):

@@ -5,10 +5,11 @@ import json
 import numpy as np
 import pytest
 import torch
+from hand_made import recorded_model
 from torch import nn
 
 from DOTA_devkit.errors import InputError
-from models import CTRBOX, load_model
+from models import CTRBOX
 
 HEADS = {"hm": 3, "wh": 10, "reg": 2, "cls_theta": 1}
 
@@ -37,16 +38,8 @@ def test_keys_shapes_and_types_are_those_in_the_wild(shared, backbone):
 
 def test_outputs_are_those_of_the_original(shared):
     recorded = np.load(shared / "fixtures/out_sharp_mobilenetv2.npz")
-    model = load_model(shared / "fixtures/model_mobilenetv2.pth")
-    recipe = json.loads(str(recorded["recipe"]))
-    theta = recipe["cls_theta.2.weight *="]
+    model = recorded_model(shared)
     with torch.no_grad():
-        model.hm[2].weight *= recipe["hm.2.weight *="]
-        model.cls_theta[2].weight *= theta
-        model.cls_theta[2].bias *= theta
-        model.cls_theta[2].bias += recipe["cls_theta.2.bias = bias*k +"]
-        model.wh[2].weight *= recipe["wh.2.weight,bias *="]
-        model.wh[2].bias *= recipe["wh.2.weight,bias *="]
         image = np.random.RandomState(0).rand(1, 3, 512, 512).astype(np.float32) - 0.5
         maps = model(torch.from_numpy(image))
     assert list(maps) == ["hm", "wh", "reg", "cls_theta"]

@@ -1,16 +1,15 @@
 """Head maps to detections, against recorded rows and a decoder written in plain loops."""
 
-import json
 from math import inf, nan
 
 import numpy as np
 import pytest
 import torch
+from hand_made import recorded_model
 
 import boxes
 from boxes import Letterbox
 from decoder import DecDecoder, neighbourhood_maximum, rows_to_detections, to_source
-from models import build_model, read_checkpoint
 
 TURNED, UPRIGHT = 0.9, 0.1
 
@@ -69,15 +68,8 @@ def test_recorded_rows(shared, name):
 def test_recorded_rows_from_a_recorded_checkpoint(shared):
     """File, network, sigmoid and decoder in one: the published layout, weights made sharp."""
     fixture = np.load(shared / "fixtures" / "out_sharp_mobilenetv2.npz")
-    recipe = json.loads(str(fixture["recipe"]))
-    model = build_model(read_checkpoint(shared / "fixtures" / "model_mobilenetv2.pth"))
-    k = recipe["cls_theta.2.weight *="]
+    model = recorded_model(shared)
     with torch.no_grad():
-        model.hm[2].weight *= recipe["hm.2.weight *="]
-        model.cls_theta[2].weight *= k
-        model.cls_theta[2].bias.mul_(k).add_(recipe["cls_theta.2.bias = bias*k +"])
-        for values in (model.wh[2].weight, model.wh[2].bias):
-            values *= recipe["wh.2.weight,bias *="]
         image = np.random.RandomState(0).rand(1, 3, 512, 512).astype(np.float32) - 0.5
         maps = model(torch.from_numpy(image))
     for head in maps:

@@ -2,7 +2,12 @@
 
 import numpy as np
 import pytest
+from hand_made import recorded_model
 
+from boxes import Letterbox
+from datasets.augment import normalize
+from datasets.images import read_image
+from deploy_metadata import ModelMetadata
 from DOTA_devkit.polygon import paired_iou, polygon_nms
 
 pytest.importorskip("onnx")
@@ -10,9 +15,12 @@ pytest.importorskip("onnxruntime")
 
 from exporting.decode_graph import as_rows
 from exporting.graph import Graph
+from exporting.network import ExportNetwork
+from exporting.network_onnx import export_network
 from exporting.nms_graph import pair_iou, suppress
-from exporting.onnx_model import check, every_node
-from exporting.onnx_runtime import open_session
+from exporting.onnx_model import BEFORE_NMS, Shape, assemble, check, every_node
+from exporting.onnx_runtime import open_session, rows_to_detections
+from exporting.parity import check_greedy
 
 K = 120
 
@@ -151,6 +159,41 @@ def test_one_row():
                              "labels": np.array([[2]])})  # fmt: skip
     np.testing.assert_array_equal(got[0][0], corners)
     assert got[2] == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("threshold", [0.1, 0.5])
+def test_the_same_rows_stay_on_every_real_image(shared, threshold):
+    """In batches of four different images, from a network that finds something everywhere."""
+    paths = sorted(
+        path for path in (shared / "data").rglob("*") if path.suffix in (".jpg", ".png", ".tif")
+    )
+    assert len(paths) > 500
+    metadata = ModelMetadata(tuple(map(str, range(15))), "mobilenetv2", 0.01, 0.8, 500,
+                             nms_thresh=threshold)  # fmt: skip
+    network = export_network(ExportNetwork(recorded_model(shared)))
+    session = open_session(assemble(network, metadata, Shape(), show_before_nms=True))
+    names = [output.name for output in session.get_outputs()]
+    rows = kept = 0
+    for start in range(0, len(paths), 4):
+        images = [read_image(path) for path in paths[start : start + 4]]
+        inputs = [Letterbox.fit(image.shape[1::-1], (256, 256)).apply(image) for image in images]
+        got = session.run(None, {"input": np.stack([normalize(one) for one in inputs])})
+        got = dict(zip(names, got, strict=True))
+        for number, path in enumerate(paths[start : start + 4]):
+            before, after = (
+                rows_to_detections(*(got[name][number] for name in group))
+                for group in (BEFORE_NMS, ("corners", "scores", "labels"))
+            )
+            near, faults = check_greedy(before, after, threshold)
+            assert not faults, (path, faults)
+            if not near:  # then there is one right answer
+                expected = before.nms(threshold)
+                np.testing.assert_array_equal(after.corners, expected.corners)
+                np.testing.assert_array_equal(after.scores, expected.scores)
+                np.testing.assert_array_equal(after.labels, expected.labels)
+            rows, kept = rows + len(before), kept + len(after)
+    assert rows > 100 * len(paths) and kept < rows
 
 
 def test_loops_are_the_only_control_flow():

@@ -15,7 +15,7 @@ pytest.importorskip("onnx")
 def squares(*lefts, side=10.0, top=0.0):
     """Squares side by side [N, 4, 2], by the x of their left sides."""
     box = np.array([[side, 0], [side, side], [0, side], [0, 0]])
-    return np.stack([box + (left, top) for left in lefts]).astype(np.float32)
+    return np.stack([box + np.array((left, top)) for left in lefts]).astype(np.float32)
 
 
 def detections(corners, scores=None, labels=None):
