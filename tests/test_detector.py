@@ -100,6 +100,19 @@ def test_settings(weights):
         Detector.load(weights, confidence=0.3)
 
 
+def test_it_tells_where_all_of_its_k_were_taken(weights):
+    image = picture(150, 90)
+    everything = Detector.load(weights).detect(image)
+    assert everything.complete
+    few = Detector.load(weights, K=2)
+    assert not few.detect(image).complete
+    # as many in proportion where the input is larger than the model's
+    large = Detector.load(weights, K=20, nms_thresh=1.0)
+    assert len(large.detect_inputs([picture(128, 96)])[0]) == 20
+    assert 20 < len(large.detect_inputs([picture(256, 192)])[0]) <= 80
+    assert len(large.detect_inputs([picture(64, 64)])[0]) == 20
+
+
 def test_threads_share_a_detector(weights):
     detector = Detector.load(weights)
     images = [picture(100 + 9 * k, 90, seed=k) for k in range(12)]

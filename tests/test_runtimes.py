@@ -104,6 +104,18 @@ def test_the_threshold_of_an_exported_file(sharp, runtime):
         Detector.load(fixed, runtime=runtime, nms_thresh=0.3)
 
 
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_an_exported_file_tells_where_all_of_its_rows_are_taken(sharp, runtime):
+    pytest.importorskip(runtime)
+    free = export(sharp, "free.onnx")
+    for conf in (0.05, 0.6):
+        expected = checkpoint(sharp, conf_thresh=conf).detect(pictures(sharp))
+        detector = Detector.load(free, runtime=runtime, input_hw=SIZE_HW, conf_thresh=conf)
+        complete = [one.complete for one in detector.detect(pictures(sharp))]
+        assert complete == [one.complete for one in expected]
+        assert any(complete) == (conf == 0.6)
+
+
 def test_the_layout_of_the_light_fork_is_refused(sharp):
     path = export(sharp, "fork.onnx", "--layout", "light-fork", "--static", "96", "128", "1")
     with pytest.raises(InputError, match=r"fork\.onnx: .*'light-fork'.* without --layout"):
