@@ -47,6 +47,8 @@ class ModelMetadata:
     layout: str = "corners"
     """"corners": `corners`, `scores`, `labels`; "light-fork": its one array of rows."""
     precision: str = "float32"
+    trained_size: tuple[int, int] | None = None
+    """(height, width) that the checkpoint was trained at, None where it does not tell."""
     version: str = VERSION
 
     @property
@@ -63,7 +65,7 @@ class ModelMetadata:
             "stride": str(self.stride),
             "color": self.color,
             "normalization": self.normalization,
-            "input_size": "dynamic" if size is None else f"{size[0]}x{size[1]}",
+            "input_size": "dynamic" if size is None else _size_text(size),
             "conf_thresh": repr(self.conf_thresh),
             "nms_thresh": "" if self.nms_thresh is None else repr(self.nms_thresh),
             "theta_thresh": repr(self.theta_thresh),
@@ -71,6 +73,7 @@ class ModelMetadata:
             "input_type": self.input_type,
             "layout": self.layout,
             "precision": self.precision,
+            "trained_size": "" if self.trained_size is None else _size_text(self.trained_size),
         }
 
     @classmethod
@@ -105,6 +108,8 @@ class ModelMetadata:
                 input_type=_one_of(props["input_type"], INPUT_TYPES),
                 layout=_one_of(props["layout"], LAYOUTS),
                 precision=_one_of(props.get("precision", "float32"), PRECISIONS),
+                # a later addition: files without it are as good as any
+                trained_size=_size(props.get("trained_size") or "dynamic"),
                 version=props["bbavectors"],
             )
         except KeyError as error:
@@ -149,6 +154,10 @@ def _names(text: str) -> tuple[str, ...]:
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise ValueError(f"classes must be a JSON list of names, not {text!r}")
     return tuple(names)
+
+
+def _size_text(size_hw: tuple[int, int]) -> str:
+    return f"{size_hw[0]}x{size_hw[1]}"
 
 
 def _size(text: str) -> tuple[int, int] | None:

@@ -500,7 +500,8 @@ def predict(args: argparse.Namespace) -> int:
     """Detections in images of any size; 1 where some could not be used."""
     if not args.source or not args.weights:
         raise InputError("--phase predict needs --source PATH and --weights FILE")
-    detector = Detector.load(args.weights, detector_settings(args))
+    asked = detector_settings(args)
+    detector = Detector.load(args.weights, asked)
     settings = PredictSettings(
         tile=args.tile,
         overlap=args.overlap,
@@ -511,10 +512,12 @@ def predict(args: argparse.Namespace) -> int:
         shard=args.shard or Shard.from_environment(),
     )
     output = args.output or args.run_dir / "result_predict"
-    done = prediction.predict(
-        detector, args.source, settings, output, file_digest(args.weights),
-        {"weights": str(args.weights), "runtime": detector.runtime.name},
-    )  # fmt: skip
+    model = {
+        "file": file_digest(args.weights), "runtime": detector.runtime.name, "K": asked.K,
+        "theta_thresh": asked.theta_thresh, "squash": asked.squash,
+    }  # fmt: skip
+    about = {"weights": str(args.weights), "runtime": detector.runtime.name}
+    done = prediction.predict(detector, args.source, settings, output, model, about)
     if not done.missing:
         log.info("%s", done.table(detector.classes))
         log.info(

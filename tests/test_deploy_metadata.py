@@ -30,6 +30,7 @@ METADATA = ModelMetadata(
             input_type="uint8",
             layout="light-fork",
             precision="int8",
+            trained_size=(96, 128),
         ),
     ],
 )
@@ -56,6 +57,7 @@ def test_the_text_of_each_entry():
         "input_type": "float32",
         "layout": "corners",
         "precision": "float32",
+        "trained_size": "",
     }
 
 
