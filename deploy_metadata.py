@@ -36,6 +36,8 @@ class ModelMetadata:
     """Rows of the output."""
     input_size: tuple[int, int] | None = None
     """(height, width) of the network's input, None where any multiple of 32 will do."""
+    trained_size: tuple[int, int] | None = None
+    """(height, width) of the network's input in training, None where the checkpoint did not say."""
     nms_thresh: float | None = None
     """IoU above which the graph suppresses, None where there is no NMS in it."""
     stride: int = 4
@@ -55,7 +57,6 @@ class ModelMetadata:
 
     def to_props(self) -> dict[str, str]:
         """Key and text of each entry."""
-        size = self.input_size
         return {
             "bbavectors": self.version,
             "classes": json.dumps(list(self.classes), ensure_ascii=False),
@@ -63,7 +64,8 @@ class ModelMetadata:
             "stride": str(self.stride),
             "color": self.color,
             "normalization": self.normalization,
-            "input_size": "dynamic" if size is None else f"{size[0]}x{size[1]}",
+            "input_size": _size_text(self.input_size, "dynamic"),
+            "trained_size": _size_text(self.trained_size, ""),
             "conf_thresh": repr(self.conf_thresh),
             "nms_thresh": "" if self.nms_thresh is None else repr(self.nms_thresh),
             "theta_thresh": repr(self.theta_thresh),
@@ -97,7 +99,8 @@ class ModelMetadata:
                 conf_thresh=float(props["conf_thresh"]),
                 theta_thresh=float(props["theta_thresh"]),
                 K=int(props["K"]),
-                input_size=_size(props["input_size"]),
+                input_size=_size("input_size", props["input_size"], "dynamic"),
+                trained_size=_size("trained_size", props.get("trained_size", ""), ""),
                 nms_thresh=float(props["nms_thresh"]) if props["nms_thresh"] else None,
                 stride=int(props["stride"]),
                 color=_one_of(props["color"], COLORS),
@@ -151,12 +154,16 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _size(text: str) -> tuple[int, int] | None:
-    if text == "dynamic":
+def _size_text(size: tuple[int, int] | None, without: str) -> str:
+    return without if size is None else f"{size[0]}x{size[1]}"
+
+
+def _size(key: str, text: str, without: str) -> tuple[int, int] | None:
+    if text == without:
         return None
     height, cross, width = text.partition("x")
     if not (cross and height.isdigit() and width.isdigit()):
-        raise ValueError(f"input_size must be 'dynamic' or HxW, not {text!r}")
+        raise ValueError(f"{key} must be {without!r} or HxW, not {text!r}")
     return int(height), int(width)
 
 

@@ -216,6 +216,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help="benchmark: timed runs, of which the medians are told (default: %(default)s)")
 
     add = parser.add_argument_group("export").add_argument
+    add("--format", choices=("onnx", "torch", "openvino", "tensorrt"), default="onnx",
+        help="ONNX; a program of torch.export (.pt2); OpenVINO (.xml and .bin); or ONNX that "
+             "TensorRT takes, and its engine where it is installed (default: %(default)s)")
     add("--static", type=positive, nargs=3, metavar=("H", "W", "B"),
         help="fixed height, width and batch (default: any)")
     add("--input", choices=("float32", "uint8"), default="float32",
@@ -543,6 +546,7 @@ def export(args: argparse.Namespace) -> None:
     model = load_model(args.weights, classes=asked_classes(args))
     given = {} if args.conf_thresh is None else {"conf_thresh": args.conf_thresh}
     settings = exporting.ExportSettings(
+        format=args.format,
         theta_thresh=args.theta_thresh,
         K=args.K,
         static=None if args.static is None else tuple(args.static),
@@ -556,7 +560,7 @@ def export(args: argparse.Namespace) -> None:
         check_nms_thresh=args.nms_thresh,
         **given,
     )
-    output = args.output or Path(args.weights).with_suffix(".onnx")
+    output = args.output or Path(args.weights).with_suffix(exporting.SUFFIXES[args.format])
     exporting.export(model, output, settings, export_pictures(args, model))
 
 
@@ -567,7 +571,7 @@ def export_pictures(args: argparse.Namespace, model: CTRBOX) -> list[Picture]:
         return [Picture(path.name, read_image(path)) for path in paths]
     run = Run.of(args)
     options = data_options(args, None if run.sample else model.classes)
-    dataset = open_dataset(args.dataset, run.data_dir, "test", (32, 32), options)
+    dataset = open_dataset(args.dataset, run.data_dir(), "test", (32, 32), options)
     labelled = tuple(dataset.category) == model.classes
     return [
         Picture(

@@ -152,7 +152,7 @@ class _ExportedRuntime:
         self.conf_thresh = _first(settings.conf_thresh, metadata.conf_thresh)
         self.nms_thresh = metadata.nms_thresh
         self.fixed_hw = metadata.input_size is not None
-        self.input_hw = metadata.input_size or INPUT_HW
+        self.input_hw = metadata.input_size or metadata.trained_size or INPUT_HW
         self._batch_size = input_shape[0]  # None where it is free
         self._takes_conf = takes_conf
 

@@ -25,6 +25,7 @@ METADATA = ModelMetadata(
             theta_thresh=1.0,
             K=1,
             input_size=(320, 608),
+            trained_size=(416, 608),
             nms_thresh=0.1,
             color="RGB",
             input_type="uint8",
@@ -49,6 +50,7 @@ def test_the_text_of_each_entry():
         "color": "BGR",
         "normalization": "x / 255 - 0.5",
         "input_size": "dynamic",
+        "trained_size": "",
         "conf_thresh": "0.18",
         "nms_thresh": "",
         "theta_thresh": "0.8",
@@ -57,6 +59,12 @@ def test_the_text_of_each_entry():
         "layout": "corners",
         "precision": "float32",
     }
+
+
+def test_files_from_before_the_trained_size():
+    props = METADATA.to_props()
+    del props["trained_size"]
+    assert ModelMetadata.from_props(props, "a.onnx") == METADATA
 
 
 @pytest.mark.parametrize(
@@ -69,6 +77,7 @@ def test_the_text_of_each_entry():
         ({"classes": '{"plane": 0}'}, "JSON list of names"),
         ({"K": "many"}, "broken metadata"),
         ({"input_size": "608"}, "HxW"),
+        ({"trained_size": "dynamic"}, "trained_size must be '' or HxW"),
         ({"input_type": "float64"}, "'float32' or 'uint8' is expected"),
         ({"normalization": "x / 255"}, "'x / 255 - 0.5' is expected"),
     ],
