@@ -18,7 +18,7 @@ class Tolerance:
     half. corner: pixels of the network's input within which `near` of their corners must lie; the
     others may be those of a box whose `cls_theta` is at its threshold, which is turned in the one
     and upright in the other. score: largest difference of two scores; detections that are so near
-    to the threshold of scores are not counted where only one has them.
+    to the threshold, or to the last row's score, are not counted where only one has them.
     """
 
     found: float
@@ -49,9 +49,13 @@ class RoundedComparison(Comparison):
     def excuse(
         self, name: str, finder: str, alone: Detections, ties: Detections, ours: Detections
     ) -> None:
-        at_threshold = np.abs(alone.scores - self.conf_thresh) <= self.tolerance.score
-        self.report.at_cutoff += int(at_threshold.sum())
-        super().excuse(name, finder, alone[~at_threshold], ties, ours)
+        cutoffs = [self.conf_thresh]
+        if len(ours) == self.metadata.K:
+            cutoffs.append(float(ours.scores[-1]))
+        away = np.abs(alone.scores[:, None] - np.array(cutoffs)).min(axis=1)
+        at_cutoff = away <= self.tolerance.score
+        self.report.at_cutoff += int(at_cutoff.sum())
+        super().excuse(name, finder, alone[~at_cutoff], ties, ours)
 
     def verdict(self) -> tuple[str, list[str]]:
         """A line that tells how far the file is and how far it may be, and what is too far."""
