@@ -7,6 +7,7 @@ the time follows the number of objects rather than the size of the map.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -53,7 +54,10 @@ class DecDecoder:
 
     def decode(self, maps: Mapping[str, torch.Tensor]) -> list[Detections]:
         """The detections of each image, in pixels of the network's input; arguments as above."""
-        return [rows_to_detections(rows) for rows in self._decode(maps)]
+        return [
+            replace(rows_to_detections(rows), complete=len(rows) < self.K)
+            for rows in self._decode(maps)
+        ]
 
     @torch.no_grad()
     def _decode(self, maps: Mapping[str, torch.Tensor]) -> list[np.ndarray]:

@@ -36,8 +36,6 @@ class ModelMetadata:
     """Rows of the output."""
     input_size: tuple[int, int] | None = None
     """(height, width) of the network's input, None where any multiple of 32 will do."""
-    trained_size: tuple[int, int] | None = None
-    """(height, width) of the network's input in training, None where the checkpoint did not say."""
     nms_thresh: float | None = None
     """IoU above which the graph suppresses, None where there is no NMS in it."""
     stride: int = 4
@@ -49,6 +47,8 @@ class ModelMetadata:
     layout: str = "corners"
     """"corners": `corners`, `scores`, `labels`; "light-fork": its one array of rows."""
     precision: str = "float32"
+    trained_size: tuple[int, int] | None = None
+    """(height, width) that the checkpoint was trained at, None where it does not tell."""
     version: str = VERSION
 
     @property
@@ -57,6 +57,7 @@ class ModelMetadata:
 
     def to_props(self) -> dict[str, str]:
         """Key and text of each entry."""
+        size = self.input_size
         return {
             "bbavectors": self.version,
             "classes": json.dumps(list(self.classes), ensure_ascii=False),
@@ -64,8 +65,7 @@ class ModelMetadata:
             "stride": str(self.stride),
             "color": self.color,
             "normalization": self.normalization,
-            "input_size": _size_text(self.input_size, "dynamic"),
-            "trained_size": _size_text(self.trained_size, ""),
+            "input_size": "dynamic" if size is None else _size_text(size),
             "conf_thresh": repr(self.conf_thresh),
             "nms_thresh": "" if self.nms_thresh is None else repr(self.nms_thresh),
             "theta_thresh": repr(self.theta_thresh),
@@ -73,6 +73,7 @@ class ModelMetadata:
             "input_type": self.input_type,
             "layout": self.layout,
             "precision": self.precision,
+            "trained_size": "" if self.trained_size is None else _size_text(self.trained_size),
         }
 
     @classmethod
@@ -100,7 +101,6 @@ class ModelMetadata:
                 theta_thresh=float(props["theta_thresh"]),
                 K=int(props["K"]),
                 input_size=_size("input_size", props["input_size"], "dynamic"),
-                trained_size=_size("trained_size", props.get("trained_size", ""), ""),
                 nms_thresh=float(props["nms_thresh"]) if props["nms_thresh"] else None,
                 stride=int(props["stride"]),
                 color=_one_of(props["color"], COLORS),
@@ -108,6 +108,8 @@ class ModelMetadata:
                 input_type=_one_of(props["input_type"], INPUT_TYPES),
                 layout=_one_of(props["layout"], LAYOUTS),
                 precision=_one_of(props.get("precision", "float32"), PRECISIONS),
+                # a later addition: files without it are as good as any
+                trained_size=_size("trained_size", props.get("trained_size", ""), ""),
                 version=props["bbavectors"],
             )
         except KeyError as error:
@@ -154,8 +156,8 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _size_text(size: tuple[int, int] | None, without: str) -> str:
-    return without if size is None else f"{size[0]}x{size[1]}"
+def _size_text(size_hw: tuple[int, int]) -> str:
+    return f"{size_hw[0]}x{size_hw[1]}"
 
 
 def _size(key: str, text: str, without: str) -> tuple[int, int] | None:

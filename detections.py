@@ -27,12 +27,14 @@ class Detections:
     scores: [N] float32 in (0, 1].
     labels: [N] int64, index into the class names.
     names: the class names, empty where nobody told them.
+    complete: False where the decoder's K were all taken, so that there may be more, less sure ones.
     """
 
     corners: np.ndarray = field(default_factory=lambda: np.zeros((0, 4, 2), np.float32))
     scores: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
     labels: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     names: tuple[str, ...] = ()
+    complete: bool = True
 
     def __post_init__(self) -> None:
         count = len(self.scores)
@@ -47,7 +49,12 @@ class Detections:
 
     def __getitem__(self, index: slice | Sequence[int] | np.ndarray) -> Detections:
         """Rows by slice, mask or indices."""
-        return Detections(self.corners[index], self.scores[index], self.labels[index], self.names)
+        return replace(
+            self,
+            corners=self.corners[index],
+            scores=self.scores[index],
+            labels=self.labels[index],
+        )
 
     def with_corners(self, corners: np.ndarray) -> Detections:
         """The same objects in another image frame. corners: [N, 4, 2]."""

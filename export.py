@@ -17,6 +17,8 @@ from typing import NamedTuple
 import numpy as np
 import onnx
 
+from boxes import Letterbox
+from datasets.augment import normalize
 from deploy_metadata import COLORS, INPUT_TYPES, LAYOUTS, ModelMetadata
 from detections import Detections
 from DOTA_devkit.errors import InputError
@@ -32,13 +34,15 @@ from exporting import (
     torch_program,
 )
 from exporting.decode_graph import MAX_K
+from exporting.equalise import equalise
 from exporting.light_fork import compare_rows
 from exporting.network import ExportNetwork, check_same_maps
 from exporting.network_onnx import export_network
 from exporting.onnx_model import Shape
 from exporting.onnx_runtime import open_session
 from exporting.parity import Comparison, Report, Run
-from exporting.rounding import RoundedComparison
+from exporting.quantize import quantise
+from exporting.rounding import TOLERANCES, RoundedComparison
 from inference import Found
 from models import CTRBOX
 
@@ -57,7 +61,7 @@ class ExportSettings:
     format: one of `FORMATS`. static: height, width and batch of a fixed input, None for free ones.
     input_hw: of the network where bytes come in. nms_thresh: IoU above which the graph suppresses,
     None for no NMS in it. color: order of the channels of bytes. fix_conf: `conf_thresh` is no
-    input. half: float16.
+    input. half, int8: the network's precision, float32 without either.
     check_nms_thresh: of the AP in the report.
     """
 
@@ -73,9 +77,12 @@ class ExportSettings:
     nms_thresh: float | None = None
     fix_conf: bool = False
     half: bool = False
+    int8: bool = False
     check_nms_thresh: float = 0.1
 
     def __post_init__(self) -> None:
+        if self.half and self.int8:
+            raise InputError("--half and --int8 are two precisions: give one of them")
         if not 1 <= self.K <= MAX_K:
             raise InputError(f"--K is {self.K}, but a file has 1 to {MAX_K} rows")
         for side in self.static[:2] if self.static else self.input_hw:
@@ -104,6 +111,7 @@ class ExportSettings:
             "--input uint8": self.input_type == "uint8",
             "--layout light-fork": self.layout == "light-fork",
             "--half": self.half,
+            "--int8": self.int8,
         }
         for flag, reason in REFUSED.get(self.format, {}).items():
             if asked[flag]:
@@ -125,6 +133,10 @@ class ExportSettings:
         if self.static:
             return self.static[:2]
         return self.input_hw if self.input_type == "uint8" else None
+
+    def fitted(self, model: CTRBOX) -> tuple[int, int]:
+        """Height and width at which images go through the network here."""
+        return self.network_hw or model.input_size or self.input_hw
 
     def input_shape(self) -> Shape:
         """What of the input is fixed. Pictures as bytes have any size, whatever the network's."""
@@ -151,8 +163,28 @@ class ExportSettings:
             color=self.color,
             input_type=self.input_type,
             layout=self.layout,
-            precision="float16" if self.half else "float32",
+            precision="int8" if self.int8 else "float16" if self.half else "float32",
         )
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a format is built of.
+
+    network: of the checkpoint, for this once: it may be changed. input_hw: height and width at
+    which images go through it here. calibration: images [H, W, 3] BGR for int8. path: where files
+    can be put meanwhile, of the name that the output will have.
+    """
+
+    network: ExportNetwork
+    metadata: ModelMetadata
+    settings: ExportSettings
+    input_hw: tuple[int, int]
+    calibration: Sequence[np.ndarray]
+    path: Path
+
+    def profile(self) -> tensorrt.Profile | None:
+        return tensorrt.Profile.of(self.settings.input_shape(), self.input_hw)
 
 
 class Built(NamedTuple):
@@ -167,11 +199,17 @@ class Built(NamedTuple):
 
 
 def export(
-    model: CTRBOX, output: Path, settings: ExportSettings, pictures: Sequence[Picture]
+    model: CTRBOX,
+    output: Path,
+    settings: ExportSettings,
+    pictures: Sequence[Picture],
+    calibration: Sequence[np.ndarray] = (),
 ) -> Report:
     """Write `output` once it has passed the checks.
 
     pictures: for the report; the AP is reported where all of them have labels.
+    calibration: images [H, W, 3] BGR from which int8 learns the ranges of the network's values;
+        others than `pictures`, or the report flatters.
 
     Raises:
         InputError: something is not installed, nothing can be written there, or the file and the
@@ -183,13 +221,14 @@ def export(
     network = ExportNetwork(model)
     check_same_maps(network, model)
     with tempfile.TemporaryDirectory() as folder:
-        built = BUILDERS[settings.format](network, metadata, settings, Path(folder, output.name))
+        path = Path(folder, output.name)
+        job = Job(network, metadata, settings, settings.fitted(model), calibration, path)
+        built = BUILDERS[settings.format](job)
         log.info("comparing it with the checkpoint on %d images", len(pictures))
-        report = compare(model, metadata, settings, built, pictures, settings.half)
+        report = compare(model, job, built, pictures, metadata.precision)
         if built.engine is not None:
             log.info("comparing TensorRT's engine with the checkpoint")
-            engine = built._replace(run=built.engine)
-            compare(model, metadata, settings, engine, pictures, True)
+            compare(model, job, built._replace(run=built.engine), pictures, "float16")
         built.write(output)
     files = [output, *([output.with_suffix(".bin")] if settings.format == "openvino" else [])]
     log.info(
@@ -198,7 +237,7 @@ def export(
         metadata.input_type, metadata.to_props()["input_size"],
     )  # fmt: skip
     if settings.format == "tensorrt":
-        lines = tensorrt.trtexec_lines(output, profile(metadata, settings), settings.half)
+        lines = tensorrt.trtexec_lines(output, job.profile(), settings.half)
         log.info("an engine for TensorRT's own runtime is made by\n  %s", "\n  ".join(lines))
     return report
 
@@ -215,10 +254,8 @@ def check_output(output: Path, kind: str) -> None:
         raise InputError(f"--output {output}: nothing can be written in {folder}")
 
 
-def build_onnx(
-    network: ExportNetwork, metadata: ModelMetadata, settings: ExportSettings, path: Path
-) -> Built:
-    file, rows_too = onnx_files(network, metadata, settings)
+def build_onnx(job: Job) -> Built:
+    file, rows_too = onnx_files(job)
 
     def write(output: Path) -> None:
         with replacing(output, "wb") as target:
@@ -228,14 +265,11 @@ def build_onnx(
     return Built(runner(open_session(file)), write, shown)
 
 
-def build_torch(
-    network: ExportNetwork, metadata: ModelMetadata, settings: ExportSettings, path: Path
-) -> Built:
+def build_torch(job: Job) -> Built:
     log.info("tracing network and decoder")
-    program = torch_program.export_program(
-        network, metadata, settings.input_shape(), settings.fix_conf
-    )
-    content = torch_program.serialize(program, metadata)
+    shape, fix_conf = job.settings.input_shape(), job.settings.fix_conf
+    program = torch_program.export_program(job.network, job.metadata, shape, fix_conf)
+    content = torch_program.serialize(program, job.metadata)
 
     def write(output: Path) -> None:
         with replacing(output, "wb") as target:
@@ -244,33 +278,29 @@ def build_torch(
     return Built(torch_program.runner(content), write)
 
 
-def build_openvino(
-    network: ExportNetwork, metadata: ModelMetadata, settings: ExportSettings, path: Path
-) -> Built:
+def build_openvino(job: Job) -> Built:
     openvino_model.require_openvino()
-    file, rows_too = onnx_files(network, metadata, settings)
-    openvino_model.convert(file, metadata, path)
+    file, rows_too = onnx_files(job)
+    openvino_model.convert(file, job.metadata, job.path)
     shown = None
     if rows_too is not None:
-        beside = path.with_name("rows_too.xml")
-        openvino_model.convert(rows_too, metadata, beside)
+        beside = job.path.with_name("rows_too.xml")
+        openvino_model.convert(rows_too, job.metadata, beside)
         shown = openvino_model.runner(beside)
-    run = openvino_model.runner(path)
-    return Built(run, lambda output: openvino_model.write(path, output), shown)
+    run = openvino_model.runner(job.path)
+    return Built(run, lambda output: openvino_model.write(job.path, output), shown)
 
 
-def build_tensorrt(
-    network: ExportNetwork, metadata: ModelMetadata, settings: ExportSettings, path: Path
-) -> Built:
-    file, _ = onnx_files(network, metadata, settings)
+def build_tensorrt(job: Job) -> Built:
+    file, _ = onnx_files(job)
     if faults := tensorrt_support.misfits(file):
         raise InputError(f"TensorRT does not take this file: {'; '.join(faults)}")
-    cache = tensorrt.cache_folder(path)
+    cache = tensorrt.cache_folder(job.path)
     engine = None
     if tensorrt.is_available():
-        onnx.save(file, path)
+        onnx.save(file, job.path)
         log.info("building TensorRT's engine, which takes minutes")
-        engine = tensorrt.open_engine(path, cache, profile(metadata, settings), settings.half)
+        engine = tensorrt.open_engine(job.path, cache, job.profile(), job.settings.half)
     if engine is None:
         log.warning("no engine is built: this ONNX Runtime cannot use TensorRT on this machine")
 
@@ -284,7 +314,7 @@ def build_tensorrt(
     return Built(run, write, engine=None if engine is None else runner(engine))
 
 
-BUILDERS: Mapping[str, Callable[[ExportNetwork, ModelMetadata, ExportSettings, Path], Built]] = {
+BUILDERS: Mapping[str, Callable[[Job], Built]] = {
     "onnx": build_onnx,
     "torch": build_torch,
     "openvino": build_openvino,
@@ -298,6 +328,7 @@ REFUSED: Mapping[str, Mapping[str, str]] = {
         "--input uint8": "scale and pad before it",
         "--layout light-fork": "that is a layout of ONNX files",
         "--half": "it is written in float32 alone",
+        "--int8": "it is written in float32 alone",
     },
     "openvino": {
         "--input uint8": "it scales in float32, so that the pixels are not those of training",
@@ -305,34 +336,43 @@ REFUSED: Mapping[str, Mapping[str, str]] = {
     "tensorrt": {
         "--nms graph": f"{_ROUNDS}, which TensorRT does not",
         "--input uint8": "it scales with bytes and in float64, which TensorRT does not",
+        "--int8": "its values are bytes with a zero point, and TensorRT's have none",
     },
 }
 
 
-def onnx_files(
-    network: ExportNetwork, metadata: ModelMetadata, settings: ExportSettings
-) -> tuple[onnx.ModelProto, onnx.ModelProto | None]:
+def onnx_files(job: Job) -> tuple[onnx.ModelProto, onnx.ModelProto | None]:
     """The checked model, and where it has suppression the same with the rows before it."""
-    # OpenVINO has its own way to float16: weights alone
-    half = settings.half and settings.format != "openvino"
-    log.info("tracing the network")
-    graph = export_network(network, half)
-    fixed = not settings.takes_conf
+    settings, metadata = job.settings, job.metadata
+    if settings.int8:
+        graph = quantised_network(job.network, job.input_hw, job.calibration)
+    else:
+        log.info("tracing the network")
+        # OpenVINO has its own way to float16: weights alone
+        graph = export_network(job.network, settings.half and settings.format != "openvino")
     log.info("building and checking the graph")
-    file = onnx_model.assemble(graph, metadata, settings.input_shape(), fixed)
+    shape, fixed = settings.input_shape(), not settings.takes_conf
+    file = onnx_model.assemble(graph, metadata, shape, fixed)
     onnx_model.check(file)
     if metadata.nms_thresh is None:
         return file, None
-    return file, onnx_model.assemble(graph, metadata, settings.input_shape(), fixed, True)
+    return file, onnx_model.assemble(graph, metadata, shape, fixed, True)
 
 
-def profile(metadata: ModelMetadata, settings: ExportSettings) -> tensorrt.Profile | None:
-    return tensorrt.Profile.of(settings.input_shape(), usual_hw(metadata, settings))
-
-
-def usual_hw(metadata: ModelMetadata, settings: ExportSettings) -> tuple[int, int]:
-    """Height and width at which the file is compared."""
-    return metadata.input_size or metadata.trained_size or settings.input_hw
+def quantised_network(
+    network: ExportNetwork, input_hw: tuple[int, int], images: Sequence[np.ndarray]
+) -> onnx.ModelProto:
+    """The network's graph in 8 bits. The network's channels are scaled on the way."""
+    if not images:
+        raise InputError("--int8 needs images to calibrate with: --calibrate PATH, or --data_dir")
+    log.info("calibrating 8 bits with %d images", len(images))
+    height, width = input_hw
+    batches = [
+        normalize(Letterbox.fit(image.shape[1::-1], (width, height)).apply(image))[None]
+        for image in images
+    ]
+    equalise(network, batches)
+    return quantise(export_network(network), batches)
 
 
 def runner(session) -> Run:
@@ -346,29 +386,23 @@ def runner(session) -> Run:
 
 
 def compare(
-    model: CTRBOX,
-    metadata: ModelMetadata,
-    settings: ExportSettings,
-    built: Built,
-    pictures: Sequence[Picture],
-    rounded: bool,
+    model: CTRBOX, job: Job, built: Built, pictures: Sequence[Picture], precision: str
 ) -> Report:
     """The report on the pictures and on a black one.
 
-    rounded: the model computes with less than float32.
+    precision: in which the model computes.
 
     Raises:
         InputError: it is too far from the checkpoint.
     """
+    settings = job.settings
     free = settings.takes_conf or settings.layout == "light-fork"
-    comparison = (RoundedComparison if rounded else Comparison)(
-        model.cpu(),
-        metadata,
-        usual_hw(metadata, settings),
-        built.run,
-        built.show_rows,
-        min(settings.conf_thresh, REPORT_CONF) if free else None,
-    )
+    conf = min(settings.conf_thresh, REPORT_CONF) if free else None
+    both = (model.cpu(), job.metadata, job.input_hw, built.run, built.show_rows, conf)
+    if precision == "float32":
+        comparison = Comparison(*both)
+    else:
+        comparison = RoundedComparison(*both, tolerance=TOLERANCES[precision])
     if settings.layout == "light-fork":
         compare_rows(comparison, pictures)
     else:
@@ -376,7 +410,7 @@ def compare(
     log.info("%s", comparison.report)
     if isinstance(comparison, RoundedComparison):
         line, faults = comparison.verdict()
-        log.warning("%s", line)
+        log.warning("%s %s", precision, line)
     else:
         faults = comparison.report.faults()
     if faults:

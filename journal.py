@@ -36,12 +36,14 @@ COLUMNS = 12
 @dataclass(frozen=True)
 class BatchResult:
     """batch: its number. rows: [M, COLUMNS] float32. without_data: windows that were skipped.
-    faults: source number -> why its image could not be read."""
+    faults: source number -> why its image could not be read. incomplete: places in the batch of
+    windows that may hold more than the decoder lets through."""
 
     batch: int
     rows: np.ndarray
     without_data: int = 0
     faults: Mapping[int, str] = field(default_factory=dict)
+    incomplete: tuple[int, ...] = ()
 
     def to_line(self) -> str:
         return json.dumps({
@@ -49,6 +51,7 @@ class BatchResult:
             "rows": base64.b64encode(self.rows.astype("<f4").tobytes()).decode(),
             "without_data": self.without_data,
             "faults": {str(source): text for source, text in self.faults.items()},
+            "incomplete": list(self.incomplete),
         })  # fmt: skip
 
     @classmethod
@@ -58,7 +61,10 @@ class BatchResult:
             content = json.loads(line)
             rows = np.frombuffer(base64.b64decode(content["rows"]), "<f4").reshape(-1, COLUMNS)
             faults = {int(source): text for source, text in content["faults"].items()}
-            return cls(int(content["batch"]), rows, int(content["without_data"]), faults)
+            incomplete = tuple(map(int, content["incomplete"]))
+            return cls(
+                int(content["batch"]), rows, int(content["without_data"]), faults, incomplete
+            )
         except (ValueError, KeyError, TypeError, AttributeError):
             return None
 

@@ -17,6 +17,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -54,6 +55,8 @@ from runtimes import NMS_THRESH, RUNTIMES, THETA_THRESH, DetectorSettings, K
 from sources import find_sources
 
 log = logging.getLogger("bbavectors")
+
+Item = TypeVar("Item")
 
 SAMPLE_DIR = Path("sample_data")
 
@@ -100,6 +103,7 @@ SAMPLE = Defaults(
     save_every=0,
     num_workers=0,
 )
+CALIBRATION_IMAGES = 64
 CONF_THRESH = {"test": 0.18, "eval": 0.01, "train": 0.01}
 
 
@@ -231,6 +235,11 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help="outputs corners, scores and labels, or the light fork's rows [1, K, 12]")
     add("--fix_conf", action="store_true", help="--conf_thresh is a constant and no input")
     add("--half", action="store_true", help="the network in float16")
+    add("--int8", action="store_true",
+        help="the network in 8 bits, but for its first and last layers")
+    add("--calibrate", nargs="+", metavar="PATH",
+        help="images, folders, globs or lists to calibrate --int8 with (default: the training "
+             "images of --data_dir or the sample set)")
     add("--check_images", type=positive, default=16, metavar="N",
         help="images on which the file is compared with the checkpoint: of --source or --data_dir, "
              "else of the sample set (default: %(default)s)")
@@ -494,7 +503,8 @@ def predict(args: argparse.Namespace) -> int:
     """Detections in images of any size; 1 where some could not be used."""
     if not args.source or not args.weights:
         raise InputError("--phase predict needs --source PATH and --weights FILE")
-    detector = Detector.load(args.weights, detector_settings(args))
+    asked = detector_settings(args)
+    detector = Detector.load(args.weights, asked)
     settings = PredictSettings(
         tile=args.tile,
         overlap=args.overlap,
@@ -505,10 +515,12 @@ def predict(args: argparse.Namespace) -> int:
         shard=args.shard or Shard.from_environment(),
     )
     output = args.output or args.run_dir / "result_predict"
-    done = prediction.predict(
-        detector, args.source, settings, output, file_digest(args.weights),
-        {"weights": str(args.weights), "runtime": detector.runtime.name},
-    )  # fmt: skip
+    model = {
+        "file": file_digest(args.weights), "runtime": detector.runtime.name, "K": asked.K,
+        "theta_thresh": asked.theta_thresh, "squash": asked.squash,
+    }  # fmt: skip
+    about = {"weights": str(args.weights), "runtime": detector.runtime.name}
+    done = prediction.predict(detector, args.source, settings, output, model, about)
     if not done.missing:
         log.info("%s", done.table(detector.classes))
         log.info(
@@ -557,11 +569,29 @@ def export(args: argparse.Namespace) -> None:
         nms_thresh=args.nms_thresh if args.nms == "graph" else None,
         fix_conf=args.fix_conf,
         half=args.half,
+        int8=args.int8,
         check_nms_thresh=args.nms_thresh,
         **given,
     )
     output = args.output or Path(args.weights).with_suffix(exporting.SUFFIXES[args.format])
-    exporting.export(model, output, settings, export_pictures(args, model))
+    calibration = calibration_images(args, model) if args.int8 else ()
+    exporting.export(model, output, settings, export_pictures(args, model), calibration)
+
+
+def calibration_images(args: argparse.Namespace, model: CTRBOX) -> list[np.ndarray]:
+    """Images [H, W, 3] BGR from all over the list, as neighbours are often alike."""
+    if args.calibrate:
+        paths = find_sources(args.calibrate)
+        return [read_image(path) for path in spread(paths, CALIBRATION_IMAGES)]
+    run = Run.of(args)
+    options = data_options(args, None if run.sample else model.classes)
+    dataset = open_dataset(args.dataset, run.data_dir(), "train", (32, 32), options)
+    return [dataset.load_image(index) for index in spread(range(len(dataset)), CALIBRATION_IMAGES)]
+
+
+def spread(items: Sequence[Item], count: int) -> list[Item]:
+    """At most `count` of them, evenly spaced."""
+    return [items[len(items) * k // min(count, len(items))] for k in range(min(count, len(items)))]
 
 
 def export_pictures(args: argparse.Namespace, model: CTRBOX) -> list[Picture]:

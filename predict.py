@@ -30,7 +30,7 @@ from DOTA_devkit.errors import InputError
 from DOTA_devkit.tables import format_table
 from journal import COLUMNS, CORNERS, CUT, LABEL, PLACE, SCORE, BatchResult, Journal
 from prediction_files import FORMATS, Predicted, write_files
-from sources import Reader, Source, find_sources, survey
+from sources import Reader, Source, content_digest, find_sources, survey
 from tiling import Tiling, Window, in_source, merge, plan_windows, whole_window
 
 log = logging.getLogger(__name__)
@@ -158,12 +158,13 @@ def predict(
     spec: Sequence[str | Path],
     settings: PredictSettings,
     output: Path,
-    model_digest: str = "",
+    model: Mapping[str, Any] | None = None,
     about: Mapping[str, Any] | None = None,
 ) -> Prediction:
     """Detect in the images that `spec` names (see `sources.find_sources`) and write the results.
 
-    model_digest: what tells this model's results from another's, for going on with a killed run.
+    model: what tells this model's results from another's, as plain values, for going on with a
+        killed run.
     about: more about the model for the JSON file.
 
     Raises:
@@ -181,7 +182,7 @@ def predict(
         raise InputError(f"not one of {len(faults)} images can be used; the first: {first}")
     batches = into_batches(jobs, settings.batch_size)
     shard = settings.shard
-    work = _work(sources, jobs, detector, settings, model_digest)
+    work = _work(sources, jobs, detector, settings, model or {})
     with Journal(output, work, f"shard-{shard.index}-of-{shard.count}") as journal:
         unread = run_batches(detector, sources, batches, journal, shard)
     faults |= {str(sources[number].path): text for number, text in unread.items()}
@@ -197,6 +198,7 @@ def predict(
                 Predicted(sources[number], merge(found, detector.nms_thresh))
                 for number, found in parts.items()
             ]
+            tell_of_incomplete(images, settings)
             described = {**(about or {}), "classes": list(detector.classes)}
             described |= _chosen(detector, settings)
             faults |= write_files(images, faults, described, settings.formats, output)
@@ -301,8 +303,7 @@ def run_batches(
             for source in read.faults.keys() - unread.keys():
                 log.warning("left out: %s", read.faults[source])
             unread |= read.faults
-            rows = detect_batch(detector, read)
-            journal.append(BatchResult(read.number, rows, read.without_data, read.faults))
+            journal.append(detect_batch(detector, read))
             bar.update(len(batches[read.number]))
     return unread
 
@@ -363,9 +364,10 @@ def read_window(reader: Reader, window: Window) -> np.ndarray | None:
     return box.apply(part)
 
 
-def detect_batch(detector: Detects, read: ReadBatch) -> np.ndarray:
-    """The journal's rows [M, COLUMNS] of a batch: what counts in each window, in source pixels."""
+def detect_batch(detector: Detects, read: ReadBatch) -> BatchResult:
+    """What the journal keeps of a batch: what counts in each window, in source pixels."""
     rows = [np.zeros((0, COLUMNS), np.float32)]
+    incomplete = []
     found = detector.detect_inputs(read.images) if read.images else []
     for place, window, detections in zip(read.places, read.windows, found, strict=True):
         own, cut = in_source(detections, window)
@@ -373,7 +375,10 @@ def detect_batch(detector: Detects, read: ReadBatch) -> np.ndarray:
         part[:, PLACE], part[:, LABEL], part[:, CUT] = place, own.labels, cut
         part[:, SCORE], part[:, CORNERS] = own.scores, own.corners.reshape(-1, 8)
         rows.append(part)
-    return np.concatenate(rows)
+        if not detections.complete:
+            incomplete.append(place)
+    rows = np.concatenate(rows)
+    return BatchResult(read.number, rows, read.without_data, read.faults, tuple(incomplete))
 
 
 def ahead(items: Generator[Item], count: int) -> Generator[Item]:
@@ -437,6 +442,7 @@ def collect(
                 rows[:, SCORE],
                 rows[:, LABEL].astype(np.int64),
                 names,
+                place not in result.incomplete,
             )
             parts[job.source].append((found, rows[:, CUT] > 0))
     for source in unread:
@@ -444,21 +450,33 @@ def collect(
     return parts, unread, sum(result.without_data for result in latest.values())
 
 
+def tell_of_incomplete(images: Sequence[Predicted], settings: PredictSettings) -> None:
+    """Warn of images that may hold more than the decoder lets through."""
+    for one in images:
+        if not one.detections.complete:
+            log.warning(
+                "%s: all --K detections of a window were taken, and there may be more, less sure "
+                "ones: raise --K (an exported file has its own: export it again)%s",
+                one.source.path,
+                ", or cut the image into windows (--tile)" if settings.tile == WHOLE else "",
+            )  # fmt: skip
+
+
 def _work(
     sources: Sequence[Source],
     jobs: Sequence[Job],
     detector: Detects,
     settings: PredictSettings,
-    model_digest: str,
+    model: Mapping[str, Any],
 ) -> dict[str, Any]:
     """What decides what the batches are and hold; no paths, as machines may name them otherwise."""
     return {
-        "version": 1,
+        "version": 2,
         "sources": [
-            [source.image_id, *source.size_wh, source.path.stat().st_size] for source in sources
+            [source.image_id, *source.size_wh, content_digest(source.path)] for source in sources
         ],
         "jobs": len(jobs),
-        "model": model_digest,
+        "model": dict(model),
         "classes": list(detector.classes),
         "input_hw": list(detector.input_hw),
         **_chosen(detector, settings),

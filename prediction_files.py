@@ -125,6 +125,7 @@ def _as_json(one: Predicted) -> dict[str, Any]:
         "path": str(one.source.path),
         "width": one.source.size_wh[0],
         "height": one.source.size_wh[1],
+        "complete": one.detections.complete,
         "detections": [
             {
                 "class": name,

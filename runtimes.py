@@ -8,6 +8,7 @@ calls, and several threads may call one runtime at a time.
 from __future__ import annotations
 
 import importlib
+import math
 import queue
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
+from boxes import STRIDE
 from datasets.augment import normalize
 from decoder import DecDecoder
 from deploy_metadata import ModelMetadata, read_onnx_metadata
@@ -41,9 +43,11 @@ class DetectorSettings:
     device: where PyTorch and ONNX Runtime run. classes: names, for a checkpoint that has none.
     input_hw: height and width of the network's input (608, 608). conf_thresh: scores above it are
     kept (0.18). nms_thresh: an IoU above it suppresses (0.1). theta_thresh: of `cls_theta` (0.8).
-    K: most detections an image (500). squash: stretch images to the input as the original does,
-    instead of padding. runtime: a name of `RUNTIMES` (by the kind of file). batch_size: images
-    that go through the network together.
+    K: most detections an image (500); an input larger than the model's, which `predict` may use,
+    holds more in proportion, but for an exported file. squash: stretch images to the input as the
+    original does, instead of padding. runtime: a name of `RUNTIMES` (by the kind of file).
+    batch_size: images that go through the network together. threads: of ONNX Runtime and OpenVINO
+    (as many as PyTorch uses, which `torch.set_num_threads` says for the whole process).
     """
 
     device: torch.device | str = "cpu"
@@ -56,6 +60,10 @@ class DetectorSettings:
     squash: bool = False
     runtime: str | None = None
     batch_size: int = 8
+    threads: int | None = None
+
+    def used_threads(self) -> int:
+        return torch.get_num_threads() if self.threads is None else self.threads
 
 
 class Runtime(Protocol):
@@ -102,12 +110,9 @@ class TorchRuntime:
         self.classes = checkpoint.classes
         self.input_hw = checkpoint.input_size or INPUT_HW
         self.conf_thresh = _first(settings.conf_thresh, CONF_THRESH)
-        self._decoder = DecDecoder(
-            _first(settings.K, K),
-            self.conf_thresh,
-            len(self.classes),
-            _first(settings.theta_thresh, THETA_THRESH),
-        )
+        self._K = _first(settings.K, K)
+        self._cells = math.prod(settings.input_hw or self.input_hw) // STRIDE**2
+        self._theta_thresh = _first(settings.theta_thresh, THETA_THRESH)
         self._device = torch.device(settings.device)
         self._model = build_model(checkpoint, self._device)
         self._model.to(memory_format=torch.channels_last)
@@ -125,7 +130,11 @@ class TorchRuntime:
 
     @torch.inference_mode()
     def decode(self, outputs: dict[str, torch.Tensor]) -> list[Detections]:
-        return self._decoder.decode(outputs)
+        # an input larger than the model's, such as a whole image, may hold as much more
+        share = max(1.0, math.prod(outputs["hm"].shape[2:]) / self._cells)
+        most = math.ceil(self._K * share)
+        decoder = DecDecoder(most, self.conf_thresh, len(self.classes), self._theta_thresh)
+        return decoder.decode(outputs)
 
 
 class _ExportedRuntime:
@@ -187,6 +196,8 @@ class _ExportedRuntime:
                     corners[keep].astype(np.float32, copy=False),
                     scores[keep].astype(np.float32, copy=False),
                     labels[keep].astype(np.int64, copy=False),
+                    # a suppression in the file frees rows, and then nothing can be told of it
+                    complete=not keep[-1],
                 )
             )
         return found
@@ -206,7 +217,8 @@ class OnnxRuntime(_ExportedRuntime):
     def __init__(self, path: Path, settings: DetectorSettings):
         onnxruntime = _import("onnxruntime", "export")
         options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
+        options.log_severity_level = 3  # errors; it warns of every input with a default value
+        options.intra_op_num_threads = settings.used_threads()
         providers = self._providers(onnxruntime.get_available_providers(), settings.device)
         try:
             self._session = onnxruntime.InferenceSession(str(path), options, providers=providers)
@@ -255,7 +267,14 @@ class OpenVino(_ExportedRuntime):
             metadata = read_onnx_metadata(path)
         else:
             metadata = ModelMetadata.from_props(_openvino_props(model), path)
-        self._compiled = core.compile_model(model, "CPU", {"PERFORMANCE_HINT": "LATENCY"})
+        _free_threshold(openvino, model)
+        # On some processors it computes in bfloat16 unasked, and finds other boxes there.
+        config = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_PRECISION_HINT": "f32",
+            "INFERENCE_NUM_THREADS": settings.used_threads(),
+        }
+        self._compiled = core.compile_model(model, "CPU", config)
         # A request is for one caller at a time: each takes one that is free, or makes one.
         self._requests: queue.SimpleQueue = queue.SimpleQueue()
         shapes = {_own_name(one): one.get_partial_shape() for one in self._compiled.inputs}
@@ -317,6 +336,18 @@ def _check_asked(
         faults.append(f"nms_thresh {nms:g}: it suppresses above {metadata.nms_thresh:g} already")
     if faults:
         raise InputError(f"{path} was exported otherwise: {'; '.join(faults)}. Export it again")
+
+
+def _free_threshold(openvino: ModuleType, model: Any) -> None:
+    """Make `conf_thresh` an input again: of an ONNX file's inputs with a default value OpenVINO
+    makes constants."""
+    for node in model.get_ops():
+        if node.get_type_name() == "Constant" and node.get_friendly_name() == "conf_thresh":
+            threshold = openvino.op.Parameter(openvino.Type.f32, openvino.PartialShape([]))
+            threshold.output(0).set_names({"conf_thresh"})
+            for use in node.output(0).get_target_inputs():
+                use.replace_source_output(threshold.output(0))
+            model.add_parameters([threshold])
 
 
 def _own_name(port: Any) -> str:

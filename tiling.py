@@ -227,6 +227,7 @@ def merge(parts: Sequence[tuple[Detections, np.ndarray]], nms_thresh: float) -> 
         np.concatenate([detections.scores for detections, _ in parts]),
         np.concatenate([detections.labels for detections, _ in parts]),
         parts[0][0].names,
+        all(detections.complete for detections, _ in parts),
     )
     cut = np.concatenate([part_cut for _, part_cut in parts])
     stays = ~_contained_in_whole(found, cut)

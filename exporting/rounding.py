@@ -27,16 +27,18 @@ class Tolerance:
     score: float
 
 
-FLOAT16 = Tolerance(found=0.95, corner=1.0, near=0.95, score=0.02)
+TOLERANCES = {
+    "float16": Tolerance(found=0.95, corner=1.0, near=0.95, score=0.02),
+    "int8": Tolerance(found=0.8, corner=4.0, near=0.9, score=0.15),
+}
 
 
 class RoundedComparison(Comparison):
     """A comparison that keeps what `Tolerance` is asked of."""
 
-    tolerance = FLOAT16
-
-    def __init__(self, *args, **kwargs) -> None:
+    def __init__(self, *args, tolerance: Tolerance, **kwargs) -> None:
         super().__init__(*args, **kwargs)
+        self.tolerance = tolerance
         self.corner_errors: list[float] = []
 
     def add(self, name: str, reference: Reference, exported: Detections) -> None:

@@ -17,6 +17,14 @@ def shared() -> Path:
     return SHARED
 
 
+@pytest.fixture(scope="session")
+def sharp_folder(tmp_path_factory) -> Path:
+    """A small checkpoint with images, in which `sharp_exports.export` keeps its files."""
+    from sharp_exports import make_folder
+
+    return make_folder(tmp_path_factory.mktemp("sharp"))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def ctrl_c_is_heard():
     """A shell starts what runs in its background deaf to Ctrl-C, and children inherit that."""

@@ -25,12 +25,12 @@ METADATA = ModelMetadata(
             theta_thresh=1.0,
             K=1,
             input_size=(320, 608),
-            trained_size=(416, 608),
             nms_thresh=0.1,
             color="RGB",
             input_type="uint8",
             layout="light-fork",
             precision="int8",
+            trained_size=(96, 128),
         ),
     ],
 )
@@ -50,7 +50,6 @@ def test_the_text_of_each_entry():
         "color": "BGR",
         "normalization": "x / 255 - 0.5",
         "input_size": "dynamic",
-        "trained_size": "",
         "conf_thresh": "0.18",
         "nms_thresh": "",
         "theta_thresh": "0.8",
@@ -58,6 +57,7 @@ def test_the_text_of_each_entry():
         "input_type": "float32",
         "layout": "corners",
         "precision": "float32",
+        "trained_size": "",
     }
 
 

@@ -100,6 +100,19 @@ def test_settings(weights):
         Detector.load(weights, confidence=0.3)
 
 
+def test_it_tells_where_all_of_its_k_were_taken(weights):
+    image = picture(150, 90)
+    everything = Detector.load(weights).detect(image)
+    assert everything.complete
+    few = Detector.load(weights, K=2)
+    assert not few.detect(image).complete
+    # as many in proportion where the input is larger than the model's
+    large = Detector.load(weights, K=20, nms_thresh=1.0)
+    assert len(large.detect_inputs([picture(128, 96)])[0]) == 20
+    assert 20 < len(large.detect_inputs([picture(256, 192)])[0]) <= 80
+    assert len(large.detect_inputs([picture(64, 64)])[0]) == 20
+
+
 def test_threads_share_a_detector(weights):
     detector = Detector.load(weights)
     images = [picture(100 + 9 * k, 90, seed=k) for k in range(12)]
@@ -133,123 +146,6 @@ def test_a_checkpoint_without_class_names(shared):
         Detector.load(path)
     names = tuple(f"c{k}" for k in range(15))
     assert Detector.load(path, classes=names).classes == names
-
-
-# Exported files -----------------------------------------------------------------------------------
-
-PROPS = {
-    "bbavectors": "1", "classes": json.dumps(NAMES), "backbone": "resnet18", "stride": "4",
-    "color": "BGR", "normalization": "x / 255 - 0.5", "input_size": "dynamic",
-    "conf_thresh": "0.3", "nms_thresh": "", "theta_thresh": "0.8", "K": "3",
-    "input_type": "float32", "layout": "corners",
-}  # fmt: skip
-
-ROWS = (
-    np.array([[[[30, 10], [30, 20], [10, 20], [10, 10]]] * 3], np.float32),
-    np.array([[0.9, 0.4, 0.0]], np.float32),
-    np.array([[2, 1, -1]], np.int64),
-)
-
-
-def onnx_file(path, props=PROPS, batch="batch", size=("height", "width")):
-    """A model that finds the same rows in every image: answers known, whatever runs it."""
-    onnx = pytest.importorskip("onnx")
-    from onnx import TensorProto, helper, numpy_helper
-
-    constants = [
-        numpy_helper.from_array(rows, name)
-        for name, rows in zip(("rows_corners", "rows_scores", "rows_labels"), ROWS, strict=True)
-    ]
-    constants += [
-        numpy_helper.from_array(np.array(values, np.int64), name)
-        for name, values in (("one3", [1, 1, 1]), ("one1", [1]), ("zero", [0]))
-    ]
-    nodes = [
-        helper.make_node("Shape", ["input"], ["count"], start=0, end=1),
-        helper.make_node("Concat", ["count", "one3"], ["count4"], axis=0),
-        helper.make_node("Concat", ["count", "one1"], ["count2"], axis=0),
-        helper.make_node("Tile", ["rows_corners", "count4"], ["corners"]),
-        helper.make_node("Tile", ["rows_scores", "count2"], ["scores"]),
-        helper.make_node("Tile", ["rows_labels", "count2"], ["labels"]),
-    ]
-    graph = helper.make_graph(
-        nodes, "known",
-        [helper.make_tensor_value_info("input", TensorProto.FLOAT, [batch, 3, *size])],
-        [
-            helper.make_tensor_value_info("corners", TensorProto.FLOAT, [batch, 3, 4, 2]),
-            helper.make_tensor_value_info("scores", TensorProto.FLOAT, [batch, 3]),
-            helper.make_tensor_value_info("labels", TensorProto.INT64, [batch, 3]),
-        ],
-        constants,
-    )  # fmt: skip
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
-    for key, value in props.items():
-        model.metadata_props.add(key=key, value=value)
-    onnx.save(model, str(path))
-    return path
-
-
-RUNTIMES = ("onnxruntime", "openvino")
-
-
-@pytest.mark.parametrize("runtime", RUNTIMES)
-@pytest.mark.parametrize("batch", ["batch", 2])
-def test_onnx_files(tmp_path, runtime, batch):
-    pytest.importorskip(runtime)
-    props = {**PROPS, "input_size": "64x96"}
-    path = onnx_file(tmp_path / "known.onnx", props, batch, (64, 96))
-    detector = Detector.load(path, runtime=runtime)
-    assert (detector.classes, detector.input_hw, detector.conf_thresh) == (NAMES, (64, 96), 0.3)
-    # 192x64 in an input of 96x64 (width x height): half as large, 16 rows of padding on top
-    found = detector.detect([np.full((64, 192, 3), 7, np.uint8)] * 3)
-    assert len(found) == 3
-    for one in found:
-        assert one.class_names() == ["harbor", "ship"]
-        expected = (ROWS[0][0, 0] - (0, 16)) * 2
-        np.testing.assert_allclose(one.corners, [expected, expected], atol=1e-5)
-    assert len(Detector.load(path, runtime=runtime, conf_thresh=0.5).detect(found and np.zeros(
-        (64, 96, 3), np.uint8))) == 1  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("asked", "message"),
-    [
-        ({"conf_thresh": 0.1}, r"conf_thresh 0.1: it puts out scores above 0.3"),
-        ({"theta_thresh": 0.5}, r"theta_thresh 0.5: it has 0.8"),
-        ({"K": 100}, r"K 100: it has 3"),
-        ({"classes": ("a",)}, r"classes a: it has plane, ship, harbor"),
-        ({"input_hw": (128, 128)}, r"64x96 \(height x width\) alone, and 128x128"),
-    ],
-)
-def test_what_an_exported_file_has_settled(tmp_path, asked, message):
-    pytest.importorskip("onnxruntime")
-    path = onnx_file(tmp_path / "a.onnx", {**PROPS, "input_size": "64x96"}, size=(64, 96))
-    with pytest.raises(InputError, match=message):
-        Detector.load(path, **asked)
-
-
-@pytest.mark.parametrize(
-    ("props", "message"),
-    [
-        ({}, r"a\.onnx: .*without this project's metadata"),
-        ({**PROPS, "bbavectors": "99"}, "version '99'"),
-        ({**PROPS, "layout": "light-fork"}, "layout 'light-fork'"),
-        ({**PROPS, "classes": "plane"}, "broken metadata"),
-    ],
-)
-def test_onnx_files_that_are_not_ours(tmp_path, props, message):
-    pytest.importorskip("onnxruntime")
-    with pytest.raises(InputError, match=message):
-        Detector.load(onnx_file(tmp_path / "a.onnx", props))
-
-
-@pytest.mark.parametrize("suffix", ["onnx", "xml"])
-def test_other_files_that_are_no_model(tmp_path, suffix):
-    pytest.importorskip("onnxruntime" if suffix == "onnx" else "openvino")
-    path = tmp_path / f"a.{suffix}"
-    path.write_text("no model")
-    with pytest.raises(InputError, match=f"a.{suffix}: no model"):
-        Detector.load(path)
 
 
 # The value type -----------------------------------------------------------------------------------

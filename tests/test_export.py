@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from sharp_exports import CLASSES, CONF, SIZE_HW, K, export, sharp_model
 
 from boxes import Letterbox
 from datasets.augment import normalize
@@ -13,7 +14,7 @@ from decoder import DecDecoder, to_source
 from deploy_metadata import read_onnx_metadata
 from DOTA_devkit.errors import InputError
 from main import main
-from models import CTRBOX, Checkpoint, load_model, save_checkpoint
+from models import Checkpoint, load_model, save_checkpoint
 
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -26,53 +27,10 @@ from exporting.network import ExportNetwork, check_same_maps, fold_batch_norms
 from exporting.onnx_model import every_node
 from exporting.onnx_runtime import open_session, rows_to_detections
 
-CLASSES = ("a", "b", "c")
-SIZE_HW = (96, 128)
-K = 40
-CONF = 0.2
-
-
-def sharp_model(backbone="resnet18", head_bn=False, classes=CLASSES) -> CTRBOX:
-    """A small network that finds something everywhere, turned and upright, with running means."""
-    torch.manual_seed(0)
-    heads = {"hm": 3, "wh": 10, "reg": 2, "cls_theta": 1}
-    model = CTRBOX(heads, None, 4, 1, 16, backbone=backbone, head_bn=head_bn, classes=classes,
-                   input_size=SIZE_HW)  # fmt: skip
-    model.train()
-    with torch.no_grad():
-        for _ in range(3):
-            model(torch.rand(2, 3, 96, 128) - 0.5)
-        model.hm[-1].weight *= 4
-        model.hm[-1].bias += 1.5
-        model.wh[-1].weight *= 20
-        model.cls_theta[-1].weight *= 20
-        model.cls_theta[-1].bias += 1.4
-    return model.eval()
-
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """checkpoint.pth, and images of two sizes, one of them black."""
-    root = tmp_path_factory.mktemp("export")
-    save_checkpoint(root / "checkpoint.pth", Checkpoint.of(sharp_model()))
-    rng = np.random.default_rng(0)
-    (root / "images").mkdir()
-    for number, (height, width) in enumerate([(96, 128), (150, 90), (96, 128)]):
-        small = rng.integers(0, 256, (height // 8, width // 8, 3), dtype=np.uint8)
-        image = cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC)
-        cv2.imwrite(str(root / f"images/{number}.png"), image * (number < 2))
-    return root
-
-
-def export(folder, name, *flags):
-    """The written file, made once a module."""
-    path = folder / name
-    if not path.exists():
-        code = main(["--phase", "export", "--weights", str(folder / "checkpoint.pth"),
-                     "--output", str(path), "--source", str(folder / "images"), "--K", str(K),
-                     "--conf_thresh", str(CONF), *flags])  # fmt: skip
-        assert code == 0
-    return path
+def folder(sharp_folder):
+    return sharp_folder
 
 
 def eager(folder, images, conf=CONF):
@@ -263,3 +221,21 @@ def test_a_file_that_differs_is_not_written(folder, tmp_path, monkeypatch, capsy
     assert main(flags) == 2
     assert "would not equal the checkpoint" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_8_bits_from_the_command_line(folder, capsys):
+    path = export(folder, "int8.onnx", "--int8", "--calibrate", str(folder / "images"))
+    text = capsys.readouterr().out
+    assert "calibrating 8 bits with 3 images" in text and "detections matched" in text
+    assert read_onnx_metadata(path).precision == "int8"
+    kinds = {node.op_type for node in every_node(onnx.load(path).graph)}
+    assert {"QuantizeLinear", "DequantizeLinear"} <= kinds
+    rows = open_session(path).run(None, {"input": inputs(2, 96, 128)})
+    assert (rows[2] >= 0).any() and np.isfinite(rows[0]).all()
+
+
+def test_8_bits_and_16_are_two_precisions(folder, capsys):
+    code = main(["--phase", "export", "--weights", str(folder / "checkpoint.pth"), "--int8",
+                 "--half", "--output", str(folder / "no.onnx")])  # fmt: skip
+    assert code == 2 and "two precisions" in capsys.readouterr().err
+    assert not (folder / "no.onnx").exists()

@@ -1,6 +1,7 @@
 """Prediction from images to files, with a detector whose answers are known."""
 
 import csv
+import dataclasses
 import json
 import os
 import subprocess
@@ -39,10 +40,10 @@ def picture(tmp_path):
     return write(tmp_path / "images" / "harbor.png", scene(SIZE_WH, OBJECTS))
 
 
-def run(source, output, detector=None, **settings):
+def run(source, output, detector=None, model=None, **settings):
     settings = {"batch_size": 3, **settings}
     source = [source] if isinstance(source, (str, Path)) else source
-    return predict(detector or DrawnObjects(), source, PredictSettings(**settings), output)
+    return predict(detector or DrawnObjects(), source, PredictSettings(**settings), output, model)
 
 
 def assert_found(detections, objects=OBJECTS, iou=0.7):
@@ -179,6 +180,32 @@ def test_ways_to_go_over_an_image(tmp_path, picture, settings, input_sizes, wind
     assert_found(done.images[0].detections, iou=0.6)
 
 
+class AtMost(DrawnObjects):
+    """Finds `K` objects of an input at most, as a decoder does."""
+
+    K = 1
+
+    def find(self, image):
+        found = super().find(image)
+        return dataclasses.replace(found[: self.K], complete=len(found) < self.K)
+
+
+def test_what_may_have_been_cut_is_told(tmp_path, picture, caplog):
+    write(picture.parent / "sparse.png", scene((100, 90), []))
+    done = run(picture.parent, tmp_path / "out", AtMost(), formats=("json",), tile=0)
+    assert [one.detections.complete for one in done.images] == [False, True]
+    told = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+    assert len(told) == 1 and "harbor.png: all --K" in told[0] and "(--tile)" in told[0]
+    images = json.loads((tmp_path / "out/detections.json").read_text())["images"]
+    assert [one["complete"] for one in images] == [False, True]
+    # the same where the windows were done before
+    with pytest.raises(Killed):
+        run(picture, tmp_path / "again", KilledAfter(2, AtMost()))
+    caplog.clear()
+    run(picture, tmp_path / "again", AtMost(), formats=())
+    assert "all --K" in caplog.text
+
+
 def test_small_images_share_batches(tmp_path):
     for number in range(7):
         write(tmp_path / f"{number}.png", scene((100 + number, 80), OBJECTS[:1]))
@@ -206,9 +233,10 @@ class Killed(BaseException):
 
 
 class KilledAfter(DrawnObjects):
-    def __init__(self, batches):
+    def __init__(self, batches, detector=None):
         super().__init__()
         self.left = batches
+        self.find = (detector or super()).find
 
     def detect_inputs(self, images):
         if self.left == 0:
@@ -234,12 +262,17 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path, picture, cut_line):
     assert result_files(tmp_path / "out") == result_files(tmp_path / "whole")
 
 
-def test_another_setting_starts_anew(tmp_path, picture):
+@pytest.mark.parametrize("other", ["setting", "model", "pixels"])
+def test_other_work_starts_anew(tmp_path, picture, other):
+    picture = write(picture.with_suffix(".bmp"), cv2.imread(str(picture)))
     with pytest.raises(Killed):
         run(picture, tmp_path / "out", KilledAfter(2))
+    settings = {"setting": {"scales": (0.9,)}, "model": {"model": {"theta_thresh": 0.5}}}
+    if other == "pixels":  # in a file of the same size
+        cv2.imwrite(str(picture), cv2.imread(str(picture))[::-1])
     detector = DrawnObjects()
-    run(picture, tmp_path / "out", detector, scales=(0.9,))
-    assert sum(detector.batches) == run(picture, tmp_path / "b", scales=(0.9,)).windows
+    done = run(picture, tmp_path / "out", detector, **settings.get(other, {}))
+    assert sum(detector.batches) == done.windows
 
 
 @pytest.mark.parametrize("count", [2, 3, 9])
