@@ -100,7 +100,7 @@ class ModelMetadata:
                 conf_thresh=float(props["conf_thresh"]),
                 theta_thresh=float(props["theta_thresh"]),
                 K=int(props["K"]),
-                input_size=_size(props["input_size"]),
+                input_size=_size("input_size", props["input_size"], "dynamic"),
                 nms_thresh=float(props["nms_thresh"]) if props["nms_thresh"] else None,
                 stride=int(props["stride"]),
                 color=_one_of(props["color"], COLORS),
@@ -109,7 +109,7 @@ class ModelMetadata:
                 layout=_one_of(props["layout"], LAYOUTS),
                 precision=_one_of(props.get("precision", "float32"), PRECISIONS),
                 # a later addition: files without it are as good as any
-                trained_size=_size(props.get("trained_size") or "dynamic"),
+                trained_size=_size("trained_size", props.get("trained_size", ""), ""),
                 version=props["bbavectors"],
             )
         except KeyError as error:
@@ -160,12 +160,12 @@ def _size_text(size_hw: tuple[int, int]) -> str:
     return f"{size_hw[0]}x{size_hw[1]}"
 
 
-def _size(text: str) -> tuple[int, int] | None:
-    if text == "dynamic":
+def _size(key: str, text: str, without: str) -> tuple[int, int] | None:
+    if text == without:
         return None
     height, cross, width = text.partition("x")
     if not (cross and height.isdigit() and width.isdigit()):
-        raise ValueError(f"input_size must be 'dynamic' or HxW, not {text!r}")
+        raise ValueError(f"{key} must be {without!r} or HxW, not {text!r}")
     return int(height), int(width)
 
 

@@ -1,43 +1,55 @@
 """Checkpoint -> a file that runtimes outside Python run whole, checked against the checkpoint.
 
 python main.py --phase export --weights model_best.pth --output model.onnx
+python main.py --phase export --weights model_best.pth --format openvino
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import onnx
-import torch
 
 from boxes import Letterbox
 from datasets.augment import normalize
-from decoder import DecDecoder
 from deploy_metadata import COLORS, INPUT_TYPES, LAYOUTS, ModelMetadata
 from detections import Detections
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.files import replacing
 from DOTA_devkit.scoring import Truth, evaluate
 from eval import to_task1
-from exporting import Picture, onnx_model
+from exporting import (
+    Picture,
+    onnx_model,
+    openvino_model,
+    tensorrt,
+    tensorrt_support,
+    torch_program,
+)
 from exporting.decode_graph import MAX_K
 from exporting.equalise import equalise
+from exporting.light_fork import compare_rows
 from exporting.network import ExportNetwork, check_same_maps
 from exporting.network_onnx import export_network
 from exporting.onnx_model import Shape
 from exporting.onnx_runtime import open_session
 from exporting.parity import Comparison, Report, Run
 from exporting.quantize import quantise
+from exporting.rounding import TOLERANCES, RoundedComparison
 from inference import Found
 from models import CTRBOX
 
 log = logging.getLogger(__name__)
 
-FORMATS = ("onnx", "torch", "openvino", "tensorrt")
+SUFFIXES = {"onnx": ".onnx", "torch": ".pt2", "openvino": ".xml", "tensorrt": ".onnx"}
+FORMATS = tuple(SUFFIXES)
 BATCH = 4  # of the parity report, where the file's is free
 REPORT_CONF = 0.05  # of the report, where the threshold is an input: the more is compared
 
@@ -46,12 +58,14 @@ REPORT_CONF = 0.05  # of the report, where the threshold is an input: the more i
 class ExportSettings:
     """What is exported.
 
-    static: height, width and batch of a fixed input, None for free ones. input_hw: of the network
-    where bytes come in. nms_thresh: IoU above which the graph suppresses, None for no NMS in it.
-    color: order of the channels of bytes. fix_conf: `conf_thresh` is no input. half, int8: the
-    network's precision, float32 without either. check_nms_thresh: of the AP in the report.
+    format: one of `FORMATS`. static: height, width and batch of a fixed input, None for free ones.
+    input_hw: of the network where bytes come in. nms_thresh: IoU above which the graph suppresses,
+    None for no NMS in it. color: order of the channels of bytes. fix_conf: `conf_thresh` is no
+    input. half, int8: the network's precision, float32 without either.
+    check_nms_thresh: of the AP in the report.
     """
 
+    format: str = "onnx"
     conf_thresh: float = 0.18
     theta_thresh: float = 0.8
     K: int = 500
@@ -88,6 +102,30 @@ class ExportSettings:
             raise InputError(
                 "--layout light-fork has float32 input and no NMS, as the light fork's file"
             )
+        self._refuse_for_format()
+
+    def _refuse_for_format(self) -> None:
+        """InputError where the format has not what is asked for."""
+        asked = {
+            "--nms graph": self.nms_thresh is not None,
+            "--input uint8": self.input_type == "uint8",
+            "--layout light-fork": self.layout == "light-fork",
+            "--half": self.half,
+            "--int8": self.int8,
+        }
+        for flag, reason in REFUSED.get(self.format, {}).items():
+            if asked[flag]:
+                raise InputError(f"--format {self.format} has no {flag}: {reason}")
+        if self.format == "tensorrt" and self.K > tensorrt_support.MAX_TOP_K:
+            raise InputError(
+                f"--format tensorrt: --K is {self.K}, but TensorRT takes "
+                f"{tensorrt_support.MAX_TOP_K} at most"
+            )
+
+    @property
+    def takes_conf(self) -> bool:
+        """Whether the threshold can be changed in the file."""
+        return not self.fix_conf and self.format != "tensorrt"
 
     @property
     def network_hw(self) -> tuple[int, int] | None:
@@ -120,6 +158,7 @@ class ExportSettings:
             theta_thresh=self.theta_thresh,
             K=self.K,
             input_size=self.network_hw,
+            trained_size=model.input_size,
             nms_thresh=self.nms_thresh,
             color=self.color,
             input_type=self.input_type,
@@ -128,57 +167,196 @@ class ExportSettings:
         )
 
 
+@dataclass(frozen=True)
+class Job:
+    """What a format is built of.
+
+    network: of the checkpoint, for this once: it may be changed. input_hw: height and width at
+    which images go through it here. calibration: images [H, W, 3] BGR for int8. path: where files
+    can be put meanwhile, of the name that the output will have.
+    """
+
+    network: ExportNetwork
+    metadata: ModelMetadata
+    settings: ExportSettings
+    input_hw: tuple[int, int]
+    calibration: Sequence[np.ndarray]
+    path: Path
+
+    def profile(self) -> tensorrt.Profile | None:
+        return tensorrt.Profile.of(self.settings.input_shape(), self.input_hw)
+
+
+class Built(NamedTuple):
+    """A model that is not at its place yet."""
+
+    run: Run
+    write: Callable[[Path], None]
+    show_rows: Run | None = None
+    """The same with the rows before suppression as further outputs, where it has suppression."""
+    engine: Run | None = None
+    """The same in TensorRT, which rounds more."""
+
+
 def export(
     model: CTRBOX,
     output: Path,
     settings: ExportSettings,
     pictures: Sequence[Picture],
     calibration: Sequence[np.ndarray] = (),
-) -> Report | None:
-    """Write `output`, an ONNX file, once it has passed the checks.
+) -> Report:
+    """Write `output` once it has passed the checks.
 
     pictures: for the report; the AP is reported where all of them have labels.
     calibration: images [H, W, 3] BGR from which int8 learns the ranges of the network's values;
         others than `pictures`, or the report flatters.
 
-    Returns:
-        The report; None for the light fork's layout, which has no rows of ours.
-
     Raises:
-        InputError: something is not installed, the disk is full, or the file and the checkpoint
-            differ by more than rounding.
+        InputError: something is not installed, nothing can be written there, or the file and the
+            checkpoint differ by more than they may.
     """
     metadata = settings.metadata(model)
+    check_output(output, settings.format)
+    log.info("exporting %s as %s", model.backbone, settings.format)
     network = ExportNetwork(model)
     check_same_maps(network, model)
-    log.info("exporting %s", model.backbone)
-    if settings.int8:
-        graph = quantised_network(network, settings.fitted(model), calibration)
-    else:
-        graph = export_network(network, settings.half)
-    shape = settings.input_shape()
-    file = onnx_model.assemble(graph, metadata, shape, settings.fix_conf)
-    onnx_model.check(file)
-    run = runner(open_session(file))
-    if settings.layout == "light-fork":
-        check_light_fork(run, model, settings)
-        report = None
-    else:
-        shown = None
-        if settings.nms_thresh is not None:
-            rows_too = onnx_model.assemble(graph, metadata, shape, settings.fix_conf, True)
-            shown = runner(open_session(rows_too))
-        report = compare(model, metadata, settings, run, shown, pictures)
-        log.info("%s", report)
-        if metadata.precision == "float32" and (faults := report.faults()):
-            raise InputError(f"the file would not equal the checkpoint: {'; '.join(faults)}")
-    with replacing(output, "wb") as target:
-        target.write(file.SerializeToString())
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, output.name)
+        job = Job(network, metadata, settings, settings.fitted(model), calibration, path)
+        built = BUILDERS[settings.format](job)
+        log.info("comparing it with the checkpoint on %d images", len(pictures))
+        report = compare(model, job, built, pictures, metadata.precision)
+        if built.engine is not None:
+            log.info("comparing TensorRT's engine with the checkpoint")
+            compare(model, job, built._replace(run=built.engine), pictures, "float16")
+        built.write(output)
+    files = [output, *([output.with_suffix(".bin")] if settings.format == "openvino" else [])]
     log.info(
-        "%s: %.1f MB, opset %d, input %s %s", output, output.stat().st_size / 1e6,
-        file.opset_import[0].version, metadata.input_type, metadata.to_props()["input_size"],
+        "%s: %.1f MB, input %s %s", " and ".join(map(str, files)),
+        sum(file.stat().st_size for file in files) / 1e6,
+        metadata.input_type, metadata.to_props()["input_size"],
     )  # fmt: skip
+    if settings.format == "tensorrt":
+        lines = tensorrt.trtexec_lines(output, job.profile(), settings.half)
+        log.info("an engine for TensorRT's own runtime is made by\n  %s", "\n  ".join(lines))
     return report
+
+
+def check_output(output: Path, kind: str) -> None:
+    """InputError where nothing can be written; told before the work, not after it."""
+    suffix = SUFFIXES[kind]
+    if output.suffix.lower() != suffix:
+        raise InputError(f"--output {output}: a file of --format {kind} ends in {suffix}")
+    if output.is_dir():
+        raise InputError(f"--output {output}: a folder is there; a file is expected")
+    folder = next(parent for parent in output.absolute().parents if parent.exists())
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise InputError(f"--output {output}: nothing can be written in {folder}")
+
+
+def build_onnx(job: Job) -> Built:
+    file, rows_too = onnx_files(job)
+
+    def write(output: Path) -> None:
+        with replacing(output, "wb") as target:
+            target.write(file.SerializeToString())
+
+    shown = None if rows_too is None else runner(open_session(rows_too))
+    return Built(runner(open_session(file)), write, shown)
+
+
+def build_torch(job: Job) -> Built:
+    log.info("tracing network and decoder")
+    shape, fix_conf = job.settings.input_shape(), job.settings.fix_conf
+    program = torch_program.export_program(job.network, job.metadata, shape, fix_conf)
+    content = torch_program.serialize(program, job.metadata)
+
+    def write(output: Path) -> None:
+        with replacing(output, "wb") as target:
+            target.write(content)
+
+    return Built(torch_program.runner(content), write)
+
+
+def build_openvino(job: Job) -> Built:
+    openvino_model.require_openvino()
+    file, rows_too = onnx_files(job)
+    openvino_model.convert(file, job.metadata, job.path)
+    shown = None
+    if rows_too is not None:
+        beside = job.path.with_name("rows_too.xml")
+        openvino_model.convert(rows_too, job.metadata, beside)
+        shown = openvino_model.runner(beside)
+    run = openvino_model.runner(job.path)
+    return Built(run, lambda output: openvino_model.write(job.path, output), shown)
+
+
+def build_tensorrt(job: Job) -> Built:
+    file, _ = onnx_files(job)
+    if faults := tensorrt_support.misfits(file):
+        raise InputError(f"TensorRT does not take this file: {'; '.join(faults)}")
+    cache = tensorrt.cache_folder(job.path)
+    engine = None
+    if tensorrt.is_available():
+        onnx.save(file, job.path)
+        log.info("building TensorRT's engine, which takes minutes")
+        engine = tensorrt.open_engine(job.path, cache, job.profile(), job.settings.half)
+    if engine is None:
+        log.warning("no engine is built: this ONNX Runtime cannot use TensorRT on this machine")
+
+    def write(output: Path) -> None:
+        with replacing(output, "wb") as target:
+            target.write(file.SerializeToString())
+        if engine is not None:
+            tensorrt.write_cache(cache, output)
+
+    run = runner(open_session(file))
+    return Built(run, write, engine=None if engine is None else runner(engine))
+
+
+BUILDERS: Mapping[str, Callable[[Job], Built]] = {
+    "onnx": build_onnx,
+    "torch": build_torch,
+    "openvino": build_openvino,
+    "tensorrt": build_tensorrt,
+}
+
+_ROUNDS = "it computes in float64 and with shapes that depend on what is found"
+REFUSED: Mapping[str, Mapping[str, str]] = {
+    "torch": {
+        "--nms graph": "suppress what it puts out",
+        "--input uint8": "scale and pad before it",
+        "--layout light-fork": "that is a layout of ONNX files",
+        "--half": "it is written in float32 alone",
+        "--int8": "it is written in float32 alone",
+    },
+    "openvino": {
+        "--input uint8": "it scales in float32, so that the pixels are not those of training",
+    },
+    "tensorrt": {
+        "--nms graph": f"{_ROUNDS}, which TensorRT does not",
+        "--input uint8": "it scales with bytes and in float64, which TensorRT does not",
+        "--int8": "its values are bytes with a zero point, and TensorRT's have none",
+    },
+}
+
+
+def onnx_files(job: Job) -> tuple[onnx.ModelProto, onnx.ModelProto | None]:
+    """The checked model, and where it has suppression the same with the rows before it."""
+    settings, metadata = job.settings, job.metadata
+    if settings.int8:
+        graph = quantised_network(job.network, job.input_hw, job.calibration)
+    else:
+        log.info("tracing the network")
+        # OpenVINO has its own way to float16: weights alone
+        graph = export_network(job.network, settings.half and settings.format != "openvino")
+    log.info("building and checking the graph")
+    shape, fixed = settings.input_shape(), not settings.takes_conf
+    file = onnx_model.assemble(graph, metadata, shape, fixed)
+    onnx_model.check(file)
+    if metadata.nms_thresh is None:
+        return file, None
+    return file, onnx_model.assemble(graph, metadata, shape, fixed, True)
 
 
 def quantised_network(
@@ -208,29 +386,52 @@ def runner(session) -> Run:
 
 
 def compare(
-    model: CTRBOX,
-    metadata: ModelMetadata,
-    settings: ExportSettings,
-    run: Run,
-    show_rows: Run | None,
-    pictures: Sequence[Picture],
+    model: CTRBOX, job: Job, built: Built, pictures: Sequence[Picture], precision: str
 ) -> Report:
-    """The report on the pictures and on a black one."""
-    conf = None if settings.fix_conf else min(settings.conf_thresh, REPORT_CONF)
-    input_hw = settings.fitted(model)
-    comparison = Comparison(model, metadata, input_hw, run, show_rows, conf)
+    """The report on the pictures and on a black one.
+
+    precision: in which the model computes.
+
+    Raises:
+        InputError: it is too far from the checkpoint.
+    """
+    settings = job.settings
+    free = settings.takes_conf or settings.layout == "light-fork"
+    conf = min(settings.conf_thresh, REPORT_CONF) if free else None
+    both = (model.cpu(), job.metadata, job.input_hw, built.run, built.show_rows, conf)
+    if precision == "float32":
+        comparison = Comparison(*both)
+    else:
+        comparison = RoundedComparison(*both, tolerance=TOLERANCES[precision])
+    if settings.layout == "light-fork":
+        compare_rows(comparison, pictures)
+    else:
+        compare_detections(comparison, settings, pictures)
+    log.info("%s", comparison.report)
+    if isinstance(comparison, RoundedComparison):
+        line, faults = comparison.verdict()
+        log.warning("%s %s", precision, line)
+    else:
+        faults = comparison.report.faults()
+    if faults:
+        raise InputError(f"the file would not equal the checkpoint: {'; '.join(faults)}")
+    return comparison.report
+
+
+def compare_detections(
+    comparison: Comparison, settings: ExportSettings, pictures: Sequence[Picture]
+) -> None:
+    """Run both over the pictures, with AP where all are labelled."""
     found = []
-    for batch in batches(pictures, input_hw, settings):
+    for batch in batches(pictures, comparison.input_hw, settings):
         names, pixels = [one.name for one in batch], [one.pixels for one in batch]
         found += zip(batch, comparison.compare(names, pixels), strict=True)
-    report = comparison.report
     labelled = [(picture, both) for picture, both in found if picture.truth is not None]
     if labelled and {one.name for one in pictures} <= {one.name for one, _ in labelled}:
-        report.ap = tuple(
-            ap([(one, both[side]) for one, both in labelled], metadata.classes, settings)
-            for side in (0, 1)
+        classes = comparison.metadata.classes
+        comparison.report.ap = tuple(
+            ap([(one, both[side]) for one, both in labelled], classes, settings) for side in (0, 1)
         )
-    return report
 
 
 def batches(
@@ -261,17 +462,3 @@ def ap(
     iou = settings.nms_thresh or settings.check_nms_thresh
     tables = to_task1([Found(one.name, d.nms(iou), None) for one, d in found], classes)
     return float(evaluate(tables, truth, confusion=False).mean_ap[0])
-
-
-def check_light_fork(run: Run, model: CTRBOX, settings: ExportSettings) -> None:
-    """InputError where the rows differ from the checkpoint's; there is no threshold in them."""
-    height, width = settings.network_hw
-    image = np.random.default_rng(0).random((1, 3, height, width), np.float32) - np.float32(0.5)
-    decoder = DecDecoder(settings.K, 0.0, model.heads["hm"], settings.theta_thresh)
-    with torch.no_grad():
-        expected = decoder.ctdet_decode(model.cpu().eval()(torch.from_numpy(image)))[0]
-    rows = run({"input": image})["output"][0]
-    # each row of the one has a row of the other: equal scores may have changed places by rounding
-    near = np.abs(rows[: len(expected), None, :2] - expected[None, :, :2]).max(axis=2) < 0.01
-    if near.any(axis=1).mean() < 0.99:
-        raise InputError("the rows of the light fork's layout differ from the checkpoint's")

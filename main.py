@@ -220,6 +220,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help="benchmark: timed runs, of which the medians are told (default: %(default)s)")
 
     add = parser.add_argument_group("export").add_argument
+    add("--format", choices=("onnx", "torch", "openvino", "tensorrt"), default="onnx",
+        help="ONNX; a program of torch.export (.pt2); OpenVINO (.xml and .bin); or ONNX that "
+             "TensorRT takes, and its engine where it is installed (default: %(default)s)")
     add("--static", type=positive, nargs=3, metavar=("H", "W", "B"),
         help="fixed height, width and batch (default: any)")
     add("--input", choices=("float32", "uint8"), default="float32",
@@ -555,6 +558,7 @@ def export(args: argparse.Namespace) -> None:
     model = load_model(args.weights, classes=asked_classes(args))
     given = {} if args.conf_thresh is None else {"conf_thresh": args.conf_thresh}
     settings = exporting.ExportSettings(
+        format=args.format,
         theta_thresh=args.theta_thresh,
         K=args.K,
         static=None if args.static is None else tuple(args.static),
@@ -569,7 +573,7 @@ def export(args: argparse.Namespace) -> None:
         check_nms_thresh=args.nms_thresh,
         **given,
     )
-    output = args.output or Path(args.weights).with_suffix(".onnx")
+    output = args.output or Path(args.weights).with_suffix(exporting.SUFFIXES[args.format])
     calibration = calibration_images(args, model) if args.int8 else ()
     exporting.export(model, output, settings, export_pictures(args, model), calibration)
 

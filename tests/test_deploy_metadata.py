@@ -61,6 +61,12 @@ def test_the_text_of_each_entry():
     }
 
 
+def test_files_from_before_the_trained_size():
+    props = METADATA.to_props()
+    del props["trained_size"]
+    assert ModelMetadata.from_props(props, "a.onnx") == METADATA
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -71,6 +77,7 @@ def test_the_text_of_each_entry():
         ({"classes": '{"plane": 0}'}, "JSON list of names"),
         ({"K": "many"}, "broken metadata"),
         ({"input_size": "608"}, "HxW"),
+        ({"trained_size": "dynamic"}, "trained_size must be '' or HxW"),
         ({"input_type": "float64"}, "'float32' or 'uint8' is expected"),
         ({"normalization": "x / 255"}, "'x / 255 - 0.5' is expected"),
     ],

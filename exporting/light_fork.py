@@ -1,0 +1,67 @@
+"""A file in the light fork's layout against the checkpoint: its rows by value."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from boxes import STRIDE
+from datasets.augment import normalize
+from decoder import LABEL, SCORE, DecDecoder, rows_to_detections
+from exporting import Picture
+from exporting.parity import (
+    Comparison,
+    Reference,
+    Report,
+    match,
+    tied_peaks,
+)
+
+
+def compare_rows(comparison: Comparison, pictures: Sequence[Picture]) -> None:
+    """Report on the pictures, a black one and noise, each alone: the rows above the threshold.
+
+    All ten coordinates and the score are in the report's largest differences.
+    """
+    noise = np.random.default_rng(0).integers(0, 256, (*comparison.input_hw, 3), np.uint8)
+    made_up = [Picture("black", np.zeros_like(noise)), Picture("noise", noise)]
+    for picture in [*made_up, *pictures]:
+        box = comparison.letterbox(picture.pixels)
+        image = normalize(box.apply(picture.pixels))[None]
+        expected, tied = eager_rows(comparison, image)
+        rows = comparison.run({"input": image})["output"][0]
+        rows = rows[rows[:, SCORE] > comparison.conf_thresh]
+        reference = Reference(rows_to_detections(expected), tied)
+        comparison.add(picture.name, reference, rows_to_detections(rows))
+        note_columns(comparison.report, expected, rows, tied)
+
+
+@torch.no_grad()
+def eager_rows(comparison: Comparison, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The checkpoint's rows [M, 12] of an image [1, 3, H, W], and which have a tied neighbour."""
+    metadata = comparison.metadata
+    decoder = DecDecoder(
+        metadata.K, comparison.conf_thresh, metadata.num_classes, metadata.theta_thresh
+    )
+    maps = comparison.model(torch.from_numpy(image))
+    rows = decoder.ctdet_decode(maps)[0]
+    tied = tied_peaks(maps["hm"][0], decoder)
+    return rows, tied if len(tied) == len(rows) else np.zeros(len(rows), bool)
+
+
+def note_columns(report: Report, expected: np.ndarray, rows: np.ndarray, tied: np.ndarray) -> None:
+    """Put the largest differences of matched rows [*, 12] into the report: corners do not tell all,
+    as ten numbers give eight."""
+    mine, other = match(rows_to_detections(expected), rows_to_detections(rows))
+    sure = ~tied[mine]
+    difference = np.abs(expected[mine[sure]] - rows[other[sure]])
+    if not len(difference):
+        return
+    places, scores = STRIDE * difference[:, :SCORE].max(), difference[:, SCORE].max()
+    # np.maximum keeps a NaN
+    report.corner_error = float(np.maximum(report.corner_error, places))
+    report.score_error = float(np.maximum(report.score_error, scores))
+    if difference[:, LABEL].any():
+        report.lost.append("a row of another class")

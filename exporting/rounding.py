@@ -1,0 +1,82 @@
+"""How far a file that rounds more than float32 may be from its checkpoint."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from detections import Detections
+from exporting.parity import Comparison, Reference, match
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """What is asked of such a file.
+
+    found: share of the detections of either that both must have, of one class and overlapping by
+    half. corner: pixels of the network's input within which `near` of their corners must lie; the
+    others may be those of a box whose `cls_theta` is at its threshold, which is turned in the one
+    and upright in the other. score: largest difference of two scores; detections that are so near
+    to the threshold, or to the last row's score, are not counted where only one has them.
+    """
+
+    found: float
+    corner: float
+    near: float
+    score: float
+
+
+TOLERANCES = {
+    "float16": Tolerance(found=0.95, corner=1.0, near=0.95, score=0.02),
+    "int8": Tolerance(found=0.8, corner=4.0, near=0.9, score=0.15),
+}
+
+
+class RoundedComparison(Comparison):
+    """A comparison that keeps what `Tolerance` is asked of."""
+
+    def __init__(self, *args, tolerance: Tolerance, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        self.tolerance = tolerance
+        self.corner_errors: list[float] = []
+
+    def add(self, name: str, reference: Reference, exported: Detections) -> None:
+        super().add(name, reference, exported)
+        ours = reference.detections
+        mine, other = match(ours, exported)
+        errors = np.abs(ours.corners[mine] - exported.corners[other]).max(axis=(1, 2), initial=0)
+        self.corner_errors += errors[~reference.tied[mine]].tolist()
+
+    def excuse(
+        self, name: str, finder: str, alone: Detections, ties: Detections, ours: Detections
+    ) -> None:
+        cutoffs = [self.conf_thresh]
+        if len(ours) == self.metadata.K:
+            cutoffs.append(float(ours.scores[-1]))
+        away = np.abs(alone.scores[:, None] - np.array(cutoffs)).min(axis=1)
+        at_cutoff = away <= self.tolerance.score
+        self.report.at_cutoff += int(at_cutoff.sum())
+        super().excuse(name, finder, alone[~at_cutoff], ties, ours)
+
+    def verdict(self) -> tuple[str, list[str]]:
+        """A line that tells how far the file is and how far it may be, and what is too far."""
+        asked, report = self.tolerance, self.report
+        compared = report.matched + len(report.lost)
+        found = report.matched / compared if compared else 1.0
+        errors = self.corner_errors or [0.0]
+        corner = float(np.quantile(errors, asked.near))
+        line = (
+            f"rounds more than float32: {found:.1%} of {compared} detections are found by both "
+            f"(at least {asked.found:.0%}), {asked.near:.0%} of their corners within {corner:.2g} "
+            f"px ({asked.corner:g}), all scores within {report.score_error:.2g} ({asked.score:g})"
+        )
+        faults = report.nms_faults[:1]
+        # the other way round NaN would pass
+        if not found >= asked.found:
+            faults.append(f"only {found:.1%} of {compared} detections are found by both")
+        if not corner <= asked.corner:
+            faults.append(f"corners differ by {corner:.3g} px (> {asked.corner:g})")
+        if not report.score_error <= asked.score:
+            faults.append(f"scores differ by {report.score_error:.2g} (> {asked.score:g})")
+        return line, faults
