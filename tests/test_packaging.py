@@ -15,7 +15,10 @@ def read_requirements(name: str) -> set[str]:
 
 @pytest.mark.parametrize(
     ("file", "extras"),
-    [("requirements.txt", ["plot"]), ("requirements-dev.txt", ["dev"])],
+    [
+        ("requirements.txt", ["plot"]),
+        ("requirements-dev.txt", ["dev", "export", "openvino", "geo", "supervision"]),
+    ],
 )
 def test_requirements_are_those_of_pyproject(file, extras):
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
