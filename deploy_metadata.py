@@ -137,9 +137,7 @@ def _onnx_props(path: object) -> dict[str, str]:
     try:
         import onnx
     except ImportError:
-        raise InputError(
-            "reading ONNX files needs the extra: pip install 'bbavectors-light[export]'"
-        ) from None
+        raise InputError("reading ONNX files needs the extra: pip install -e '.[export]'") from None
     try:
         model = onnx.load(str(path), load_external_data=False)
     except FileNotFoundError:

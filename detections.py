@@ -125,7 +125,7 @@ class Detections:
             from supervision.config import CLASS_NAME_DATA_FIELD, ORIENTED_BOX_COORDINATES
         except ImportError:
             raise InputError(
-                "to_supervision() needs supervision: pip install 'bbavectors-light[supervision]'"
+                "to_supervision() needs supervision: pip install -e '.[supervision]'"
             ) from None
         return supervision.Detections(
             xyxy=np.concatenate([self.corners.min(axis=1), self.corners.max(axis=1)], axis=1),

@@ -83,6 +83,6 @@ def import_rasterio() -> ModuleType:
         import rasterio
     except ImportError:
         raise InputError(
-            "windows and coordinates of GeoTIFFs need rasterio: pip install 'bbavectors-light[geo]'"
+            "windows and coordinates of GeoTIFFs need rasterio: pip install -e '.[geo]'"
         ) from None
     return rasterio

@@ -370,9 +370,7 @@ def _import(module: str, extra: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except ImportError:
-        raise InputError(
-            f"this model needs {module}: pip install 'bbavectors-light[{extra}]'"
-        ) from None
+        raise InputError(f"this model needs {module}: pip install -e '.[{extra}]'") from None
 
 
 def _first(asked: Any, otherwise: Any) -> Any:

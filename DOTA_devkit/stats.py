@@ -338,7 +338,7 @@ def _draw(stats: Stats):  # -> matplotlib.figure.Figure
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError:
-        raise InputError("pictures need matplotlib: pip install 'bbavectors-light[plot]'") from None
+        raise InputError("pictures need matplotlib: pip install -e '.[plot]'") from None
 
     installed = {font.name for font in font_manager.fontManager.ttflist}
     fonts = ["DejaVu Sans", *(font for font in _CHINESE_FONTS if font in installed)]

@@ -30,6 +30,4 @@ def require_onnx() -> None:
         import onnxruntime  # noqa: F401
         import onnxscript  # noqa: F401
     except ImportError as error:
-        raise InputError(
-            f"export needs {error.name}: pip install 'bbavectors-light[export]'"
-        ) from None
+        raise InputError(f"export needs {error.name}: pip install -e '.[export]'") from None

@@ -23,9 +23,7 @@ def open_session(model: onnx.ModelProto | Path, providers: list | None = None):
     try:
         import onnxruntime
     except ImportError:
-        raise InputError(
-            "ONNX Runtime is not there: pip install 'bbavectors-light[export]'"
-        ) from None
+        raise InputError("ONNX Runtime is not there: pip install -e '.[export]'") from None
     options = onnxruntime.SessionOptions()
     options.log_severity_level = ERRORS_ONLY
     source = str(model) if isinstance(model, Path) else model.SerializeToString()

@@ -25,9 +25,7 @@ def require_openvino() -> ModuleType:
     try:
         return importlib.import_module("openvino")
     except ImportError:
-        raise InputError(
-            "--format openvino needs openvino: pip install 'bbavectors-light[openvino]'"
-        ) from None
+        raise InputError("--format openvino needs openvino: pip install -e '.[openvino]'") from None
 
 
 def convert(model: onnx.ModelProto, metadata: ModelMetadata, path: Path) -> None:

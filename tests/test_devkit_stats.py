@@ -175,7 +175,7 @@ def test_command_with_picture(data, tmp_path, capsys):
 def test_picture_without_matplotlib(data, tmp_path, monkeypatch):
     stats = collect_stats(data({"x": [f"{BOX} b 0"]}))
     monkeypatch.setitem(__import__("sys").modules, "matplotlib", None)
-    with pytest.raises(InputError, match=r"pip install 'bbavectors-light\[plot\]'"):
+    with pytest.raises(InputError, match=r"pip install -e '.\[plot\]'"):
         stats.plot(tmp_path / "a.png")
     assert not (tmp_path / "a.png").exists()
 
