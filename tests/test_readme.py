@@ -27,6 +27,9 @@ ADDED = {
     "benchmarks.devkit": "--help",
 }
 
+DEPLOYMENT = re.compile(r"--phase (export|predict|benchmark)")
+"""Run on what the three commands have trained."""
+
 
 def commands(readme: str) -> list[str]:
     """Commands of the fenced blocks and of inline code, in order, each once."""
@@ -108,6 +111,13 @@ def test_the_three_commands_with_no_data_at_hand(tmp_path):
     assert mean["AP50"] >= 0.60
     assert (tmp_path / "result_sample/evaluation.png").is_file()
 
+    export, predict, benchmark = [c for c in runnable("README.md") if DEPLOYMENT.search(c)]
+    assert "parity on 17 images" in run(export, tmp_path)
+    run(predict, tmp_path)
+    pictures = list((tmp_path / "sample_data/images").iterdir())
+    assert len(list((tmp_path / "result_predict/pictures").iterdir())) == len(pictures)
+    assert "ONNX Runtime" in run(benchmark, tmp_path)
+
 
 @pytest.mark.slow
 def test_all_other_commands(tmp_path):
@@ -121,7 +131,11 @@ def test_all_other_commands(tmp_path):
         label = tmp_path / f"mydata/labelTxt/P{number}.txt"
         label.write_text("10 10 40 10 40 30 10 30 ship 0\n")
     sample = re.compile(r"--phase (train --backbone|test|eval)")
-    others = [command for command in runnable("README.md") if not sample.search(command)]
+    others = [
+        command
+        for command in runnable("README.md")
+        if not sample.search(command) and not DEPLOYMENT.search(command)
+    ]
     assert len(others) >= 8
     outputs = {command: run(command, tmp_path) for command in others}
     assert "GMAC" in outputs["python main.py --phase info --backbone mobilenetv2"]
