@@ -1,0 +1,92 @@
+"""The page on deployment: every command and every piece of Python on it, in its order."""
+
+import re
+import shlex
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from sharp_exports import CLASSES, make_folder
+
+from main import main, parse_args
+
+for package in ("onnx", "onnxruntime", "onnxscript", "openvino"):
+    pytest.importorskip(package)
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = (ROOT / "docs/deploy.md").read_text(encoding="utf-8")
+BLOCK = re.compile(r"```(bash|python)\n(.*?)```", re.DOTALL)
+SMALL = ("--input_h", "96", "--input_w", "128", "--K", "40")
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """model.pth and images/a0.png among others, as the page has them."""
+    make_folder(tmp_path)
+    (tmp_path / "checkpoint.pth").rename(tmp_path / "model.pth")
+    (tmp_path / "images/1.png").rename(tmp_path / "images/a0.png")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.slow
+def test_the_page_from_top_to_bottom(folder, capsys):
+    commands, printed = 0, []
+    for language, text in BLOCK.findall(PAGE):
+        capsys.readouterr()
+        if language == "python":
+            exec(compile(text, "docs/deploy.md", "exec"), {})
+            printed.append(capsys.readouterr().out)
+            continue
+        for line in text.splitlines():
+            program, script, *flags = shlex.split(line)
+            assert (program, script) == ("python", "main.py")
+            small = SMALL if "export" in flags else ()
+            assert main([*flags, *small]) == 0, line
+            commands += 1
+    assert commands == 7
+    for name in ("model.onnx", "whole.onnx", "int8.onnx", "model.xml", "model.bin", "model.pt2",
+                 "trt.onnx", "from_openvino/detections.json"):  # fmt: skip
+        assert (folder / name).is_file(), name
+    first, whole, _ = printed
+    boxes = [line.split(" ", 2) for line in first.splitlines()]
+    assert boxes and {name for name, *_ in boxes} <= set(CLASSES)
+    assert all(0.3 < float(score) <= 1 for _, score, _ in boxes)
+    assert int(whole.split()[0]) > 0
+
+
+@pytest.mark.slow
+def test_boxes_of_the_page_are_those_of_the_detector(folder, capsys):
+    """The letterbox written out on the page against the one of the project."""
+    from detector import Detector
+
+    assert main(["--phase", "export", "--weights", "model.pth", "--output", "model.onnx",
+                 "--source", "images", *SMALL]) == 0  # fmt: skip
+    (code,) = [text for language, text in BLOCK.findall(PAGE) if "custom_metadata_map" in text]
+    capsys.readouterr()
+    exec(compile(code, "docs/deploy.md", "exec"), {})
+    found = [line.split(" ", 2) for line in capsys.readouterr().out.splitlines()]
+    ours = Detector.load(
+        "model.pth", input_hw=(608, 608), conf_thresh=0.3, nms_thresh=1.0, K=40
+    ).detect(cv2.imread("images/a0.png"))
+    assert [name for name, *_ in found] == ours.class_names()
+    corners = np.array(
+        [np.fromstring(re.sub(r"[\[\],]", " ", text), sep=" ") for *_, text in found]
+    )
+    np.testing.assert_allclose(corners.reshape(-1, 4, 2), ours.corners, atol=0.11)
+
+
+def test_flags_on_the_page_exist(capsys):
+    with pytest.raises(SystemExit):
+        parse_args(["--help"])
+    there = set(re.findall(r"--\w+", capsys.readouterr().out))
+    trtexec = {"--onnx", "--minShapes", "--optShapes", "--maxShapes", "--saveEngine"}
+    assert set(re.findall(r"--[a-zA-Z_]\w*", PAGE)) <= there | trtexec
+
+
+def test_keys_of_the_metadata_are_all_on_the_page():
+    from deploy_metadata import ModelMetadata
+
+    props = ModelMetadata(CLASSES, "resnet18", 0.1, 0.8, 5).to_props()
+    assert [key for key in props if f"`{key}`" not in PAGE] == []
