@@ -12,10 +12,14 @@ from __future__ import annotations
 
 import argparse
 import statistics
+import tempfile
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
+import onnx
 import torch
 
 from benchmark import processor
@@ -23,11 +27,13 @@ from boxes import HEAD_CHANNELS
 from decoder import DecDecoder
 from deploy_metadata import ModelMetadata
 from DOTA_devkit.tables import format_table
+from exporting import openvino_model
 from exporting.equalise import equalise
 from exporting.network import ExportNetwork
 from exporting.network_onnx import export_network
 from exporting.onnx_model import Shape, assemble
 from exporting.onnx_runtime import open_session
+from exporting.parity import Run
 from exporting.quantize import quantise
 from models import BACKBONES, CTRBOX
 
@@ -80,10 +86,21 @@ def contestants(backbone: str, size: int, nms: bool) -> dict[str, Callable[[], o
             metadata = ModelMetadata(
                 CLASSES, backbone, CONF, 0.8, 500, nms_thresh=nms_thresh, precision=precision
             )
-            session = open_session(assemble(graph, metadata, Shape()))
+            file = assemble(graph, metadata, Shape(), fix_conf=True)
             name = precision if nms_thresh is None else f"{precision}, NMS"
+            session = open_session(file)
             found[name] = lambda session=session: session.run(None, {"input": image})
+            if find_spec("openvino") and nms_thresh is None:
+                run = in_openvino(file, metadata)
+                found[f"{name}, OpenVINO"] = lambda run=run: run({"input": image})
     return found
+
+
+def in_openvino(file: onnx.ModelProto, metadata: ModelMetadata) -> Run:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "model.xml")
+        openvino_model.convert(file, metadata, path)
+        return openvino_model.runner(path)
 
 
 def in_turns(runs: dict[str, Callable[[], object]], count: int) -> dict[str, list[float]]:
