@@ -104,6 +104,9 @@ SAMPLE = Defaults(
     num_workers=0,
 )
 CALIBRATION_IMAGES = 64
+PREDICT_BATCH = 16 if torch.cuda.is_available() else 2
+"""Windows at a time: on a CPU more of them are no faster, and resnet101 would need over 2 GB."""
+
 CONF_THRESH = {"test": 0.18, "eval": 0.01, "train": 0.01}
 
 
@@ -168,7 +171,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--num_epoch", "--epochs", dest="epochs", type=positive, metavar="N",
         help=f"(default: {OWN_DATA.epochs}; sample: {SAMPLE.epochs})")
     add("--batch_size", type=positive, metavar="N",
-        help=f"(default: 16 with a GPU, else 8; sample: {SAMPLE.batch_size})")
+        help=f"(default: 16 with a GPU, else 8; sample: {SAMPLE.batch_size}; predict: 16 or 2)")
     add("--init_lr", type=positive_float, metavar="LR",
         help=f"learning rate (default: {OWN_DATA.lr}; sample: {SAMPLE.lr})")
     add("--schedule", choices=training.SCHEDULES,
@@ -510,7 +513,7 @@ def predict(args: argparse.Namespace) -> int:
         overlap=args.overlap,
         scales=args.scales,
         gsd=args.gsd,
-        batch_size=args.batch_size or OWN_DATA.batch_size,
+        batch_size=args.batch_size or PREDICT_BATCH,
         formats=args.formats,
         shard=args.shard or Shard.from_environment(),
     )

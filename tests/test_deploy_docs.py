@@ -1,4 +1,4 @@
-"""The page on deployment: every command and every piece of Python on it, in its order."""
+"""The pages on deployment and detection: every command and every piece of Python, in order."""
 
 import re
 import shlex
@@ -54,6 +54,26 @@ def test_the_page_from_top_to_bottom(folder, capsys):
     assert boxes and {name for name, *_ in boxes} <= set(CLASSES)
     assert all(0.3 < float(score) <= 1 for _, score, _ in boxes)
     assert int(whole.split()[0]) > 0
+
+
+def test_the_page_on_detection(folder, capsys):
+    page = (ROOT / "docs/predict.md").read_text(encoding="utf-8")
+    commands = 0
+    for language, text in BLOCK.findall(page):
+        capsys.readouterr()
+        if language == "python":
+            exec(compile(text, "docs/predict.md", "exec"), {})
+            assert capsys.readouterr().out.count("\n") > 0
+            continue
+        for line in text.splitlines():
+            program, script, *flags = shlex.split(line)
+            assert (program, script) == ("python", "main.py")
+            assert main(flags) == 0, line
+            commands += 1
+    assert commands == 2
+    for name in ("result_predict/detections.json", "result_predict/pictures/a0.jpg",
+                 "benchmark.json"):  # fmt: skip
+        assert (folder / name).is_file(), name
 
 
 @pytest.mark.slow
