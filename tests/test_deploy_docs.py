@@ -101,7 +101,8 @@ def test_flags_on_the_page_exist(capsys):
     with pytest.raises(SystemExit):
         parse_args(["--help"])
     there = set(re.findall(r"--\w+", capsys.readouterr().out))
-    trtexec = {"--onnx", "--minShapes", "--optShapes", "--maxShapes", "--saveEngine"}
+    trtexec = {"--onnx", "--minShapes", "--optShapes", "--maxShapes", "--saveEngine",
+               "--stronglyTyped", "--fp16", "--noTF32"}  # fmt: skip
     assert set(re.findall(r"--[a-zA-Z_]\w*", PAGE)) <= there | trtexec
 
 
@@ -110,3 +111,22 @@ def test_keys_of_the_metadata_are_all_on_the_page():
 
     props = ModelMetadata(CLASSES, "resnet18", 0.1, 0.8, 5).to_props()
     assert [key for key in props if f"`{key}`" not in PAGE] == []
+
+
+@pytest.mark.parametrize("kind", ["openvino", "torch", "tensorrt"])
+def test_the_table_of_formats_is_what_is_refused(kind):
+    from export import REFUSED
+
+    (header,) = re.findall(r"^\| \| `onnx` .*$", PAGE, re.MULTILINE)
+    column = [cell.strip() for cell in header.split("|")].index(f"`{kind}`")
+    rows = [line.split("|") for line in PAGE.split(header)[1].splitlines()[2:9]]
+    refused = {row[1].strip().strip("`") for row in rows if row[column].strip() == "no"}
+    assert refused == set(REFUSED[kind])
+
+
+def test_the_tolerances_on_the_page():
+    from exporting.rounding import TOLERANCES
+
+    for one in TOLERANCES.values():
+        row = f"| {one.found:.0%} | {one.near:.0%} of them within {one.corner:g} px | within "
+        assert row.replace("%", " %") + f"{one.score:g} |" in PAGE
