@@ -9,7 +9,7 @@ import torch
 
 from boxes import STRIDE
 from datasets.augment import normalize
-from decoder import LABEL, SCORE, DecDecoder, rows_to_detections
+from decoder import LABEL, SCORE, rows_to_detections
 from exporting import Picture
 from exporting.parity import (
     Comparison,
@@ -41,14 +41,9 @@ def compare_rows(comparison: Comparison, pictures: Sequence[Picture]) -> None:
 @torch.no_grad()
 def eager_rows(comparison: Comparison, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The checkpoint's rows [M, 12] of an image [1, 3, H, W], and which have a tied neighbour."""
-    metadata = comparison.metadata
-    decoder = DecDecoder(
-        metadata.K, comparison.conf_thresh, metadata.num_classes, metadata.theta_thresh
-    )
     maps = comparison.model(torch.from_numpy(image))
-    rows = decoder.ctdet_decode(maps)[0]
-    tied = tied_peaks(maps["hm"][0], decoder)
-    return rows, tied if len(tied) == len(rows) else np.zeros(len(rows), bool)
+    rows = comparison.decoder.ctdet_decode(maps)[0]
+    return rows, tied_peaks(maps["hm"][0], comparison.decoder, len(rows))
 
 
 def note_columns(report: Report, expected: np.ndarray, rows: np.ndarray, tied: np.ndarray) -> None:

@@ -123,7 +123,14 @@ class Comparison:
         self.show_rows = show_rows
         self.conf_thresh = metadata.conf_thresh if conf_thresh is None else conf_thresh
         self.fed = {} if conf_thresh is None else {"conf_thresh": np.array(conf_thresh, np.float32)}
+        self.decoder = DecDecoder(
+            metadata.K, self.conf_thresh, metadata.num_classes, metadata.theta_thresh
+        )
         self.report = Report()
+        self.corner_errors: list[float] = []
+        """Of each matched detection, in pixels of the network's input."""
+        self.cutoff_margin = MAX_SCORE_ERROR
+        """Nearer than this to the threshold, or to the last row's score, one alone may find it."""
 
     def compare(
         self, names: Sequence[str], pictures: Sequence[np.ndarray]
@@ -171,16 +178,10 @@ class Comparison:
     def reference(self, batch: np.ndarray) -> list[Reference]:
         """The eager path on a batch [B, 3, H, W]."""
         maps = self.model(torch.from_numpy(batch))
-        metadata = self.metadata
-        decoder = DecDecoder(
-            metadata.K, self.conf_thresh, metadata.num_classes, metadata.theta_thresh
-        )
-        detections = decoder.decode(maps)
-        tied = [tied_peaks(heatmap, decoder) for heatmap in maps["hm"]]
+        detections = self.decoder.decode(maps)
         return [
-            # boxes that are not finite are none, and then nothing can be said of ties
-            Reference(one, ties if len(ties) == len(one) else np.zeros(len(one), bool))
-            for one, ties in zip(detections, tied, strict=True)
+            Reference(one, tied_peaks(heatmap, self.decoder, len(one)))
+            for one, heatmap in zip(detections, maps["hm"], strict=True)
         ]
 
     def add(self, name: str, reference: Reference, exported: Detections) -> None:
@@ -199,6 +200,7 @@ class Comparison:
             scores = np.abs(ours.scores[mine_sure] - exported.scores[other_sure])
             report.corner_error = float(np.maximum(report.corner_error, corners.max()))
             report.score_error = float(np.maximum(report.score_error, scores.max()))
+            self.corner_errors += corners.max(axis=(1, 2)).tolist()
         alone = np.setdiff1d(np.arange(len(ours)), mine)
         report.ties += int(reference.tied[alone].sum())
         ties = ours[reference.tied]
@@ -218,7 +220,7 @@ class Comparison:
             away = np.abs(ties.corners.mean(axis=1) - alone.corners[index].mean(axis=0))
             near = (away <= NEIGHBOURHOOD).all(axis=1)
             near &= (ties.labels == label) & (np.abs(ties.scores - score) <= MAX_SCORE_ERROR)
-            if min(abs(score - cutoff) for cutoff in cutoffs) <= MAX_SCORE_ERROR:
+            if min(abs(score - cutoff) for cutoff in cutoffs) <= self.cutoff_margin:
                 self.report.at_cutoff += 1
             elif near.any():
                 self.report.ties += 1
@@ -236,8 +238,9 @@ class Comparison:
         self.report.nms_faults += [f"{name}: {fault}" for fault in faults]
 
 
-def tied_peaks(heatmap: torch.Tensor, decoder: DecDecoder) -> np.ndarray:
-    """For each peak of [C, H, W] whether a cell around it has its score but for rounding."""
+def tied_peaks(heatmap: torch.Tensor, decoder: DecDecoder, count: int) -> np.ndarray:
+    """For each of the `count` detections in [C, H, W] whether a cell around its peak has its score
+    but for rounding."""
     scores, labels, cells = decoder._peaks(heatmap.float())
     width = heatmap.shape[2]
     padded = nn.functional.pad(heatmap.float(), (1, 1, 1, 1), value=-1.0)
@@ -245,7 +248,9 @@ def tied_peaks(heatmap: torch.Tensor, decoder: DecDecoder) -> np.ndarray:
     around = torch.stack(
         [padded[labels, y + dy, x + dx] for dy in range(3) for dx in range(3) if (dy, dx) != (1, 1)]
     )
-    return (around.amax(dim=0) >= scores - MAX_SCORE_ERROR).numpy()
+    tied = (around.amax(dim=0) >= scores - MAX_SCORE_ERROR).numpy()
+    # boxes that are not finite are none, and then nothing can be said of ties
+    return tied if len(tied) == count else np.zeros(count, bool)
 
 
 def match(a: Detections, b: Detections) -> tuple[np.ndarray, np.ndarray]:

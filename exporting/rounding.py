@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from detections import Detections
-from exporting.parity import Comparison, Reference, match
+from exporting.parity import Comparison
 
 
 @dataclass(frozen=True)
@@ -34,30 +33,12 @@ TOLERANCES = {
 
 
 class RoundedComparison(Comparison):
-    """A comparison that keeps what `Tolerance` is asked of."""
+    """A comparison that is judged by a `Tolerance`."""
 
     def __init__(self, *args, tolerance: Tolerance, **kwargs) -> None:
         super().__init__(*args, **kwargs)
         self.tolerance = tolerance
-        self.corner_errors: list[float] = []
-
-    def add(self, name: str, reference: Reference, exported: Detections) -> None:
-        super().add(name, reference, exported)
-        ours = reference.detections
-        mine, other = match(ours, exported)
-        errors = np.abs(ours.corners[mine] - exported.corners[other]).max(axis=(1, 2), initial=0)
-        self.corner_errors += errors[~reference.tied[mine]].tolist()
-
-    def excuse(
-        self, name: str, finder: str, alone: Detections, ties: Detections, ours: Detections
-    ) -> None:
-        cutoffs = [self.conf_thresh]
-        if len(ours) == self.metadata.K:
-            cutoffs.append(float(ours.scores[-1]))
-        away = np.abs(alone.scores[:, None] - np.array(cutoffs)).min(axis=1)
-        at_cutoff = away <= self.tolerance.score
-        self.report.at_cutoff += int(at_cutoff.sum())
-        super().excuse(name, finder, alone[~at_cutoff], ties, ours)
+        self.cutoff_margin = tolerance.score
 
     def verdict(self) -> tuple[str, list[str]]:
         """A line that tells how far the file is and how far it may be, and what is too far."""
