@@ -35,8 +35,8 @@ def export_network(network: ExportNetwork, half: bool = False) -> onnx.ModelProt
     """Input `input` float32 [B, 3, H, W], outputs `hm`, `wh`, `reg`, `cls_theta` float32.
 
     B, H and W are free: what a network of convolutions does depends on no size. It is traced at one
-    size all the same, since tracing with symbols takes minutes, and `check_free` runs the result
-    at others.
+    size all the same, since tracing with symbols takes minutes; the parity report runs the result
+    at the size that it is for.
 
     The network is float16 afterwards where `half`.
     """
@@ -73,7 +73,7 @@ def forget_shapes(graph: onnx.GraphProto) -> None:
 
 @contextlib.contextmanager
 def quiet():
-    """The exporter talks of its own affairs, on every channel that there is."""
+    """Exporter and quantiser talk of their own affairs, on every channel that there is."""
     previous = logging.root.manager.disable
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")

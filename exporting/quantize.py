@@ -10,7 +10,6 @@ the whole network.
 from __future__ import annotations
 
 import itertools
-import logging
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ import numpy as np
 import onnx
 
 from exporting.network import HEADS
+from exporting.network_onnx import quiet
 
 QUANTISED = ("Conv", "Add", "Concat", "MaxPool", "Resize", "Relu", "Clip")
 """Kinds of nodes; between them the values stay in 8 bits."""
@@ -46,7 +46,7 @@ def quantise(network: onnx.ModelProto, batches: Sequence[np.ndarray]) -> onnx.Mo
             return None if batch is None else {"input": batch}
 
     network = with_node_names(network)
-    with tempfile.TemporaryDirectory() as folder, quiet_root():
+    with tempfile.TemporaryDirectory() as folder, quiet():
         source, target = Path(folder, "float.onnx"), Path(folder, "int8.onnx")
         onnx.save(network, source)
         quantize_static(
@@ -74,17 +74,6 @@ def chunk(count: int) -> int:
     """After how many batches the calibrator forgets their values, which take memory by the
     gigabyte. It fails where the last chunk is a full one."""
     return next(size for size in itertools.count(2) if count % size)
-
-
-class quiet_root:
-    """The quantiser advises on the root logger to prepare the model as the export does itself."""
-
-    def __enter__(self) -> None:
-        self._level = logging.root.level
-        logging.root.setLevel(logging.ERROR)
-
-    def __exit__(self, *exception: object) -> None:
-        logging.root.setLevel(self._level)
 
 
 def with_node_names(network: onnx.ModelProto) -> onnx.ModelProto:
