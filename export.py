@@ -254,15 +254,19 @@ def check_output(output: Path, kind: str) -> None:
         raise InputError(f"--output {output}: nothing can be written in {folder}")
 
 
+def write_bytes(output: Path, content: bytes) -> None:
+    with replacing(output, "wb") as target:
+        target.write(content)
+
+
 def build_onnx(job: Job) -> Built:
     file, rows_too = onnx_files(job)
-
-    def write(output: Path) -> None:
-        with replacing(output, "wb") as target:
-            target.write(file.SerializeToString())
-
     shown = None if rows_too is None else runner(open_session(rows_too))
-    return Built(runner(open_session(file)), write, shown)
+    return Built(
+        runner(open_session(file)),
+        lambda output: write_bytes(output, file.SerializeToString()),
+        shown,
+    )
 
 
 def build_torch(job: Job) -> Built:
@@ -270,12 +274,7 @@ def build_torch(job: Job) -> Built:
     shape, fix_conf = job.settings.input_shape(), job.settings.fix_conf
     program = torch_program.export_program(job.network, job.metadata, shape, fix_conf)
     content = torch_program.serialize(program, job.metadata)
-
-    def write(output: Path) -> None:
-        with replacing(output, "wb") as target:
-            target.write(content)
-
-    return Built(torch_program.runner(content), write)
+    return Built(torch_program.runner(content), lambda output: write_bytes(output, content))
 
 
 def build_openvino(job: Job) -> Built:
@@ -305,8 +304,7 @@ def build_tensorrt(job: Job) -> Built:
         log.warning("no engine is built: this ONNX Runtime cannot use TensorRT on this machine")
 
     def write(output: Path) -> None:
-        with replacing(output, "wb") as target:
-            target.write(file.SerializeToString())
+        write_bytes(output, file.SerializeToString())
         if engine is not None:
             tensorrt.write_cache(cache, output)
 

@@ -586,9 +586,7 @@ def calibration_images(args: argparse.Namespace, model: CTRBOX) -> list[np.ndarr
     if args.calibrate:
         paths = find_sources(args.calibrate)
         return [read_image(path) for path in spread(paths, CALIBRATION_IMAGES)]
-    run = Run.of(args)
-    options = data_options(args, None if run.sample else model.classes)
-    dataset = open_dataset(args.dataset, run.data_dir(), "train", (32, 32), options)
+    dataset = export_dataset(args, model, "train")
     return [dataset.load_image(index) for index in spread(range(len(dataset)), CALIBRATION_IMAGES)]
 
 
@@ -602,9 +600,7 @@ def export_pictures(args: argparse.Namespace, model: CTRBOX) -> list[Picture]:
     if args.source:
         paths = find_sources(args.source)[: args.check_images]
         return [Picture(path.name, read_image(path)) for path in paths]
-    run = Run.of(args)
-    options = data_options(args, None if run.sample else model.classes)
-    dataset = open_dataset(args.dataset, run.data_dir(), "test", (32, 32), options)
+    dataset = export_dataset(args, model, "test")
     labelled = tuple(dataset.category) == model.classes
     return [
         Picture(
@@ -614,6 +610,13 @@ def export_pictures(args: argparse.Namespace, model: CTRBOX) -> list[Picture]:
         )
         for index in range(min(args.check_images, len(dataset)))
     ]
+
+
+def export_dataset(args: argparse.Namespace, model: CTRBOX, phase: str) -> BaseDataset:
+    """Own data, or the sample set, of which the images are taken as they are."""
+    run = Run.of(args)
+    options = data_options(args, None if run.sample else model.classes)
+    return open_dataset(args.dataset, run.data_dir(), phase, (32, 32), options)
 
 
 def picture_labels(dataset: BaseDataset, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
