@@ -35,6 +35,7 @@ from exporting import (
 )
 from exporting.decode_graph import MAX_K
 from exporting.equalise import equalise
+from exporting.heads_at_peaks import products_of
 from exporting.light_fork import compare_rows
 from exporting.network import ExportNetwork, check_same_maps
 from exporting.network_onnx import export_network
@@ -348,13 +349,14 @@ def onnx_files(job: Job) -> tuple[onnx.ModelProto, onnx.ModelProto | None]:
         log.info("tracing the network")
         # OpenVINO has its own way to float16: weights alone
         graph = export_network(job.network, settings.half and settings.format != "openvino")
+    box_heads = products_of(job.network.box_heads)
     log.info("building and checking the graph")
     shape, fixed = settings.input_shape(), not settings.takes_conf
-    file = onnx_model.assemble(graph, metadata, shape, fixed)
+    file = onnx_model.assemble(graph, box_heads, metadata, shape, fixed)
     onnx_model.check(file)
     if metadata.nms_thresh is None:
         return file, None
-    return file, onnx_model.assemble(graph, metadata, shape, fixed, True)
+    return file, onnx_model.assemble(graph, box_heads, metadata, shape, fixed, True)
 
 
 def quantised_network(

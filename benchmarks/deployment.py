@@ -29,6 +29,7 @@ from deploy_metadata import ModelMetadata
 from DOTA_devkit.tables import format_table
 from exporting import openvino_model
 from exporting.equalise import equalise
+from exporting.heads_at_peaks import products_of
 from exporting.network import ExportNetwork
 from exporting.network_onnx import export_network
 from exporting.onnx_model import Shape, assemble
@@ -66,8 +67,7 @@ def main() -> None:
 def contestants(backbone: str, size: int, nms: bool) -> dict[str, Callable[[], object]]:
     """What is timed, by name; plain PyTorch first."""
     torch.manual_seed(0)
-    heads = {"hm": len(CLASSES), **HEAD_CHANNELS}
-    model = CTRBOX(heads, None, 4, 1, 256, backbone=backbone).eval()
+    model = CTRBOX({"hm": len(CLASSES), **HEAD_CHANNELS}, None, 4, 1, 256, backbone=backbone).eval()
     decoder = DecDecoder(500, CONF, len(CLASSES), 0.8)
     image = np.random.default_rng(0).random((1, 3, size, size), np.float32) - np.float32(0.5)
     tensor = torch.from_numpy(image)
@@ -78,15 +78,16 @@ def contestants(backbone: str, size: int, nms: bool) -> dict[str, Callable[[], o
 
     found: dict[str, Callable[[], object]] = {"PyTorch": eager}
     network = ExportNetwork(model)
-    graphs = {"float32": export_network(network)}
+    parts = {"float32": (export_network(network), products_of(network.box_heads))}
     equalise(network, [image])
-    graphs["int8"] = quantise(export_network(network), [image])
-    for precision, graph in graphs.items():
+    graph = quantise(export_network(network), [image])
+    parts["int8"] = (graph, products_of(network.box_heads))
+    for precision, (graph, box_heads) in parts.items():
         for nms_thresh in (None, 0.1) if nms else (None,):
             metadata = ModelMetadata(
                 CLASSES, backbone, CONF, 0.8, 500, nms_thresh=nms_thresh, precision=precision
             )
-            file = assemble(graph, metadata, Shape(), fix_conf=True)
+            file = assemble(graph, box_heads, metadata, Shape(), fix_conf=True)
             name = precision if nms_thresh is None else f"{precision}, NMS"
             session = open_session(file)
             found[name] = lambda session=session: session.run(None, {"input": image})

@@ -1,6 +1,7 @@
-"""The decoder in ONNX: head maps -> boxes, with nothing but fixed shapes.
+"""The decoder in ONNX: heat map and what the other heads say at its peaks -> boxes.
 
-It makes the same boxes as `decoder.DecDecoder`, from the same maps to the last bit.
+All shapes are fixed. It makes the same boxes as `decoder.DecDecoder`, from the same numbers to the
+last bit.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from boxes import HEAD_CHANNELS, STRIDE, WH
+from boxes import STRIDE, WH
 from exporting.graph import Graph, Value
 
 MAX_K = 3840
@@ -60,14 +61,8 @@ def find_peaks(graph: Graph, heatmap: Value, K: int) -> Peaks:
     return Peaks(scores, index // area, index % area, width)
 
 
-def find_boxes(
-    graph: Graph, wh: Value, reg: Value, cls_theta: Value, peaks: Peaks, theta_thresh: float
-) -> Boxes:
-    """wh, reg and cls_theta: [B, 10, H, W], [B, 2, H, W] and [B, 1, H, W]."""
-    maps = graph.concat([wh, reg, cls_theta], axis=1).reshape(0, 0, -1)
-    each = np.array([1, sum(HEAD_CHANNELS.values()), 1])
-    cells = graph.op("Expand", peaks.cells.unsqueeze(1), each)
-    values = graph.op("GatherElements", maps, cells, axis=2)  # [B, channels, K]
+def find_boxes(graph: Graph, values: Value, peaks: Peaks, theta_thresh: float) -> Boxes:
+    """values: of `wh`, `reg` and `cls_theta` at the peaks' cells, [B, 13, K]."""
     vectors, size, offset, theta = values.split([WH["size"].start, 2, 2, 1], axis=1)
 
     x, y = peaks.cells % peaks.width, peaks.cells // peaks.width

@@ -5,8 +5,7 @@ out may be scaled channel by channel if the next one divides its weights by the 
 the maps stay what they are (Nagel et al., Data-Free Quantization Through Weight Equalization and
 Bias Correction, 2019; here by the ranges of the values, so that each channel reaches 1).
 
-It is done where ranges differ most: in the merges, and in the hidden layers of the heads, which the
-export has joined into one tensor though the boxes' values are of another size than the heat map's.
+It is done where ranges differ most: in the merges, and in the hidden layer of the heat map.
 """
 
 from __future__ import annotations
@@ -25,25 +24,27 @@ LEAST = 1e-3
 
 @torch.no_grad()
 def equalise(network: ExportNetwork, batches: Iterable[np.ndarray]) -> None:
-    """Scale the channels of merges and heads in place.
+    """Scale the channels of the merges and of the heat map's hidden layer in place.
 
     batches: [B, 3, H, W] float32 each, what the network sees.
     """
     merges = (network.dec_c4, network.dec_c3, network.dec_c2)
-    convolutions = [network.first]
+    hidden, output = network.hm[0], network.hm[-1]
+    convolutions = [hidden]
     for merge in merges:
         convolutions += [merge.up[0], merge.cat_conv[0]]
     highest = highest_outputs(network, convolutions, batches)
 
-    after = (merges[1].up[0], merges[2].up[0], network.first)
-    for merge, following in zip(merges, after, strict=True):
+    heads = [hidden, *(head[0] for head in network.box_heads)]
+    after = ([merges[1].up[0]], [merges[2].up[0]], heads)
+    for merge, followers in zip(merges, after, strict=True):
         up, mix = merge.up[0], merge.cat_conv[0]
         # the finer map stands in front of the one that was brought up to it
         divide_inputs(mix, scale_outputs(up, highest[up]), mix.in_channels - up.out_channels)
-        divide_inputs(following, scale_outputs(mix, highest[mix]))
-    scales = scale_outputs(network.first, highest[network.first]).split(network.hidden)
-    for last, part in zip(network.last.values(), scales, strict=True):
-        divide_inputs(last, part)
+        factors = scale_outputs(mix, highest[mix])
+        for following in followers:
+            divide_inputs(following, factors)
+    divide_inputs(output, scale_outputs(hidden, highest[hidden]))
 
 
 def highest_outputs(

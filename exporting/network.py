@@ -1,4 +1,4 @@
-"""The network as it is exported: batch norm folded, the heads' first convolutions joined."""
+"""The network as it is exported: batch norm folded, and only the heat map as a map."""
 
 from __future__ import annotations
 
@@ -9,44 +9,37 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from exporting.heads_at_peaks import BOX_HEADS, HeadsAtPeaks
 from models import CTRBOX
-from models.ctrbox_net import SIGMOID_HEADS
 from models.model_parts import CombinationModule
 
-HEADS = ("hm", "wh", "reg", "cls_theta")
+OUTPUTS = ("hm", "features")
 
 
 class ExportNetwork(nn.Module):
-    """The same maps as `CTRBOX` in eval mode, by fewer and larger operations.
+    """What a decoder needs of `CTRBOX` in eval mode: the heat map, and the features from which the
+    heads of `BOX_HEADS` are computed at its peaks (see `heads_at_peaks`).
 
     The weights are copies; the model stays as it is.
     """
 
     def __init__(self, model: CTRBOX) -> None:
         super().__init__()
-        model = copy.deepcopy(model).cpu().float().eval()
+        model = copy.deepcopy(model).cpu().float().eval().requires_grad_(False)
         fold_batch_norms(model)
         self.base_network = model.base_network
         self.dec_c4, self.dec_c3, self.dec_c2 = model.dec_c4, model.dec_c3, model.dec_c2
-        heads = {name: model.get_submodule(name) for name in HEADS}
-        self.first = join_convolutions([head[0] for head in heads.values()])
-        self.hidden = [head[0].out_channels for head in heads.values()]
-        self.last = nn.ModuleDict({name: head[-1] for name, head in heads.items()})
-        for parameter in self.parameters():
-            parameter.requires_grad_(False)
+        self.hm = model.hm
+        # a list, as they are no part of what is traced
+        self.box_heads = [model.get_submodule(name) for name in BOX_HEADS]
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """[B, 3, H, W] -> `hm`, `wh`, `reg`, `cls_theta` as `CTRBOX` gives them."""
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """[B, 3, H, W] -> `hm` as `CTRBOX` gives it, and the features [B, C, H / 4, W / 4]."""
         c2, c3, c4, c5 = self.base_network(x)
         merged = _merge(self.dec_c4, c5, c4)
         merged = _merge(self.dec_c3, merged, c3)
-        merged = _merge(self.dec_c2, merged, c2)
-        hidden = F.relu(self.first(merged)).split(self.hidden, dim=1)
-        maps = (last(part) for last, part in zip(self.last.values(), hidden, strict=True))
-        return tuple(
-            torch.sigmoid(values) if name in SIGMOID_HEADS else values
-            for name, values in zip(HEADS, maps, strict=True)
-        )
+        features = _merge(self.dec_c2, merged, c2)
+        return torch.sigmoid(self.hm(features)), features
 
 
 def _merge(module: CombinationModule, low: Tensor, up: Tensor) -> Tensor:
@@ -71,28 +64,18 @@ def fold_batch_norms(module: nn.Module) -> None:
         before = (name, child)
 
 
-def join_convolutions(convolutions: list[nn.Conv2d]) -> nn.Conv2d:
-    """One convolution that puts out the channels of all, one after the other."""
-    first = convolutions[0]
-    joined = nn.Conv2d(
-        first.in_channels,
-        sum(one.out_channels for one in convolutions),
-        first.kernel_size,
-        padding=first.padding,
-    )
-    joined.weight = nn.Parameter(torch.cat([one.weight for one in convolutions]))
-    joined.bias = nn.Parameter(torch.cat([one.bias for one in convolutions]))
-    return joined
-
-
 @torch.no_grad()
 def check_same_maps(network: ExportNetwork, model: CTRBOX) -> None:
-    """ValueError where folding or joining changed what the model computes."""
+    """ValueError where folding, or heads at cells instead of maps, changed what it computes."""
     image = torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(0)) - 0.5
     maps = copy.deepcopy(model).cpu().float().eval()(image)
-    for name, values in zip(HEADS, network(image), strict=True):
-        error = (values - maps[name]).abs().max().item()
-        if not error <= 1e-3 * max(1.0, maps[name].abs().max().item()):
+    heatmap, features = network(image)
+    cells = torch.arange(heatmap[0, 0].numel())[None]
+    values = HeadsAtPeaks(network.box_heads)(features, cells).transpose(1, 2)
+    expected = torch.cat([maps[name] for name in BOX_HEADS], dim=1).flatten(2)
+    for name, ours, theirs in (("hm", heatmap, maps["hm"]), ("the boxes", values, expected)):
+        error = (ours - theirs).abs().max().item()
+        if not error <= 1e-3 * max(1.0, theirs.abs().max().item()):
             raise ValueError(
                 f"folding the batch norms of {model.backbone} changed {name} by {error:.3g}: its "
                 "modules do not define each BatchNorm right behind its convolution"

@@ -12,14 +12,14 @@ import torch
 from torch import Tensor, nn
 
 from exporting.graph import OPSET
-from exporting.network import HEADS, ExportNetwork
+from exporting.network import OUTPUTS, ExportNetwork
 
 MULTIPLE = 32
 """Sides of the network's input are multiples of it."""
 
 
 class _Precision(nn.Module):
-    """float32 outside, float16 inside where `half`."""
+    """float32 outside but for the features, float16 inside where `half`."""
 
     def __init__(self, network: ExportNetwork, half: bool) -> None:
         super().__init__()
@@ -27,12 +27,12 @@ class _Precision(nn.Module):
         self.half_inside = half
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        maps = self.network(image.half() if self.half_inside else image)
-        return tuple(values.float() for values in maps)
+        heatmap, features = self.network(image.half() if self.half_inside else image)
+        return heatmap.float(), features
 
 
 def export_network(network: ExportNetwork, half: bool = False) -> onnx.ModelProto:
-    """Input `input` float32 [B, 3, H, W], outputs `hm`, `wh`, `reg`, `cls_theta` float32.
+    """Input `input` float32 [B, 3, H, W], outputs `hm` float32 and `features` (float16 if `half`).
 
     B, H and W are free: what a network of convolutions does depends on no size. It is traced at one
     size all the same, since tracing with symbols takes minutes; the parity report runs the result
@@ -47,7 +47,7 @@ def export_network(network: ExportNetwork, half: bool = False) -> onnx.ModelProt
             dynamo=True,
             opset_version=OPSET,
             input_names=["input"],
-            output_names=list(HEADS),
+            output_names=list(OUTPUTS),
             verbose=False,
         )
     model = program.model_proto

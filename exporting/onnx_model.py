@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +12,7 @@ from deploy_metadata import ModelMetadata
 from exporting import decode_graph as decoding
 from exporting import letterbox_graph
 from exporting.graph import Graph, Value
+from exporting.heads_at_peaks import Products, values_at
 from exporting.nms_graph import suppress
 
 BEFORE_NMS = ("before_nms_corners", "before_nms_scores", "before_nms_labels")
@@ -29,6 +30,7 @@ class Shape:
 
 def assemble(
     network: onnx.ModelProto,
+    box_heads: Sequence[Products],
     metadata: ModelMetadata,
     shape: Shape,
     fix_conf: bool = False,
@@ -36,9 +38,10 @@ def assemble(
 ) -> onnx.ModelProto:
     """The model whose contract is `metadata`.
 
-    network: of `export_network`, quantised or not. shape: of the input; for bytes, height and width
-    of the pictures, which are usually free. fix_conf: the threshold is a constant.
-    show_before_nms: add `BEFORE_NMS`, the rows as they are before suppression.
+    network: of `export_network`, quantised or not. box_heads: of the same network. shape: of the
+    input; for bytes, height and width of the pictures, which are usually free. fix_conf: the
+    threshold is a constant. show_before_nms: add `BEFORE_NMS`, the rows as they are before
+    suppression.
     """
     graph = Graph("bbavectors.")
     batch = shape.batch or "batch"
@@ -52,12 +55,12 @@ def assemble(
         size = [batch, 3, shape.height or "height", shape.width or "width"]
         image = graph.input("input", np.float32, size)
     graph.include(network, {"input": image})
-    heatmap, wh, reg, theta = (
-        graph.value(name, np.float32) for name in ("hm", "wh", "reg", "cls_theta")
-    )
+    heatmap = graph.value("hm", np.float32)
+    features = graph.value("features", output_types(network)["features"])
     K = metadata.K
     peaks = decoding.find_peaks(graph, heatmap, K)
-    boxes = decoding.find_boxes(graph, wh, reg, theta, peaks, metadata.theta_thresh)
+    values = values_at(graph, box_heads, features, peaks.cells)
+    boxes = decoding.find_boxes(graph, values, peaks, metadata.theta_thresh)
     if metadata.layout == "light-fork":
         rows = decoding.light_fork_rows(graph, peaks, boxes, metadata.num_classes)
         outputs = [(graph.rename(rows, "output"), [batch, K, 12])]
@@ -85,6 +88,14 @@ def assemble(
     model = graph.model(outputs)
     onnx.helper.set_model_props(model, metadata.to_props())
     return model
+
+
+def output_types(model: onnx.ModelProto) -> dict[str, np.dtype]:
+    """Element type of each output."""
+    return {
+        one.name: onnx.helper.tensor_dtype_to_np_dtype(one.type.tensor_type.elem_type)
+        for one in model.graph.output
+    }
 
 
 def check(model: onnx.ModelProto) -> None:

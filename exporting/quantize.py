@@ -17,7 +17,6 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from exporting.network import HEADS
 from exporting.network_onnx import quiet
 
 QUANTISED = ("Conv", "Add", "Concat", "MaxPool", "Resize", "Relu", "Clip")
@@ -25,8 +24,9 @@ QUANTISED = ("Conv", "Add", "Concat", "MaxPool", "Resize", "Relu", "Clip")
 
 
 def quantise(network: onnx.ModelProto, batches: Sequence[np.ndarray]) -> onnx.ModelProto:
-    """The network of `export_network` with backbone, merges and the joined first convolution of the
-    heads in 8 bits; the first layers and the heads' last convolutions stay in float32.
+    """The network of `export_network` with backbone, merges and the heat map's hidden convolution
+    in 8 bits; the first layers and the heat map's last convolution stay in float32, as the other
+    heads do, which are no part of it.
 
     batches: what the network sees, [B, 3, H, W] float32 each, for the ranges of its values.
     """
@@ -55,7 +55,7 @@ def quantise(network: onnx.ModelProto, batches: Sequence[np.ndarray]) -> onnx.Mo
             Reader(),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=list(QUANTISED),
-            nodes_to_exclude=before_stride_4(network.graph) + behind_the_split(network.graph),
+            nodes_to_exclude=before_stride_4(network.graph) + from_last_convolution(network.graph),
             per_channel=True,
             reduce_range=True,
             activation_type=QuantType.QUInt8,
@@ -97,13 +97,11 @@ def before_stride_4(graph: onnx.GraphProto) -> list[str]:
     raise ValueError("the network never reaches stride 4")
 
 
-def behind_the_split(graph: onnx.GraphProto) -> list[str]:
-    """Names of the nodes from the one that parts the heads to the outputs."""
-    tainted, names = set(), []
-    for node in graph.node:
-        if node.op_type == "Split" or tainted.intersection(node.input):
-            names.append(node.name)
-            tainted.update(node.output)
-    if not set(HEADS) <= tainted:
-        raise ValueError("the network does not part into heads at a Split")
-    return names
+def from_last_convolution(graph: onnx.GraphProto) -> list[str]:
+    """Names of the nodes from the heat map's last convolution to the heat map."""
+    makers = {name: node for node in graph.node for name in node.output}
+    node, names = makers["hm"], []
+    while node.op_type != "Conv":
+        names.append(node.name)
+        node = makers[node.input[0]]
+    return [node.name, *reversed(names)]

@@ -46,6 +46,7 @@ TYPES: dict[str, frozenset[str]] = {
     "Floor": _FLOAT,
     "Gather": _ANY,
     "GatherElements": _ANY,
+    "GatherND": _ANY,
     "Greater": _NUMBER,
     "Identity": _ANY,
     "Less": _NUMBER,

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from boxes import STRIDE, WH
 from deploy_metadata import ModelMetadata
+from exporting.heads_at_peaks import HeadsAtPeaks
 from exporting.network import ExportNetwork
 from exporting.network_onnx import MULTIPLE, quiet
 from exporting.onnx_model import Shape
@@ -45,6 +46,7 @@ class TorchDetector(nn.Module):
     def __init__(self, network: ExportNetwork, metadata: ModelMetadata, fix_conf: bool) -> None:
         super().__init__()
         self.network = network
+        self.box_heads = HeadsAtPeaks(network.box_heads)
         self.K = metadata.K
         self.theta_thresh = metadata.theta_thresh
         conf = torch.tensor(metadata.conf_thresh)
@@ -54,19 +56,17 @@ class TorchDetector(nn.Module):
             self.register_buffer("conf_thresh", conf)
 
     def forward(self, input: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        heatmap, wh, reg, theta = self.network(input)
+        heatmap, features = self.network(input)
         _, _, height, width = heatmap.shape
         scores, index = best_peaks(heatmap, self.K)
         cells = index % (height * width)
         labels = index // (height * width)
-        maps = torch.cat([wh, reg, theta], dim=1).flatten(2)
-        values = maps.gather(2, cells[:, None].expand(-1, maps.shape[1], -1)).transpose(1, 2)
-        corners = self.corners(values, cells, width)
+        corners = self.corners(self.box_heads(features, cells), cells, width)
         finite = torch.isfinite(corners).flatten(2).all(dim=2)
         return as_rows(corners, scores, labels, finite & (scores > self.conf_thresh))
 
     def corners(self, values: Tensor, cells: Tensor, width: int) -> Tensor:
-        """[B, K, 13] of the maps at the cells -> corners tr, br, bl, tl in input pixels."""
+        """[B, K, 13] of the heads at the cells -> corners tr, br, bl, tl in input pixels."""
         vectors, size, offset, theta = values.split([WH["size"].start, 2, 2, 1], dim=2)
         grid = torch.stack([cells % width, cells // width], dim=2)
         center = (grid + offset)[:, :, None]

@@ -33,7 +33,10 @@ def decoder_session(light_fork=False):
     }
     conf = graph.optional_input("conf_thresh", np.array(CONF, np.float32))
     peaks = find_peaks(graph, maps["hm"], K)
-    boxes = find_boxes(graph, maps["wh"], maps["reg"], maps["cls_theta"], peaks, THETA)
+    others = graph.concat([maps[name] for name in ("wh", "reg", "cls_theta")], axis=1)
+    cells = graph.op("Expand", peaks.cells.unsqueeze(1), np.array([1, 13, 1]))
+    values = graph.op("GatherElements", others.reshape(0, 13, -1), cells, axis=2)
+    boxes = find_boxes(graph, values, peaks, THETA)
     if light_fork:
         outputs = [(light_fork_rows(graph, peaks, boxes, CLASSES), ["B", K, 12])]
     else:

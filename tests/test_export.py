@@ -165,8 +165,12 @@ def test_folding_changes_nothing(backbone, head_bn):
 def test_a_network_that_cannot_be_folded_is_told():
     model = sharp_model()
     network = ExportNetwork(model)
-    network.first.bias.data += 1
+    network.hm[0].bias.data += 1
     with pytest.raises(ValueError, match="changed hm"):
+        check_same_maps(network, model)
+    network = ExportNetwork(model)
+    network.box_heads[1][-1].bias.data += 1
+    with pytest.raises(ValueError, match="changed the boxes"):
         check_same_maps(network, model)
 
 

@@ -15,6 +15,7 @@ pytest.importorskip("onnxruntime")
 
 from exporting.decode_graph import as_rows
 from exporting.graph import Graph
+from exporting.heads_at_peaks import products_of
 from exporting.network import ExportNetwork
 from exporting.network_onnx import export_network
 from exporting.nms_graph import pair_iou, suppress
@@ -171,8 +172,10 @@ def test_the_same_rows_stay_on_every_real_image(shared, threshold):
     assert len(paths) > 500
     metadata = ModelMetadata(tuple(map(str, range(15))), "mobilenetv2", 0.01, 0.8, 500,
                              nms_thresh=threshold)  # fmt: skip
-    network = export_network(ExportNetwork(recorded_model(shared)))
-    session = open_session(assemble(network, metadata, Shape(), show_before_nms=True))
+    network = ExportNetwork(recorded_model(shared))
+    box_heads = products_of(network.box_heads)
+    file = assemble(export_network(network), box_heads, metadata, Shape(), show_before_nms=True)
+    session = open_session(file)
     names = [output.name for output in session.get_outputs()]
     rows = kept = 0
     for start in range(0, len(paths), 4):

@@ -15,7 +15,8 @@ pytest.importorskip("onnxscript")
 from onnx import numpy_helper
 
 from exporting.equalise import equalise, highest_outputs
-from exporting.network import HEADS, ExportNetwork
+from exporting.heads_at_peaks import HeadsAtPeaks
+from exporting.network import ExportNetwork
 from exporting.network_onnx import export_network
 from exporting.onnx_runtime import open_session
 from exporting.quantize import before_stride_4, chunk, quantise, with_node_names
@@ -31,13 +32,20 @@ def batches(count, height=64, width=96):
     return [rng.random((1, 3, height, width), np.float32) - np.float32(0.5) for _ in range(count)]
 
 
+@torch.no_grad()
+def maps_of(network, image):
+    """The heat map, and the other heads in every cell."""
+    heatmap, features = network(torch.from_numpy(image))
+    cells = torch.arange(heatmap[0, 0].numel())[None]
+    return heatmap, HeadsAtPeaks(network.box_heads)(features, cells)
+
+
 @pytest.mark.parametrize("backbone", BACKBONES)
 def test_equalising_leaves_the_maps_as_they_are(backbone):
     network, images = ExportNetwork(model_of(backbone)), batches(3)
-    with torch.no_grad():
-        before = [network(torch.from_numpy(image)) for image in images]
-        equalise(network, images[:2])
-        after = [network(torch.from_numpy(image)) for image in images]
+    before = [maps_of(network, image) for image in images]
+    equalise(network, images[:2])
+    after = [maps_of(network, image) for image in images]
     for ours, theirs in zip(after, before, strict=True):
         for values, expected in zip(ours, theirs, strict=True):
             torch.testing.assert_close(values, expected, rtol=1e-3, atol=1e-4)
@@ -46,8 +54,8 @@ def test_equalising_leaves_the_maps_as_they_are(backbone):
 def test_channels_are_of_like_range_afterwards():
     network, images = ExportNetwork(model_of("resnet18")), batches(2)
     with torch.no_grad():
-        network.first.weight[:4] *= 50  # one head's values are far larger than another's
-    layers = [network.dec_c4.up[0], network.dec_c2.cat_conv[0], network.first]
+        network.hm[0].weight[:4] *= 50  # some channels' values are far larger than others'
+    layers = [network.dec_c4.up[0], network.dec_c2.cat_conv[0], network.hm[0]]
     with torch.no_grad():
         equalise(network, images)
         for highest in highest_outputs(network, layers, images).values():
@@ -60,11 +68,12 @@ def test_channels_are_of_like_range_afterwards():
 def test_a_network_that_lets_nothing_through():
     network = ExportNetwork(model_of("resnet18"))
     with torch.no_grad():
-        network.first.weight.zero_()
-        network.first.bias.fill_(-1.0)
+        network.hm[0].weight.zero_()
+        network.hm[0].bias.fill_(-1.0)
+        network.dec_c2.cat_conv[0].weight.zero_()
+        network.dec_c2.cat_conv[0].bias.fill_(-1.0)
         equalise(network, batches(1))
-        maps = network(torch.from_numpy(batches(1)[0]))
-    assert all(values.isfinite().all() for values in maps)
+    assert all(values.isfinite().all() for values in maps_of(network, batches(1)[0]))
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +107,7 @@ def test_which_layers_are_in_8_bits(both):
     convolutions = [node.name for node in named.node if node.op_type == "Conv"]
     first = [name for name in before_stride_4(named) if name.startswith("Conv")]
     assert len(first) == 5  # stem, and MobileNetV2's first two blocks up to their stride of 2
-    assert in_8_bits == convolutions[len(first) : -len(HEADS)]
+    assert in_8_bits == convolutions[len(first) : -1]
 
 
 def test_weights_have_a_scale_a_channel_and_7_bits(both):
@@ -119,7 +128,7 @@ def test_weights_have_a_scale_a_channel_and_7_bits(both):
 
 def test_the_maps_stay_near(both):
     (image,) = batches(1, 160, 128)  # another size than the one of the calibration
-    names = ["hm", "wh", "reg"]  # the recipe makes cls_theta so sharp that it is all noise
+    names = ["hm", "features"]
     expected, found = (open_session(one).run(names, {"input": image}) for one in both)
     for name, values, wanted in zip(names, found, expected, strict=True):
         spread = np.abs(wanted - wanted.mean()).mean()
