@@ -3,18 +3,22 @@
 import re
 import shlex
 from pathlib import Path
+from xml.etree import ElementTree
 
 import cv2
 import numpy as np
 import pytest
 from sharp_exports import CLASSES, make_folder
 
+from boxes import corners_to_vectors, vectors_to_corners
+from detections import Detections
 from main import main, parse_args
 
 for package in ("onnx", "onnxruntime", "onnxscript", "openvino"):
     pytest.importorskip(package)
 
 ROOT = Path(__file__).resolve().parents[1]
+PICTURE = ROOT / "docs/images/rectangle.svg"
 PAGE = (ROOT / "docs/deploy.md").read_text(encoding="utf-8")
 BLOCK = re.compile(r"```(bash|python)\n(.*?)```", re.DOTALL)
 SMALL = ("--input_h", "96", "--input_w", "128", "--K", "40")
@@ -28,6 +32,25 @@ def folder(tmp_path, monkeypatch):
     (tmp_path / "images/1.png").rename(tmp_path / "images/a0.png")
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+def test_the_picture_shows_what_comes_out():
+    drawn = {one.get("id"): one for one in ElementTree.parse(PICTURE).iter() if one.get("id")}
+    ends = {
+        name: [float(drawn[name].get(key)) for key in ("x1", "y1", "x2", "y2")] for name in "trbl"
+    }
+    points = [drawn[f"corner{number}"] for number in (1, 2, 3, 4)]
+    corners = np.array([[float(one.get("cx")), float(one.get("cy"))] for one in points])
+    center = np.array(ends["t"][:2])
+    centers, vectors, _ = corners_to_vectors(corners[None])
+    np.testing.assert_allclose(centers[0], center, atol=0.1)
+    np.testing.assert_allclose(
+        vectors.reshape(4, 2), [np.array(ends[name][2:]) - center for name in "trbl"], atol=0.1
+    )
+    np.testing.assert_allclose(vectors_to_corners(centers, vectors)[0], corners, atol=0.1)
+    found = Detections(corners[None], np.ones(1), np.zeros(1, np.int64), ("a",))
+    angle = float(drawn["angle"].text.removeprefix("angle "))
+    assert found.rectangles()[0, 4] == pytest.approx(angle, abs=0.1)
 
 
 @pytest.mark.slow
