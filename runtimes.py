@@ -94,6 +94,7 @@ class TorchRuntime:
     """A checkpoint in PyTorch."""
 
     name = "PyTorch"
+    memory_format = torch.channels_last
     fixed_hw = False
     nms_thresh = None
 
@@ -115,11 +116,11 @@ class TorchRuntime:
         self._theta_thresh = _first(settings.theta_thresh, THETA_THRESH)
         self._device = torch.device(settings.device)
         self._model = build_model(checkpoint, self._device)
-        self._model.to(memory_format=torch.channels_last)
+        self._model.to(memory_format=self.memory_format)
 
     def prepare(self, images: Sequence[np.ndarray]) -> torch.Tensor:
         batch = torch.from_numpy(np.stack([normalize(image) for image in images]))
-        return to_device(batch, self._device)
+        return to_device(batch, self._device, self.memory_format)
 
     @torch.inference_mode()
     def network(self, batch: torch.Tensor) -> dict[str, torch.Tensor]:
