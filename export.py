@@ -43,7 +43,7 @@ from exporting.onnx_runtime import open_session
 from exporting.parity import Comparison, Report, Run
 from exporting.quantize import quantise
 from exporting.rounding import TOLERANCES, RoundedComparison
-from inference import Found
+from inference import NMS_THRESH, THETA_THRESH, Found, K
 from models import CTRBOX
 
 log = logging.getLogger(__name__)
@@ -67,8 +67,8 @@ class ExportSettings:
 
     format: str = "onnx"
     conf_thresh: float = 0.18
-    theta_thresh: float = 0.8
-    K: int = 500
+    theta_thresh: float = THETA_THRESH
+    K: int = K
     static: tuple[int, int, int] | None = None
     input_hw: tuple[int, int] = (608, 608)
     input_type: str = INPUT_TYPES[0]
@@ -78,7 +78,7 @@ class ExportSettings:
     fix_conf: bool = False
     half: bool = False
     int8: bool = False
-    check_nms_thresh: float = 0.1
+    check_nms_thresh: float = NMS_THRESH
 
     def __post_init__(self) -> None:
         if self.half and self.int8:

@@ -17,7 +17,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -38,7 +38,7 @@ from DOTA_devkit.errors import InputError
 from DOTA_devkit.formats import DOTA_CLASSES
 from DOTA_devkit.scoring import METRICS
 from exporting import Picture, require_onnx
-from inference import InferenceSettings
+from inference import NMS_THRESH, THETA_THRESH, InferenceSettings, K
 from models import (
     BACKBONES,
     CTRBOX,
@@ -51,7 +51,7 @@ from models import (
 from models.info import describe
 from predict import PredictSettings, Shard
 from prediction_files import FORMATS
-from runtimes import NMS_THRESH, RUNTIMES, THETA_THRESH, DetectorSettings, K
+from runtimes import RUNTIMES, DetectorSettings
 from sources import find_sources
 
 log = logging.getLogger("bbavectors")
@@ -111,7 +111,7 @@ CONF_THRESH = {"test": 0.18, "eval": 0.01, "train": 0.01}
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """The command line; a flag whose default depends on the data or the checkpoint is None."""
+    """The command line; a flag whose default depends on the data or the model file is None."""
     parser = argparse.ArgumentParser(
         description="Oriented object detection with box boundary-aware vectors",
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -159,12 +159,15 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--finetune", type=Path, metavar="FILE", help="begin with the weights of a detector")
     add("--resume", "--weights", dest="weights", metavar="NAME_OR_PATH",
         help="checkpoint for test and eval (default: best of the run, else last)")
-    add("--K", type=positive, default=500, help="most detections an image (default: %(default)s)")
-    add("--conf_thresh", type=share, metavar="T", help="score to keep (test 0.18, eval 0.01)")
-    add("--nms_thresh", type=share, default=0.1, metavar="IOU",
-        help="overlap that suppresses (default: %(default)s)")
-    add("--theta_thresh", type=share, default=0.8, metavar="T",
-        help="cls_theta above which a box counts as turned (default: %(default)s)")
+    add("--K", type=positive, metavar="N",
+        help=f"most detections an image (default: {K}, or the exported file's)")
+    add("--conf_thresh", type=share, metavar="T",
+        help="score to keep (default: test and predict 0.18, eval 0.01, or the exported file's)")
+    add("--nms_thresh", type=share, metavar="IOU",
+        help=f"overlap that suppresses (default: {NMS_THRESH:g}, or the exported file's)")
+    add("--theta_thresh", type=share, metavar="T",
+        help="cls_theta above which a box counts as turned "
+             f"(default: {THETA_THRESH:g}, or the exported file's)")
     add("--wh_channels", type=int, default=8, help=argparse.SUPPRESS)  # without effect, as ever
 
     add = parser.add_argument_group("training").add_argument
@@ -412,10 +415,10 @@ def refuse_idle_flags(args: argparse.Namespace) -> None:
             "--resume_train (go on with its run) or --finetune (begin with its weights)"
         )
     first_weights = {"--finetune": args.finetune, "--pretrained": args.pretrained}
-    given = [flag for flag, value in first_weights.items() if value is not None]
-    if args.resume_train and given:
-        raise InputError(f"--resume_train goes on with a run, so {given[0]} has no place")
-    if len(given) > 1:
+    named = list(given(**first_weights))
+    if args.resume_train and named:
+        raise InputError(f"--resume_train goes on with a run, so {named[0]} has no place")
+    if len(named) > 1:
         raise InputError("--finetune begins with a whole detector, so --pretrained has no place")
 
 
@@ -508,8 +511,7 @@ def predict(args: argparse.Namespace) -> int:
     """Detections in images of any size; 1 where some could not be used."""
     if not args.source or not args.weights:
         raise InputError("--phase predict needs --source PATH and --weights FILE")
-    asked = detector_settings(args)
-    detector = Detector.load(args.weights, asked)
+    detector = Detector.load(args.weights, detector_settings(args))
     settings = PredictSettings(
         tile=args.tile,
         overlap=args.overlap,
@@ -520,11 +522,12 @@ def predict(args: argparse.Namespace) -> int:
         shard=args.shard or Shard.from_environment(),
     )
     output = args.output or args.run_dir / "result_predict"
+    runtime = detector.runtime
     model = {
-        "file": file_digest(args.weights), "runtime": detector.runtime.name, "K": asked.K,
-        "theta_thresh": asked.theta_thresh, "squash": asked.squash,
+        "file": file_digest(args.weights), "runtime": runtime.name, "K": runtime.K,
+        "theta_thresh": runtime.theta_thresh, "squash": args.squash,
     }  # fmt: skip
-    about = {"weights": str(args.weights), "runtime": detector.runtime.name}
+    about = {"weights": str(args.weights), "runtime": runtime.name}
     done = prediction.predict(detector, args.source, settings, output, model, about)
     if not done.missing:
         log.info("%s", done.table(detector.classes))
@@ -564,22 +567,19 @@ def export(args: argparse.Namespace) -> None:
     if not args.weights:
         raise InputError("--phase export needs --weights FILE")
     model = load_model(args.weights, classes=asked_classes(args))
-    given = {} if args.conf_thresh is None else {"conf_thresh": args.conf_thresh}
     settings = exporting.ExportSettings(
         format=args.format,
-        theta_thresh=args.theta_thresh,
-        K=args.K,
         static=None if args.static is None else tuple(args.static),
         input_hw=input_size(args, OWN_DATA, model.input_size),
         input_type=args.input,
         color=args.color,
         layout=args.layout,
-        nms_thresh=args.nms_thresh if args.nms == "graph" else None,
+        nms_thresh=nms_thresh(args) if args.nms == "graph" else None,
         fix_conf=args.fix_conf,
         half=args.half,
         int8=args.int8,
-        check_nms_thresh=args.nms_thresh,
-        **given,
+        check_nms_thresh=nms_thresh(args),
+        **given(conf_thresh=args.conf_thresh, theta_thresh=args.theta_thresh, K=args.K),
     )
     output = args.output or Path(args.weights).with_suffix(exporting.SUFFIXES[args.format])
     calibration = calibration_images(args, model) if args.int8 else ()
@@ -634,10 +634,7 @@ def picture_labels(dataset: BaseDataset, index: int) -> tuple[np.ndarray, np.nda
 
 
 def detector_settings(args: argparse.Namespace) -> DetectorSettings:
-    """What the flags ask of a model file; what is left at its default is the file's to say."""
-    asked = {"nms_thresh": args.nms_thresh, "theta_thresh": args.theta_thresh, "K": args.K}
-    own = {"nms_thresh": NMS_THRESH, "theta_thresh": THETA_THRESH, "K": K}
-    given = {name: value for name, value in asked.items() if value != own[name]}
+    """What the flags ask of a model file; what is not given is the file's to say."""
     if (args.input_h is None) != (args.input_w is None):
         raise InputError("--input_h and --input_w go together here: give both or none")
     return DetectorSettings(
@@ -645,10 +642,12 @@ def detector_settings(args: argparse.Namespace) -> DetectorSettings:
         classes=asked_classes(args),
         input_hw=None if args.input_h is None else (args.input_h, args.input_w),
         conf_thresh=args.conf_thresh,
+        nms_thresh=args.nms_thresh,
+        theta_thresh=args.theta_thresh,
+        K=args.K,
         squash=args.squash,
         runtime=args.runtime,
         batch_size=args.batch_size or OWN_DATA.batch_size,
-        **given,
     )
 
 
@@ -665,6 +664,15 @@ def load_for_inference(args: argparse.Namespace, run: Run) -> tuple[CTRBOX, Base
         checkpoint.path, model.backbone, checkpoint.epoch, *input_hw, ", ".join(dataset.category),
     )  # fmt: skip
     return model, dataset
+
+
+def given(**flags: Any) -> dict[str, Any]:
+    """Those that are not None; the others are left to the defaults of what they are for."""
+    return {name: value for name, value in flags.items() if value is not None}
+
+
+def nms_thresh(args: argparse.Namespace) -> float:
+    return NMS_THRESH if args.nms_thresh is None else args.nms_thresh
 
 
 def asked_classes(args: argparse.Namespace) -> tuple[str, ...] | None:
@@ -712,7 +720,7 @@ def data_options(args: argparse.Namespace, classes: tuple[str, ...] | None) -> D
         squash=args.squash,
         hrsc_level=args.hrsc_level,
         augment=not args.no_augment,
-        nms_thresh=args.nms_thresh,
+        nms_thresh=nms_thresh(args),
         keep_source=args.phase == "test",
     )
 
@@ -731,33 +739,34 @@ def train_settings(
         "save_every": run.defaults.save_every,
         "num_workers": run.defaults.num_workers,
     } | {name: value for name, value in before.items() if name in known}
-    given = {
-        "epochs": args.epochs,
-        "batch_size": args.batch_size,
-        "lr": args.init_lr,
-        "schedule": args.schedule,
-        "save_every": args.save_every,
-        "val_every": args.val_every,
-        "num_workers": args.num_workers,
-        "seed": args.seed,
-    }
-    return training.TrainSettings(
-        **(defaults | {name: value for name, value in given.items() if value is not None})
+    asked = given(
+        epochs=args.epochs,
+        batch_size=args.batch_size,
+        lr=args.init_lr,
+        schedule=args.schedule,
+        save_every=args.save_every,
+        val_every=args.val_every,
+        num_workers=args.num_workers,
+        seed=args.seed,
     )
+    return training.TrainSettings(**(defaults | asked))
 
 
 def inference_settings(args: argparse.Namespace, phase: str, run: Run) -> InferenceSettings:
-    given = {"conf_thresh": args.conf_thresh, "batch_size": args.batch_size}
-    workers = run.defaults.num_workers if args.num_workers is None else args.num_workers
-    defaults = {"conf_thresh": CONF_THRESH[phase], "batch_size": run.defaults.batch_size}
-    return InferenceSettings(
-        **(defaults | {name: value for name, value in given.items() if value is not None}),
+    defaults = {
+        "conf_thresh": CONF_THRESH[phase],
+        "batch_size": run.defaults.batch_size,
+        "num_workers": run.defaults.num_workers,
+    }
+    asked = given(
+        conf_thresh=args.conf_thresh,
         nms_thresh=args.nms_thresh,
         theta_thresh=args.theta_thresh,
         K=args.K,
-        num_workers=workers,
-        squash=args.squash,
+        batch_size=args.batch_size,
+        num_workers=args.num_workers,
     )
+    return InferenceSettings(**(defaults | asked), squash=args.squash)
 
 
 def eval_settings(args: argparse.Namespace, phase: str, run: Run) -> evaluation.EvalSettings:

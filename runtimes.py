@@ -25,13 +25,10 @@ from decoder import DecDecoder
 from deploy_metadata import ModelMetadata, read_onnx_metadata
 from detections import Detections
 from DOTA_devkit.errors import InputError
-from inference import to_device
+from inference import THETA_THRESH, K, to_device
 from models import build_model, read_checkpoint
 
 CONF_THRESH = 0.18
-NMS_THRESH = 0.1
-THETA_THRESH = 0.8
-K = 500
 INPUT_HW = (608, 608)
 """Of a model that was made for no size in particular."""
 
@@ -76,6 +73,8 @@ class Runtime(Protocol):
     fixed_hw: bool
     """Whether it takes that size alone."""
     conf_thresh: float
+    theta_thresh: float
+    K: int
     nms_thresh: float | None
     """Of the NMS in the file, None where there is none in it."""
 
@@ -111,9 +110,9 @@ class TorchRuntime:
         self.classes = checkpoint.classes
         self.input_hw = checkpoint.input_size or INPUT_HW
         self.conf_thresh = _first(settings.conf_thresh, CONF_THRESH)
-        self._K = _first(settings.K, K)
+        self.K = _first(settings.K, K)
         self._cells = math.prod(settings.input_hw or self.input_hw) // STRIDE**2
-        self._theta_thresh = _first(settings.theta_thresh, THETA_THRESH)
+        self.theta_thresh = _first(settings.theta_thresh, THETA_THRESH)
         self._device = torch.device(settings.device)
         self._model = build_model(checkpoint, self._device)
         self._model.to(memory_format=self.memory_format)
@@ -133,8 +132,8 @@ class TorchRuntime:
     def decode(self, outputs: dict[str, torch.Tensor]) -> list[Detections]:
         # an input larger than the model's, such as a whole image, may hold as much more
         share = max(1.0, math.prod(outputs["hm"].shape[2:]) / self._cells)
-        most = math.ceil(self._K * share)
-        decoder = DecDecoder(most, self.conf_thresh, len(self.classes), self._theta_thresh)
+        most = math.ceil(self.K * share)
+        decoder = DecDecoder(most, self.conf_thresh, len(self.classes), self.theta_thresh)
         return decoder.decode(outputs)
 
 
@@ -160,6 +159,8 @@ class _ExportedRuntime:
         self.metadata = metadata
         self.classes = metadata.classes
         self.conf_thresh = _first(settings.conf_thresh, metadata.conf_thresh)
+        self.theta_thresh = metadata.theta_thresh
+        self.K = metadata.K
         self.nms_thresh = metadata.nms_thresh
         self.fixed_hw = metadata.input_size is not None
         self.input_hw = metadata.input_size or metadata.trained_size or INPUT_HW

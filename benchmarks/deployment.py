@@ -26,8 +26,9 @@ from exporting.network import ExportNetwork
 from exporting.network_onnx import export_network
 from exporting.onnx_model import Shape, assemble
 from exporting.quantize import quantise
+from inference import NMS_THRESH, THETA_THRESH, K
 from models import BACKBONES, CTRBOX, Checkpoint, save_checkpoint
-from runtimes import NMS_THRESH, THETA_THRESH, DetectorSettings, K
+from runtimes import DetectorSettings
 
 CLASSES = tuple(map(str, range(15)))
 CONF = 0.0

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from data_folders import picture, write_image
+from known_rows import onnx_file
 
 import benchmark as timing
 import main
@@ -82,8 +83,6 @@ def test_plain_pytorch_answers_the_same_from_contiguous_memory(weights):
 def test_the_first_checkpoint_is_the_baseline(tmp_path, weights):
     """After an exported file too; where there is none, the first row is."""
     pytest.importorskip("onnxruntime")
-    from test_runtimes import onnx_file
-
     exported = onnx_file(tmp_path / "known.onnx")
     settings, image = DetectorSettings(input_hw=(64, 96)), picture(96, 64)
 
