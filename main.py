@@ -5,7 +5,8 @@ python main.py --phase test
 python main.py --phase eval
 
 Without --data_dir the three use a built-in sample set. This is the only file that knows argparse;
-it sets up logging and seeds, and turns errors of the user's input into one line and an exit code.
+it sets up logging (see `console`) and seeds, and turns errors of the user's input into one line and
+an exit code.
 """
 
 from __future__ import annotations
@@ -14,14 +15,13 @@ import argparse
 import logging
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 import benchmark as timing
 import eval as evaluation
@@ -29,6 +29,7 @@ import predict as prediction
 import test as testing
 import train as training
 from boxes import HEAD_CHANNELS, STRIDE
+from console import Advice, explain, fail, set_up_logging
 from datasets import BaseDataset, DataOptions, find_dataset, open_dataset
 from datasets.images import read_image
 from datasets.sample import make_sample
@@ -191,7 +192,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--run_dir", type=Path, default=Path(), metavar="DIR",
         help="where weights_*, result_* and merge_* are made (default: here)")
     add("--device", type=device, default=default_device(), metavar="DEVICE",
-        help="cpu, cuda or cuda:N (default: %(default)s)")
+        help="cpu, cuda or cuda:N (default: %(default)s; predict under torchrun: cuda is the "
+             "GPU of the process's rank)")
     add("--threads", type=positive, metavar="N",
         help="of the processor, which the network uses in every runtime (default: as PyTorch)")
     add("--ngpus", type=positive, default=1, help="above 1: DataParallel over so many GPUs")
@@ -309,6 +311,20 @@ def device(text: str) -> torch.device:
             f"{text} is not there: PyTorch sees {torch.cuda.device_count()} CUDA devices"
         )
     return chosen
+
+
+def device_of_rank(
+    device: torch.device, devices: int, environment: Mapping[str, str] = os.environ
+) -> torch.device:
+    """The GPU that a process of torchrun takes where `cuda` is asked for without an index.
+
+    It is the one of its rank on this machine, which torchrun sets; where there are fewer `devices`
+    than processes, they share them.
+    """
+    rank = environment.get("LOCAL_RANK", "")
+    if device.type != "cuda" or device.index is not None or not rank.isdecimal():
+        return device
+    return torch.device("cuda", int(rank) % max(devices, 1))
 
 
 @dataclass(frozen=True)
@@ -638,7 +654,7 @@ def detector_settings(args: argparse.Namespace) -> DetectorSettings:
     if (args.input_h is None) != (args.input_w is None):
         raise InputError("--input_h and --input_w go together here: give both or none")
     return DetectorSettings(
-        device=args.device,
+        device=device_of_rank(args.device, torch.cuda.device_count()),
         classes=asked_classes(args),
         input_hw=None if args.input_h is None else (args.input_h, args.input_w),
         conf_thresh=args.conf_thresh,
@@ -797,87 +813,52 @@ def clear_run(folder: Path) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one phase; the exit code is 0 only where it did what was asked for."""
     args = parse_args(argv)
+    phase = PHASES[args.phase]
     set_up_logging(args.verbose)
     if args.threads is not None:
         torch.set_num_threads(args.threads)  # the other runtimes take as many
     try:
-        code = PHASES[args.phase](args)
+        code = phase.run(args)
     except KeyboardInterrupt:
-        return fail("stopped by Ctrl-C; the last finished epoch, if any, is kept", 130)
+        return fail(f"stopped by Ctrl-C; {phase.advice.kept}", 130)
     except (InputError, OSError, MemoryError, RuntimeError) as error:
-        message = explain(error)
+        message = explain(error, phase.advice)
         if message is None or args.verbose:
             raise
         return fail(message, 2)
     return code or 0
 
 
-def fail(message: str, code: int) -> int:
-    print(f"error: {message}", file=sys.stderr)
-    return code
+class Phase(NamedTuple):
+    """A value of --phase: what it does, and what to say where it comes to no end."""
+
+    run: Callable[[argparse.Namespace], int | None]
+    advice: Advice
 
 
-def explain(error: Exception) -> str | None:
-    """One line on an error that the user can mend; None for one that is a fault of ours."""
-    text = str(error)
-    if text.startswith("Caught "):  # in a worker process, whose traceback comes first
-        text = text.rpartition(f"{type(error).__name__}: ")[2].strip()
-    if isinstance(error, (InputError, training.TrainingStopped)):
-        return text
-    if "DataLoader worker (pid" in text:
-        return (
-            "a process that reads images died, mostly for want of (shared) memory: use "
-            "--num_workers 0, a smaller --batch_size, or docker run --shm-size 8g. The last "
-            "finished epoch, if any, is kept"
-        )
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(
-        sign in text for sign in ("can't allocate memory", "ArrayMemoryError")
-    ):
-        return (
-            "out of memory: use a smaller --batch_size, --input_h and --input_w, or a lighter "
-            "--backbone. The last finished epoch, if any, is kept"
-        )
-    if isinstance(error, OSError):
-        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror or text
-    return None
-
+_SMALLER = "a smaller --batch_size, --input_h and --input_w, or a lighter --backbone"
+_FROM_THE_START = "the same command begins with the first image again"
 
 PHASES = {
-    "train": train,
-    "test": test,
-    "eval": evaluate,
-    "info": info,
-    "predict": predict,
-    "benchmark": benchmark,
-    "export": export,
-}
-
-
-class TqdmHandler(logging.StreamHandler):
-    """Log lines that do not tear a progress bar apart."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        with tqdm.external_write_mode(file=self.stream):
-            super().emit(record)
-
-    def handleError(self, record: logging.LogRecord) -> None:
-        """An output that takes no more (a full disk, a closed pipe) is an error like any other."""
-        error = sys.exc_info()[1]
-        if not isinstance(error, OSError):
-            return super().handleError(record)
-        # what is still in its buffer would fail once more at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), self.stream.fileno())
-        raise OSError(error.errno, error.strerror, "standard output")
-
-
-def set_up_logging(verbose: bool) -> None:
-    handler = TqdmHandler(sys.stdout)
-    handler.setFormatter(logging.Formatter("%(message)s"))
-    logging.basicConfig(
-        level=logging.DEBUG if verbose else logging.INFO, handlers=[handler], force=True
-    )
-    for name in ("matplotlib", "PIL"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+    "train": Phase(train, Advice(
+        "the last finished epoch, if any, is kept, and --resume_train goes on from there", _SMALLER
+    )),
+    "test": Phase(test, Advice(_FROM_THE_START, _SMALLER)),
+    "eval": Phase(evaluate, Advice(_FROM_THE_START, _SMALLER)),
+    "info": Phase(info, Advice("nothing was to be written", _SMALLER)),
+    "predict": Phase(predict, Advice(
+        "what is done so far, if anything, is kept beside the results, and the same command goes "
+        "on from there",
+        "a smaller --batch_size or --tile, or a model of a lighter --backbone",
+    )),
+    "benchmark": Phase(benchmark, Advice(
+        "no times were written", "a smaller --batch_size, or fewer files at once"
+    )),
+    "export": Phase(export, Advice(
+        "no file was written; the same command begins anew",
+        "smaller images for the report or fewer to calibrate with (--source, --calibrate)",
+    )),
+}  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -236,15 +236,20 @@ class OnnxRuntime(_ExportedRuntime):
         super().__init__(path, metadata, shape, self._names, "conf_thresh" in shapes, settings)
 
     @staticmethod
-    def _providers(available: Sequence[str], device: torch.device | str) -> list[str]:
-        if torch.device(device).type != "cuda":
+    def _providers(available: Sequence[str], device: torch.device | str) -> list[Any]:
+        """For `InferenceSession`. On a GPU not run yet: none was at hand."""
+        device = torch.device(device)
+        if device.type != "cuda":
             return ["CPUExecutionProvider"]
         if "CUDAExecutionProvider" not in available:
             raise InputError(
                 f"--device {device}: this ONNX Runtime runs on {', '.join(available)} alone; "
                 "onnxruntime-gpu brings CUDA"
             )
-        return ["CUDAExecutionProvider", "CPUExecutionProvider"]
+        return [
+            ("CUDAExecutionProvider", {"device_id": device.index or 0}),
+            "CPUExecutionProvider",
+        ]
 
     def _run(self, batch: np.ndarray) -> dict[str, np.ndarray]:
         values = self._session.run(self._names, self._inputs(batch))

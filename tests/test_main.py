@@ -479,6 +479,7 @@ class Broken(DOTA):
         ("os._exit(1)", ["a process that reads images died", "--num_workers 0"]),
         ("open('/nowhere/x.png')", ["/nowhere/x.png", "No such file"]),
         ("import numpy; numpy.zeros(1 << 50)", ["out of memory", "--batch_size"]),
+        ("import torch; torch.zeros(1 << 50)", ["out of memory", "--batch_size"]),
     ],
 )
 def test_a_worker_that_dies(call, data, trained, tmp_path, fault, told):
@@ -637,31 +638,65 @@ def test_a_disk_that_is_full_from_the_start(call, data, trained, tmp_path, phase
     assert_refused(ran, "File too large")
 
 
+def press_ctrl_c(folder, words, when):
+    """What a process of its own says on SIGINT (which its workers get too) once `when()` holds."""
+    with open(folder / "stdout.txt", "w+") as out, open(folder / "stderr.txt", "w+") as err:
+        process = subprocess.Popen(
+            [sys.executable, ROOT / "main.py", *map(str, words), "--device", "cpu"],
+            cwd=folder, stdout=out, stderr=err, start_new_session=True,
+        )  # fmt: skip
+        try:
+            until = time.monotonic() + 120
+            while not when() and process.poll() is None and time.monotonic() < until:
+                time.sleep(0.02)
+            os.killpg(process.pid, signal.SIGINT)
+            code = process.wait(timeout=60)
+        finally:
+            process.kill()
+    return Ran(code, *((folder / f"std{name}.txt").read_text() for name in ("out", "err")))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2])
 def test_ctrl_c_keeps_the_last_epoch(data, tmp_path, workers):
-    """A process of its own gets SIGINT (as its workers do) once an epoch is there."""
-    words = ["--phase", "train", "--data_dir", data, *TINY]
-    words += ["--epochs", 500, "--num_workers", workers, "--device", "cpu"]
-    process = subprocess.Popen(
-        [sys.executable, ROOT / "main.py", *map(str, words)], cwd=tmp_path, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
-    )  # fmt: skip
+    words = ["--phase", "train", "--data_dir", data, *TINY, "--epochs", 500]
     last = tmp_path / "weights_dota" / "model_last.pth"
-    try:
-        until = time.monotonic() + 120
-        while not last.is_file() and process.poll() is None and time.monotonic() < until:
-            time.sleep(0.05)
-        os.killpg(process.pid, signal.SIGINT)
-        _, err = process.communicate(timeout=60)
-    finally:
-        process.kill()
-    assert process.returncode == 130, err
-    assert err.splitlines()[-1].startswith("error: stopped by Ctrl-C; the last finished epoch")
-    assert "Traceback" not in err
+    ran = press_ctrl_c(tmp_path, [*words, "--num_workers", workers], last.is_file)
+    assert_refused(ran, "stopped by Ctrl-C; the last finished epoch", "--resume_train", code=130)
     checkpoint = read_checkpoint(last)
     assert checkpoint.epoch >= 1 and len(checkpoint.history) == checkpoint.epoch
     assert not list(last.parent.glob("*.tmp"))
+
+
+@pytest.mark.slow
+def test_ctrl_c_keeps_what_is_predicted(call, trained, tmp_path):
+    """The same command goes on where it was stopped."""
+    write_image(tmp_path / "large.png", picture(1200, 1200))
+    words = ["--phase", "predict", "--source", "large.png", "--tile", 64, "--batch_size", 1,
+             "--formats", "json", "--weights", trained / "weights_dota/model_last.pth"]  # fmt: skip
+
+    def begun():
+        journals = tmp_path.glob("result_predict/progress-*/*.jsonl")
+        return any(path.read_bytes().count(b"\n") > 3 for path in journals)
+
+    ran = press_ctrl_c(tmp_path, words, begun)
+    assert_refused(ran, "stopped by Ctrl-C; what is done so far", "the same command", code=130)
+    assert "epoch" not in ran.err and not Path("result_predict/detections.json").exists()
+    again = call(*words, "--device", "cpu")
+    assert again.code == 0 and "going on with a run that was stopped" in again.out
+    assert Path("result_predict/detections.json").is_file()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("step", ["exporting", "tracing", "building", "comparing"])
+def test_ctrl_c_leaves_no_half_exported_file(trained, tmp_path, step):
+    pytest.importorskip("onnxruntime")
+    write_image(tmp_path / "images/a.png", picture(64, 64))
+    words = ["--phase", "export", "--weights", trained / "weights_dota/model_last.pth",
+             "--source", "images", "--output", "made.onnx"]  # fmt: skip
+    ran = press_ctrl_c(tmp_path, words, lambda: step in (tmp_path / "stdout.txt").read_text())
+    assert_refused(ran, "stopped by Ctrl-C; no file was written", code=130)
+    assert not list(tmp_path.glob("*made*")) and "epoch" not in ran.err
 
 
 def test_a_run_that_stops_for_non_finite_losses(train, data, monkeypatch):

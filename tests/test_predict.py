@@ -12,6 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 from drawn_objects import NAMES, DrawnObjects, corners_of, scene
 from known_rows import PROPS, onnx_file
 
@@ -381,6 +382,23 @@ def test_exit_codes(tmp_path, picture, drawn, capsys):
     assert command(*words[:-1], tmp_path / "gone") == 2
     assert command("--source", picture) == 2
     assert "--weights" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("device", "devices", "environment", "expected"),
+    [
+        ("cuda", 4, {"LOCAL_RANK": "3"}, "cuda:3"),
+        ("cuda", 1, {"LOCAL_RANK": "3"}, "cuda:0"),  # each process sees but one, or all share it
+        ("cuda", 2, {"LOCAL_RANK": "3"}, "cuda:1"),
+        ("cuda:1", 4, {"LOCAL_RANK": "3"}, "cuda:1"),  # asked for by number
+        ("cuda", 4, {}, "cuda"),
+        ("cuda", 4, {"LOCAL_RANK": ""}, "cuda"),
+        ("cpu", 0, {"LOCAL_RANK": "3"}, "cpu"),
+    ],
+)
+def test_the_gpu_of_a_process_of_torchrun(device, devices, environment, expected):
+    found = main.device_of_rank(torch.device(device), devices, environment)
+    assert found == torch.device(expected)
 
 
 @pytest.fixture

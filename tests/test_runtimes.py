@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import cv2
 import numpy as np
 import pytest
+import torch
 from known_rows import NAMES, PROPS, ROWS, onnx_file
 from sharp_exports import CLASSES, CONF, SIZE_HW, K, export
 
@@ -13,6 +14,7 @@ from detector import Detector
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.polygon import iou_matrix
 from predict import PredictSettings, predict
+from runtimes import OnnxRuntime
 
 RUNTIMES = ("onnxruntime", "openvino")
 
@@ -236,6 +238,22 @@ def test_onnx_files_that_are_not_ours(tmp_path, props, message):
     pytest.importorskip("onnxruntime")
     with pytest.raises(InputError, match=message):
         Detector.load(onnx_file(tmp_path / "a.onnx", props))
+
+
+@pytest.mark.parametrize(
+    ("device", "expected"),
+    [
+        ("cpu", ["CPUExecutionProvider"]),
+        ("cuda", [("CUDAExecutionProvider", {"device_id": 0}), "CPUExecutionProvider"]),
+        ("cuda:3", [("CUDAExecutionProvider", {"device_id": 3}), "CPUExecutionProvider"]),
+    ],
+)
+def test_providers_of_onnx_runtime(device, expected):
+    there = ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    assert OnnxRuntime._providers(there, torch.device(device)) == expected
+    if device != "cpu":
+        with pytest.raises(InputError, match=rf"--device {device}: .* onnxruntime-gpu"):
+            OnnxRuntime._providers(["CPUExecutionProvider"], device)
 
 
 @pytest.mark.parametrize("suffix", ["onnx", "xml"])
