@@ -128,22 +128,23 @@ def open_all(
     """Each file in each of its runtimes, after a first answer for `image`."""
     able = [(file, runtime) for file in files for runtime in runtimes_of(file)]
     checkpoints = [file for file, runtime in able if runtime == "pytorch"]
-    contestants = []
 
-    def enter(file: Path, runtime: str, load: Callable[[Path, DetectorSettings], Detector]) -> None:
+    def enter(
+        file: Path, runtime: str, load: Callable[[Path, DetectorSettings], Detector]
+    ) -> Contestant:
         begin = time.perf_counter()
         detector = load(file, replace(settings, runtime=runtime))
         detector.detect(image)
         seconds = time.perf_counter() - begin
         threads = torch.get_num_threads() if runtime == "pytorch" else settings.used_threads()
-        version = metadata.version(_PACKAGES[runtime])
-        contestants.append(Contestant(file, version, threads, detector, seconds))
+        return Contestant(file, metadata.version(_PACKAGES[runtime]), threads, detector, seconds)
 
-    for file in checkpoints[:1]:
+    contestants = [enter(file, runtime, Detector.load) for file, runtime in able]
+    plain = [
         enter(file, "pytorch", lambda path, own: Detector(PlainTorchRuntime(path, own), own))
-    for file, runtime in able:
-        enter(file, runtime, Detector.load)
-    return contestants
+        for file in checkpoints[:1]
+    ]
+    return plain + contestants
 
 
 def summary(

@@ -7,7 +7,6 @@ python main.py --phase export --weights model_best.pth --format openvino
 from __future__ import annotations
 
 import logging
-import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from datasets.augment import normalize
 from deploy_metadata import COLORS, INPUT_TYPES, LAYOUTS, ModelMetadata
 from detections import Detections
 from DOTA_devkit.errors import InputError
-from DOTA_devkit.files import replacing
+from DOTA_devkit.files import refuse_unwritable, replacing
 from DOTA_devkit.scoring import Truth, evaluate
 from eval import to_task1
 from exporting import (
@@ -45,6 +44,7 @@ from exporting.quantize import quantise
 from exporting.rounding import TOLERANCES, RoundedComparison
 from inference import NMS_THRESH, THETA_THRESH, Found, K
 from models import CTRBOX
+from openvino_files import import_openvino
 
 log = logging.getLogger(__name__)
 
@@ -223,7 +223,11 @@ def export(
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, output.name)
         job = Job(network, metadata, settings, settings.fitted(model), calibration, path)
-        built = BUILDERS[settings.format](job)
+        try:
+            built = BUILDERS[settings.format](job)
+        except OSError as error:
+            error.filename = error.filename or folder  # a write that fails does not know its file
+            raise
         log.info("comparing it with the checkpoint on %d images", len(pictures))
         report = compare(model, job, built, pictures, metadata.precision)
         if built.engine is not None:
@@ -249,9 +253,7 @@ def check_output(output: Path, kind: str) -> None:
         raise InputError(f"--output {output}: a file of --format {kind} ends in {suffix}")
     if output.is_dir():
         raise InputError(f"--output {output}: a folder is there; a file is expected")
-    folder = next(parent for parent in output.absolute().parents if parent.exists())
-    if not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise InputError(f"--output {output}: nothing can be written in {folder}")
+    refuse_unwritable(output.parent)
 
 
 def write_bytes(output: Path, content: bytes) -> None:
@@ -278,7 +280,7 @@ def build_torch(job: Job) -> Built:
 
 
 def build_openvino(job: Job) -> Built:
-    openvino_model.require_openvino()
+    import_openvino()  # told before the work
     file, rows_too = onnx_files(job)
     openvino_model.convert(file, job.metadata, job.path)
     shown = None

@@ -36,6 +36,7 @@ from datasets.sample import make_sample
 from detector import Detector, file_digest
 from DOTA_devkit.class_lists import parse_class_list
 from DOTA_devkit.errors import InputError
+from DOTA_devkit.files import refuse_unwritable
 from DOTA_devkit.formats import DOTA_CLASSES
 from DOTA_devkit.scoring import METRICS
 from exporting import Picture, require_onnx
@@ -527,6 +528,8 @@ def predict(args: argparse.Namespace) -> int:
     """Detections in images of any size; 1 where some could not be used."""
     if not args.source or not args.weights:
         raise InputError("--phase predict needs --source PATH and --weights FILE")
+    output = args.output or args.run_dir / "result_predict"
+    refuse_unwritable(output)
     detector = Detector.load(args.weights, detector_settings(args))
     settings = PredictSettings(
         tile=args.tile,
@@ -537,7 +540,6 @@ def predict(args: argparse.Namespace) -> int:
         formats=args.formats,
         shard=args.shard or Shard.from_environment(),
     )
-    output = args.output or args.run_dir / "result_predict"
     runtime = detector.runtime
     model = {
         "file": file_digest(args.weights), "runtime": runtime.name, "K": runtime.K,
@@ -561,6 +563,8 @@ def benchmark(args: argparse.Namespace) -> None:
     files = [*([Path(args.weights)] if args.weights else []), *args.models]
     if not files:
         raise InputError("--phase benchmark needs --weights FILE (and more with --models)")
+    path = (args.output or args.run_dir) / "benchmark.json"
+    refuse_unwritable(path.parent)
     settings = timing.BenchmarkSettings(runs=args.runs, batch_size=args.batch_size or 1)
     paths = find_sources(args.source or [make_sample(SAMPLE_DIR) / "images"])
     result = timing.benchmark(files, paths[: args.runs], detector_settings(args), settings)
@@ -570,7 +574,6 @@ def benchmark(args: argparse.Namespace) -> None:
         result["processor"], result["cores"], settings.batch_size, settings.runs,
     )  # fmt: skip
     log.info("%s", timing.table(result))
-    path = (args.output or args.run_dir) / "benchmark.json"
     timing.write_json(result, path)
     log.info("the same as JSON in %s", path)
 

@@ -3,7 +3,6 @@ input as one message and an exit code other than 0."""
 
 import os
 import pickle
-import resource
 import shlex
 import signal
 import subprocess
@@ -15,6 +14,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from command_line import Ran, assert_refused, files_of_at_most, run_main
 from data_folders import picture, write_image
 from hand_made import CLASSES, small_set, tiny_model, upright
 
@@ -58,25 +58,12 @@ def trained(data, tmp_path_factory):
     return folder
 
 
-class Ran:
-    """What a command said."""
-
-    def __init__(self, code, out, err):
-        self.code, self.out, self.err = code, out, err
-
-
 @pytest.fixture
 def call(capsys):
     def run(*words):
-        words = [str(word) for word in words]
         if "--num_workers" not in words:
-            words += ["--num_workers", "0"]
-        try:
-            code = program.main(words)
-        except SystemExit as stopped:  # argparse
-            code = stopped.code
-        said = capsys.readouterr()
-        return Ran(code, said.out, said.err)
+            words += ("--num_workers", 0)
+        return run_main(capsys, words)
 
     return run
 
@@ -87,15 +74,6 @@ def train(call):
         return call("--phase", "train", "--data_dir", data, *TINY, *words)
 
     return run
-
-
-def assert_refused(ran, *parts, code=2):
-    """A message that holds all parts, an exit code, and no traceback."""
-    assert ran.code == code, ran.err
-    assert "Traceback" not in ran.err + ran.out
-    for part in parts:
-        assert str(part) in ran.err
-    assert ran.err.count("error: ") == 1
 
 
 def saved(path, **more):
@@ -606,14 +584,8 @@ def test_a_full_disk(call, train, data, tmp_path):
     assert train(data).code == 0
     last = tmp_path / "weights_dota" / "model_last.pth"
     before = last.read_bytes()
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, limits[1]))
-    try:
+    with files_of_at_most(1 << 20):
         ran = call("--phase", "train", "--data_dir", data, "--resume_train", "--epochs", 2)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-        signal.signal(signal.SIGXFSZ, handler)
     assert_refused(ran, "model_", "File too large", "unchanged")
     assert last.read_bytes() == before
     assert not list((tmp_path / "weights_dota").glob("*.tmp"))
@@ -627,14 +599,8 @@ def test_a_disk_that_is_full_from_the_start(call, data, trained, tmp_path, phase
         words += TINY
     else:
         words += ["--weights", trained / "weights_dota" / "model_last.pth"]
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (200, limits[1]))
-    try:
+    with files_of_at_most(200):
         ran = call(*words)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-        signal.signal(signal.SIGXFSZ, handler)
     assert_refused(ran, "File too large")
 
 

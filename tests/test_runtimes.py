@@ -14,7 +14,7 @@ from detector import Detector
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.polygon import iou_matrix
 from predict import PredictSettings, predict
-from runtimes import OnnxRuntime
+from runtimes import OnnxRuntime, telling_of_no_memory
 
 RUNTIMES = ("onnxruntime", "openvino")
 
@@ -254,6 +254,45 @@ def test_providers_of_onnx_runtime(device, expected):
     if device != "cpu":
         with pytest.raises(InputError, match=rf"--device {device}: .* onnxruntime-gpu"):
             OnnxRuntime._providers(["CPUExecutionProvider"], device)
+
+
+@pytest.mark.parametrize(
+    "text",  # as ONNX Runtime and OpenVINO say it of a process whose memory is limited
+    [
+        "[ONNXRuntimeError] : 1 : FAIL : Non-zero status code returned while running Conv node. "
+        "Status Message: bfc_arena.cc:360 Failed to allocate memory for requested buffer of size 5",
+        "Check 'ptr' failed at cpu_memory.cpp:257:\nFailed to allocate 836829184 bytes of memory",
+        "[CPU] TopK node with name 'bbavectors.TopK_9' std::bad_alloc",
+    ],
+)
+def test_a_runtime_without_memory(text):
+    with pytest.raises(MemoryError, match=r"llocate|bad_alloc"), telling_of_no_memory():
+        raise RuntimeError(text)
+
+
+def test_other_errors_of_a_runtime_are_faults_of_ours():
+    with pytest.raises(RuntimeError, match="bug"), telling_of_no_memory():
+        raise RuntimeError("a bug")
+
+
+def test_openvino_without_an_answer(tmp_path, monkeypatch):
+    """Short of memory it was seen to return, with no row for any image."""
+    openvino = pytest.importorskip("openvino")
+    detector = Detector.load(onnx_file(tmp_path / "a.onnx"), runtime="openvino", input_hw=(64, 64))
+
+    class Empty:
+        infer = staticmethod(lambda inputs: None)
+        get_tensor = staticmethod(lambda name: openvino.Tensor(np.zeros((0, 3), np.float32)))
+
+    detector.runtime._requests.put(Empty())
+    with pytest.raises(MemoryError):
+        detector.detect(np.zeros((64, 64, 3), np.uint8))
+
+
+def test_a_program_of_torch_export(tmp_path):
+    (tmp_path / "a.pt2").write_bytes(b"PK")
+    with pytest.raises(InputError, match=r"a\.pt2: a program of torch\.export .* ONNX file"):
+        Detector.load(tmp_path / "a.pt2")
 
 
 @pytest.mark.parametrize("suffix", ["onnx", "xml"])
