@@ -330,9 +330,6 @@ REFUSED: Mapping[str, Mapping[str, str]] = {
         "--half": "it is written in float32 alone",
         "--int8": "it is written in float32 alone",
     },
-    "openvino": {
-        "--input uint8": "it scales in float32, so that the pixels are not those of training",
-    },
     "tensorrt": {
         "--nms graph": f"{_ROUNDS}, which TensorRT does not",
         "--input uint8": "it scales with bytes and in float64, which TensorRT does not",

@@ -223,6 +223,23 @@ def test_a_fixed_openvino_model_with_suppression(folder):
     assert_near(rows, [one.nms(0.1) for one in eager(folder, images)])
 
 
+def test_an_openvino_model_of_pictures(folder):
+    """Scaled by OpenVINO itself, from a size at which float32 is too coarse for it."""
+    pytest.importorskip("openvino")
+    path = export(folder, "bytes.xml", "--format", "openvino", "--input", "uint8",
+                  "--nms", "graph", "--fix_conf")  # fmt: skip
+    expected = Detector.load(folder / "checkpoint.pth", conf_thresh=CONF, K=K)
+    small = np.random.default_rng(0).integers(0, 256, (90, 130, 3), dtype=np.uint8)
+    picture = cv2.resize(small, (1301, 999), interpolation=cv2.INTER_CUBIC)
+    _, rows = openvino_rows(path, {"input": picture[None]})
+    found = expected.detect(picture)
+    assert len(found) > 3
+    assert_near(rows, [found])
+    ours = Detector.load(path).detect(picture)
+    np.testing.assert_allclose(ours.corners, found.corners, atol=0.05)
+    np.testing.assert_allclose(ours.scores, found.scores, atol=1e-4)
+
+
 def test_openvino_weights_in_half_the_bytes(folder):
     pytest.importorskip("openvino")
     path = export(folder, "half.xml", "--format", "openvino", "--half")
