@@ -2,7 +2,9 @@
 
 For each runtime: load (file to first answer), preprocess (letterbox and network input), network,
 decode, NMS, and end to end. An exported file has its decoder, and perhaps its NMS, inside: their
-time is part of `network` then, and `decode` is only the reading of its rows.
+time is part of `network` then, and `decode` is only the reading of its rows. How many times faster
+than the first row a runtime is compares network and decode together, which all of them have: the
+first row is a checkpoint's network in plain PyTorch, where there is a checkpoint.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -28,7 +30,7 @@ from detector import Detector, as_bgr
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.files import replacing
 from DOTA_devkit.tables import format_table
-from runtimes import DetectorSettings
+from runtimes import DetectorSettings, TorchRuntime
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +49,23 @@ class BenchmarkSettings:
     batch_size: int = 1
 
 
+class PlainTorchRuntime(TorchRuntime):
+    """A checkpoint as the original runs it, its memory contiguous: what others are held against."""
+
+    name = "PyTorch eager, contiguous"
+    memory_format = torch.contiguous_format
+
+
+class Contestant(NamedTuple):
+    """A file that is open in a runtime. threads: of the network. load: seconds."""
+
+    file: Path
+    version: str
+    threads: int
+    detector: Detector
+    load: float
+
+
 @dataclass(frozen=True)
 class Timings:
     """Of one file in one runtime. load: seconds. stages: median milliseconds an image."""
@@ -54,11 +73,15 @@ class Timings:
     file: str
     runtime: str
     version: str
+    threads: int
     input_hw: tuple[int, int]
     load: float
     stages: dict[str, float]
     detections: float
     """Mean number an image, on which decoding and NMS depend."""
+    speed_up: float
+    """How many times faster than the first row network and decode are together: the median of the
+    turns' ratios."""
 
 
 def benchmark(
@@ -69,52 +92,82 @@ def benchmark(
 ) -> dict[str, Any]:
     """Time each file in each runtime that is installed and can read it.
 
-    The runtimes take turns, one run each, so that whatever else the machine does meets them all.
+    The first checkpoint comes first in plain PyTorch as well. The runtimes take turns, one run
+    each, so that whatever else the machine does meets them all.
 
     Raises:
         InputError: a file is no model, or none of its runtimes is installed.
     """
     pixels = [as_bgr(image) for image in images]
-    detectors = []
-    for file in files:
-        for runtime in runtimes_of(file):
-            own = replace(detector_settings, runtime=runtime)
-            begin = time.perf_counter()
-            detector = Detector.load(file, own)
-            detector.detect(pixels[0])
-            detectors.append((file, runtime, detector, time.perf_counter() - begin))
-    measured: list[list[dict[str, float]]] = [[] for _ in detectors]
+    contestants = open_all(files, pixels[0], detector_settings)
+    measured: list[list[dict[str, float]]] = [[] for _ in contestants]
     turns = range(settings.warm_up + settings.runs)
     for turn in tqdm(turns, desc="benchmark", unit="run", disable=None):
         first = turn * settings.batch_size
         batch = [pixels[(first + k) % len(pixels)] for k in range(settings.batch_size)]
-        for times, (_, _, detector, _) in zip(measured, detectors, strict=True):
-            times.append(time_stages(detector, batch))
+        for times, one in zip(measured, contestants, strict=True):
+            times.append(time_stages(one.detector, batch))
+    counted = [times[settings.warm_up :] for times in measured]
     timings = [
-        Timings(
-            file=str(file),
-            runtime=detector.runtime.name,
-            version=metadata.version(_PACKAGES[runtime]),
-            input_hw=detector.input_hw,
-            load=load,
-            stages={
-                stage: statistics.median(one[stage] for one in times[settings.warm_up :])
-                for stage in STAGES
-            },
-            detections=statistics.mean(one["detections"] for one in times[settings.warm_up :]),
-        )
-        for times, (file, runtime, detector, load) in zip(measured, detectors, strict=True)
+        summary(one, times, counted[0]) for one, times in zip(contestants, counted, strict=True)
     ]
     return {
         "processor": processor(),
         "cores": os.cpu_count(),
-        "torch_threads": torch.get_num_threads(),
         "python": platform.python_version(),
         "system": platform.platform(),
         **asdict(settings),
         "images": len(pixels),
         "timings": [asdict(one) for one in timings],
     }
+
+
+def open_all(
+    files: Sequence[Path], image: np.ndarray, settings: DetectorSettings
+) -> list[Contestant]:
+    """Each file in each of its runtimes, after a first answer for `image`."""
+    able = [(file, runtime) for file in files for runtime in runtimes_of(file)]
+    checkpoints = [file for file, runtime in able if runtime == "pytorch"]
+
+    def enter(
+        file: Path, runtime: str, load: Callable[[Path, DetectorSettings], Detector]
+    ) -> Contestant:
+        begin = time.perf_counter()
+        detector = load(file, replace(settings, runtime=runtime))
+        detector.detect(image)
+        seconds = time.perf_counter() - begin
+        threads = torch.get_num_threads() if runtime == "pytorch" else settings.used_threads()
+        return Contestant(file, metadata.version(_PACKAGES[runtime]), threads, detector, seconds)
+
+    contestants = [enter(file, runtime, Detector.load) for file, runtime in able]
+    plain = [
+        enter(file, "pytorch", lambda path, own: Detector(PlainTorchRuntime(path, own), own))
+        for file in checkpoints[:1]
+    ]
+    return plain + contestants
+
+
+def summary(
+    one: Contestant, times: Sequence[dict[str, float]], first: Sequence[dict[str, float]]
+) -> Timings:
+    """Medians of a contestant's turns. first: the same turns of the first one."""
+
+    def to_boxes(turn: dict[str, float]) -> float:
+        return turn["network"] + turn["decode"]
+
+    return Timings(
+        file=str(one.file),
+        runtime=one.detector.runtime.name,
+        version=one.version,
+        threads=one.threads,
+        input_hw=one.detector.input_hw,
+        load=one.load,
+        stages={stage: statistics.median(turn[stage] for turn in times) for stage in STAGES},
+        detections=statistics.mean(turn["detections"] for turn in times),
+        speed_up=statistics.median(
+            to_boxes(other) / to_boxes(own) for other, own in zip(first, times, strict=True)
+        ),
+    )
 
 
 def runtimes_of(file: Path) -> list[str]:
@@ -159,15 +212,20 @@ def time_stages(detector: Detector, images: Sequence[np.ndarray]) -> dict[str, f
 
 def table(result: dict[str, Any]) -> str:
     """A row for each file and runtime."""
-    rows = [("model", "runtime", "input", "load s", *(f"{name} ms" for name in STAGES), "found")]
+    stages = (f"{name} ms" for name in STAGES)
+    rows = [(
+        "model", "runtime", "threads", "input", "load s", *stages, "found", "times faster"
+    )]  # fmt: skip
     for one in result["timings"]:
         rows.append((
             Path(one["file"]).name,
             f"{one['runtime']} {one['version']}",
+            one["threads"],
             "{}x{}".format(*one["input_hw"]),
             f"{one['load']:.2f}",
             *(f"{one['stages'][name]:.1f}" for name in STAGES),
             f"{one['detections']:.1f}",
+            f"{one['speed_up']:.2f}",
         ))  # fmt: skip
     return format_table(rows)
 

@@ -20,7 +20,8 @@ from boxes import Letterbox
 from datasets.images import read_image
 from detections import Detections
 from DOTA_devkit.errors import InputError
-from runtimes import NMS_THRESH, DetectorSettings, Runtime, open_runtime
+from inference import NMS_THRESH
+from runtimes import DetectorSettings, Runtime, open_runtime
 
 
 class Detector:

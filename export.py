@@ -7,7 +7,6 @@ python main.py --phase export --weights model_best.pth --format openvino
 from __future__ import annotations
 
 import logging
-import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from datasets.augment import normalize
 from deploy_metadata import COLORS, INPUT_TYPES, LAYOUTS, ModelMetadata
 from detections import Detections
 from DOTA_devkit.errors import InputError
-from DOTA_devkit.files import replacing
+from DOTA_devkit.files import refuse_unwritable, replacing
 from DOTA_devkit.scoring import Truth, evaluate
 from eval import to_task1
 from exporting import (
@@ -44,8 +43,9 @@ from exporting.onnx_runtime import open_session
 from exporting.parity import Comparison, Report, Run
 from exporting.quantize import quantise
 from exporting.rounding import TOLERANCES, RoundedComparison
-from inference import Found
+from inference import NMS_THRESH, THETA_THRESH, Found, K
 from models import CTRBOX
+from openvino_files import import_openvino
 
 log = logging.getLogger(__name__)
 
@@ -68,8 +68,8 @@ class ExportSettings:
 
     format: str = "onnx"
     conf_thresh: float = 0.18
-    theta_thresh: float = 0.8
-    K: int = 500
+    theta_thresh: float = THETA_THRESH
+    K: int = K
     static: tuple[int, int, int] | None = None
     input_hw: tuple[int, int] = (608, 608)
     input_type: str = INPUT_TYPES[0]
@@ -79,7 +79,7 @@ class ExportSettings:
     fix_conf: bool = False
     half: bool = False
     int8: bool = False
-    check_nms_thresh: float = 0.1
+    check_nms_thresh: float = NMS_THRESH
 
     def __post_init__(self) -> None:
         if self.half and self.int8:
@@ -224,7 +224,11 @@ def export(
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, output.name)
         job = Job(network, metadata, settings, settings.fitted(model), calibration, path)
-        built = BUILDERS[settings.format](job)
+        try:
+            built = BUILDERS[settings.format](job)
+        except OSError as error:
+            error.filename = error.filename or folder  # a write that fails does not know its file
+            raise
         log.info("comparing it with the checkpoint on %d images", len(pictures))
         report = compare(model, job, built, pictures, metadata.precision)
         if built.engine is not None:
@@ -250,9 +254,7 @@ def check_output(output: Path, kind: str) -> None:
         raise InputError(f"--output {output}: a file of --format {kind} ends in {suffix}")
     if output.is_dir():
         raise InputError(f"--output {output}: a folder is there; a file is expected")
-    folder = next(parent for parent in output.absolute().parents if parent.exists())
-    if not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise InputError(f"--output {output}: nothing can be written in {folder}")
+    refuse_unwritable(output.parent)
 
 
 def write_bytes(output: Path, content: bytes) -> None:
@@ -279,7 +281,7 @@ def build_torch(job: Job) -> Built:
 
 
 def build_openvino(job: Job) -> Built:
-    openvino_model.require_openvino()
+    import_openvino()  # told before the work
     file, rows_too = onnx_files(job)
     openvino_model.convert(file, job.metadata, job.path)
     shown = None
@@ -328,9 +330,6 @@ REFUSED: Mapping[str, Mapping[str, str]] = {
         "--layout light-fork": "that is a layout of ONNX files",
         "--half": "it is written in float32 alone",
         "--int8": "it is written in float32 alone",
-    },
-    "openvino": {
-        "--input uint8": "it scales in float32, so that the pixels are not those of training",
     },
     "tensorrt": {
         "--nms graph": f"{_ROUNDS}, which TensorRT does not",

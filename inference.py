@@ -19,15 +19,19 @@ from datasets import BaseDataset, collate
 from decoder import DecDecoder, to_source
 from detections import Detections
 
+NMS_THRESH = 0.1
+THETA_THRESH = 0.8
+K = 500
+
 
 @dataclass(frozen=True)
 class InferenceSettings:
     """How a trained network is run over a list of images."""
 
     conf_thresh: float = 0.01
-    nms_thresh: float = 0.1
-    theta_thresh: float = 0.8
-    K: int = 500
+    nms_thresh: float = NMS_THRESH
+    theta_thresh: float = THETA_THRESH
+    K: int = K
     batch_size: int = 8
     num_workers: int = 0
     squash: bool = False
@@ -144,9 +148,13 @@ def start(loader: Iterable[dict]) -> Iterator[dict]:
     return batches
 
 
-def to_device(images: torch.Tensor, device: torch.device) -> torch.Tensor:
+def to_device(
+    images: torch.Tensor,
+    device: torch.device,
+    memory_format: torch.memory_format = torch.channels_last,
+) -> torch.Tensor:
     """A batch where the network runs, channels last, which its convolutions take faster."""
-    return images.to(device, non_blocking=True, memory_format=torch.channels_last)
+    return images.to(device, non_blocking=True, memory_format=memory_format)
 
 
 def postprocess(

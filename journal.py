@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from DOTA_devkit.errors import InputError
+from DOTA_devkit.files import remedy
 
 log = logging.getLogger(__name__)
 
@@ -143,6 +144,6 @@ class Journal:
 
 def _cannot_write(path: Path, error: OSError) -> InputError:
     return InputError(
-        f"cannot write {path}: {error.strerror or error}. What is done so far is kept: make room "
-        "and start the same command again, and it goes on from there"
+        f"cannot write {path}: {error.strerror or error}. What is done so far is kept: "
+        f"{remedy(error)} and start the same command again, and it goes on from there"
     )

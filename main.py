@@ -5,7 +5,8 @@ python main.py --phase test
 python main.py --phase eval
 
 Without --data_dir the three use a built-in sample set. This is the only file that knows argparse;
-it sets up logging and seeds, and turns errors of the user's input into one line and an exit code.
+it sets up logging (see `console`) and seeds, and turns errors of the user's input into one line and
+an exit code.
 """
 
 from __future__ import annotations
@@ -14,14 +15,13 @@ import argparse
 import logging
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 import benchmark as timing
 import eval as evaluation
@@ -29,16 +29,18 @@ import predict as prediction
 import test as testing
 import train as training
 from boxes import HEAD_CHANNELS, STRIDE
+from console import Advice, explain, fail, set_up_logging
 from datasets import BaseDataset, DataOptions, find_dataset, open_dataset
 from datasets.images import read_image
 from datasets.sample import make_sample
 from detector import Detector, file_digest
 from DOTA_devkit.class_lists import parse_class_list
 from DOTA_devkit.errors import InputError
+from DOTA_devkit.files import refuse_unwritable
 from DOTA_devkit.formats import DOTA_CLASSES
 from DOTA_devkit.scoring import METRICS
 from exporting import Picture, require_onnx
-from inference import InferenceSettings
+from inference import NMS_THRESH, THETA_THRESH, InferenceSettings, K
 from models import (
     BACKBONES,
     CTRBOX,
@@ -51,7 +53,7 @@ from models import (
 from models.info import describe
 from predict import PredictSettings, Shard
 from prediction_files import FORMATS
-from runtimes import NMS_THRESH, RUNTIMES, THETA_THRESH, DetectorSettings, K
+from runtimes import RUNTIMES, DetectorSettings
 from sources import find_sources
 
 log = logging.getLogger("bbavectors")
@@ -111,7 +113,7 @@ CONF_THRESH = {"test": 0.18, "eval": 0.01, "train": 0.01}
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """The command line; a flag whose default depends on the data or the checkpoint is None."""
+    """The command line; a flag whose default depends on the data or the model file is None."""
     parser = argparse.ArgumentParser(
         description="Oriented object detection with box boundary-aware vectors",
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -159,12 +161,15 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--finetune", type=Path, metavar="FILE", help="begin with the weights of a detector")
     add("--resume", "--weights", dest="weights", metavar="NAME_OR_PATH",
         help="checkpoint for test and eval (default: best of the run, else last)")
-    add("--K", type=positive, default=500, help="most detections an image (default: %(default)s)")
-    add("--conf_thresh", type=share, metavar="T", help="score to keep (test 0.18, eval 0.01)")
-    add("--nms_thresh", type=share, default=0.1, metavar="IOU",
-        help="overlap that suppresses (default: %(default)s)")
-    add("--theta_thresh", type=share, default=0.8, metavar="T",
-        help="cls_theta above which a box counts as turned (default: %(default)s)")
+    add("--K", type=positive, metavar="N",
+        help=f"most detections an image (default: {K}, or the exported file's)")
+    add("--conf_thresh", type=share, metavar="T",
+        help="score to keep (default: test and predict 0.18, eval 0.01, or the exported file's)")
+    add("--nms_thresh", type=share, metavar="IOU",
+        help=f"overlap that suppresses (default: {NMS_THRESH:g}, or the exported file's)")
+    add("--theta_thresh", type=share, metavar="T",
+        help="cls_theta above which a box counts as turned "
+             f"(default: {THETA_THRESH:g}, or the exported file's)")
     add("--wh_channels", type=int, default=8, help=argparse.SUPPRESS)  # without effect, as ever
 
     add = parser.add_argument_group("training").add_argument
@@ -188,7 +193,10 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--run_dir", type=Path, default=Path(), metavar="DIR",
         help="where weights_*, result_* and merge_* are made (default: here)")
     add("--device", type=device, default=default_device(), metavar="DEVICE",
-        help="cpu, cuda or cuda:N (default: %(default)s)")
+        help="cpu, cuda or cuda:N (default: %(default)s; predict under torchrun: cuda is the "
+             "GPU of the process's rank)")
+    add("--threads", type=positive, metavar="N",
+        help="of the processor, which the network uses in every runtime (default: as PyTorch)")
     add("--ngpus", type=positive, default=1, help="above 1: DataParallel over so many GPUs")
     add("--metric", choices=METRICS, default="voc07", help="AP (default: %(default)s)")
     add("--merge", choices=("auto", "yes", "no"), default="auto",
@@ -306,6 +314,20 @@ def device(text: str) -> torch.device:
     return chosen
 
 
+def device_of_rank(
+    device: torch.device, devices: int, environment: Mapping[str, str] = os.environ
+) -> torch.device:
+    """The GPU that a process of torchrun takes where `cuda` is asked for without an index.
+
+    It is the one of its rank on this machine, which torchrun sets; where there are fewer `devices`
+    than processes, they share them.
+    """
+    rank = environment.get("LOCAL_RANK", "")
+    if device.type != "cuda" or device.index is not None or not rank.isdecimal():
+        return device
+    return torch.device("cuda", int(rank) % max(devices, 1))
+
+
 @dataclass(frozen=True)
 class Run:
     """Where a run reads and writes."""
@@ -410,10 +432,10 @@ def refuse_idle_flags(args: argparse.Namespace) -> None:
             "--resume_train (go on with its run) or --finetune (begin with its weights)"
         )
     first_weights = {"--finetune": args.finetune, "--pretrained": args.pretrained}
-    given = [flag for flag, value in first_weights.items() if value is not None]
-    if args.resume_train and given:
-        raise InputError(f"--resume_train goes on with a run, so {given[0]} has no place")
-    if len(given) > 1:
+    named = list(given(**first_weights))
+    if args.resume_train and named:
+        raise InputError(f"--resume_train goes on with a run, so {named[0]} has no place")
+    if len(named) > 1:
         raise InputError("--finetune begins with a whole detector, so --pretrained has no place")
 
 
@@ -506,8 +528,9 @@ def predict(args: argparse.Namespace) -> int:
     """Detections in images of any size; 1 where some could not be used."""
     if not args.source or not args.weights:
         raise InputError("--phase predict needs --source PATH and --weights FILE")
-    asked = detector_settings(args)
-    detector = Detector.load(args.weights, asked)
+    output = args.output or args.run_dir / "result_predict"
+    refuse_unwritable(output)
+    detector = Detector.load(args.weights, detector_settings(args))
     settings = PredictSettings(
         tile=args.tile,
         overlap=args.overlap,
@@ -517,12 +540,12 @@ def predict(args: argparse.Namespace) -> int:
         formats=args.formats,
         shard=args.shard or Shard.from_environment(),
     )
-    output = args.output or args.run_dir / "result_predict"
+    runtime = detector.runtime
     model = {
-        "file": file_digest(args.weights), "runtime": detector.runtime.name, "K": asked.K,
-        "theta_thresh": asked.theta_thresh, "squash": asked.squash,
+        "file": file_digest(args.weights), "runtime": runtime.name, "K": runtime.K,
+        "theta_thresh": runtime.theta_thresh, "squash": args.squash,
     }  # fmt: skip
-    about = {"weights": str(args.weights), "runtime": detector.runtime.name}
+    about = {"weights": str(args.weights), "runtime": runtime.name}
     done = prediction.predict(detector, args.source, settings, output, model, about)
     if not done.missing:
         log.info("%s", done.table(detector.classes))
@@ -540,13 +563,17 @@ def benchmark(args: argparse.Namespace) -> None:
     files = [*([Path(args.weights)] if args.weights else []), *args.models]
     if not files:
         raise InputError("--phase benchmark needs --weights FILE (and more with --models)")
+    path = (args.output or args.run_dir) / "benchmark.json"
+    refuse_unwritable(path.parent)
     settings = timing.BenchmarkSettings(runs=args.runs, batch_size=args.batch_size or 1)
     paths = find_sources(args.source or [make_sample(SAMPLE_DIR) / "images"])
     result = timing.benchmark(files, paths[: args.runs], detector_settings(args), settings)
-    log.info("%s, %d cores, batches of %d, medians of %d runs, milliseconds an image",
-             result["processor"], result["cores"], settings.batch_size, settings.runs)  # fmt: skip
+    log.info(
+        "%s, %d cores, batches of %d, medians of %d runs, milliseconds an image; times faster: "
+        "network and decode, against the first row",
+        result["processor"], result["cores"], settings.batch_size, settings.runs,
+    )  # fmt: skip
     log.info("%s", timing.table(result))
-    path = (args.output or args.run_dir) / "benchmark.json"
     timing.write_json(result, path)
     log.info("the same as JSON in %s", path)
 
@@ -559,22 +586,19 @@ def export(args: argparse.Namespace) -> None:
     if not args.weights:
         raise InputError("--phase export needs --weights FILE")
     model = load_model(args.weights, classes=asked_classes(args))
-    given = {} if args.conf_thresh is None else {"conf_thresh": args.conf_thresh}
     settings = exporting.ExportSettings(
         format=args.format,
-        theta_thresh=args.theta_thresh,
-        K=args.K,
         static=None if args.static is None else tuple(args.static),
         input_hw=input_size(args, OWN_DATA, model.input_size),
         input_type=args.input,
         color=args.color,
         layout=args.layout,
-        nms_thresh=args.nms_thresh if args.nms == "graph" else None,
+        nms_thresh=nms_thresh(args) if args.nms == "graph" else None,
         fix_conf=args.fix_conf,
         half=args.half,
         int8=args.int8,
-        check_nms_thresh=args.nms_thresh,
-        **given,
+        check_nms_thresh=nms_thresh(args),
+        **given(conf_thresh=args.conf_thresh, theta_thresh=args.theta_thresh, K=args.K),
     )
     output = args.output or Path(args.weights).with_suffix(exporting.SUFFIXES[args.format])
     calibration = calibration_images(args, model) if args.int8 else ()
@@ -629,21 +653,20 @@ def picture_labels(dataset: BaseDataset, index: int) -> tuple[np.ndarray, np.nda
 
 
 def detector_settings(args: argparse.Namespace) -> DetectorSettings:
-    """What the flags ask of a model file; what is left at its default is the file's to say."""
-    asked = {"nms_thresh": args.nms_thresh, "theta_thresh": args.theta_thresh, "K": args.K}
-    own = {"nms_thresh": NMS_THRESH, "theta_thresh": THETA_THRESH, "K": K}
-    given = {name: value for name, value in asked.items() if value != own[name]}
+    """What the flags ask of a model file; what is not given is the file's to say."""
     if (args.input_h is None) != (args.input_w is None):
         raise InputError("--input_h and --input_w go together here: give both or none")
     return DetectorSettings(
-        device=args.device,
+        device=device_of_rank(args.device, torch.cuda.device_count()),
         classes=asked_classes(args),
         input_hw=None if args.input_h is None else (args.input_h, args.input_w),
         conf_thresh=args.conf_thresh,
+        nms_thresh=args.nms_thresh,
+        theta_thresh=args.theta_thresh,
+        K=args.K,
         squash=args.squash,
         runtime=args.runtime,
         batch_size=args.batch_size or OWN_DATA.batch_size,
-        **given,
     )
 
 
@@ -660,6 +683,15 @@ def load_for_inference(args: argparse.Namespace, run: Run) -> tuple[CTRBOX, Base
         checkpoint.path, model.backbone, checkpoint.epoch, *input_hw, ", ".join(dataset.category),
     )  # fmt: skip
     return model, dataset
+
+
+def given(**flags: Any) -> dict[str, Any]:
+    """Those that are not None; the others are left to the defaults of what they are for."""
+    return {name: value for name, value in flags.items() if value is not None}
+
+
+def nms_thresh(args: argparse.Namespace) -> float:
+    return NMS_THRESH if args.nms_thresh is None else args.nms_thresh
 
 
 def asked_classes(args: argparse.Namespace) -> tuple[str, ...] | None:
@@ -707,7 +739,7 @@ def data_options(args: argparse.Namespace, classes: tuple[str, ...] | None) -> D
         squash=args.squash,
         hrsc_level=args.hrsc_level,
         augment=not args.no_augment,
-        nms_thresh=args.nms_thresh,
+        nms_thresh=nms_thresh(args),
         keep_source=args.phase == "test",
     )
 
@@ -726,33 +758,34 @@ def train_settings(
         "save_every": run.defaults.save_every,
         "num_workers": run.defaults.num_workers,
     } | {name: value for name, value in before.items() if name in known}
-    given = {
-        "epochs": args.epochs,
-        "batch_size": args.batch_size,
-        "lr": args.init_lr,
-        "schedule": args.schedule,
-        "save_every": args.save_every,
-        "val_every": args.val_every,
-        "num_workers": args.num_workers,
-        "seed": args.seed,
-    }
-    return training.TrainSettings(
-        **(defaults | {name: value for name, value in given.items() if value is not None})
+    asked = given(
+        epochs=args.epochs,
+        batch_size=args.batch_size,
+        lr=args.init_lr,
+        schedule=args.schedule,
+        save_every=args.save_every,
+        val_every=args.val_every,
+        num_workers=args.num_workers,
+        seed=args.seed,
     )
+    return training.TrainSettings(**(defaults | asked))
 
 
 def inference_settings(args: argparse.Namespace, phase: str, run: Run) -> InferenceSettings:
-    given = {"conf_thresh": args.conf_thresh, "batch_size": args.batch_size}
-    workers = run.defaults.num_workers if args.num_workers is None else args.num_workers
-    defaults = {"conf_thresh": CONF_THRESH[phase], "batch_size": run.defaults.batch_size}
-    return InferenceSettings(
-        **(defaults | {name: value for name, value in given.items() if value is not None}),
+    defaults = {
+        "conf_thresh": CONF_THRESH[phase],
+        "batch_size": run.defaults.batch_size,
+        "num_workers": run.defaults.num_workers,
+    }
+    asked = given(
+        conf_thresh=args.conf_thresh,
         nms_thresh=args.nms_thresh,
         theta_thresh=args.theta_thresh,
         K=args.K,
-        num_workers=workers,
-        squash=args.squash,
+        batch_size=args.batch_size,
+        num_workers=args.num_workers,
     )
+    return InferenceSettings(**(defaults | asked), squash=args.squash)
 
 
 def eval_settings(args: argparse.Namespace, phase: str, run: Run) -> evaluation.EvalSettings:
@@ -783,85 +816,52 @@ def clear_run(folder: Path) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one phase; the exit code is 0 only where it did what was asked for."""
     args = parse_args(argv)
+    phase = PHASES[args.phase]
     set_up_logging(args.verbose)
+    if args.threads is not None:
+        torch.set_num_threads(args.threads)  # the other runtimes take as many
     try:
-        code = PHASES[args.phase](args)
+        code = phase.run(args)
     except KeyboardInterrupt:
-        return fail("stopped by Ctrl-C; the last finished epoch, if any, is kept", 130)
+        return fail(f"stopped by Ctrl-C; {phase.advice.kept}", 130)
     except (InputError, OSError, MemoryError, RuntimeError) as error:
-        message = explain(error)
+        message = explain(error, phase.advice)
         if message is None or args.verbose:
             raise
         return fail(message, 2)
     return code or 0
 
 
-def fail(message: str, code: int) -> int:
-    print(f"error: {message}", file=sys.stderr)
-    return code
+class Phase(NamedTuple):
+    """A value of --phase: what it does, and what to say where it comes to no end."""
+
+    run: Callable[[argparse.Namespace], int | None]
+    advice: Advice
 
 
-def explain(error: Exception) -> str | None:
-    """One line on an error that the user can mend; None for one that is a fault of ours."""
-    text = str(error)
-    if text.startswith("Caught "):  # in a worker process, whose traceback comes first
-        text = text.rpartition(f"{type(error).__name__}: ")[2].strip()
-    if isinstance(error, (InputError, training.TrainingStopped)):
-        return text
-    if "DataLoader worker (pid" in text:
-        return (
-            "a process that reads images died, mostly for want of (shared) memory: use "
-            "--num_workers 0, a smaller --batch_size, or docker run --shm-size 8g. The last "
-            "finished epoch, if any, is kept"
-        )
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(
-        sign in text for sign in ("can't allocate memory", "ArrayMemoryError")
-    ):
-        return (
-            "out of memory: use a smaller --batch_size, --input_h and --input_w, or a lighter "
-            "--backbone. The last finished epoch, if any, is kept"
-        )
-    if isinstance(error, OSError):
-        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror or text
-    return None
-
+_SMALLER = "a smaller --batch_size, --input_h and --input_w, or a lighter --backbone"
+_FROM_THE_START = "the same command begins with the first image again"
 
 PHASES = {
-    "train": train,
-    "test": test,
-    "eval": evaluate,
-    "info": info,
-    "predict": predict,
-    "benchmark": benchmark,
-    "export": export,
-}
-
-
-class TqdmHandler(logging.StreamHandler):
-    """Log lines that do not tear a progress bar apart."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        with tqdm.external_write_mode(file=self.stream):
-            super().emit(record)
-
-    def handleError(self, record: logging.LogRecord) -> None:
-        """An output that takes no more (a full disk, a closed pipe) is an error like any other."""
-        error = sys.exc_info()[1]
-        if not isinstance(error, OSError):
-            return super().handleError(record)
-        # what is still in its buffer would fail once more at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), self.stream.fileno())
-        raise OSError(error.errno, error.strerror, "standard output")
-
-
-def set_up_logging(verbose: bool) -> None:
-    handler = TqdmHandler(sys.stdout)
-    handler.setFormatter(logging.Formatter("%(message)s"))
-    logging.basicConfig(
-        level=logging.DEBUG if verbose else logging.INFO, handlers=[handler], force=True
-    )
-    for name in ("matplotlib", "PIL"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+    "train": Phase(train, Advice(
+        "the last finished epoch, if any, is kept, and --resume_train goes on from there", _SMALLER
+    )),
+    "test": Phase(test, Advice(_FROM_THE_START, _SMALLER)),
+    "eval": Phase(evaluate, Advice(_FROM_THE_START, _SMALLER)),
+    "info": Phase(info, Advice("nothing was to be written", _SMALLER)),
+    "predict": Phase(predict, Advice(
+        "what is done so far, if anything, is kept beside the results, and the same command goes "
+        "on from there",
+        "a smaller --batch_size or --tile, or a model of a lighter --backbone",
+    )),
+    "benchmark": Phase(benchmark, Advice(
+        "no times were written", "a smaller --batch_size, or fewer files at once"
+    )),
+    "export": Phase(export, Advice(
+        "no file was written; the same command begins anew",
+        "smaller images for the report or fewer to calibrate with (--source, --calibrate)",
+    )),
+}  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from typing import Any
 
 from detections import Detections
 from DOTA_devkit.errors import InputError
-from DOTA_devkit.files import replacing
+from DOTA_devkit.files import remedy, replacing
 from drawing import write_picture
 from eval import to_task1, write_results
 from inference import Found
@@ -94,7 +94,7 @@ def telling_of_full_disks() -> Iterator[None]:
         where = f" {error.filename}" if error.filename else ""
         raise InputError(
             f"cannot write the results{where}: {error.strerror or error}. The detections are "
-            "kept: make room and start the same command again to write them"
+            f"kept: {remedy(error)} and start the same command again to write them"
         ) from error
 
 

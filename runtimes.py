@@ -10,28 +10,27 @@ from __future__ import annotations
 import importlib
 import math
 import queue
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 
+import openvino_files
 from boxes import STRIDE
 from datasets.augment import normalize
 from decoder import DecDecoder
 from deploy_metadata import ModelMetadata, read_onnx_metadata
 from detections import Detections
 from DOTA_devkit.errors import InputError
-from inference import to_device
+from inference import THETA_THRESH, K, to_device
 from models import build_model, read_checkpoint
+from openvino_files import import_openvino, own_name
 
 CONF_THRESH = 0.18
-NMS_THRESH = 0.1
-THETA_THRESH = 0.8
-K = 500
 INPUT_HW = (608, 608)
 """Of a model that was made for no size in particular."""
 
@@ -76,6 +75,8 @@ class Runtime(Protocol):
     fixed_hw: bool
     """Whether it takes that size alone."""
     conf_thresh: float
+    theta_thresh: float
+    K: int
     nms_thresh: float | None
     """Of the NMS in the file, None where there is none in it."""
 
@@ -94,6 +95,7 @@ class TorchRuntime:
     """A checkpoint in PyTorch."""
 
     name = "PyTorch"
+    memory_format = torch.channels_last
     fixed_hw = False
     nms_thresh = None
 
@@ -110,16 +112,16 @@ class TorchRuntime:
         self.classes = checkpoint.classes
         self.input_hw = checkpoint.input_size or INPUT_HW
         self.conf_thresh = _first(settings.conf_thresh, CONF_THRESH)
-        self._K = _first(settings.K, K)
+        self.K = _first(settings.K, K)
         self._cells = math.prod(settings.input_hw or self.input_hw) // STRIDE**2
-        self._theta_thresh = _first(settings.theta_thresh, THETA_THRESH)
+        self.theta_thresh = _first(settings.theta_thresh, THETA_THRESH)
         self._device = torch.device(settings.device)
         self._model = build_model(checkpoint, self._device)
-        self._model.to(memory_format=torch.channels_last)
+        self._model.to(memory_format=self.memory_format)
 
     def prepare(self, images: Sequence[np.ndarray]) -> torch.Tensor:
         batch = torch.from_numpy(np.stack([normalize(image) for image in images]))
-        return to_device(batch, self._device)
+        return to_device(batch, self._device, self.memory_format)
 
     @torch.inference_mode()
     def network(self, batch: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -132,8 +134,8 @@ class TorchRuntime:
     def decode(self, outputs: dict[str, torch.Tensor]) -> list[Detections]:
         # an input larger than the model's, such as a whole image, may hold as much more
         share = max(1.0, math.prod(outputs["hm"].shape[2:]) / self._cells)
-        most = math.ceil(self._K * share)
-        decoder = DecDecoder(most, self.conf_thresh, len(self.classes), self._theta_thresh)
+        most = math.ceil(self.K * share)
+        decoder = DecDecoder(most, self.conf_thresh, len(self.classes), self.theta_thresh)
         return decoder.decode(outputs)
 
 
@@ -159,6 +161,8 @@ class _ExportedRuntime:
         self.metadata = metadata
         self.classes = metadata.classes
         self.conf_thresh = _first(settings.conf_thresh, metadata.conf_thresh)
+        self.theta_thresh = metadata.theta_thresh
+        self.K = metadata.K
         self.nms_thresh = metadata.nms_thresh
         self.fixed_hw = metadata.input_size is not None
         self.input_hw = metadata.input_size or metadata.trained_size or INPUT_HW
@@ -215,7 +219,10 @@ class OnnxRuntime(_ExportedRuntime):
     name = "ONNX Runtime"
 
     def __init__(self, path: Path, settings: DetectorSettings):
-        onnxruntime = _import("onnxruntime", "export")
+        try:
+            onnxruntime = importlib.import_module("onnxruntime")
+        except ImportError:
+            raise InputError("this model needs onnxruntime: pip install -e '.[export]'") from None
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3  # errors; it warns of every input with a default value
         options.intra_op_num_threads = settings.used_threads()
@@ -234,18 +241,24 @@ class OnnxRuntime(_ExportedRuntime):
         super().__init__(path, metadata, shape, self._names, "conf_thresh" in shapes, settings)
 
     @staticmethod
-    def _providers(available: Sequence[str], device: torch.device | str) -> list[str]:
-        if torch.device(device).type != "cuda":
+    def _providers(available: Sequence[str], device: torch.device | str) -> list[Any]:
+        """For `InferenceSession`. On a GPU not run yet: none was at hand."""
+        device = torch.device(device)
+        if device.type != "cuda":
             return ["CPUExecutionProvider"]
         if "CUDAExecutionProvider" not in available:
             raise InputError(
                 f"--device {device}: this ONNX Runtime runs on {', '.join(available)} alone; "
                 "onnxruntime-gpu brings CUDA"
             )
-        return ["CUDAExecutionProvider", "CPUExecutionProvider"]
+        return [
+            ("CUDAExecutionProvider", {"device_id": device.index or 0}),
+            "CPUExecutionProvider",
+        ]
 
     def _run(self, batch: np.ndarray) -> dict[str, np.ndarray]:
-        values = self._session.run(self._names, self._inputs(batch))
+        with telling_of_no_memory():
+            values = self._session.run(self._names, self._inputs(batch))
         return dict(zip(self._names, values, strict=True))
 
 
@@ -255,31 +268,19 @@ class OpenVino(_ExportedRuntime):
     name = "OpenVINO"
 
     def __init__(self, path: Path, settings: DetectorSettings):
-        openvino = _import("openvino", "openvino")
-        core = openvino.Core()
-        try:
-            model = core.read_model(str(path))
-        except Exception as error:  # RuntimeError with a page of text
-            raise InputError(
-                f"{path}: no model that OpenVINO can read ({str(error).splitlines()[0]})"
-            ) from None
-        if path.suffix == ".onnx":
-            metadata = read_onnx_metadata(path)
-        else:
-            metadata = ModelMetadata.from_props(_openvino_props(model), path)
-        _free_threshold(openvino, model)
+        model, metadata = openvino_files.read(path)
         # On some processors it computes in bfloat16 unasked, and finds other boxes there.
         config = {
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_PRECISION_HINT": "f32",
             "INFERENCE_NUM_THREADS": settings.used_threads(),
         }
-        self._compiled = core.compile_model(model, "CPU", config)
+        self._compiled = import_openvino().Core().compile_model(model, "CPU", config)
         # A request is for one caller at a time: each takes one that is free, or makes one.
         self._requests: queue.SimpleQueue = queue.SimpleQueue()
-        shapes = {_own_name(one): one.get_partial_shape() for one in self._compiled.inputs}
+        shapes = {own_name(one): one.get_partial_shape() for one in self._compiled.inputs}
         shape = [side.get_length() if side.is_static else None for side in shapes.get("input", ())]
-        self._names = [_own_name(one) for one in self._compiled.outputs]
+        self._names = [own_name(one) for one in self._compiled.outputs]
         super().__init__(path, metadata, shape, self._names, "conf_thresh" in shapes, settings)
 
     def _run(self, batch: np.ndarray) -> dict[str, np.ndarray]:
@@ -288,11 +289,16 @@ class OpenVino(_ExportedRuntime):
         except queue.Empty:
             request = self._compiled.create_infer_request()
         try:
-            request.infer(self._inputs(batch))
+            with telling_of_no_memory():
+                request.infer(self._inputs(batch))
             # copies: the request's own memory is written again by its next caller
-            return {name: request.get_tensor(name).data.copy() for name in self._names}
+            outputs = {name: request.get_tensor(name).data.copy() for name in self._names}
         finally:
             self._requests.put(request)
+        if any(len(rows) != len(batch) for rows in outputs.values()):
+            # seen where memory was short: it says nothing, and has no rows
+            raise MemoryError(f"OpenVINO gave no answers for a batch {batch.shape}")
+        return outputs
 
 
 RUNTIMES = {"pytorch": TorchRuntime, "onnxruntime": OnnxRuntime, "openvino": OpenVino}
@@ -305,6 +311,11 @@ def open_runtime(path: Path, settings: DetectorSettings) -> Runtime:
     Raises:
         InputError: no such file, not one of this project, or a runtime that cannot read it.
     """
+    if path.suffix.lower() == ".pt2":
+        raise InputError(
+            f"{path}: a program of torch.export runs by torch.export.load alone (docs/deploy.md); "
+            "a checkpoint, an ONNX file or an OpenVINO model is expected"
+        )
     own = _BY_SUFFIX.get(path.suffix.lower(), "pytorch")
     name = settings.runtime or own
     if name not in RUNTIMES:
@@ -338,39 +349,19 @@ def _check_asked(
         raise InputError(f"{path} was exported otherwise: {'; '.join(faults)}. Export it again")
 
 
-def _free_threshold(openvino: ModuleType, model: Any) -> None:
-    """Make `conf_thresh` an input again: of an ONNX file's inputs with a default value OpenVINO
-    makes constants."""
-    for node in model.get_ops():
-        if node.get_type_name() == "Constant" and node.get_friendly_name() == "conf_thresh":
-            threshold = openvino.op.Parameter(openvino.Type.f32, openvino.PartialShape([]))
-            threshold.output(0).set_names({"conf_thresh"})
-            for use in node.output(0).get_target_inputs():
-                use.replace_source_output(threshold.output(0))
-            model.add_parameters([threshold])
-
-
-def _own_name(port: Any) -> str:
-    """Of an input or output: OpenVINO may add names of its own to that of the file."""
-    ours = port.get_names() & {"input", "conf_thresh", "corners", "scores", "labels"}
-    return min(ours) if ours else port.get_any_name()
-
-
-def _openvino_props(model: Any) -> dict[str, str]:
-    """The entries of the metadata in an OpenVINO model's `model_info`."""
-    if not model.has_rt_info(["model_info"]):
-        return {}
-    return {
-        key: str(value.astype(str) if hasattr(value, "astype") else value)
-        for key, value in model.get_rt_info(["model_info"]).value.items()
-    }
-
-
-def _import(module: str, extra: str) -> ModuleType:
+@contextmanager
+def telling_of_no_memory() -> Iterator[None]:
+    """MemoryError where a runtime has no memory, for which each has an error of its own."""
     try:
-        return importlib.import_module(module)
-    except ImportError:
-        raise InputError(f"this model needs {module}: pip install -e '.[{extra}]'") from None
+        yield
+    except Exception as error:
+        if any(sign in str(error) for sign in _NO_MEMORY):
+            raise MemoryError(str(error)) from error
+        raise
+
+
+_NO_MEMORY = ("Failed to allocate", "bad_alloc", "bad allocation")
+"""Of ONNX Runtime and OpenVINO."""
 
 
 def _first(asked: Any, otherwise: Any) -> Any:

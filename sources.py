@@ -205,7 +205,9 @@ def find_sources(spec: Sequence[str | Path]) -> list[Path]:
 
 
 def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES and path.is_file() and not path.name.startswith(".")
+    """By its name; a link that leads nowhere counts, so that it is told of when it is opened."""
+    there = path.is_file() or (path.is_symlink() and not path.exists())
+    return path.suffix.lower() in SUFFIXES and there and not path.name.startswith(".")
 
 
 def _of_list(path: Path) -> list[Path]:

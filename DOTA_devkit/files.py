@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -31,6 +32,24 @@ def replacing(path: Path | str, mode: str = "w") -> Iterator[IO]:
         if isinstance(error, OSError) and error.errno is not None:
             error.filename = str(path)  # a write that fails does not know its file
         raise
+
+
+def remedy(error: OSError) -> str:
+    """What the user has to do, in two or three words, where a file cannot be written."""
+    no_room = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    return "make room" if error.errno in no_room else "make it writable"
+
+
+def refuse_unwritable(folder: Path, flag: str = "--output") -> None:
+    """InputError where no file can be made in `folder`, or it cannot be made; told before the work.
+
+    flag: which names the folder.
+    """
+    there = next(one for one in (folder, *folder.absolute().parents) if one.exists())
+    if not there.is_dir():
+        raise InputError(f"{flag} {folder}: {there} is a file, and a folder is expected")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise InputError(f"{flag} {folder}: nothing can be written in {there}")
 
 
 def refuse_existing(paths: Iterable[Path], overwrite: bool) -> None:

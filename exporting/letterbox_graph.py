@@ -2,7 +2,8 @@
 
 The bytes are those of `cv2.resize` to the last bit, which computes with weights of 11 bits in
 integers: so the exported file sees what training and testing have seen. Everything outside the
-scaled picture gets weights of 0, which makes it black, and all shapes but the picture's fixed.
+scaled picture gets weights of 0, which makes it black, and all shapes but the picture's fixed. In a
+runtime that computes float64 in float32, OpenVINO for one, a few bytes in a million are off by 1.
 """
 
 from __future__ import annotations
@@ -88,9 +89,13 @@ def _neighbours(
     """
     place = graph.constant(np.arange(side.size)) - side.pad
     last = side.source - 1
-    # 1 / scale and not source / inner, as in OpenCV: it may differ in the last bit
-    step = graph.op("Reciprocal", side.scale)
-    position = ((place.cast(np.float64) + 0.5) * step - 0.5).cast(np.float32)
+    # (place + 0.5) * source / inner - 0.5, its whole part in integers: what is left to divide is
+    # small, and good enough also where a runtime computes float64 in float32, as OpenVINO does
+    above = (place * 2 + 1) * side.source + side.inner  # one more than the position, times `unit`
+    unit = side.inner * 2
+    whole = above // unit
+    rest = (above - whole * unit).cast(np.float64) / unit.cast(np.float64)
+    position = ((whole - 1).cast(np.float64) + rest).cast(np.float32)
     floor = graph.op("Floor", position)
     share = position - floor
     first = floor.cast(np.int64)

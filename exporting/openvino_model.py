@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import onnx
@@ -15,55 +13,31 @@ from deploy_metadata import ModelMetadata
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.files import replacing
 from exporting.parity import Run
-
-INFO = "model_info"
-"""Section of a model's own information that holds our metadata, one text a key."""
-
-
-def require_openvino() -> ModuleType:
-    """The package; InputError where it is not installed."""
-    try:
-        return importlib.import_module("openvino")
-    except ImportError:
-        raise InputError("--format openvino needs openvino: pip install -e '.[openvino]'") from None
+from openvino_files import cause, import_openvino, read_onnx, set_metadata
 
 
 def convert(model: onnx.ModelProto, metadata: ModelMetadata, path: Path) -> None:
     """Write `path` (`.xml`) and the weights beside it, float16 where the metadata says so.
 
-    An input with a default value becomes one that must be fed: OpenVINO has no optional inputs, and
-    would make a constant of it.
+    An input with a default value becomes one that must be fed: OpenVINO has no optional inputs.
     """
-    openvino = require_openvino()
+    openvino = import_openvino()
     source = path.with_suffix(".onnx")
-    onnx.save(without_defaults(model), source)
+    onnx.save(model, source)
     try:
         # not convert_model, which does the same with ONNX files and reports its use to Intel
-        converted = openvino.Core().read_model(str(source))
-        for key, text in metadata.to_props().items():
-            converted.set_rt_info(text, [INFO, key])
+        converted = read_onnx(source)
+        set_metadata(converted, metadata)
         openvino.save_model(converted, str(path), compress_to_fp16=metadata.precision == "float16")
     except RuntimeError as error:
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        raise InputError(f"OpenVINO could not convert the model: {lines[-1]}") from None
+        raise InputError(f"OpenVINO could not convert the model: {cause(error)}") from None
     finally:
         source.unlink()
 
 
-def without_defaults(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy whose inputs have no default values."""
-    copied = onnx.ModelProto()
-    copied.CopyFrom(model)
-    inputs = {value.name for value in copied.graph.input}
-    constants = [one for one in copied.graph.initializer if one.name not in inputs]
-    del copied.graph.initializer[:]
-    copied.graph.initializer.extend(constants)
-    return copied
-
-
 def runner(path: Path) -> Run:
     """The model by names, on the CPU and in float32: newer processors would take bfloat16."""
-    openvino = require_openvino()
+    openvino = import_openvino()
     settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
     compiled = openvino.Core().compile_model(str(path), "CPU", settings)
     # OpenVINO adds names of its own to that of the file

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import warnings
 from collections import OrderedDict
 from collections.abc import Mapping
 from contextlib import suppress
@@ -66,7 +67,10 @@ def read_torch_file(path: str | Path) -> object:
     if path.stat().st_size == 0:
         raise InputError(f"{path}: the file is empty (0 bytes); was a copy or a download cut off?")
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            # bytes that are no pickle can pass for one of a strange version
+            warnings.filterwarnings("ignore", "Detected pickle protocol")
+            return torch.load(path, map_location="cpu", weights_only=True)
     except (PermissionError, MemoryError):
         raise
     except Exception as error:  # torch.load raises whatever its parsers run into

@@ -1,14 +1,21 @@
 """The benchmark measures every stage of every runtime there is."""
 
 import json
+import re
 
+import numpy as np
 import pytest
 import torch
 from data_folders import picture, write_image
+from known_rows import onnx_file
 
+import benchmark as timing
 import main
+from benchmark import BenchmarkSettings, Contestant, PlainTorchRuntime
 from boxes import HEAD_CHANNELS
+from detector import Detector
 from models import CTRBOX, Checkpoint, save_checkpoint
+from runtimes import DetectorSettings
 
 
 @pytest.fixture
@@ -20,21 +27,101 @@ def weights(tmp_path):
     return tmp_path / "small.pth"
 
 
-def test_table_and_json(tmp_path, weights, capsys):
+@pytest.fixture
+def threads_of_its_own():
+    """Those of PyTorch belong to the process: what a test sets ends with it."""
+    before = torch.get_num_threads()
+    yield before
+    torch.set_num_threads(before)
+
+
+def test_table_and_json(tmp_path, weights, capsys, threads_of_its_own):
     write_image(tmp_path / "images/a.png", picture())
     words = ["--phase", "benchmark", "--weights", weights, "--source", tmp_path / "images",
-             "--output", tmp_path, "--runs", 3, "--device", "cpu", "--batch_size", 2]  # fmt: skip
+             "--output", tmp_path, "--runs", 3, "--device", "cpu", "--batch_size", 2,
+             "--threads", threads_of_its_own + 1]  # fmt: skip
     assert main.main(list(map(str, words))) == 0
     out = capsys.readouterr().out
     result = json.loads((tmp_path / "benchmark.json").read_text())
     assert result["processor"] in out and result["processor"]
-    (timings,) = result["timings"]
-    assert timings["runtime"] == "PyTorch" and timings["input_hw"] == [64, 96]
-    stages = timings["stages"]
-    assert set(stages) == {"preprocess", "network", "decode", "nms", "end to end"}
-    assert all(value > 0 for value in stages.values()) and timings["load"] > 0
-    assert stages["end to end"] >= stages["network"]
-    assert "PyTorch" in out and "network ms" in out
+    assert [one["runtime"] for one in result["timings"]] == ["PyTorch eager, contiguous", "PyTorch"]
+    for timings in result["timings"]:
+        assert timings["input_hw"] == [64, 96] and timings["threads"] == threads_of_its_own + 1
+        stages = timings["stages"]
+        assert set(stages) == {"preprocess", "network", "decode", "nms", "end to end"}
+        assert all(value > 0 for value in stages.values()) and timings["load"] > 0
+        assert stages["end to end"] >= stages["network"]
+    assert result["timings"][0]["speed_up"] == 1 and result["timings"][1]["speed_up"] > 0
+    header, first, _ = out[out.index("model  ") :].splitlines()[:3]
+    columns = re.split(r"  +", header)
+    cells = dict(zip(columns, re.split(r"  +", first), strict=True))
+    assert cells["runtime"].startswith("PyTorch eager, contiguous ")
+    assert cells["threads"] == str(threads_of_its_own + 1) and cells["times faster"] == "1.00"
+    assert "network ms" in columns
+
+
+def test_plain_pytorch_answers_the_same_from_contiguous_memory(weights):
+    seen = []
+
+    def watch(runtime):
+        runtime._model.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+        convolution = next(m for m in runtime._model.modules() if isinstance(m, torch.nn.Conv2d))
+        seen.append(convolution.weight.detach())
+        return Detector(runtime)
+
+    settings = DetectorSettings(conf_thresh=0.0, K=20)
+    plain = watch(PlainTorchRuntime(weights, settings))
+    ours = Detector.load(weights, settings)
+    image = picture(96, 64)
+    found, expected = plain.detect(image), ours.detect(image)
+    assert all(values.is_contiguous() for values in seen) and len(seen) == 2
+    assert len(expected) > 5
+    np.testing.assert_allclose(found.corners, expected.corners, atol=1e-3)
+    np.testing.assert_allclose(found.scores, expected.scores, atol=1e-5)
+
+
+def test_the_first_checkpoint_is_the_baseline(tmp_path, weights):
+    """After an exported file too; where there is none, the first row is."""
+    pytest.importorskip("onnxruntime")
+    exported = onnx_file(tmp_path / "known.onnx")
+    settings, image = DetectorSettings(input_hw=(64, 96)), picture(96, 64)
+
+    def timed(*files):
+        rows = timing.benchmark(files, [image], settings, BenchmarkSettings(1, 0))["timings"]
+        return [(row["file"], row["runtime"]) for row in rows], [row["speed_up"] for row in rows]
+
+    rows, ratios = timed(exported, weights)
+    assert rows[0] == (str(weights), "PyTorch eager, contiguous") and ratios[0] == 1
+    assert rows[1] == (str(exported), "ONNX Runtime") and rows[-1] == (str(weights), "PyTorch")
+    rows, ratios = timed(exported)
+    assert rows[0] == (str(exported), "ONNX Runtime") and ratios[0] == 1
+
+
+def test_the_speed_up_is_that_of_network_and_decode_turn_by_turn():
+    class Known:
+        input_hw = (64, 96)
+        runtime = type("runtime", (), {"name": "known"})
+
+    def turn(network, decode, nms):
+        other = {"preprocess": 1.0, "nms": nms, "end to end": 99.0, "detections": 2}
+        return {"network": network, "decode": decode, **other}
+
+    first = [turn(8, 2, 0), turn(80, 20, 5), turn(8, 2, 0)]  # something else ran in the second turn
+    own = [turn(2, 3, 50), turn(20, 5, 0), turn(4, 1, 0)]  # 2, 4 and 2 times faster
+    done = timing.summary(Contestant("a", "1", 1, Known(), 0.5), own, first)
+    assert done.speed_up == 2 and done.stages["network"] == 4 and done.stages["decode"] == 3
+
+
+def test_the_runtimes_take_turns(weights, monkeypatch):
+    order = []
+    monkeypatch.setattr(
+        timing, "time_stages",
+        lambda detector, images: order.append(detector.runtime.name)
+        or dict.fromkeys((*timing.STAGES, "detections"), 1.0),
+    )  # fmt: skip
+    settings = BenchmarkSettings(runs=2, warm_up=1)
+    timing.benchmark([weights], [picture(96, 64)], DetectorSettings(), settings)
+    assert order == ["PyTorch eager, contiguous", "PyTorch"] * 3
 
 
 def test_without_a_model(capsys):

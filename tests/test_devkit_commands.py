@@ -36,7 +36,8 @@ def run(*arguments, block=(), cwd=ROOT, **settings):
     )
 
 
-def test_help_of_every_command(capsys):
+def test_help_of_every_command(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
     with pytest.raises(SystemExit) as stopped:
         main(["--help"])
     assert stopped.value.code == 0
@@ -46,7 +47,10 @@ def test_help_of_every_command(capsys):
         with pytest.raises(SystemExit) as stopped:
             main([command, "--help"])
         assert stopped.value.code == 0
-        assert "usage:" in capsys.readouterr().out
+        shown = capsys.readouterr().out
+        assert "usage:" in shown and "%%" not in shown
+        assert max(map(len, shown.splitlines())) <= 100
+        assert ("\nexamples:\n  " in shown) == ("examples" in shown)
 
 
 def subcommands():

@@ -17,26 +17,26 @@ from exporting.onnx_runtime import open_session
 INPUT_HW = (96, 128)
 
 
-def letterbox_session(rgb=False):
+def letterbox_model(input_hw=INPUT_HW, rgb=False):
     graph = Graph()
     picture = graph.input("input", np.uint8, ["B", "h", "w", 3])
     corners = graph.input("corners", np.float32, ["B", 4, 2, "K"])
-    rows, columns = letterbox_graph.fit(graph, picture, INPUT_HW)
+    rows, columns = letterbox_graph.fit(graph, picture, input_hw)
     image = letterbox_graph.letterbox(graph, picture, rows, columns, rgb)
     moved = letterbox_graph.to_source(graph, corners, rows, columns)
     model = graph.model(
         [
-            (graph.rename(image, "image"), ["B", 3, *INPUT_HW]),
+            (graph.rename(image, "image"), ["B", 3, *input_hw]),
             (graph.rename(moved, "moved"), ["B", 4, 2, "K"]),
         ]
     )
     check(model)
-    return open_session(model)
+    return model
 
 
 @pytest.fixture(scope="module")
 def session():
-    return letterbox_session()
+    return open_session(letterbox_model())
 
 
 @pytest.mark.parametrize(
@@ -68,11 +68,32 @@ def test_bytes_are_those_of_opencv(session, size_wh):
         np.testing.assert_array_equal(moved[number].transpose(2, 0, 1), back)
 
 
+@pytest.mark.parametrize("size_wh", [(1301, 999), (3000, 2000), (960, 675), (211, 97)])
+def test_bytes_in_openvino(tmp_path, size_wh):
+    """It has no float64: the positions of a large picture's pixels need more than float32."""
+    import onnx
+
+    openvino = pytest.importorskip("openvino")
+    onnx.save(letterbox_model((608, 608)), tmp_path / "a.onnx")
+    config = {"INFERENCE_PRECISION_HINT": "f32"}
+    compiled = openvino.Core().compile_model(str(tmp_path / "a.onnx"), "CPU", config)
+    width, height = size_wh
+    rng = np.random.default_rng(0)
+    picture = rng.integers(0, 256, (1, height, width, 3), dtype=np.uint8)
+    corners = rng.uniform(0, 608, (1, 4, 2, 5)).astype(np.float32)
+    found = compiled({"input": picture, "corners": corners})
+    box = Letterbox.fit(size_wh, (608, 608))
+    off = np.abs(found["image"][0] - normalize(box.apply(picture[0]))) * 255
+    assert off.max() < 1.01 and (off > 0.5).mean() < 2e-5
+    back = box.to_source(corners[0].transpose(2, 0, 1))
+    np.testing.assert_allclose(found["moved"][0].transpose(2, 0, 1), back, atol=2e-3)
+
+
 def test_rgb_is_turned_round():
     picture = np.random.default_rng(0).integers(0, 256, (1, 50, 60, 3), dtype=np.uint8)
     corners = np.zeros((1, 4, 2, 1), np.float32)
-    bgr, _ = letterbox_session().run(None, {"input": picture, "corners": corners})
-    rgb, _ = letterbox_session(rgb=True).run(
+    bgr, _ = open_session(letterbox_model()).run(None, {"input": picture, "corners": corners})
+    rgb, _ = open_session(letterbox_model(rgb=True)).run(
         None, {"input": picture[..., ::-1].copy(), "corners": corners}
     )
     np.testing.assert_array_equal(bgr, rgb)

@@ -3,7 +3,6 @@ input as one message and an exit code other than 0."""
 
 import os
 import pickle
-import resource
 import shlex
 import signal
 import subprocess
@@ -15,6 +14,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from command_line import Ran, assert_refused, files_of_at_most, run_main
 from data_folders import picture, write_image
 from hand_made import CLASSES, small_set, tiny_model, upright
 
@@ -58,25 +58,12 @@ def trained(data, tmp_path_factory):
     return folder
 
 
-class Ran:
-    """What a command said."""
-
-    def __init__(self, code, out, err):
-        self.code, self.out, self.err = code, out, err
-
-
 @pytest.fixture
 def call(capsys):
     def run(*words):
-        words = [str(word) for word in words]
         if "--num_workers" not in words:
-            words += ["--num_workers", "0"]
-        try:
-            code = program.main(words)
-        except SystemExit as stopped:  # argparse
-            code = stopped.code
-        said = capsys.readouterr()
-        return Ran(code, said.out, said.err)
+            words += ("--num_workers", 0)
+        return run_main(capsys, words)
 
     return run
 
@@ -87,15 +74,6 @@ def train(call):
         return call("--phase", "train", "--data_dir", data, *TINY, *words)
 
     return run
-
-
-def assert_refused(ran, *parts, code=2):
-    """A message that holds all parts, an exit code, and no traceback."""
-    assert ran.code == code, ran.err
-    assert "Traceback" not in ran.err + ran.out
-    for part in parts:
-        assert str(part) in ran.err
-    assert ran.err.count("error: ") == 1
 
 
 def saved(path, **more):
@@ -479,6 +457,7 @@ class Broken(DOTA):
         ("os._exit(1)", ["a process that reads images died", "--num_workers 0"]),
         ("open('/nowhere/x.png')", ["/nowhere/x.png", "No such file"]),
         ("import numpy; numpy.zeros(1 << 50)", ["out of memory", "--batch_size"]),
+        ("import torch; torch.zeros(1 << 50)", ["out of memory", "--batch_size"]),
     ],
 )
 def test_a_worker_that_dies(call, data, trained, tmp_path, fault, told):
@@ -605,14 +584,8 @@ def test_a_full_disk(call, train, data, tmp_path):
     assert train(data).code == 0
     last = tmp_path / "weights_dota" / "model_last.pth"
     before = last.read_bytes()
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, limits[1]))
-    try:
+    with files_of_at_most(1 << 20):
         ran = call("--phase", "train", "--data_dir", data, "--resume_train", "--epochs", 2)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-        signal.signal(signal.SIGXFSZ, handler)
     assert_refused(ran, "model_", "File too large", "unchanged")
     assert last.read_bytes() == before
     assert not list((tmp_path / "weights_dota").glob("*.tmp"))
@@ -626,42 +599,70 @@ def test_a_disk_that_is_full_from_the_start(call, data, trained, tmp_path, phase
         words += TINY
     else:
         words += ["--weights", trained / "weights_dota" / "model_last.pth"]
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (200, limits[1]))
-    try:
+    with files_of_at_most(200):
         ran = call(*words)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-        signal.signal(signal.SIGXFSZ, handler)
     assert_refused(ran, "File too large")
+
+
+def press_ctrl_c(folder, words, when):
+    """What a process of its own says on SIGINT (which its workers get too) once `when()` holds."""
+    with open(folder / "stdout.txt", "w+") as out, open(folder / "stderr.txt", "w+") as err:
+        process = subprocess.Popen(
+            [sys.executable, ROOT / "main.py", *map(str, words), "--device", "cpu"],
+            cwd=folder, stdout=out, stderr=err, start_new_session=True,
+        )  # fmt: skip
+        try:
+            until = time.monotonic() + 120
+            while not when() and process.poll() is None and time.monotonic() < until:
+                time.sleep(0.02)
+            os.killpg(process.pid, signal.SIGINT)
+            code = process.wait(timeout=60)
+        finally:
+            process.kill()
+    return Ran(code, *((folder / f"std{name}.txt").read_text() for name in ("out", "err")))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2])
 def test_ctrl_c_keeps_the_last_epoch(data, tmp_path, workers):
-    """A process of its own gets SIGINT (as its workers do) once an epoch is there."""
-    words = ["--phase", "train", "--data_dir", data, *TINY]
-    words += ["--epochs", 500, "--num_workers", workers, "--device", "cpu"]
-    process = subprocess.Popen(
-        [sys.executable, ROOT / "main.py", *map(str, words)], cwd=tmp_path, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
-    )  # fmt: skip
+    words = ["--phase", "train", "--data_dir", data, *TINY, "--epochs", 500]
     last = tmp_path / "weights_dota" / "model_last.pth"
-    try:
-        until = time.monotonic() + 120
-        while not last.is_file() and process.poll() is None and time.monotonic() < until:
-            time.sleep(0.05)
-        os.killpg(process.pid, signal.SIGINT)
-        _, err = process.communicate(timeout=60)
-    finally:
-        process.kill()
-    assert process.returncode == 130, err
-    assert err.splitlines()[-1].startswith("error: stopped by Ctrl-C; the last finished epoch")
-    assert "Traceback" not in err
+    ran = press_ctrl_c(tmp_path, [*words, "--num_workers", workers], last.is_file)
+    assert_refused(ran, "stopped by Ctrl-C; the last finished epoch", "--resume_train", code=130)
     checkpoint = read_checkpoint(last)
     assert checkpoint.epoch >= 1 and len(checkpoint.history) == checkpoint.epoch
     assert not list(last.parent.glob("*.tmp"))
+
+
+@pytest.mark.slow
+def test_ctrl_c_keeps_what_is_predicted(call, trained, tmp_path):
+    """The same command goes on where it was stopped."""
+    write_image(tmp_path / "large.png", picture(1200, 1200))
+    words = ["--phase", "predict", "--source", "large.png", "--tile", 64, "--batch_size", 1,
+             "--formats", "json", "--weights", trained / "weights_dota/model_last.pth"]  # fmt: skip
+
+    def begun():
+        journals = tmp_path.glob("result_predict/progress-*/*.jsonl")
+        return any(path.read_bytes().count(b"\n") > 3 for path in journals)
+
+    ran = press_ctrl_c(tmp_path, words, begun)
+    assert_refused(ran, "stopped by Ctrl-C; what is done so far", "the same command", code=130)
+    assert "epoch" not in ran.err and not Path("result_predict/detections.json").exists()
+    again = call(*words, "--device", "cpu")
+    assert again.code == 0 and "going on with a run that was stopped" in again.out
+    assert Path("result_predict/detections.json").is_file()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("step", ["exporting", "tracing", "building", "comparing"])
+def test_ctrl_c_leaves_no_half_exported_file(trained, tmp_path, step):
+    pytest.importorskip("onnxruntime")
+    write_image(tmp_path / "images/a.png", picture(64, 64))
+    words = ["--phase", "export", "--weights", trained / "weights_dota/model_last.pth",
+             "--source", "images", "--output", "made.onnx"]  # fmt: skip
+    ran = press_ctrl_c(tmp_path, words, lambda: step in (tmp_path / "stdout.txt").read_text())
+    assert_refused(ran, "stopped by Ctrl-C; no file was written", code=130)
+    assert not list(tmp_path.glob("*made*")) and "epoch" not in ran.err
 
 
 def test_a_run_that_stops_for_non_finite_losses(train, data, monkeypatch):

@@ -12,7 +12,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 from drawn_objects import NAMES, DrawnObjects, corners_of, scene
+from known_rows import PROPS, onnx_file
 
 import main
 import predict as prediction
@@ -365,7 +367,7 @@ def drawn(monkeypatch):
 
 class _WithRuntime(DrawnObjects):
     class runtime:
-        name = "drawn"
+        name, K, theta_thresh = "drawn", 500, 0.8
 
 
 def test_exit_codes(tmp_path, picture, drawn, capsys):
@@ -380,6 +382,66 @@ def test_exit_codes(tmp_path, picture, drawn, capsys):
     assert command(*words[:-1], tmp_path / "gone") == 2
     assert command("--source", picture) == 2
     assert "--weights" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("device", "devices", "environment", "expected"),
+    [
+        ("cuda", 4, {"LOCAL_RANK": "3"}, "cuda:3"),
+        ("cuda", 1, {"LOCAL_RANK": "3"}, "cuda:0"),  # each process sees but one, or all share it
+        ("cuda", 2, {"LOCAL_RANK": "3"}, "cuda:1"),
+        ("cuda:1", 4, {"LOCAL_RANK": "3"}, "cuda:1"),  # asked for by number
+        ("cuda", 4, {}, "cuda"),
+        ("cuda", 4, {"LOCAL_RANK": ""}, "cuda"),
+        ("cpu", 0, {"LOCAL_RANK": "3"}, "cpu"),
+    ],
+)
+def test_the_gpu_of_a_process_of_torchrun(device, devices, environment, expected):
+    found = main.device_of_rank(torch.device(device), devices, environment)
+    assert found == torch.device(expected)
+
+
+@pytest.fixture
+def exported(tmp_path):
+    """An ONNX file with thresholds and a K of its own."""
+    pytest.importorskip("onnxruntime")
+    props = {**PROPS, "K": "3", "nms_thresh": "0.3", "theta_thresh": "0.5", "conf_thresh": "0.2"}
+    return onnx_file(tmp_path / "own.onnx", {**props, "input_size": "64x96"}, size=(64, 96))
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--K", 500), "K 500: it has 3"),  # each of them what the flag is when it is not given
+        (("--theta_thresh", 0.8), "theta_thresh 0.8: it has 0.5"),
+        (("--conf_thresh", 0.18), "conf_thresh 0.18: it puts out scores above 0.2"),
+    ],
+)
+def test_a_flag_of_the_default_value_is_no_flag_that_is_not_given(
+    tmp_path, picture, exported, capsys, flags, message
+):
+    words = ("--weights", exported, "--source", picture, "--output", tmp_path / "out")
+    assert command(*words, *flags) == 2
+    error = capsys.readouterr().err
+    assert "own.onnx was exported otherwise" in error and message in error
+    assert command(*words) == 0
+    about = json.loads((tmp_path / "out/detections.json").read_text())
+    assert (about["conf_thresh"], about["nms_thresh"]) == (0.2, 0.3)
+    assert command(*words, "--nms_thresh", 0.1) == 0  # it can be stricter than the file
+    about = json.loads((tmp_path / "out/detections.json").read_text())
+    assert about["nms_thresh"] == 0.1
+
+
+def test_the_defaults_of_a_checkpoint(tmp_path, picture, monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        main.Detector, "load", lambda path, settings: seen.append(settings) or _WithRuntime()
+    )
+    weights = tmp_path / "w.pth"
+    weights.write_bytes(b"x")
+    words = ("--weights", weights, "--source", picture, "--output", tmp_path / "out")
+    assert command(*words) == command(*words, "--K", 500) == 0
+    assert [settings.K for settings in seen] == [None, 500]
 
 
 KILLED = """

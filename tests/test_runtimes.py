@@ -1,11 +1,12 @@
 """Exported files in every runtime: the checkpoint's answers, whatever runs them."""
 
-import json
 from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
 import pytest
+import torch
+from known_rows import NAMES, PROPS, ROWS, onnx_file
 from sharp_exports import CLASSES, CONF, SIZE_HW, K, export
 
 from deploy_metadata import read_onnx_metadata
@@ -13,8 +14,8 @@ from detector import Detector
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.polygon import iou_matrix
 from predict import PredictSettings, predict
+from runtimes import OnnxRuntime, telling_of_no_memory
 
-NAMES = ("plane", "ship", "harbor")
 RUNTIMES = ("onnxruntime", "openvino")
 
 
@@ -187,57 +188,6 @@ def test_the_size_that_a_free_file_was_trained_at(tmp_path):
 
 # Exported files -----------------------------------------------------------------------------------
 
-PROPS = {
-    "bbavectors": "1", "classes": json.dumps(NAMES), "backbone": "resnet18", "stride": "4",
-    "color": "BGR", "normalization": "x / 255 - 0.5", "input_size": "dynamic",
-    "conf_thresh": "0.3", "nms_thresh": "", "theta_thresh": "0.8", "K": "3",
-    "input_type": "float32", "layout": "corners",
-}  # fmt: skip
-
-ROWS = (
-    np.array([[[[30, 10], [30, 20], [10, 20], [10, 10]]] * 3], np.float32),
-    np.array([[0.9, 0.4, 0.0]], np.float32),
-    np.array([[2, 1, -1]], np.int64),
-)
-
-
-def onnx_file(path, props=PROPS, batch="batch", size=("height", "width")):
-    """A model that finds the same rows in every image: answers known, whatever runs it."""
-    onnx = pytest.importorskip("onnx")
-    from onnx import TensorProto, helper, numpy_helper
-
-    constants = [
-        numpy_helper.from_array(rows, name)
-        for name, rows in zip(("rows_corners", "rows_scores", "rows_labels"), ROWS, strict=True)
-    ]
-    constants += [
-        numpy_helper.from_array(np.array(values, np.int64), name)
-        for name, values in (("one3", [1, 1, 1]), ("one1", [1]), ("zero", [0]))
-    ]
-    nodes = [
-        helper.make_node("Shape", ["input"], ["count"], start=0, end=1),
-        helper.make_node("Concat", ["count", "one3"], ["count4"], axis=0),
-        helper.make_node("Concat", ["count", "one1"], ["count2"], axis=0),
-        helper.make_node("Tile", ["rows_corners", "count4"], ["corners"]),
-        helper.make_node("Tile", ["rows_scores", "count2"], ["scores"]),
-        helper.make_node("Tile", ["rows_labels", "count2"], ["labels"]),
-    ]
-    graph = helper.make_graph(
-        nodes, "known",
-        [helper.make_tensor_value_info("input", TensorProto.FLOAT, [batch, 3, *size])],
-        [
-            helper.make_tensor_value_info("corners", TensorProto.FLOAT, [batch, 3, 4, 2]),
-            helper.make_tensor_value_info("scores", TensorProto.FLOAT, [batch, 3]),
-            helper.make_tensor_value_info("labels", TensorProto.INT64, [batch, 3]),
-        ],
-        constants,
-    )  # fmt: skip
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
-    for key, value in props.items():
-        model.metadata_props.add(key=key, value=value)
-    onnx.save(model, str(path))
-    return path
-
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
 @pytest.mark.parametrize("batch", ["batch", 2])
@@ -288,6 +238,61 @@ def test_onnx_files_that_are_not_ours(tmp_path, props, message):
     pytest.importorskip("onnxruntime")
     with pytest.raises(InputError, match=message):
         Detector.load(onnx_file(tmp_path / "a.onnx", props))
+
+
+@pytest.mark.parametrize(
+    ("device", "expected"),
+    [
+        ("cpu", ["CPUExecutionProvider"]),
+        ("cuda", [("CUDAExecutionProvider", {"device_id": 0}), "CPUExecutionProvider"]),
+        ("cuda:3", [("CUDAExecutionProvider", {"device_id": 3}), "CPUExecutionProvider"]),
+    ],
+)
+def test_providers_of_onnx_runtime(device, expected):
+    there = ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    assert OnnxRuntime._providers(there, torch.device(device)) == expected
+    if device != "cpu":
+        with pytest.raises(InputError, match=rf"--device {device}: .* onnxruntime-gpu"):
+            OnnxRuntime._providers(["CPUExecutionProvider"], device)
+
+
+@pytest.mark.parametrize(
+    "text",  # as ONNX Runtime and OpenVINO say it of a process whose memory is limited
+    [
+        "[ONNXRuntimeError] : 1 : FAIL : Non-zero status code returned while running Conv node. "
+        "Status Message: bfc_arena.cc:360 Failed to allocate memory for requested buffer of size 5",
+        "Check 'ptr' failed at cpu_memory.cpp:257:\nFailed to allocate 836829184 bytes of memory",
+        "[CPU] TopK node with name 'bbavectors.TopK_9' std::bad_alloc",
+    ],
+)
+def test_a_runtime_without_memory(text):
+    with pytest.raises(MemoryError, match=r"llocate|bad_alloc"), telling_of_no_memory():
+        raise RuntimeError(text)
+
+
+def test_other_errors_of_a_runtime_are_faults_of_ours():
+    with pytest.raises(RuntimeError, match="bug"), telling_of_no_memory():
+        raise RuntimeError("a bug")
+
+
+def test_openvino_without_an_answer(tmp_path, monkeypatch):
+    """Short of memory it was seen to return, with no row for any image."""
+    openvino = pytest.importorskip("openvino")
+    detector = Detector.load(onnx_file(tmp_path / "a.onnx"), runtime="openvino", input_hw=(64, 64))
+
+    class Empty:
+        infer = staticmethod(lambda inputs: None)
+        get_tensor = staticmethod(lambda name: openvino.Tensor(np.zeros((0, 3), np.float32)))
+
+    detector.runtime._requests.put(Empty())
+    with pytest.raises(MemoryError):
+        detector.detect(np.zeros((64, 64, 3), np.uint8))
+
+
+def test_a_program_of_torch_export(tmp_path):
+    (tmp_path / "a.pt2").write_bytes(b"PK")
+    with pytest.raises(InputError, match=r"a\.pt2: a program of torch\.export .* ONNX file"):
+        Detector.load(tmp_path / "a.pt2")
 
 
 @pytest.mark.parametrize("suffix", ["onnx", "xml"])

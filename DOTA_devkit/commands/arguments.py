@@ -11,6 +11,13 @@ from DOTA_devkit.formats import read_ids
 from DOTA_devkit.images import IMAGE_SUFFIXES, find_images, guess_image_folder
 
 
+class HelpFormatter(argparse.HelpFormatter):
+    """Leaves text that has lines of its own, as examples have, and wraps the rest."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return text if "\n" in text else super()._fill_text(text, width, indent)
+
+
 def class_list(text: str) -> tuple[str, ...]:
     """argparse type of `--classes`."""
     try:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from DOTA_devkit.class_lists import find_class_file, read_class_file
 from DOTA_devkit.commands.arguments import (
+    HelpFormatter,
     add_classes,
     add_overwrite,
     images_beside,
@@ -60,7 +61,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         description="Convert a folder of labels (or one file). Class names can be changed and "
         "left out on the way. All faults are told, with file and line, before anything is written.",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     parser.add_argument("format", choices=READERS, help="what the labels are now")
     parser.add_argument("source", type=Path, help="folder of label files, or one of them")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from DOTA_devkit.class_lists import CLASS_FILE, find_class_file, read_class_file
 from DOTA_devkit.commands.arguments import (
+    HelpFormatter,
     add_classes,
     add_overwrite,
     fraction,
@@ -39,7 +40,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         "best F1. Results of patches are merged first where the labels are of whole images. "
         "Objects marked difficult count neither way.",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     parser.add_argument("results", type=Path, help="folder of Task1_<class>.txt")
     parser.add_argument("labels", type=Path, help="folder of labels, or one that holds labelTxt/")

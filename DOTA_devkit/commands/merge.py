@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from DOTA_devkit.commands.arguments import (
+    HelpFormatter,
     add_overwrite,
     add_workers,
     class_thresholds,
@@ -31,7 +32,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         "and drop what was found twice, by non-maximum suppression. Results of whole images are "
         "taken as they are, so several folders make an ensemble.",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     parser.add_argument(
         "results",

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from DOTA_devkit.commands.arguments import (
+    HelpFormatter,
     add_workers,
     fraction,
     listed_ids,
@@ -33,10 +34,10 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         "split",
         help="patches of large images with their labels",
         description="Cut images and labels into overlapping patches NAME__RATE__X___Y. What of an "
-        "object lies in a patch becomes its label there; where 70 %% or less is left, its "
+        "object lies in a patch becomes its label there; where 70 % or less is left, its "
         "difficulty is 2. A split that was stopped goes on where it was.",
         epilog=SPLIT_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     parser.add_argument("data_dir", type=Path, help="folder that holds images/ and labelTxt/")
     parser.add_argument("target", type=Path, help="folder to write: images/, labelTxt/ and lists")
@@ -89,7 +90,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         help="patches of large images without labels",
         description="Cut images into overlapping patches NAME__RATE__X___Y, as for a test set.",
         epilog=SPLIT_IMAGES_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     parser.add_argument("images", type=Path, help="folder of images, or one image")
     parser.add_argument("target", type=Path, help="folder to write the patches to")

@@ -1,0 +1,96 @@
+"""OpenVINO models of ours and ONNX files of ours in OpenVINO: how both are read.
+
+The export makes the first of the second, and the detector runs either.
+"""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from deploy_metadata import ModelMetadata, read_onnx_metadata
+from DOTA_devkit.errors import InputError
+
+INFO = "model_info"
+"""Section of a model's own information that holds our metadata, one text a key."""
+
+_HEAD = 1000
+"""Bytes of an .xml file within which its root must begin."""
+
+
+def import_openvino() -> ModuleType:
+    """The package; InputError where it is not installed."""
+    try:
+        return importlib.import_module("openvino")
+    except ImportError:
+        raise InputError("OpenVINO is not installed: pip install -e '.[openvino]'") from None
+
+
+def read(path: Path) -> tuple[Any, ModelMetadata]:
+    """The model of an `.xml` or `.onnx` file, whose inputs are those of the file, and its metadata.
+
+    Raises:
+        InputError: OpenVINO is not installed or cannot read the file, or it is none of ours.
+    """
+    openvino = import_openvino()
+    if path.suffix == ".onnx":
+        metadata = read_onnx_metadata(path)
+        return read_onnx(path), metadata
+    with open(path, "rb") as file:
+        # OpenVINO would try all formats that it knows, each with a complaint of its own
+        if b"<net" not in file.read(_HEAD):
+            raise InputError(f"{path}: no model of OpenVINO, which begins with <net")
+    model = _read(openvino, path)
+    return model, ModelMetadata.from_props(_props(model), path)
+
+
+def read_onnx(path: Path) -> Any:
+    """The model of an ONNX file, with `conf_thresh` as an input that must be fed where the file
+    has it as one with a default value: of such inputs OpenVINO makes constants."""
+    openvino = import_openvino()
+    model = _read(openvino, path)
+    for node in model.get_ops():
+        if node.get_type_name() == "Constant" and node.get_friendly_name() == "conf_thresh":
+            threshold = openvino.op.Parameter(openvino.Type.f32, openvino.PartialShape([]))
+            threshold.set_friendly_name("conf_thresh")
+            threshold.output(0).set_names({"conf_thresh"})
+            for use in node.output(0).get_target_inputs():
+                use.replace_source_output(threshold.output(0))
+            model.add_parameters([threshold])
+    return model
+
+
+def set_metadata(model: Any, metadata: ModelMetadata) -> None:
+    for key, text in metadata.to_props().items():
+        model.set_rt_info(text, [INFO, key])
+
+
+def own_name(port: Any) -> str:
+    """Of an input or output: OpenVINO may add names of its own to that of the file."""
+    ours = port.get_names() & {"input", "conf_thresh", "corners", "scores", "labels"}
+    return min(ours) if ours else port.get_any_name()
+
+
+def cause(error: Exception) -> str:
+    """What is wrong, of an error of OpenVINO: its last line, after the places in its code."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__
+
+
+def _read(openvino: ModuleType, path: Path) -> Any:
+    try:
+        return openvino.Core().read_model(str(path))
+    except Exception as error:  # RuntimeError with a page of text
+        raise InputError(f"{path}: no model that OpenVINO can read ({cause(error)})") from None
+
+
+def _props(model: Any) -> dict[str, str]:
+    """The entries of the metadata in an OpenVINO model's `model_info`."""
+    if not model.has_rt_info([INFO]):
+        return {}
+    return {
+        key: str(value.astype(str) if hasattr(value, "astype") else value)
+        for key, value in model.get_rt_info([INFO]).value.items()
+    }
