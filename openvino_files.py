@@ -35,7 +35,7 @@ def read(path: Path) -> tuple[Any, ModelMetadata]:
         InputError: OpenVINO is not installed or cannot read the file, or it is none of ours.
     """
     openvino = import_openvino()
-    if path.suffix == ".onnx":
+    if path.suffix.lower() == ".onnx":
         metadata = read_onnx_metadata(path)
         return read_onnx(path), metadata
     with open(path, "rb") as file:
