@@ -5,6 +5,7 @@ The export makes the first of the second, and the detector runs either.
 
 from __future__ import annotations
 
+import functools
 import importlib
 from pathlib import Path
 from types import ModuleType
@@ -28,13 +29,24 @@ def import_openvino() -> ModuleType:
         raise InputError("OpenVINO is not installed: pip install -e '.[openvino]'") from None
 
 
+@functools.cache
+def core() -> Any:
+    """OpenVINO's core, one for the whole process, which is never closed.
+
+    A core gives its thread another stack for signals, and when it is closed the one that it found.
+    Of two that are closed in the order of their making, the second so brings back a stack that is
+    gone, and the next signal that Python handles (Ctrl-C, a child that ends) kills the process.
+    """
+    return import_openvino().Core()
+
+
 def read(path: Path) -> tuple[Any, ModelMetadata]:
     """The model of an `.xml` or `.onnx` file, whose inputs are those of the file, and its metadata.
 
     Raises:
         InputError: OpenVINO is not installed or cannot read the file, or it is none of ours.
     """
-    openvino = import_openvino()
+    import_openvino()
     if path.suffix.lower() == ".onnx":
         metadata = read_onnx_metadata(path)
         return read_onnx(path), metadata
@@ -42,7 +54,7 @@ def read(path: Path) -> tuple[Any, ModelMetadata]:
         # OpenVINO would try all formats that it knows, each with a complaint of its own
         if b"<net" not in file.read(_HEAD):
             raise InputError(f"{path}: no model of OpenVINO, which begins with <net")
-    model = _read(openvino, path)
+    model = _read(path)
     return model, ModelMetadata.from_props(_props(model), path)
 
 
@@ -50,7 +62,7 @@ def read_onnx(path: Path) -> Any:
     """The model of an ONNX file, with `conf_thresh` as an input that must be fed where the file
     has it as one with a default value: of such inputs OpenVINO makes constants."""
     openvino = import_openvino()
-    model = _read(openvino, path)
+    model = _read(path)
     for node in model.get_ops():
         if node.get_type_name() == "Constant" and node.get_friendly_name() == "conf_thresh":
             threshold = openvino.op.Parameter(openvino.Type.f32, openvino.PartialShape([]))
@@ -79,9 +91,9 @@ def cause(error: Exception) -> str:
     return lines[-1] if lines else type(error).__name__
 
 
-def _read(openvino: ModuleType, path: Path) -> Any:
+def _read(path: Path) -> Any:
     try:
-        return openvino.Core().read_model(str(path))
+        return core().read_model(str(path))
     except Exception as error:  # RuntimeError with a page of text
         raise InputError(f"{path}: no model that OpenVINO can read ({cause(error)})") from None
 

@@ -28,7 +28,7 @@ from detections import Detections
 from DOTA_devkit.errors import InputError
 from inference import THETA_THRESH, K, to_device
 from models import build_model, read_checkpoint
-from openvino_files import import_openvino, own_name
+from openvino_files import own_name
 
 CONF_THRESH = 0.18
 INPUT_HW = (608, 608)
@@ -275,7 +275,7 @@ class OpenVino(_ExportedRuntime):
             "INFERENCE_PRECISION_HINT": "f32",
             "INFERENCE_NUM_THREADS": settings.used_threads(),
         }
-        self._compiled = import_openvino().Core().compile_model(model, "CPU", config)
+        self._compiled = openvino_files.core().compile_model(model, "CPU", config)
         # A request is for one caller at a time: each takes one that is free, or makes one.
         self._requests: queue.SimpleQueue = queue.SimpleQueue()
         shapes = {own_name(one): one.get_partial_shape() for one in self._compiled.inputs}

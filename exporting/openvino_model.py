@@ -13,7 +13,7 @@ from deploy_metadata import ModelMetadata
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.files import replacing
 from exporting.parity import Run
-from openvino_files import cause, import_openvino, read_onnx, set_metadata
+from openvino_files import cause, core, import_openvino, read_onnx, set_metadata
 
 
 def convert(model: onnx.ModelProto, metadata: ModelMetadata, path: Path) -> None:
@@ -37,9 +37,8 @@ def convert(model: onnx.ModelProto, metadata: ModelMetadata, path: Path) -> None
 
 def runner(path: Path) -> Run:
     """The model by names, on the CPU and in float32: newer processors would take bfloat16."""
-    openvino = import_openvino()
     settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
-    compiled = openvino.Core().compile_model(str(path), "CPU", settings)
+    compiled = core().compile_model(str(path), "CPU", settings)
     # OpenVINO adds names of its own to that of the file
     ports = {name: output for output in compiled.outputs for name in output.get_names()}
 

@@ -1,5 +1,9 @@
 """Files that OpenVINO reads: what is asked of them, and what is said of those that are none."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from known_rows import onnx_file
@@ -76,3 +80,28 @@ def test_onnx_files_that_are_none(tmp_path, capfd, content, message):
 def test_an_onnx_file_of_another_project(tmp_path):
     with pytest.raises(InputError, match="without this project's metadata"):
         openvino_files.read(onnx_file(tmp_path / "a.onnx", {}))
+
+
+TWO_MODELS = """
+import os, signal, sys
+from pathlib import Path
+from runtimes import DetectorSettings, OpenVino
+
+signal.signal(signal.SIGTERM, lambda *_: print("heard", flush=True))
+first, second = (OpenVino(Path(sys.argv[1]), DetectorSettings(threads=1)) for _ in range(2))
+del first
+del second
+os.kill(os.getpid(), signal.SIGTERM)
+print("alive")
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no stacks for signals there")
+def test_a_signal_after_models_that_were_closed_in_the_order_of_their_opening(sharp_folder):
+    """Each core of OpenVINO has a stack for signals, and brought back the one of a closed core."""
+    path = export(sharp_folder, "free.xml", "--format", "openvino")
+    root = Path(__file__).resolve().parents[1]
+    done = subprocess.run(
+        [sys.executable, "-c", TWO_MODELS, str(path)], cwd=root, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout.split()) == (0, ["heard", "alive"]), done.stderr
