@@ -336,6 +336,8 @@ def read_batches(
                         opened, reader = None, None
                         reader = stack.enter_context(sources[source].open())
                         opened = source
+                        if reader.stretch is not None:
+                            log.info("%s: %s", sources[source].path, reader.stretch)
                     image = None if source in broken else read_window(reader, window)
                 except InputError as error:
                     broken[source] = str(error)
@@ -471,7 +473,7 @@ def _work(
 ) -> dict[str, Any]:
     """What decides what the batches are and hold; no paths, as machines may name them otherwise."""
     return {
-        "version": 2,
+        "version": 3,
         "sources": [
             [source.image_id, *source.size_wh, content_digest(source.path)] for source in sources
         ],

@@ -199,7 +199,55 @@ def test_masked_windows_hold_no_data(tmp_path):
 def test_bands_that_are_no_picture(tmp_path):
     path = write_tiff(tmp_path / "a.tif", np.ones((20, 30, 3), np.float32))
     _, faults = survey([path])
-    assert "float32; 8 or 16 bits" in faults[str(path)]
+    assert "bands of float32; all of 8 or all of 16 bits" in faults[str(path)]
+    assert "gdal_translate -ot Byte -scale a.tif 8bit.tif" in faults[str(path)]
+
+
+@pytest.mark.parametrize("marked_by", ["nodata", "mask"])
+def test_pixels_without_data_do_not_stretch_16_bits(tmp_path, marked_by):
+    measured = np.random.default_rng(0).integers(300, 1500, (240, 400, 3)).astype(np.uint16)
+    image = measured.copy()
+    image[:, :300] = 60_000
+    path = write_tiff(tmp_path / "a.tif", image, nodata=60_000 if marked_by == "nodata" else None)
+    if marked_by == "mask":
+        with rasterio.open(path, "r+") as dataset:
+            mask = np.full(image.shape[:2], 255, np.uint8)
+            mask[:, :300] = 0
+            dataset.write_mask(mask)
+    with read(path).open() as reader:
+        for low, high in reader.stretch.limits:
+            assert 300 <= low < 310 and 1490 < high < 1500
+        part = reader.window(300, 0, (100, 240))
+    assert np.abs(part - (measured[:, 300:] - 300.0) * 255 / 1200).max() < 3
+
+
+def test_a_palette_of_16_bits_is_not_stretched(tmp_path):
+    index = np.random.default_rng(0).integers(0, 4, (1, 30, 40)).astype(np.uint16) * 100
+    with rasterio.open(tmp_path / "a.tif", "w", driver="GTiff", width=40, height=30, count=1,
+                       dtype="uint16", photometric="palette") as dataset:  # fmt: skip
+        dataset.write(index)
+        dataset.write_colormap(1, {100 * k: (80 * k, 10, 20, 255) for k in range(4)})
+    with read(tmp_path / "a.tif").open() as reader:
+        part = reader.window(0, 0, (40, 30))
+    np.testing.assert_array_equal(part[:, :, 2], index[0] // 100 * 80)
+    assert (part[:, :, :2] == (20, 10)).all()
+
+
+def test_bands_of_two_kinds(tmp_path):
+    for kind in ("uint8", "uint16"):
+        write_tiff(tmp_path / f"{kind}.tif", np.ones((20, 30, 3), kind))
+    band = (
+        '<VRTRasterBand dataType="{0}" band="{1}"><SimpleSource><SourceFilename relativeToVRT="1">'
+        "{2}.tif</SourceFilename><SourceBand>1</SourceBand></SimpleSource></VRTRasterBand>"
+    )
+    bands = [("Byte", 1, "uint8"), ("UInt16", 2, "uint16"), ("Byte", 3, "uint8")]
+    (tmp_path / "a.vrt").write_text(
+        '<VRTDataset rasterXSize="30" rasterYSize="20">'
+        + "".join(band.format(*one) for one in bands)
+        + "</VRTDataset>"
+    )
+    _, faults = survey([tmp_path / "a.vrt"])
+    assert "bands of uint16, uint8; all of 8" in faults[str(tmp_path / "a.vrt")]
 
 
 def test_a_damaged_file_among_good_ones(tmp_path):
