@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from drawing import write_picture
 from eval import to_task1, write_results
 from inference import Found
 from sources import Source
+
+log = logging.getLogger(__name__)
 
 FORMATS = ("pictures", "task1", "json", "csv", "geojson")
 
@@ -159,6 +162,11 @@ def _write_geojson(path: Path, predicted: Sequence[Predicted]) -> dict[str, str]
     Returns path -> why an image has no place on the map after all.
     """
     located = [one for one in predicted if one.source.georeference is not None]
+    rasters = [one.source for one in predicted if one.source.raster]
+    bare = [source.path for source in rasters if source.georeference is None]
+    if bare:
+        log.info("no coordinates in %d GeoTIFFs, such as %s, and so not in %s",
+                 len(bare), bare[0], path.name)  # fmt: skip
     unwritten = {}
     if not located:
         path.unlink(missing_ok=True)  # that of an earlier run would pass for this one's
