@@ -35,7 +35,9 @@ RASTER_SUFFIXES = (".tif", ".tiff", ".vrt", ".jp2")
 SUFFIXES = (*IMAGE_SUFFIXES, ".vrt")
 LIST_SUFFIXES = (".txt", ".lst")
 
-_CACHE_MB = 128  # of decoded blocks in GDAL, whose own default is 5 % of the machine's memory
+_CACHE_BYTES = 128 << 20
+"""Of decoded blocks in GDAL, whose own default is 5 % of the machine's memory. rasterio hands the
+number on as bytes, where GDAL's environment variable would mean megabytes."""
 
 
 @dataclass(frozen=True)
@@ -326,7 +328,7 @@ def _open_raster(path: Path) -> Iterator[DatasetReader]:
     rasterio = import_rasterio()
     from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
 
-    with rasterio.Env(GDAL_CACHEMAX=_CACHE_MB):
+    with rasterio.Env(GDAL_CACHEMAX=_CACHE_BYTES):
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", NotGeoreferencedWarning)

@@ -263,6 +263,15 @@ def test_a_damaged_file_among_good_ones(tmp_path):
     assert sorted(map(Path, done.faults)) == [bad, tmp_path / "no.tif"]
 
 
+def test_decoded_blocks_are_kept_for_the_next_window(tmp_path):
+    """Strips of a GeoTIFF go across all windows of a row."""
+    before = rasterio.env.get_gdal_config("GDAL_CACHEMAX")
+    source = read(write_tiff(tmp_path / "a.tif", scene((400, 250), OBJECTS)))
+    with source.open():
+        assert rasterio.env.get_gdal_config("GDAL_CACHEMAX") == 128 * 1024 * 1024
+    assert rasterio.env.get_gdal_config("GDAL_CACHEMAX") == before
+
+
 def test_shrinking_windows_average(tmp_path):
     image = np.random.default_rng(0).integers(0, 255, (80, 120, 3), dtype=np.uint8)
     with read(write_tiff(tmp_path / "a.tif", image)).open() as reader:
