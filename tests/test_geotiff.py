@@ -1,9 +1,6 @@
 """GeoTIFFs: read by windows, with their place on the map."""
 
 import json
-import subprocess
-import sys
-import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +18,6 @@ from rasterio.control import GroundControlPoint  # noqa: E402
 from rasterio.crs import CRS  # noqa: E402
 from rasterio.transform import from_origin  # noqa: E402
 
-ROOT = Path(__file__).resolve().parents[1]
 REAL = "5b90f92da0d7280005fab355_4310.tif"
 OBJECTS = [("plane", 70, 60, 30, 14, 25), ("ship", 150, 118, 40, 12, 70),
            ("plane", 260, 200, 26, 12, 0)]  # fmt: skip
@@ -280,46 +276,3 @@ def test_shrinking_windows_average(tmp_path):
     expected = image.reshape(20, 4, 30, 4, 3).mean(axis=(1, 3))
     np.testing.assert_allclose(part, expected, atol=1)
     assert overview.shape == (40, 60, 3)
-
-
-HUGE = """
-    import resource, sys
-    sys.path[:0] = [{root!r}, {tests!r}]
-    import numpy as np, rasterio
-    from pathlib import Path
-    from drawn_objects import DrawnObjects
-    from predict import PredictSettings, predict
-    folder = Path({folder!r})
-    done = predict(DrawnObjects((608, 608)), [folder / "huge.tif"],
-                   PredictSettings(scales=(0.5, 1.0)), folder / "out")
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(len(done.images[0].detections), done.windows, round(peak))
-"""
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(sys.platform == "win32", reason="resource")
-def test_a_huge_file_within_two_gigabytes(tmp_path):
-    side, patch = 20_000, scene((400, 250), OBJECTS)
-    profile = {
-        "driver": "GTiff", "width": side, "height": side, "count": 3, "dtype": "uint8",
-        "tiled": True, "compress": "zstd", "crs": "EPSG:32632",
-        "transform": from_origin(500000, 5200000, 0.5, 0.5),
-    }  # fmt: skip
-    noise = np.random.default_rng(0).integers(20, 60, (3, 500, side), dtype=np.uint8)
-    places = [(0, 0), (9_800, 9_900), (19_600, 19_750), (4_321, 12_345)]
-    with rasterio.open(tmp_path / "huge.tif", "w", **profile) as dataset:
-        for top in range(0, side, 1000):  # every second strip, so that no-data areas are there
-            dataset.write(noise, window=((top, top + 500), (0, side)))
-        for left, top in places:
-            window = ((top, top + 250), (left, left + 400))
-            dataset.write(patch[:, :, ::-1].transpose(2, 0, 1), window=window)
-    code = textwrap.dedent(HUGE).format(
-        root=str(ROOT), tests=str(ROOT / "tests"), folder=str(tmp_path)
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    found, windows, megabytes = map(int, done.stdout.split())
-    assert found == len(OBJECTS) * len(places)
-    assert windows > 1600
-    assert megabytes < 2000
