@@ -113,7 +113,8 @@ def _write_json(
         file.write(json.dumps(head, ensure_ascii=False)[:-1] + ', "images": [')
         for index, one in enumerate(predicted):
             file.write(",\n" if index else "\n")
-            json.dump(_as_json(one), file, ensure_ascii=False)
+            # not json.dump, which encodes piece by piece in Python: a third slower
+            file.write(json.dumps(_as_json(one), ensure_ascii=False))
         file.write("\n]}\n")
 
 
@@ -183,7 +184,7 @@ def _write_geojson(path: Path, predicted: Sequence[Predicted]) -> dict[str, str]
                 continue
             for feature in own["features"]:
                 file.write(separator)
-                json.dump(feature, file, ensure_ascii=False, allow_nan=False)
+                file.write(json.dumps(feature, ensure_ascii=False, allow_nan=False))
                 separator = ",\n"
         file.write("\n]}\n")
     return unwritten
