@@ -213,6 +213,24 @@ def test_gsd_changes_the_windows_by_the_ratio_of_ground_sizes(
     assert windows == windows_by_hand(path, np.array(size) / gsd)
 
 
+def test_16_bits_with_and_without_a_sign(folder, weights, tmp_path, capsys):
+    with rasterio.open(folder / f"{WITH_BLACK_CORNER}.tif") as dataset:
+        pixels = dataset.read(window=((700, 1020), (700, 1020)))
+        place = {"crs": dataset.crs, "transform": dataset.transform}
+    found = []
+    for kind in ("uint16", "int16"):
+        path = tmp_path / f"{kind}.tif"
+        with rasterio.open(path, "w", driver="GTiff", width=320, height=320, count=3, dtype=kind,
+                           **place) as dataset:  # fmt: skip
+            dataset.write(pixels.astype(kind) * 8)
+        assert predict(weights, path, tmp_path / kind, "--formats", "json", "--tile", TILE) == 0
+        told = capsys.readouterr().out
+        assert told.count(f"{path}: 16 bits are stretched to 8: red ") == 1
+        content = json.loads((tmp_path / kind / "detections.json").read_text())
+        found.append(content["images"][0]["detections"])
+    assert len(found[0]) > 20 and found[0] == found[1]
+
+
 @pytest.fixture
 def without_coordinates(folder, tmp_path):
     with rasterio.open(folder / "OSBS_029.tif") as dataset:
