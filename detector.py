@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from boxes import Letterbox
-from datasets.images import read_image
+from datasets.stretch import read_stretched
 from detections import Detections
 from DOTA_devkit.errors import InputError
 from inference import NMS_THRESH
@@ -122,7 +122,7 @@ class Detector:
 def as_bgr(image: np.ndarray | str | Path) -> np.ndarray:
     """An image [H, W, 3] uint8 of a file, or of an array that is one or is grey."""
     if isinstance(image, (str, Path)):
-        return read_image(image)
+        return read_stretched(image)[0]
     if not isinstance(image, np.ndarray):
         raise InputError(f"an image as an array or a path is expected, got {type(image).__name__}")
     if image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 1):

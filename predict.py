@@ -218,6 +218,8 @@ def plan(
     faults = {}
     for number, source in enumerate(sources):
         try:
+            if set(settings.formats) == {"geojson"}:
+                _require_place(source, "--formats geojson alone", "name another format, too")
             scale = (1.0, 1.0) if settings.gsd is None else _ground_scale(source, settings.gsd)
         except InputError as error:
             faults[str(source.path)] = str(error)
@@ -254,15 +256,19 @@ def windows_of(
 
 def _ground_scale(source: Source, gsd: float) -> tuple[float, float]:
     """Input pixels a source pixel in x and y that make a pixel `gsd` metres."""
-    if source.georeference is None:
-        raise InputError(
-            f"{source.path}: --gsd {gsd:g} needs an image with coordinates (a GeoTIFF read "
-            "through rasterio), and this one has none; --scales rescales by a factor"
-        )
+    _require_place(source, f"--gsd {gsd:g}", "--scales rescales by a factor")
     width, height = source.size_wh
     size = source.georeference.ground_size((width / 2, height / 2))
     log.info("%s: a pixel is %.3g x %.3g m on the ground", source.path, *size)
     return size[0] / gsd, size[1] / gsd
+
+
+def _require_place(source: Source, asked: str, instead: str) -> None:
+    if source.georeference is None:
+        raise InputError(
+            f"{source.path}: {asked} needs an image with coordinates (a GeoTIFF read through "
+            f"rasterio), and this one has none; {instead}"
+        )
 
 
 def into_batches(jobs: Sequence[Job], batch_size: int) -> list[list[Job]]:
@@ -336,6 +342,8 @@ def read_batches(
                         opened, reader = None, None
                         reader = stack.enter_context(sources[source].open())
                         opened = source
+                        if reader.stretch is not None:
+                            log.info("%s: %s", sources[source].path, reader.stretch)
                     image = None if source in broken else read_window(reader, window)
                 except InputError as error:
                     broken[source] = str(error)
@@ -471,7 +479,7 @@ def _work(
 ) -> dict[str, Any]:
     """What decides what the batches are and hold; no paths, as machines may name them otherwise."""
     return {
-        "version": 2,
+        "version": 3,
         "sources": [
             [source.image_id, *source.size_wh, content_digest(source.path)] for source in sources
         ],

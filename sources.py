@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Protocol
 import cv2
 import numpy as np
 
-from datasets.images import IMAGE_SUFFIXES, read_image
+from datasets.images import IMAGE_SUFFIXES
+from datasets.stretch import Stretch, read_stretched, unsigned
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.formats import read_ids
 from DOTA_devkit.images import image_size_wh
@@ -34,7 +35,9 @@ RASTER_SUFFIXES = (".tif", ".tiff", ".vrt", ".jp2")
 SUFFIXES = (*IMAGE_SUFFIXES, ".vrt")
 LIST_SUFFIXES = (".txt", ".lst")
 
-_CACHE_MB = 128  # of decoded blocks in GDAL, whose own default is 5 % of the machine's memory
+_CACHE_BYTES = 128 << 20
+"""Of decoded blocks in GDAL, whose own default is 5 % of the machine's memory. rasterio hands the
+number on as bytes, where GDAL's environment variable would mean megabytes."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,12 @@ class Source:
 
 
 class Reader(Protocol):
-    """Pixels of an open image, BGR uint8."""
+    """Pixels of an open image, BGR uint8.
+
+    stretch: how they were made of 16 bits; None for an image of 8.
+    """
+
+    stretch: Stretch | None
 
     def window(
         self, left: int, top: int, size_wh: tuple[int, int], shrink: int = 1
@@ -79,7 +87,7 @@ class PixelReader:
     """An image that OpenCV reads, as a whole."""
 
     def __init__(self, path: Path):
-        self._image = read_image(path)
+        self._image, self.stretch = read_stretched(path)
 
     def window(
         self, left: int, top: int, size_wh: tuple[int, int], shrink: int = 1
@@ -107,6 +115,9 @@ class RasterReader:
         self._bands = _color_bands(path, dataset)
         self._palette = _palette(dataset) if len(self._bands) == 1 else None
         self._masked = any("all_valid" not in str(flags) for flags in dataset.mask_flag_enums)
+        deep = self._palette is None and dataset.dtypes[self._bands[0] - 1] != "uint8"
+        size_wh = (dataset.width, dataset.height)
+        self.stretch = Stretch.of(size_wh, len(self._bands), self._sample) if deep else None
 
     def window(
         self, left: int, top: int, size_wh: tuple[int, int], shrink: int = 1
@@ -115,7 +126,7 @@ class RasterReader:
 
         window = Window(left, top, *size_wh)
         out_wh = _shrunk(size_wh, shrink)
-        if self._masked and not self._valid(window, out_wh):
+        if not self._valid(window, out_wh).any():
             return None
         image = self._read(window, out_wh)
         return None if is_flat(image) else image
@@ -127,15 +138,37 @@ class RasterReader:
         out_wh = _fitted(size_wh, max_side) if max(size_wh) > max_side else size_wh
         return self._read(Window(0, 0, *size_wh), out_wh)
 
-    def _valid(self, window: object, out_wh: tuple[int, int]) -> bool:
+    def _valid(self, window: object, out_wh: tuple[int, int]) -> np.ndarray:
+        """Which pixels hold data [H, W] bool."""
         from rasterio.errors import RasterioError
 
+        if not self._masked:
+            return np.ones(out_wh[::-1], bool)
         try:
-            return bool(self._dataset.dataset_mask(window=window, out_shape=out_wh[::-1]).any())
+            return self._dataset.dataset_mask(window=window, out_shape=out_wh[::-1]) > 0
         except RasterioError as error:
             raise _unreadable(self._path, error) from None
 
+    def _sample(self, *window: int) -> tuple[np.ndarray, np.ndarray]:
+        """Bands as they are in left, top, width and height, and which pixels hold data."""
+        from rasterio.windows import Window
+
+        size_wh = window[2:]
+        window = Window(*window)
+        return self._bands_of(window, size_wh), self._valid(window, size_wh)
+
     def _read(self, window: object, out_wh: tuple[int, int]) -> np.ndarray:
+        bands = self._bands_of(window, out_wh)
+        if self._palette is not None:
+            return self._palette[bands[0]]
+        if self.stretch is not None:
+            bands = self.stretch(bands)
+        if len(bands) == 1:
+            bands = np.repeat(bands, 3, axis=0)
+        return np.ascontiguousarray(bands[::-1].transpose(1, 2, 0))
+
+    def _bands_of(self, window: object, out_wh: tuple[int, int]) -> np.ndarray:
+        """The bands [C, H, W] of a window, uint8 or uint16."""
         from rasterio.enums import Resampling
         from rasterio.errors import RasterioError
 
@@ -150,13 +183,7 @@ class RasterReader:
             )
         except RasterioError as error:
             raise _unreadable(self._path, error) from None
-        if bands.dtype == np.uint16:
-            bands = (bands >> 8).astype(np.uint8)  # as OpenCV makes 8 bits of 16
-        if self._palette is not None:
-            return self._palette[bands[0]]
-        if len(bands) == 1:
-            bands = np.repeat(bands, 3, axis=0)
-        return np.ascontiguousarray(bands[::-1].transpose(1, 2, 0))
+        return unsigned(bands)
 
 
 def is_flat(image: np.ndarray) -> bool:
@@ -303,7 +330,7 @@ def _open_raster(path: Path) -> Iterator[DatasetReader]:
     rasterio = import_rasterio()
     from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
 
-    with rasterio.Env(GDAL_CACHEMAX=_CACHE_MB):
+    with rasterio.Env(GDAL_CACHEMAX=_CACHE_BYTES):
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", NotGeoreferencedWarning)
@@ -323,16 +350,19 @@ def _color_bands(path: Path, dataset: DatasetReader) -> list[int]:
     """Band numbers (from 1) of red, green, blue, or of grey; InputError where they will not do."""
     from rasterio.enums import ColorInterp
 
-    if any(kind not in ("uint8", "uint16") for kind in dataset.dtypes):
-        raise InputError(
-            f"{path}: bands of {', '.join(sorted(set(dataset.dtypes)))}; 8 or 16 bits without a "
-            "sign are expected (gdal_translate -ot Byte -scale makes them)"
-        )
     roles = list(dataset.colorinterp)
     wanted = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
     if all(role in roles for role in wanted):
-        return [roles.index(role) + 1 for role in wanted]
-    return [1, 2, 3] if dataset.count >= 3 else [1]
+        bands = [roles.index(role) + 1 for role in wanted]
+    else:
+        bands = [1, 2, 3] if dataset.count >= 3 else [1]
+    kinds = {dataset.dtypes[band - 1] for band in bands}
+    if len(kinds) > 1 or not kinds <= {"uint8", "uint16", "int16"}:
+        raise InputError(
+            f"{path}: bands of {', '.join(sorted(kinds))}; all of 8 or all of 16 bits are expected "
+            f"(gdal_translate -ot Byte -scale {path.name} 8bit.tif makes them)"
+        )
+    return bands
 
 
 def _palette(dataset: DatasetReader) -> np.ndarray | None:
@@ -341,9 +371,10 @@ def _palette(dataset: DatasetReader) -> np.ndarray | None:
         colors = dataset.colormap(1)
     except ValueError:
         return None
-    palette = np.zeros((256, 3), np.uint8)
+    size = 256 if dataset.dtypes[0] == "uint8" else 65536
+    palette = np.zeros((size, 3), np.uint8)
     for index, (red, green, blue, _) in colors.items():
-        palette[index % 256] = blue, green, red
+        palette[index % size] = blue, green, red
     return palette
 
 

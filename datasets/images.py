@@ -93,6 +93,16 @@ def read_image(path: Path | str) -> np.ndarray:
     Grey becomes BGR, 16 bits a channel become 8, an alpha channel is dropped. InputError where
     the file is missing, cut off or no image.
     """
+    return _read(path, cv2.IMREAD_COLOR)
+
+
+def read_deep_image(path: Path | str) -> np.ndarray:
+    """As `read_image`, but an image of 16 bits a channel comes as it is: uint16 or int16."""
+    image = _read(path, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
+    return image if image.dtype in (np.uint8, np.uint16, np.int16) else read_image(path)
+
+
+def _read(path: Path | str, flags: int) -> np.ndarray:
     try:
         data = Path(path).read_bytes()
     except (FileNotFoundError, IsADirectoryError):
@@ -101,7 +111,7 @@ def read_image(path: Path | str) -> np.ndarray:
     if _is_cut_off(data):
         raise InputError(f"{path}: the image is cut off after {len(data)} bytes")
     try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
     except cv2.error:  # a header that promises more than OpenCV takes
         image = None
     if image is None:

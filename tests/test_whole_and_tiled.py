@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -108,3 +109,22 @@ def test_most_of_what_is_found_is_there(weights, samples, tmp_path):
     nearest = truth.corners[overlap.argmax(axis=1)]
     assert len(ships) >= 100
     assert np.mean(paired_iou(ships, nearest) >= 0.5) >= 0.8
+
+
+@pytest.mark.slow
+def test_what_a_satellite_measures_is_seen_as_the_picture(weights, samples, tmp_path):
+    """10 bits and more in 16, with haze that is strongest in blue."""
+    (tmp_path / "images").mkdir()
+    for name in IMAGES:
+        picture = cv2.imread(str(samples / f"images/{name}.png"))
+        measured = picture.astype(np.uint16) * 4 + np.array((320, 180, 100), np.uint16)
+        assert cv2.imwrite(str(tmp_path / f"images/{name}.png"), measured)
+    flags = ("--tile", 608, "--scales", 1)
+    eight, _ = predict(weights, samples, tmp_path / "eight", *flags)
+    deep, log = predict(weights, tmp_path, tmp_path / "deep", *flags)
+    assert log.count("16 bits are stretched to 8") == 2
+    for one, other in ((eight, deep), (deep, eight)):
+        counts = [without_partner(one[name], other[name]) for name in IMAGES]
+        alone, sure = sum(len(corners) for corners, _ in counts), sum(count for _, count in counts)
+        assert sure >= 100
+        assert alone <= 0.05 * sure
