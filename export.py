@@ -31,6 +31,7 @@ from exporting import (
     tensorrt,
     tensorrt_support,
     torch_program,
+    upsampled_convolutions,
 )
 from exporting.decode_graph import MAX_K
 from exporting.equalise import equalise
@@ -347,7 +348,10 @@ def onnx_files(job: Job) -> tuple[onnx.ModelProto, onnx.ModelProto | None]:
     else:
         log.info("tracing the network")
         # OpenVINO has its own way to float16: weights alone
-        graph = export_network(job.network, settings.half and settings.format != "openvino")
+        half = settings.half and settings.format != "openvino"
+        graph = export_network(job.network, half)
+        if not half and settings.format != "tensorrt":  # on a GPU products are cheaper than memory
+            graph = upsampled_convolutions.rewrite(graph)
     box_heads = products_of(job.network.box_heads)
     log.info("building and checking the graph")
     shape, fixed = settings.input_shape(), not settings.takes_conf

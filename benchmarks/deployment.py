@@ -27,6 +27,7 @@ from exporting.network import ExportNetwork
 from exporting.network_onnx import export_network
 from exporting.onnx_model import Shape, assemble
 from exporting.quantize import quantise
+from exporting.upsampled_convolutions import rewrite
 from inference import NMS_THRESH, THETA_THRESH, K
 from models import BACKBONES, CTRBOX, Checkpoint, save_checkpoint
 from runtimes import DetectorSettings
@@ -66,7 +67,7 @@ def write_files(folder: Path, backbone: str, image: np.ndarray, nms: bool) -> li
     files = [folder / f"{backbone}.pth"]
     save_checkpoint(files[0], Checkpoint.of(model))
     network, batch = ExportNetwork(model), normalize(image)[None]
-    parts = {"float32": (export_network(network), products_of(network.box_heads))}
+    parts = {"float32": (rewrite(export_network(network)), products_of(network.box_heads))}
     equalise(network, [batch])
     graph = quantise(export_network(network), [batch])
     parts["int8"] = (graph, products_of(network.box_heads))

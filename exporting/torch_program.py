@@ -39,14 +39,17 @@ class TorchDetector(nn.Module):
     """[B, 3, H, W] float32 -> corners [B, K, 4, 2], scores [B, K], labels [B, K] as in the ONNX
     file.
 
-    The threshold is a buffer, `conf_thresh`, which may be set in a loaded program, or a constant
-    where `fix_conf`.
+    network: image -> heat map and features, as `ExportNetwork`. box_heads: features and cells
+    [B, K] -> [B, K, 13], as `HeadsAtPeaks`. The threshold is a buffer, `conf_thresh`, which may be
+    set in a loaded program, or a constant where `fix_conf`.
     """
 
-    def __init__(self, network: ExportNetwork, metadata: ModelMetadata, fix_conf: bool) -> None:
+    def __init__(
+        self, network: nn.Module, box_heads: nn.Module, metadata: ModelMetadata, fix_conf: bool
+    ) -> None:
         super().__init__()
         self.network = network
-        self.box_heads = HeadsAtPeaks(network.box_heads)
+        self.box_heads = box_heads
         self.K = metadata.K
         self.theta_thresh = metadata.theta_thresh
         conf = torch.tensor(metadata.conf_thresh)
@@ -124,7 +127,7 @@ def export_program(
             free[axis] = dimension
     with torch.no_grad(), quiet():
         return torch.export.export(
-            TorchDetector(network, metadata, fix_conf).eval(),
+            TorchDetector(network, HeadsAtPeaks(network.box_heads), metadata, fix_conf).eval(),
             (torch.zeros(example),),
             dynamic_shapes={"input": free},
         )

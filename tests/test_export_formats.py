@@ -137,14 +137,23 @@ def test_a_fixed_torch_program(folder):
 
 
 class Maps(torch.nn.Module):
-    """A network that gives the same maps whatever it sees."""
+    """A network that gives the same maps whatever it sees; its features are the boxes' maps."""
 
     def __init__(self, maps):
         super().__init__()
         self.maps = maps
 
     def forward(self, images):
-        return tuple(self.maps[name] for name in ("hm", "wh", "reg", "cls_theta"))
+        boxes = torch.cat([self.maps[name] for name in ("wh", "reg", "cls_theta")], dim=1)
+        return self.maps["hm"], boxes
+
+
+class Cells(torch.nn.Module):
+    """What the features are at the cells."""
+
+    def forward(self, features, cells):
+        index = cells[:, None].expand(-1, features.shape[1], -1)
+        return features.flatten(2).gather(2, index).transpose(1, 2)
 
 
 @pytest.mark.parametrize("levels", [1, 3, 1000])
@@ -161,7 +170,7 @@ def test_the_torch_decoder_equals_the_eager_one_in_ties_and_where_maps_are_broke
     maps["wh"][:, 3, -1, -1] = np.inf
     maps = {name: torch.from_numpy(values.astype(np.float32)) for name, values in maps.items()}
     metadata = ModelMetadata(CLASSES[:classes], "resnet18", 0.1, 0.5, K)
-    detector = torch_program.TorchDetector(Maps(maps), metadata, fix_conf=False)
+    detector = torch_program.TorchDetector(Maps(maps), Cells(), metadata, fix_conf=False)
     rows = [value.numpy() for value in detector(torch.zeros(2, 3, 32, 32))]
     for number, expected in enumerate(DecDecoder(K, 0.1, classes, 0.5).decode(maps)):
         found = rows_to_detections(*(value[number] for value in rows))

@@ -1,0 +1,91 @@
+"""Convolutions of maps that are brought up, by fewer products: against PyTorch's two steps."""
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from boxes import HEAD_CHANNELS
+from models import CTRBOX
+
+pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
+pytest.importorskip("onnxscript")
+
+from exporting.graph import Graph
+from exporting.network import ExportNetwork
+from exporting.network_onnx import export_network
+from exporting.onnx_runtime import open_session
+from exporting.upsampled_convolutions import LEAST_CHANNELS, rewrite, upsampled_convolution
+
+
+# width and height alone, the border everywhere, and cells that no border is near
+@pytest.mark.parametrize("size", [(1, 1), (1, 5), (4, 1), (2, 2), (5, 8)])
+@pytest.mark.parametrize("batch", [1, 3])
+def test_the_two_steps(size, batch):
+    torch.manual_seed(0)
+    weight, bias = torch.randn(5, 7, 3, 3), torch.randn(5)
+    coarse = torch.randn(batch, 7, *size)
+    fine = F.interpolate(coarse, scale_factor=2, mode="bilinear", align_corners=False)
+    expected = F.conv2d(fine, weight, bias, padding=1)
+
+    graph = Graph()
+    given = graph.input("x", np.float32, ["B", 7, "h", "w"])
+    result = upsampled_convolution(graph, given, weight.numpy(), bias.numpy())
+    model = graph.model([(graph.rename(result, "y"), ["B", 5, "H", "W"])])
+    (values,) = open_session(model).run(None, {"x": coarse.numpy()})
+    np.testing.assert_allclose(values, expected.numpy(), atol=1e-5)
+
+
+def kinds(model, *wanted):
+    found = [node.op_type for node in model.graph.node]
+    return [found.count(kind) for kind in wanted]
+
+
+@pytest.fixture(scope="module")
+def network():
+    """The graph of a resnet18, and its input."""
+    torch.manual_seed(0)
+    model = CTRBOX({"hm": 2, **HEAD_CHANNELS}, None, 4, 1, 8, backbone="resnet18").eval()
+    image = np.random.default_rng(0).random((2, 3, 96, 160), np.float32) - np.float32(0.5)
+    return export_network(ExportNetwork(model)), image
+
+
+def test_merges_of_many_channels_are_rewritten(network):
+    """Those of resnet18 take 512, 256 and 128; the rewritten graph is of any size, as before."""
+    graph, image = network
+    rewritten = rewrite(graph)
+    assert LEAST_CHANNELS == 256
+    assert kinds(graph, "Resize", "Conv") == [3, kinds(rewritten, "Conv")[0]]
+    assert kinds(rewritten, "Resize") == [1]
+    assert len({node.name for node in rewritten.graph.node}) == len(rewritten.graph.node)
+    for size in (image, image[:1, :, :64, :32]):
+        before, after = (
+            open_session(one).run(["hm", "features"], {"input": size}) for one in (graph, rewritten)
+        )
+        for values, expected in zip(after, before, strict=True):
+            np.testing.assert_allclose(values, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_the_weights_are_not_there_twice(network):
+    graph, _ = network
+    sizes = [one.ByteSize() for one in (graph, rewrite(graph))]
+    assert sizes[1] == pytest.approx(sizes[0], rel=0.01)
+
+
+def test_narrow_merges_stay(network):
+    torch.manual_seed(0)
+    model = CTRBOX({"hm": 2, **HEAD_CHANNELS}, None, 4, 1, 8, backbone="mobilenetv2").eval()
+    graph = export_network(ExportNetwork(model))
+    assert kinds(rewrite(graph), "Resize") == [2]  # 320, 96 and 32 channels
+
+
+def test_what_is_no_merge_is_told(network):
+    graph, _ = network
+    for node in graph.graph.node:
+        if node.op_type == "Resize":
+            for attribute in node.attribute:
+                if attribute.name == "mode":
+                    attribute.s = b"nearest"
+    with pytest.raises(ValueError, match="no merge of this network"):
+        rewrite(graph)
