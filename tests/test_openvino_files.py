@@ -53,7 +53,7 @@ def spoil(kind, sharp_folder, path):
     [
         ("bytes", "no model of OpenVINO, which begins with <net"),
         ("empty", "no model of OpenVINO, which begins with <net"),
-        ("cut off", r"no model that OpenVINO can read \(.*pars"),
+        ("cut off", r"no model that OpenVINO can read \(.+\)"),  # where it is cut decides
         ("no weights", r"no model that OpenVINO can read \(.*weights data in bin file"),
         ("cut weights", r"no model that OpenVINO can read \(.*weights in bin file"),
     ],
