@@ -76,7 +76,8 @@ class Detector:
         Returns:
             Detections in pixels of the image, after NMS, by falling score.
         """
-        if isinstance(image, (str, Path)) or (isinstance(image, np.ndarray) and image.ndim < 4):
+        single = image is None or isinstance(image, (str, Path))
+        if single or (isinstance(image, np.ndarray) and image.ndim < 4):
             return self._detect_batch([image])[0]
         size = self.settings.batch_size
         images = list(image)
@@ -123,6 +124,8 @@ def as_bgr(image: np.ndarray | str | Path) -> np.ndarray:
     """An image [H, W, 3] uint8 of a file, or of an array that is one or is grey."""
     if isinstance(image, (str, Path)):
         return read_stretched(image)[0]
+    if image is None:
+        raise InputError("None is no image: cv2.imread gives it for a file that it cannot read")
     if not isinstance(image, np.ndarray):
         raise InputError(f"an image as an array or a path is expected, got {type(image).__name__}")
     if image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 1):

@@ -553,6 +553,12 @@ def predict(args: argparse.Namespace) -> int:
             "%d windows, %d of them without data, in %.1f s; results in %s",
             done.windows, done.without_data, done.seconds, output,
         )  # fmt: skip
+    else:
+        log.info(
+            "this process's part is done; %d batches of others are not, and the last process to be "
+            "done writes the results",
+            done.missing,
+        )  # fmt: skip
     if done.faults:
         log.error("%d images were left out or not drawn; see above", len(done.faults))
     return 1 if done.faults else 0
@@ -610,6 +616,11 @@ def calibration_images(args: argparse.Namespace, model: CTRBOX) -> list[np.ndarr
     if args.calibrate:
         paths = find_sources(args.calibrate)
         return [read_image(path) for path in spread(paths, CALIBRATION_IMAGES)]
+    if args.source and args.data_dir is None:
+        raise InputError(
+            "--int8 needs images to calibrate with, like those that will come: --calibrate PATH or "
+            "--data_dir"
+        )
     dataset = export_dataset(args, model, "train")
     return [dataset.load_image(index) for index in spread(range(len(dataset)), CALIBRATION_IMAGES)]
 

@@ -346,7 +346,10 @@ def _check_asked(
     if None not in (nms, metadata.nms_thresh) and nms > metadata.nms_thresh:
         faults.append(f"nms_thresh {nms:g}: it suppresses above {metadata.nms_thresh:g} already")
     if faults:
-        raise InputError(f"{path} was exported otherwise: {'; '.join(faults)}. Export it again")
+        raise InputError(
+            f"{path} was exported otherwise: {'; '.join(faults)}. Leave that out, or export it "
+            "again"
+        )
 
 
 @contextmanager

@@ -72,7 +72,7 @@ def test_the_page_from_top_to_bottom(folder, capsys):
     for name in ("model.onnx", "whole.onnx", "int8.onnx", "model.xml", "model.bin", "model.pt2",
                  "trt.onnx", "from_openvino/detections.json"):  # fmt: skip
         assert (folder / name).is_file(), name
-    first, whole, _ = printed
+    first, whole, *_ = printed
     boxes = [line.split(" ", 2) for line in first.splitlines()]
     assert boxes and {name for name, *_ in boxes} <= set(CLASSES)
     assert all(0.3 < float(score) <= 1 for _, score, _ in boxes)
@@ -110,9 +110,8 @@ def test_boxes_of_the_page_are_those_of_the_detector(folder, capsys):
     capsys.readouterr()
     exec(compile(code, "docs/deploy.md", "exec"), {})
     found = [line.split(" ", 2) for line in capsys.readouterr().out.splitlines()]
-    ours = Detector.load(
-        "model.pth", input_hw=(608, 608), conf_thresh=0.3, nms_thresh=1.0, K=40
-    ).detect(cv2.imread("images/a0.png"))
+    detector = Detector.load("model.pth", conf_thresh=0.3, nms_thresh=1.0, K=40)
+    ours = detector.detect(cv2.imread("images/a0.png"))
     assert [name for name, *_ in found] == ours.class_names()
     corners = np.array(
         [np.fromstring(re.sub(r"[\[\],]", " ", text), sep=" ") for *_, text in found]

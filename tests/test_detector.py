@@ -77,7 +77,7 @@ def test_image_path_grey_and_batches(weights, tmp_path):
     "image",
     [
         np.zeros((10, 10, 3), np.float32), np.zeros((10, 10, 4), np.uint8),
-        np.zeros((0, 10, 3), np.uint8), [None],
+        np.zeros((0, 10, 3), np.uint8), None, [None],
     ],
 )  # fmt: skip
 def test_images_that_are_none(weights, image):

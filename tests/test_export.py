@@ -238,6 +238,14 @@ def test_8_bits_from_the_command_line(folder, capsys):
     assert (rows[2] >= 0).any() and np.isfinite(rows[0]).all()
 
 
+def test_8_bits_are_not_calibrated_with_images_of_another_kind(folder, capsys):
+    code = main(["--phase", "export", "--weights", str(folder / "checkpoint.pth"), "--int8",
+                 "--source", str(folder / "images"),
+                 "--output", str(folder / "no.onnx")])  # fmt: skip
+    assert code == 2 and "--calibrate PATH" in capsys.readouterr().err
+    assert not (folder / "no.onnx").exists()
+
+
 def test_8_bits_and_16_are_two_precisions(folder, capsys):
     code = main(["--phase", "export", "--weights", str(folder / "checkpoint.pth"), "--int8",
                  "--half", "--output", str(folder / "no.onnx")])  # fmt: skip
