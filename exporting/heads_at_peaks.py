@@ -18,11 +18,12 @@ from torch.nn import functional as F
 
 from boxes import HEAD_CHANNELS
 from exporting.graph import Graph, Value
+from models.ctrbox_net import SIGMOID_HEADS
 
 BOX_HEADS = tuple(HEAD_CHANNELS)
 """`wh`, `reg`, `cls_theta`: the order of the channels that come out."""
 
-_SIGMOID = [name == "cls_theta" for name in BOX_HEADS for _ in range(HEAD_CHANNELS[name])]
+_SIGMOID = [name in SIGMOID_HEADS for name in BOX_HEADS for _ in range(HEAD_CHANNELS[name])]
 
 
 @dataclass(frozen=True)
