@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:  # which draws itself by this file
     from detections import Detections
 
 WHITE = (255, 255, 255)
+BLACK = (0, 0, 0)
+_FONT = cv2.FONT_HERSHEY_SIMPLEX
 _SUBPIXEL_BITS = 4  # cv2 draws at 1/16 pixel
 _FARTHEST = 2**20  # beyond any image, and far from where the integers of cv2 overflow
 
@@ -45,22 +48,48 @@ def draw_detections(
 ) -> np.ndarray:
     """A copy of the BGR image with truth in white and detections in their class's colour.
 
-    Line width and text follow the image's size.
+    Line width and text follow the image's size. Labels, the surest first, do not cover each other
+    or the middle of other boxes; classes that got none for that stand in the upper left corner.
     """
     canvas = image.copy()
     thickness = max(1, round(max(image.shape[:2]) / 600))
     scale = 0.4 * max(1.0, max(image.shape[:2]) / 900)
     for corners in truth_corners if truth_corners is not None else ():
         draw_polygon(canvas, corners, WHITE, thickness)
-    for corners, score, label in zip(
-        detections.corners, detections.scores, detections.labels, strict=True
-    ):
-        color = class_color(int(label))
-        draw_polygon(canvas, corners, color, thickness)
-        text = f"{names[label]} {score:.2f}"
-        anchor = corners[np.argmin(corners[:, 1])]
-        _put_text(canvas, text, anchor, color, scale)
+    for corners, label in zip(detections.corners, detections.labels.tolist(), strict=True):
+        draw_polygon(canvas, corners, class_color(label), thickness)
+    unnamed = _label_boxes(canvas, detections, names, scale)
+    for row, label in enumerate(unnamed):
+        text = _Text.at((4, 0), names[label], scale, canvas.shape)
+        text.lower(row).write(canvas, class_color(label))
     return canvas
+
+
+def _label_boxes(
+    canvas: np.ndarray, detections: Detections, names: Sequence[str], scale: float
+) -> list[int]:
+    """Write class and score above the boxes where there is room; the classes that got no label."""
+    height, width = canvas.shape[:2]
+    centers = detections.corners.mean(axis=1, dtype=np.float64) if len(detections) else ()
+    limits = (width - 1, height - 1)
+    cells = [tuple(int(v) for v in np.clip(center, 0, limits)) for center in centers]
+    taken = np.zeros((height, width), np.int16)
+    for x, y in cells:
+        taken[y, x] += 1
+    labels = detections.labels.tolist()
+    named = set()
+    for index in np.argsort(-detections.scores, kind="stable").tolist():
+        corners, label = detections.corners[index], labels[index]
+        words = f"{names[label]} {detections.scores[index]:.2f}"
+        top = min(corners.tolist(), key=lambda corner: (round(corner[1]), corner[0]))
+        text = _Text.at(top, words, scale, canvas.shape)
+        own = text.covers(*cells[index])
+        if taken[text.area].sum() > own:
+            continue
+        taken[text.area] += 1
+        text.write(canvas, class_color(label))
+        named.add(label)
+    return sorted(set(labels) - named)
 
 
 def draw_targets(sample: Mapping[str, np.ndarray], names: Sequence[str]) -> np.ndarray:
@@ -87,7 +116,8 @@ def draw_targets(sample: Mapping[str, np.ndarray], names: Sequence[str]) -> np.n
     for box, label in zip(corners, labels, strict=True):
         draw_polygon(canvas, box, class_color(int(label)), 1)
     for row, label in enumerate(sorted(set(labels.tolist()))):
-        _put_text(canvas, names[label], (4, 14 + 14 * row), class_color(label), 0.45)
+        text = _Text.at((4, 0), names[label], 0.45, canvas.shape)
+        text.lower(row).write(canvas, class_color(label))
     return canvas
 
 
@@ -116,19 +146,46 @@ def contact_sheet(images: Sequence[np.ndarray], columns: int = 4) -> np.ndarray:
     return sheet
 
 
-def _put_text(
-    canvas: np.ndarray,
-    text: str,
-    anchor: Sequence[float],
-    color: tuple[int, int, int],
-    scale: float,
-) -> None:
-    """Text with a dark rim at (x, y), kept inside the image."""
-    font, weight = cv2.FONT_HERSHEY_SIMPLEX, max(1, round(scale * 1.5))
-    (width, height), _ = cv2.getTextSize(text, font, scale, weight)
-    x = int(np.clip(anchor[0], 0, max(0, canvas.shape[1] - width)))
-    y = int(np.clip(anchor[1] - 3, height, canvas.shape[0] - 2))
-    # Shifted copies make the rim: a heavier weight has wider letters from OpenCV 5 on.
-    for dx, dy in ((-1, 0), (1, 0), (0, -1), (0, 1)):
-        cv2.putText(canvas, text, (x + dx, y + dy), font, scale, (0, 0, 0), weight, cv2.LINE_AA)
-    cv2.putText(canvas, text, (x, y), font, scale, color, weight, cv2.LINE_AA)
+@dataclass(frozen=True)
+class _Text:
+    """Words with a dark rim, kept inside the image. x, y: the left end of their base line."""
+
+    words: str
+    x: int
+    y: int
+    width: int
+    height: int
+    scale: float
+
+    @classmethod
+    def at(cls, anchor: Sequence[float], words: str, scale: float, shape: Sequence[int]) -> _Text:
+        """Just above (x, y) where the image [height, width, ...] has room."""
+        (width, height), _ = cv2.getTextSize(words, _FONT, scale, cls._weight(scale))
+        x = int(np.clip(anchor[0], 0, max(0, shape[1] - width)))
+        y = int(np.clip(anchor[1] - 3, height, max(height, shape[0] - 2)))
+        return cls(words, x, y, width, height, scale)
+
+    @staticmethod
+    def _weight(scale: float) -> int:
+        return max(1, round(scale * 1.5))
+
+    @property
+    def area(self) -> tuple[slice, slice]:
+        """Rows and columns."""
+        return slice(max(0, self.y - self.height), self.y + 1), slice(self.x, self.x + self.width)
+
+    def covers(self, x: int, y: int) -> bool:
+        rows, columns = self.area
+        return rows.start <= y < rows.stop and columns.start <= x < columns.stop
+
+    def lower(self, rows: int) -> _Text:
+        return replace(self, y=self.y + rows * (self.height + 4))
+
+    def write(self, canvas: np.ndarray, color: tuple[int, int, int]) -> None:
+        weight = self._weight(self.scale)
+        # Shifted copies make the rim: a heavier weight has wider letters from OpenCV 5 on.
+        for dx, dy in ((-1, 0), (1, 0), (0, -1), (0, 1)):
+            place = (self.x + dx, self.y + dy)
+            cv2.putText(canvas, self.words, place, _FONT, self.scale, BLACK, weight, cv2.LINE_AA)
+        place = (self.x, self.y)
+        cv2.putText(canvas, self.words, place, _FONT, self.scale, color, weight, cv2.LINE_AA)

@@ -74,6 +74,36 @@ def test_no_image_is_too_small_for_its_text(shape):
     assert draw_detections(image, found, ["ship"]).shape == image.shape
 
 
+def test_labels_leave_dense_pictures_readable():
+    """Of a row of boxes the surest is named; a box apart from them is, too."""
+    image = grey(300, 400)
+    row = np.stack([SQUARE + np.array([7 * k, 150]) for k in range(8)])
+    apart = SQUARE[None] + np.array([300, 250])
+    scores = np.float32([0.3, 0.4, 0.5, 0.9, 0.6, 0.5, 0.4, 0.3, 0.2])
+    found = Detections(np.concatenate([row, apart]), scores, np.array([0] * 8 + [1]))
+    bare = draw_detections(image, found[:0], ["ship", "plane"])
+    for corners, label in zip(found.corners, found.labels, strict=True):
+        draw_polygon(bare, corners, class_color(int(label)), 1)
+    text = changed(bare, draw_detections(image, found, ["ship", "plane"]))
+    over = np.zeros((300, 400), bool)
+    (width, height), _ = cv2.getTextSize("ship 0.90", cv2.FONT_HERSHEY_SIMPLEX, 0.4, 1)
+    for corners in (row[3], apart[0]):
+        x, y = corners[:, 0].min(), corners[:, 1].min()
+        over[int(y) - height - 6 : int(y) + 2, int(x) - 2 : int(x) + width + 10] = True
+    assert text[over].any() and not text[~over].any()
+
+
+def test_classes_without_room_for_a_label_are_named_in_the_corner():
+    """Boxes one above the other, each of whose labels would lie on the next."""
+    image = grey(300, 300)
+    stack = np.stack([SQUARE + np.array([100, 14 * k + 100]) for k in range(2)])
+    found = Detections(stack, np.float32([0.9, 0.8]), np.array([0, 1]))
+    both = draw_detections(image, found, ["ship", "plane"])
+    assert changed(image, both)[:20, :60].any()  # plane
+    one = draw_detections(image, found[:1], ["ship", "plane"])
+    assert not changed(image, one)[:20, :60].any()
+
+
 def test_nothing_found_and_nothing_true():
     image = grey()
     assert not changed(image, draw_detections(image, Detections(), ["ship"])).any()
