@@ -47,6 +47,9 @@ OVERLAP = 100
 WHOLE = 0
 """A `tile` that is the image."""
 
+TOLD = 20
+"""Images that are left out, of which each has a line of its own."""
+
 AHEAD = 1
 """Batches that are read while the network works."""
 
@@ -175,8 +178,7 @@ def predict(
     sources, faults = survey(find_sources(spec))
     jobs, unfit = plan(sources, detector, settings)
     faults |= unfit
-    for text in faults.values():
-        log.warning("left out: %s", text)
+    tell_of_faults(list(faults.values()))
     if not jobs:
         first = next(iter(faults.values()))
         raise InputError(f"not one of {len(faults)} images can be used; the first: {first}")
@@ -195,12 +197,11 @@ def predict(
             parts, unread, without_data = collect(journal, batches, detector.classes)
             faults |= {str(sources[number].path): text for number, text in unread.items()}
             images = [
-                Predicted(sources[number], merge(found, detector.nms_thresh))
+                Predicted(sources[number], merge(found, detector.nms_thresh), len(found))
                 for number, found in parts.items()
             ]
             tell_of_incomplete(images, settings)
-            described = {**(about or {}), "classes": list(detector.classes)}
-            described |= _chosen(detector, settings)
+            described = {**(about or {}), **_description(detector, settings)}
             faults |= write_files(images, faults, described, settings.formats, output)
             journal.remove()
     except FileNotFoundError:
@@ -243,15 +244,20 @@ def windows_of(
     free = settings.tile is None and settings.scales is None and settings.gsd is None
     if free and max(size_wh[0] / width, size_wh[1] / height) <= FITS:
         return [whole_window(detector.letterbox(size_wh))]
+    tiling = tiling_of(detector, settings)
+    return plan_windows(size_wh, tiling, (width, height) if detector.fixed_hw else None, base_scale)
+
+
+def tiling_of(detector: Detects, settings: PredictSettings) -> Tiling:
+    """How images that do not go in as a whole are cut, with what the settings leave open."""
     if settings.tile is None:
-        tile_wh = (width, height)
+        tile_wh = detector.input_hw[::-1]
     else:
         tile_wh = None if settings.tile == WHOLE else (settings.tile, settings.tile)
     overlap = settings.overlap
     if overlap is None:
         overlap = min(OVERLAP, min(tile_wh or (0,)) // 6)
-    tiling = Tiling(tile_wh, overlap, settings.scales or (1.0,))
-    return plan_windows(size_wh, tiling, (width, height) if detector.fixed_hw else None, base_scale)
+    return Tiling(tile_wh, overlap, settings.scales or (1.0,))
 
 
 def _ground_scale(source: Source, gsd: float) -> tuple[float, float]:
@@ -458,6 +464,14 @@ def collect(
     return parts, unread, sum(result.without_data for result in latest.values())
 
 
+def tell_of_faults(faults: Sequence[str]) -> None:
+    """Warn of images that are left out; where one reason meets a whole folder, not of each."""
+    for text in faults[:TOLD]:
+        log.warning("left out: %s", text)
+    if len(faults) > TOLD:
+        log.warning("left out: %d more; --formats json lists them all", len(faults) - TOLD)
+
+
 def tell_of_incomplete(images: Sequence[Predicted], settings: PredictSettings) -> None:
     """Warn of images that may hold more than the decoder lets through."""
     for one in images:
@@ -478,6 +492,7 @@ def _work(
     model: Mapping[str, Any],
 ) -> dict[str, Any]:
     """What decides what the batches are and hold; no paths, as machines may name them otherwise."""
+    chosen = asdict(settings)
     return {
         "version": 3,
         "sources": [
@@ -487,17 +502,23 @@ def _work(
         "model": dict(model),
         "classes": list(detector.classes),
         "input_hw": list(detector.input_hw),
-        **_chosen(detector, settings),
-        "batch_size": settings.batch_size,
+        "conf_thresh": detector.conf_thresh,
+        "nms_thresh": detector.nms_thresh,
+        **{name: chosen[name] for name in ("tile", "overlap", "scales", "gsd", "batch_size")},
     }
 
 
-def _chosen(detector: Detects, settings: PredictSettings) -> dict[str, Any]:
-    chosen = asdict(settings)
+def _description(detector: Detects, settings: PredictSettings) -> dict[str, Any]:
+    """What the JSON file says of the run, with the values that were used."""
+    tiling = tiling_of(detector, settings)
     return {
+        "classes": list(detector.classes),
         "conf_thresh": detector.conf_thresh,
         "nms_thresh": detector.nms_thresh,
-        **{name: chosen[name] for name in ("tile", "overlap", "scales", "gsd")},
+        "tile": tiling.tile_wh,
+        "overlap": tiling.overlap,
+        "scales": tiling.scales,
+        "gsd": settings.gsd,
     }
 
 

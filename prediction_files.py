@@ -35,10 +35,11 @@ CSV_HEADER = (
 
 @dataclass(frozen=True)
 class Predicted:
-    """What was found in one image, in its pixels."""
+    """What was found in one image, in its pixels, and in how many windows it was looked at."""
 
     source: Source
     detections: Detections
+    windows: int = 1
 
 
 def write_files(
@@ -129,6 +130,7 @@ def _as_json(one: Predicted) -> dict[str, Any]:
         "path": str(one.source.path),
         "width": one.source.size_wh[0],
         "height": one.source.size_wh[1],
+        "windows": one.windows,
         "complete": one.detections.complete,
         "detections": [
             {

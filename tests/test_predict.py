@@ -177,9 +177,16 @@ def test_no_detection_at_all(tmp_path):
     ],
 )
 def test_ways_to_go_over_an_image(tmp_path, picture, settings, input_sizes, windows):
-    done = run(picture, tmp_path / "out", DrawnObjects(input_sizes[::-1]), formats=(), **settings)
+    detector = DrawnObjects(input_sizes[::-1])
+    done = run(picture, tmp_path / "out", detector, formats=("json",), **settings)
     assert done.windows == windows
     assert_found(done.images[0].detections, iou=0.6)
+    about = json.loads((tmp_path / "out/detections.json").read_text())
+    tile = settings.get("tile", input_sizes)
+    assert about["tile"] == (None if tile == 0 else [96, 96] if tile == 96 else list(tile))
+    assert about["overlap"] == {0: 0, 96: 40, (128, 128): 21, (320, 192): 32}[tile]
+    assert about["scales"] == list(settings.get("scales", [1.0]))
+    assert about["images"][0]["windows"] == windows
 
 
 class AtMost(DrawnObjects):
@@ -225,6 +232,18 @@ def test_areas_of_one_colour_are_skipped(tmp_path):
     assert done.without_data > 5
     assert sum(detector.batches) == done.windows - done.without_data
     assert_found(done.images[0].detections)
+
+
+def test_one_reason_for_many_images_is_not_told_of_each(tmp_path, caplog):
+    write(tmp_path / "images/0.png", scene((50, 40), []))
+    (tmp_path / "list.txt").write_text(
+        "images/0.png\n" + "".join(f"gone/{number}.png\n" for number in range(prediction.TOLD + 3))
+    )
+    done = run(tmp_path / "list.txt", tmp_path / "out", formats=("json",))
+    told = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+    assert len(told) == prediction.TOLD + 1 and told[-1].startswith("left out: 3 more")
+    named = json.loads((tmp_path / "out/detections.json").read_text())["left_out"]
+    assert len(named) == len(done.faults) == prediction.TOLD + 3
 
 
 # Going on, and sharing out ------------------------------------------------------------------------
