@@ -18,7 +18,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, NoReturn, TypeVar
 
 import numpy as np
 import torch
@@ -112,9 +112,16 @@ PREDICT_BATCH = 16 if torch.cuda.is_available() else 2
 CONF_THRESH = {"test": 0.18, "eval": 0.01, "train": 0.01}
 
 
+class Parser(argparse.ArgumentParser):
+    """Tells a wrong flag in one line, as all other errors, and not below a page of usage."""
+
+    def error(self, message: str) -> NoReturn:
+        sys.exit(fail(f"{message}; --help tells all flags", 2))
+
+
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line; a flag whose default depends on the data or the model file is None."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         description="Oriented object detection with box boundary-aware vectors",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="Without --data_dir the built-in sample set is used.",

@@ -285,7 +285,9 @@ def test_squash(call, own, tmp_path):
     ],
 )
 def test_flags_that_are_wrong_in_themselves(call, words, parts):
-    assert_refused(call(*words.split()), *parts)
+    ran = call(*words.split())
+    assert_refused(ran, *parts)
+    assert len(ran.err.splitlines()) == 1  # and no page of usage
 
 
 @pytest.mark.parametrize(
