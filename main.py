@@ -598,7 +598,7 @@ def export(args: argparse.Namespace) -> None:
 
     if not args.weights:
         raise InputError("--phase export needs --weights FILE")
-    model = load_model(args.weights, classes=asked_classes(args))
+    model = load_model(args.weights, backbone=args.backbone, classes=asked_classes(args))
     settings = exporting.ExportSettings(
         format=args.format,
         static=None if args.static is None else tuple(args.static),
@@ -677,6 +677,7 @@ def detector_settings(args: argparse.Namespace) -> DetectorSettings:
     return DetectorSettings(
         device=device_of_rank(args.device, torch.cuda.device_count()),
         classes=asked_classes(args),
+        backbone=args.backbone,
         input_hw=None if args.input_h is None else (args.input_h, args.input_w),
         conf_thresh=args.conf_thresh,
         nms_thresh=args.nms_thresh,

@@ -40,17 +40,19 @@ class DetectorSettings:
     """How a detector is run; None takes what the file says, or else the default in brackets.
 
     device: where PyTorch and ONNX Runtime run. classes: names, for a checkpoint that has none.
-    input_hw: height and width of the network's input (608, 608). conf_thresh: scores above it are
-    kept (0.18). nms_thresh: an IoU above it suppresses (0.1). theta_thresh: of `cls_theta` (0.8).
-    K: most detections an image (500); an input larger than the model's, which `predict` may use,
-    holds more in proportion, but for an exported file. squash: stretch images to the input as the
-    original does, instead of padding. runtime: a name of `RUNTIMES` (by the kind of file).
-    batch_size: images that go through the network together. threads: of ONNX Runtime and OpenVINO
-    (as many as PyTorch uses, which `torch.set_num_threads` says for the whole process).
+    backbone: what the file must have (any). input_hw: height and width of the network's input
+    (608, 608). conf_thresh: scores above it are kept (0.18). nms_thresh: an IoU above it
+    suppresses (0.1). theta_thresh: of `cls_theta` (0.8). K: most detections an image (500); an
+    input larger than the model's, which `predict` may use, holds more in proportion, but for an
+    exported file. squash: stretch images to the input as the original does, instead of padding.
+    runtime: a name of `RUNTIMES` (by the kind of file). batch_size: images that go through the
+    network together. threads: of ONNX Runtime and OpenVINO (as many as PyTorch uses, which
+    `torch.set_num_threads` says for the whole process).
     """
 
     device: torch.device | str = "cpu"
     classes: Sequence[str] | None = None
+    backbone: str | None = None
     input_hw: tuple[int, int] | None = None
     conf_thresh: float | None = None
     nms_thresh: float | None = None
@@ -102,7 +104,7 @@ class TorchRuntime:
     def __init__(self, path: Path, settings: DetectorSettings):
         classes = None if settings.classes is None else tuple(settings.classes)
         checkpoint = read_checkpoint(path)
-        checkpoint.require(classes=classes)
+        checkpoint.require(backbone=settings.backbone, classes=classes)
         checkpoint.classes = checkpoint.classes or classes
         if checkpoint.classes is None:
             raise InputError(
@@ -303,6 +305,10 @@ class OpenVino(_ExportedRuntime):
 
 RUNTIMES = {"pytorch": TorchRuntime, "onnxruntime": OnnxRuntime, "openvino": OpenVino}
 _BY_SUFFIX = {".onnx": "onnxruntime", ".xml": "openvino"}
+_NOT_RUN = {
+    ".pt2": "a program of torch.export runs by torch.export.load alone (docs/deploy.md)",
+    ".engine": "an engine of TensorRT runs in TensorRT alone (docs/deploy.md)",
+}
 
 
 def open_runtime(path: Path, settings: DetectorSettings) -> Runtime:
@@ -311,10 +317,14 @@ def open_runtime(path: Path, settings: DetectorSettings) -> Runtime:
     Raises:
         InputError: no such file, not one of this project, or a runtime that cannot read it.
     """
-    if path.suffix.lower() == ".pt2":
+    if reason := _NOT_RUN.get(path.suffix.lower()):
         raise InputError(
-            f"{path}: a program of torch.export runs by torch.export.load alone (docs/deploy.md); "
-            "a checkpoint, an ONNX file or an OpenVINO model is expected"
+            f"{path}: {reason}; a checkpoint, an ONNX file or an OpenVINO model (.xml) is expected"
+        )
+    model = path.with_suffix(".xml")
+    if path.suffix.lower() == ".bin" and model.is_file():
+        raise InputError(
+            f"{path}: the weights of an OpenVINO model; give {model}, which reads them"
         )
     own = _BY_SUFFIX.get(path.suffix.lower(), "pytorch")
     name = settings.runtime or own
@@ -337,6 +347,8 @@ def _check_asked(
         faults.append(
             f"classes {', '.join(settings.classes)}: it has {', '.join(metadata.classes)}"
         )
+    if settings.backbone not in (None, metadata.backbone):
+        faults.append(f"backbone {settings.backbone}: it has {metadata.backbone}")
     if conf is not None and not takes_conf and conf < metadata.conf_thresh:
         faults.append(f"conf_thresh {conf:g}: it puts out scores above {metadata.conf_thresh:g}")
     if settings.theta_thresh not in (None, metadata.theta_thresh):

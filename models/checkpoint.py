@@ -24,6 +24,9 @@ from models.torch_files import read_torch_file, split_state, write_torch_file
 
 log = logging.getLogger(__name__)
 
+EXPORTED = (".onnx", ".xml", ".pt2")
+"""Suffixes of files that --phase export makes of a checkpoint."""
+
 
 @dataclass
 class Checkpoint:
@@ -182,6 +185,11 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         InputError: no such file, an empty, damaged or unsafe one, or not of this detector.
     """
     path = Path(path)
+    if path.is_file() and path.suffix.lower() in EXPORTED:
+        raise InputError(
+            f"{path}: an exported file, and a checkpoint (.pth) is expected here; predict and "
+            "benchmark are the phases that run exported ones"
+        )
     return Checkpoint.from_file(read_torch_file(path), path)
 
 

@@ -55,15 +55,25 @@ def made(here):
         ("a.onnx", "onnxruntime", "no model that ONNX Runtime can run"),
         ("a.xml", "openvino", "no model of OpenVINO"),
         ("a.pt2", "torch", "a program of torch.export"),
+        ("a.bin", "torch", "not a file of torch.save"),  # a name that checkpoints have, too
     ],
 )
 def test_a_file_that_is_no_model(call, here, phase, name, package, told):
     pytest.importorskip(package)
     (here / name).write_bytes(np.random.default_rng(0).bytes(5000))
     ran = call(phase, weights=name)
-    assert_refused(ran, name, "not a file of torch.save" if phase == "export" else told)
+    if phase == "export" and name not in ("a.pth", "a.bin"):
+        told = "an exported file, and a checkpoint (.pth) is expected"
+    assert_refused(ran, name, told)
     assert len(ran.err.splitlines()) == 1
     assert made(here) == {name}
+
+
+@pytest.mark.parametrize("phase", ["predict", "benchmark"])
+def test_the_weights_of_an_openvino_model(call, here, phase):
+    (here / "a.xml").touch()
+    (here / "a.bin").touch()
+    assert_refused(call(phase, weights="a.bin"), "a.bin: the weights of", "give a.xml")
 
 
 @pytest.mark.parametrize("phase", ["predict", "benchmark"])
@@ -77,6 +87,20 @@ def test_a_model_of_another_project(call, here, phase):
 def test_a_model_that_is_not_there(call, phase):
     assert_refused(call(phase, weights="gone.pth"), "gone.pth: no such file")
     assert_refused(call(phase, weights="images"), "images", "a folder, not a file")
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_a_backbone_that_the_model_does_not_have(call, phase):
+    ran = call(phase, "--backbone", "resnet101")
+    assert_refused(ran, "model.pth", "--backbone says resnet101, the file has resnet18")
+
+
+@pytest.mark.parametrize("phase", ["predict", "benchmark"])
+def test_a_backbone_that_the_exported_file_does_not_have(call, here, sharp_folder, phase):
+    pytest.importorskip("onnxscript")
+    file = export(sharp_folder, "free.onnx")
+    ran = call(phase, "--backbone", "resnet101", weights=file)
+    assert_refused(ran, "free.onnx", "backbone resnet101: it has resnet18")
 
 
 # Images -------------------------------------------------------------------------------------------
