@@ -167,7 +167,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help="first weights of the backbone: imagenet, none, or a file (imagenet; sample: none)")
     add("--finetune", type=Path, metavar="FILE", help="begin with the weights of a detector")
     add("--resume", "--weights", dest="weights", metavar="NAME_OR_PATH",
-        help="checkpoint for test and eval (default: best of the run, else last)")
+        help="model: a checkpoint (test and eval: by name or path, default best of the run, else "
+             "last), for predict and benchmark an exported file as well")
     add("--K", type=positive, metavar="N",
         help=f"most detections an image (default: {K}, or the exported file's)")
     add("--conf_thresh", type=share, metavar="T",
@@ -216,7 +217,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add = parser.add_argument_group("predict (and benchmark)").add_argument
     add("--source", nargs="+", metavar="PATH",
         help="images, folders, globs, or lists (.txt) of images")
-    add("--output", type=Path, metavar="PATH", help="folder of the results (result_predict)")
+    add("--output", type=Path, metavar="PATH",
+        help="folder of the results (result_predict), of benchmark.json, or the file of export "
+             "(beside the checkpoint, with the suffix of the format)")
     add("--formats", type=formats, default=FORMATS, metavar="A,B",
         help=f"what to write (default: {','.join(FORMATS)})")
     add("--tile", type=natural, metavar="PX",
@@ -231,7 +234,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help="metres a pixel that the model was trained at, to which GeoTIFFs are rescaled")
     add("--shard", type=shard, metavar="I/N",
         help="do part I (from 0) of N of the work (default: torchrun's rank and world size)")
-    add("--runtime", choices=tuple(RUNTIMES), help="default: by the kind of model file")
+    add("--runtime", choices=tuple(RUNTIMES),
+        help="default: by the kind of model file; openvino runs ONNX files as well")
     add("--models", nargs="+", type=Path, default=(), metavar="FILE",
         help="benchmark: more model files, to be timed beside --weights in turns")
     add("--runs", type=positive, default=20, metavar="N",

@@ -53,7 +53,7 @@ def read(path: Path) -> tuple[Any, ModelMetadata]:
     with open(path, "rb") as file:
         # OpenVINO would try all formats that it knows, each with a complaint of its own
         if b"<net" not in file.read(_HEAD):
-            raise InputError(f"{path}: no model of OpenVINO, which begins with <net")
+            raise InputError(f"{path}: no model of OpenVINO: it does not begin with <net")
     model = _read(path)
     return model, ModelMetadata.from_props(_props(model), path)
 

@@ -224,7 +224,8 @@ def find_sources(spec: Sequence[str | Path]) -> list[Path]:
             matches = sorted(map(Path, glob.glob(item, recursive=True)))
             found = [match for match in matches if _is_image(match)]
             if not found:
-                raise InputError(f"--source {item}: no image matches ({len(matches)} other files)")
+                others = f", but {len(matches)} other files do" if matches else ""
+                raise InputError(f"--source {item}: no image matches{others}")
         paths += found
     if not paths:
         raise InputError("--source names no image")

@@ -39,12 +39,33 @@ CONF = 0.0
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("backbones", nargs="*", default=tuple(BACKBONES))
-    parser.add_argument("--size", type=int, default=608)
-    parser.add_argument("--runs", type=int, default=9)
-    parser.add_argument("--nms", action="store_true")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    add = parser.add_argument
+    add(
+        "backbones",
+        nargs="*",
+        default=tuple(BACKBONES),
+        metavar="BACKBONE",
+        help=f"of {', '.join(BACKBONES)} (default: all, which takes a quarter of an hour)",
+    )
+    add("--size", type=int, default=608, help="side of the input, a multiple of 32 (%(default)s)")
+    add(
+        "--runs",
+        type=int,
+        default=9,
+        help="timed runs of each, whose medians are told (%(default)s)",
+    )
+    add("--nms", action="store_true", help="files with the suppression inside, too")
+    add(
+        "--threads",
+        type=int,
+        default=torch.get_num_threads(),
+        help="of the processor, in every runtime (here: %(default)s)",
+    )
     args = parser.parse_args()
+    if unknown := [name for name in args.backbones if name not in BACKBONES]:
+        parser.error(f"no backbone {unknown[0]}: {', '.join(BACKBONES)} are there")
+    if args.size < 32 or args.size % 32:
+        parser.error(f"--size {args.size}: a multiple of 32 is expected")
     torch.set_num_threads(args.threads)
     print(f"{processor()}; times faster: network and decode, against the first row")
     image = np.random.default_rng(0).integers(0, 256, (args.size, args.size, 3), dtype=np.uint8)

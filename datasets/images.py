@@ -105,8 +105,10 @@ def read_deep_image(path: Path | str) -> np.ndarray:
 def _read(path: Path | str, flags: int) -> np.ndarray:
     try:
         data = Path(path).read_bytes()
-    except (FileNotFoundError, IsADirectoryError):
+    except FileNotFoundError:
         raise InputError(f"{path}: no such image") from None
+    except IsADirectoryError:
+        raise InputError(f"{path}: a folder, and an image is expected") from None
     # OpenCV fills up what is missing of a cut-off JPEG or PNG with grey or black, in silence.
     if _is_cut_off(data):
         raise InputError(f"{path}: the image is cut off after {len(data)} bytes")

@@ -129,3 +129,5 @@ def test_no_image(tmp_path, data):
 def test_missing_image(tmp_path):
     with pytest.raises(InputError, match="no such image"):
         read_image(tmp_path / "a.png")
+    with pytest.raises(InputError, match="a folder, and an image is expected"):
+        read_image(tmp_path)

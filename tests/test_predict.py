@@ -96,7 +96,8 @@ def test_images_of_one_name_in_two_folders_get_different_ids(tmp_path):
     [
         (lambda root: root / "nothing", "nothing: no such file or folder"),
         (lambda root: root / "empty", "empty: no image in this folder"),
-        (lambda root: root / "*.png", "no image matches"),
+        (lambda root: root / "*.png", r"\*.png: no image matches$"),
+        (lambda root: root / "*.txt", "no image matches, but 1 other files do"),
         (lambda root: root / "list.txt", "list.txt: the list names no image"),
     ],
 )

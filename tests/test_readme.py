@@ -64,6 +64,13 @@ def run(command: str, folder: Path) -> str:
     return done.stdout
 
 
+def python_of(readme: str) -> str:
+    """The Python code that detects in a picture of the sample set."""
+    text = (ROOT / readme).read_text(encoding="utf-8")
+    (found,) = re.findall(r"```python\n(from detector .*?)```", text, re.DOTALL)
+    return found
+
+
 def test_both_languages_show_the_same_commands():
     english, chinese = map(commands, READMES)
     assert english == chinese
@@ -117,6 +124,13 @@ def test_the_three_commands_with_no_data_at_hand(tmp_path):
     pictures = list((tmp_path / "sample_data/images").iterdir())
     assert len(list((tmp_path / "result_predict/pictures").iterdir())) == len(pictures)
     assert "ONNX Runtime" in run(benchmark, tmp_path)
+    snippets = [python_of(readme) for readme in READMES]
+    assert snippets[0] == snippets[1]
+    done = subprocess.run(
+        [sys.executable, "-c", snippets[0]],
+        cwd=tmp_path, text=True, capture_output=True, env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert done.returncode == 0 and "[" in done.stdout, done.stderr
 
 
 @pytest.mark.slow
