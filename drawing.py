@@ -126,7 +126,10 @@ def write_picture(path: Path, picture: np.ndarray) -> None:
 
     OSError where it cannot be written: `cv2.imwrite` would only return False.
     """
-    encoded, data = cv2.imencode(path.suffix, picture)
+    try:
+        encoded, data = cv2.imencode(path.suffix, picture)
+    except cv2.error:  # of a picture that is too large, in older OpenCV
+        encoded = False
     if not encoded:
         height, width = picture.shape[:2]
         raise OSError(f"{path}: OpenCV cannot encode a picture of {width}x{height} so")

@@ -48,6 +48,7 @@ def export_network(network: ExportNetwork, half: bool = False) -> onnx.ModelProt
             opset_version=OPSET,
             input_names=["input"],
             output_names=list(OUTPUTS),
+            optimize=True,  # the default from PyTorch 2.7 on
             verbose=False,
         )
     model = program.model_proto

@@ -130,6 +130,7 @@ def export_program(
             TorchDetector(network, HeadsAtPeaks(network.box_heads), metadata, fix_conf).eval(),
             (torch.zeros(example),),
             dynamic_shapes={"input": free},
+            strict=False,  # the default from PyTorch 2.9 on
         )
 
 
