@@ -60,11 +60,11 @@ REPORT_CONF = 0.05  # of the report, where the threshold is an input: the more i
 class ExportSettings:
     """What is exported.
 
-    format: one of `FORMATS`. static: height, width and batch of a fixed input, None for free ones.
-    input_hw: of the network where bytes come in. nms_thresh: IoU above which the graph suppresses,
-    None for no NMS in it. color: order of the channels of bytes. fix_conf: `conf_thresh` is no
-    input. half, int8: the network's precision, float32 without either.
-    check_nms_thresh: of the AP in the report.
+    format: one of `FORMATS`. static: height, width and batch of a fixed input, None for free
+    ones. input_hw: of the network where bytes come in, and of the images of the report.
+    nms_thresh: IoU above which the graph suppresses, None for no NMS in it. color: order of the
+    channels of bytes. fix_conf: `conf_thresh` is no input. half, int8: the network's precision,
+    float32 without either. check_nms_thresh: of the AP in the report.
     """
 
     format: str = "onnx"
@@ -136,9 +136,10 @@ class ExportSettings:
             return self.static[:2]
         return self.input_hw if self.input_type == "uint8" else None
 
-    def fitted(self, model: CTRBOX) -> tuple[int, int]:
+    @property
+    def fitted_hw(self) -> tuple[int, int]:
         """Height and width at which images go through the network here."""
-        return self.network_hw or model.input_size or self.input_hw
+        return self.network_hw or self.input_hw
 
     def input_shape(self) -> Shape:
         """What of the input is fixed. Pictures as bytes have any size, whatever the network's."""
@@ -224,7 +225,7 @@ def export(
     check_same_maps(network, model)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, output.name)
-        job = Job(network, metadata, settings, settings.fitted(model), calibration, path)
+        job = Job(network, metadata, settings, settings.fitted_hw, calibration, path)
         try:
             built = BUILDERS[settings.format](job)
         except OSError as error:

@@ -127,8 +127,9 @@ class Comparison:
             metadata.K, self.conf_thresh, metadata.num_classes, metadata.theta_thresh
         )
         self.report = Report()
-        self.corner_errors: list[float] = []
-        """Of each matched detection, in pixels of the network's input."""
+        self.corner_errors: list[tuple[float, float]] = []
+        """Score and largest difference of each matched detection, in pixels of the network's
+        input."""
         self.cutoff_margin = MAX_SCORE_ERROR
         """Nearer than this to the threshold, or to the last row's score, one alone may find it."""
 
@@ -200,7 +201,9 @@ class Comparison:
             scores = np.abs(ours.scores[mine_sure] - exported.scores[other_sure])
             report.corner_error = float(np.maximum(report.corner_error, corners.max()))
             report.score_error = float(np.maximum(report.score_error, scores.max()))
-            self.corner_errors += corners.max(axis=(1, 2)).tolist()
+            largest = corners.max(axis=(1, 2)).tolist()
+            own_scores = ours.scores[mine_sure].tolist()
+            self.corner_errors += zip(own_scores, largest, strict=True)
         alone = np.setdiff1d(np.arange(len(ours)), mine)
         report.ties += int(reference.tied[alone].sum())
         ties = ours[reference.tied]

@@ -30,7 +30,7 @@ from export import REFUSED, SUFFIXES, ExportSettings
 from exporting import decode_graph, tensorrt, torch_program
 from exporting.network_onnx import export_network
 from exporting.onnx_runtime import open_session, rows_to_detections
-from exporting.parity import Reference
+from exporting.parity import Comparison, Reference
 from exporting.rounding import TOLERANCES, RoundedComparison
 
 
@@ -368,6 +368,24 @@ def test_a_provider_that_does_not_start(tmp_path, monkeypatch):
     assert tensorrt.open_engine(tmp_path / "a.onnx", tmp_path / "cache", None, False) is None
 
 
+@pytest.mark.parametrize(
+    ("flags", "size_hw"), [((), SIZE_HW), (("--input_h", "64", "--input_w", "160"), (64, 160))]
+)
+def test_the_report_is_made_at_the_size_that_was_asked_for(
+    folder, tmp_path, monkeypatch, flags, size_hw
+):
+    seen = []
+    letterbox = Comparison.letterbox
+
+    def watched(self, picture):
+        seen.append(self.input_hw)
+        return letterbox(self, picture)
+
+    monkeypatch.setattr(Comparison, "letterbox", watched)
+    assert run_main(folder, tmp_path / "a.onnx", *flags) == 0
+    assert set(seen) == {size_hw}
+
+
 # Files that round ---------------------------------------------------------------------------------
 
 
@@ -415,6 +433,22 @@ def test_the_verdict_on_a_file_that_rounds(exported, fault):
         assert faults == []
     else:
         assert any(one.startswith(fault) for one in faults), faults
+
+
+@pytest.mark.parametrize(
+    ("scores", "fault"), [([0.9] * 20 + [0.09] * 20, None), ([0.09] * 40, "corners differ by 3 px")]
+)
+def test_corners_of_boxes_that_are_hardly_any_are_not_held_against_a_file(scores, fault):
+    """Where there are surer ones."""
+    scores = np.array(scores, np.float32)
+    metadata = ModelMetadata(CLASSES, "resnet18", 0.05, 0.8, 500)
+    comparison = RoundedComparison(
+        torch.nn.Identity(), metadata, SIZE_HW, lambda _: {}, tolerance=TOLERANCES["float16"]
+    )
+    exported = forty(shift=np.where(scores >= 0.1, 0.5, 3.0)[:, None, None], scores=scores)
+    comparison.add("image", Reference(forty(scores=scores), np.zeros(40, bool)), exported)
+    _, faults = comparison.verdict()
+    assert faults == ([] if fault is None else [f"{fault} (> 1)"])
 
 
 def test_rows_at_the_threshold_are_not_held_against_a_file_that_rounds():
