@@ -51,8 +51,8 @@ def spoil(kind, sharp_folder, path):
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
-        ("bytes", "no model of OpenVINO, which begins with <net"),
-        ("empty", "no model of OpenVINO, which begins with <net"),
+        ("bytes", "no model of OpenVINO: it does not begin with <net"),
+        ("empty", "no model of OpenVINO: it does not begin with <net"),
         ("cut off", r"no model that OpenVINO can read \(.+\)"),  # where it is cut decides
         ("no weights", r"no model that OpenVINO can read \(.*weights data in bin file"),
         ("cut weights", r"no model that OpenVINO can read \(.*weights in bin file"),
