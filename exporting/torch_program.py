@@ -28,6 +28,8 @@ METADATA = "metadata.json"
 """Name of the extra file in a `.pt2` that holds the metadata, an object of texts."""
 SMALLEST = 2 * MULTIPLE
 """Least height and width of a free input: one of 32 would be traced as a case of its own."""
+MAX_BATCH = 1 << 16
+"""PyTorch 2.6 refuses a dimension without an end."""
 
 # As in the eager decoder: midpoints of an upright box, and of which two a corner is the sum.
 _UPRIGHT = ((0.0, -0.5), (0.5, 0.0), (0.0, 0.5), (-0.5, 0.0))
@@ -115,7 +117,7 @@ def export_program(
 ) -> ExportedProgram:
     """The program; batch, height and width are free where `shape` leaves them so."""
     sides = (
-        (0, shape.batch, Dim("batch", min=1), 2),
+        (0, shape.batch, Dim("batch", min=1, max=MAX_BATCH), 2),
         (2, shape.height, MULTIPLE * Dim("height32", min=2), SMALLEST),
         (3, shape.width, MULTIPLE * Dim("width32", min=2), SMALLEST + MULTIPLE),
     )

@@ -121,7 +121,8 @@ def test_any_batch_height_and_width_and_threshold_in_torch(folder):
         module.conf_thresh.fill_(conf)
         rows = [value.numpy() for value in module(torch.from_numpy(images))]
         assert_near(rows, eager(folder, images, conf))
-    with pytest.raises(AssertionError, match="Guard failed"):
+    # PyTorch's own refusal, which older releases word otherwise
+    with pytest.raises((AssertionError, RuntimeError), match=r"Guard failed|to be of the form"):
         module(torch.zeros(1, 3, 80, 64))
 
 
