@@ -90,6 +90,31 @@ def assemble(
     return model
 
 
+def suppression_model(K: int, iou_thresh: float) -> onnx.ModelProto:
+    """The suppression of a file as a model of its own, to be tried and timed without a network.
+
+    Inputs `corners` [B, K, 4, 2], `scores` [B, K] by falling score and `labels` [B, K]; outputs
+    `kept_corners`, `kept_scores` and `kept_labels`, the rows as a file puts them out.
+    """
+    graph = Graph()
+    shapes = (["B", K, 4, 2], ["B", K], ["B", K])
+    corners = graph.input("corners", np.float32, shapes[0])
+    scores = graph.input("scores", np.float32, shapes[1])
+    labels = graph.input("labels", np.int64, shapes[2])
+    planes = corners.transpose(0, 2, 3, 1)
+    kept = suppress(graph, planes, scores, labels, K, iou_thresh)
+    rows = decoding.as_rows(graph, planes, kept, labels, K)
+    names = ("kept_corners", "kept_scores", "kept_labels")
+    model = graph.model(
+        [
+            (graph.rename(value, name), shape)
+            for value, name, shape in zip(rows, names, shapes, strict=True)
+        ]
+    )
+    check(model)
+    return model
+
+
 def output_types(model: onnx.ModelProto) -> dict[str, np.dtype]:
     """Element type of each output."""
     return {

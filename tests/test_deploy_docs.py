@@ -2,6 +2,8 @@
 
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -117,6 +119,23 @@ def test_boxes_of_the_page_are_those_of_the_detector(folder, capsys):
         [np.fromstring(re.sub(r"[\[\],]", " ", text), sep=" ") for *_, text in found]
     )
     np.testing.assert_allclose(corners.reshape(-1, 4, 2), ours.corners, atol=0.11)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("module", "flags", "told"),
+    [
+        ("benchmarks.deployment", "resnet18 --size 64 --runs 1 --nms", "resnet18-int8-nms.onnx"),
+        ("benchmarks.suppression", "--K 30 --runs 2", "all overlap"),
+    ],
+)
+def test_the_benchmarks_of_the_page(module, flags, told):
+    """On less than what is timed there."""
+    assert f"python -m {module}\n" in PAGE
+    done = subprocess.run(
+        [sys.executable, "-m", module, *flags.split()], cwd=ROOT, text=True, capture_output=True
+    )
+    assert done.returncode == 0 and told in done.stdout, done.stderr
 
 
 def test_flags_on_the_page_exist(capsys):

@@ -13,42 +13,28 @@ from DOTA_devkit.polygon import paired_iou, polygon_nms
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
-from exporting.decode_graph import as_rows
 from exporting.graph import Graph
 from exporting.heads_at_peaks import products_of
 from exporting.network import ExportNetwork
 from exporting.network_onnx import export_network
 from exporting.nms_graph import pair_iou, suppress
-from exporting.onnx_model import BEFORE_NMS, Shape, assemble, check, every_node
+from exporting.onnx_model import (
+    BEFORE_NMS,
+    Shape,
+    assemble,
+    every_node,
+    suppression_model,
+)
 from exporting.onnx_runtime import open_session, rows_to_detections
 from exporting.parity import check_greedy
 
 K = 120
 
 
-def nms_session(K, threshold):
-    graph = Graph()
-    corners = graph.input("corners", np.float32, ["B", K, 4, 2])
-    scores = graph.input("scores", np.float32, ["B", K])
-    labels = graph.input("labels", np.int64, ["B", K])
-    planes = corners.transpose(0, 2, 3, 1)
-    kept = suppress(graph, planes, scores, labels, K, threshold)
-    rows = as_rows(graph, planes, kept, labels, K)
-    shapes = (["B", K, 4, 2], ["B", K], ["B", K])
-    model = graph.model(
-        [
-            (graph.rename(value, name), shape)
-            for value, name, shape in zip(rows, ("c", "s", "l"), shapes, strict=True)
-        ]
-    )
-    check(model)
-    return open_session(model)
-
-
 @pytest.fixture(scope="module", params=[0.1, 0.5])
 def nms(request):
     """(threshold, session)"""
-    return request.param, nms_session(K, request.param)
+    return request.param, open_session(suppression_model(K, request.param))
 
 
 def turned_boxes(rng, count, extent, size, aspect=2.0, offset=0.0):
@@ -154,7 +140,7 @@ def test_images_of_a_batch_do_not_meet(nms):
 
 
 def test_one_row():
-    session = nms_session(1, 0.1)
+    session = open_session(suppression_model(1, 0.1))
     corners = lattice(0.0)[:1]
     got = session.run(None, {"corners": corners[None], "scores": np.array([[0.5]], np.float32),
                              "labels": np.array([[2]])})  # fmt: skip
