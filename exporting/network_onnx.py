@@ -48,7 +48,7 @@ def export_network(network: ExportNetwork, half: bool = False) -> onnx.ModelProt
             opset_version=OPSET,
             input_names=["input"],
             output_names=list(OUTPUTS),
-            optimize=True,  # the default from PyTorch 2.7 on
+            optimize=True,  # not the default in PyTorch 2.6
             verbose=False,
         )
     model = program.model_proto

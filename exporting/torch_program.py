@@ -132,7 +132,7 @@ def export_program(
             TorchDetector(network, HeadsAtPeaks(network.box_heads), metadata, fix_conf).eval(),
             (torch.zeros(example),),
             dynamic_shapes={"input": free},
-            strict=False,  # the default from PyTorch 2.9 on
+            strict=False,  # not the default in PyTorch 2.6
         )
 
 
