@@ -59,9 +59,7 @@ def draw_detections(
     for corners, label in zip(detections.corners, detections.labels.tolist(), strict=True):
         draw_polygon(canvas, corners, class_color(label), thickness)
     unnamed = _label_boxes(canvas, detections, names, scale)
-    for row, label in enumerate(unnamed):
-        text = _Text.at((4, 0), names[label], scale, canvas.shape)
-        text.lower(row).write(canvas, class_color(label))
+    _list_classes(canvas, unnamed, names, scale)
     return canvas
 
 
@@ -70,12 +68,10 @@ def _label_boxes(
 ) -> list[int]:
     """Write class and score above the boxes where there is room; the classes that got no label."""
     height, width = canvas.shape[:2]
-    centers = detections.corners.mean(axis=1, dtype=np.float64) if len(detections) else ()
-    limits = (width - 1, height - 1)
-    cells = [tuple(int(v) for v in np.clip(center, 0, limits)) for center in centers]
+    centers = detections.corners.mean(axis=1, dtype=np.float64)
+    cells = np.clip(centers, 0, (width - 1, height - 1)).astype(int)
     taken = np.zeros((height, width), np.int16)
-    for x, y in cells:
-        taken[y, x] += 1
+    np.add.at(taken, (cells[:, 1], cells[:, 0]), 1)
     labels = detections.labels.tolist()
     named = set()
     for index in np.argsort(-detections.scores, kind="stable").tolist():
@@ -90,6 +86,15 @@ def _label_boxes(
         text.write(canvas, class_color(label))
         named.add(label)
     return sorted(set(labels) - named)
+
+
+def _list_classes(
+    canvas: np.ndarray, labels: Sequence[int], names: Sequence[str], scale: float
+) -> None:
+    """Write the names of classes in their colours into the upper left corner, one a line."""
+    for row, label in enumerate(labels):
+        text = _Text.at((4, 0), names[label], scale, canvas.shape)
+        text.lower(row).write(canvas, class_color(label))
 
 
 def draw_targets(sample: Mapping[str, np.ndarray], names: Sequence[str]) -> np.ndarray:
@@ -115,9 +120,7 @@ def draw_targets(sample: Mapping[str, np.ndarray], names: Sequence[str]) -> np.n
     corners = vectors_to_corners(centers, vectors) * STRIDE
     for box, label in zip(corners, labels, strict=True):
         draw_polygon(canvas, box, class_color(int(label)), 1)
-    for row, label in enumerate(sorted(set(labels.tolist()))):
-        text = _Text.at((4, 0), names[label], 0.45, canvas.shape)
-        text.lower(row).write(canvas, class_color(label))
+    _list_classes(canvas, sorted(set(labels.tolist())), names, 0.45)
     return canvas
 
 

@@ -39,7 +39,7 @@ class Predicted:
 
     source: Source
     detections: Detections
-    windows: int = 1
+    windows: int
 
 
 def write_files(

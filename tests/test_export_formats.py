@@ -390,13 +390,13 @@ def test_the_report_is_made_at_the_size_that_was_asked_for(
 # Files that round ---------------------------------------------------------------------------------
 
 
-def rounded_comparison(exported):
-    """The verdict on 40 boxes in a row, of which the file finds `exported`."""
+def rounded_comparison(exported, ours=None):
+    """The verdict on 40 boxes in a row (or on `ours`), of which the file finds `exported`."""
     metadata = ModelMetadata(CLASSES, "resnet18", CONF, 0.8, 500)
     comparison = RoundedComparison(
         torch.nn.Identity(), metadata, SIZE_HW, lambda _: {}, tolerance=TOLERANCES["float16"]
     )
-    ours = forty()
+    ours = forty() if ours is None else ours
     comparison.add("image", Reference(ours, np.zeros(len(ours), bool)), exported)
     return comparison.verdict()
 
@@ -442,13 +442,8 @@ def test_the_verdict_on_a_file_that_rounds(exported, fault):
 def test_corners_of_boxes_that_are_hardly_any_are_not_held_against_a_file(scores, fault):
     """Where there are surer ones."""
     scores = np.array(scores, np.float32)
-    metadata = ModelMetadata(CLASSES, "resnet18", 0.05, 0.8, 500)
-    comparison = RoundedComparison(
-        torch.nn.Identity(), metadata, SIZE_HW, lambda _: {}, tolerance=TOLERANCES["float16"]
-    )
     exported = forty(shift=np.where(scores >= 0.1, 0.5, 3.0)[:, None, None], scores=scores)
-    comparison.add("image", Reference(forty(scores=scores), np.zeros(40, bool)), exported)
-    _, faults = comparison.verdict()
+    _, faults = rounded_comparison(exported, forty(scores=scores))
     assert faults == ([] if fault is None else [f"{fault} (> 1)"])
 
 

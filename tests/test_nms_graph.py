@@ -18,13 +18,7 @@ from exporting.heads_at_peaks import products_of
 from exporting.network import ExportNetwork
 from exporting.network_onnx import export_network
 from exporting.nms_graph import pair_iou, suppress
-from exporting.onnx_model import (
-    BEFORE_NMS,
-    Shape,
-    assemble,
-    every_node,
-    suppression_model,
-)
+from exporting.onnx_model import BEFORE_NMS, Shape, assemble, every_node, suppression_model
 from exporting.onnx_runtime import open_session, rows_to_detections
 from exporting.parity import check_greedy
 

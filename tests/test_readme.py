@@ -55,12 +55,16 @@ def run(command: str, folder: Path) -> str:
             break
     program, *arguments = shlex.split(command)
     assert program == "python"
-    arguments = [str(ROOT / "main.py") if a == "main.py" else a for a in arguments]
+    return run_python([str(ROOT / "main.py") if a == "main.py" else a for a in arguments], folder)
+
+
+def run_python(arguments: list[str], folder: Path) -> str:
+    """Output of the interpreter in `folder`; AssertionError where it fails."""
     done = subprocess.run(
         [sys.executable, *arguments],
         cwd=folder, text=True, capture_output=True, env=os.environ | {"PYTHONPATH": str(ROOT)},
     )  # fmt: skip
-    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    assert done.returncode == 0, f"{arguments}\n{done.stdout}\n{done.stderr}"
     return done.stdout
 
 
@@ -126,11 +130,7 @@ def test_the_three_commands_with_no_data_at_hand(tmp_path):
     assert "ONNX Runtime" in run(benchmark, tmp_path)
     snippets = [python_of(readme) for readme in READMES]
     assert snippets[0] == snippets[1]
-    done = subprocess.run(
-        [sys.executable, "-c", snippets[0]],
-        cwd=tmp_path, text=True, capture_output=True, env=os.environ | {"PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
-    assert done.returncode == 0 and "[" in done.stdout, done.stderr
+    assert "[" in run_python(["-c", snippets[0]], tmp_path)
 
 
 @pytest.mark.slow
