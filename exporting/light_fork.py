@@ -11,13 +11,7 @@ from boxes import STRIDE
 from datasets.augment import normalize
 from decoder import LABEL, SCORE, rows_to_detections
 from exporting import Picture
-from exporting.parity import (
-    Comparison,
-    Reference,
-    Report,
-    match,
-    tied_peaks,
-)
+from exporting.parity import Comparison, Reference, Report, match, tied_peaks
 
 
 def compare_rows(comparison: Comparison, pictures: Sequence[Picture]) -> None:
@@ -30,20 +24,20 @@ def compare_rows(comparison: Comparison, pictures: Sequence[Picture]) -> None:
     for picture in [*made_up, *pictures]:
         box = comparison.letterbox(picture.pixels)
         image = normalize(box.apply(picture.pixels))[None]
-        expected, tied = eager_rows(comparison, image)
+        expected, reference = eager_rows(comparison, image)
         rows = comparison.run({"input": image})["output"][0]
         rows = rows[rows[:, SCORE] > comparison.conf_thresh]
-        reference = Reference(rows_to_detections(expected), tied)
         comparison.add(picture.name, reference, rows_to_detections(rows))
-        note_columns(comparison.report, expected, rows, tied)
+        note_columns(comparison.report, expected, rows, reference.tied)
 
 
 @torch.no_grad()
-def eager_rows(comparison: Comparison, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The checkpoint's rows [M, 12] of an image [1, 3, H, W], and which have a tied neighbour."""
+def eager_rows(comparison: Comparison, image: np.ndarray) -> tuple[np.ndarray, Reference]:
+    """The checkpoint's rows [M, 12] of an image [1, 3, H, W], and the same as a reference."""
     maps = comparison.model(torch.from_numpy(image))
     rows = comparison.decoder.ctdet_decode(maps)[0]
-    return rows, tied_peaks(maps["hm"][0], comparison.decoder, len(rows))
+    tied = tied_peaks(maps["hm"][0], comparison.decoder, len(rows))
+    return rows, Reference(rows_to_detections(rows), tied, maps)
 
 
 def note_columns(report: Report, expected: np.ndarray, rows: np.ndarray, tied: np.ndarray) -> None:

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from boxes import STRIDE, Letterbox
+from boxes import Letterbox
 from datasets.augment import normalize
-from decoder import DecDecoder, to_source
+from decoder import DecDecoder, neighbourhood_maximum, to_source
 from deploy_metadata import ModelMetadata
 from detections import Detections
 from DOTA_devkit.polygon import grouped_iou, paired_iou
@@ -24,8 +24,6 @@ log = logging.getLogger(__name__)
 MAX_CORNER_ERROR = 0.05
 """Pixels of the network's input."""
 MAX_SCORE_ERROR = 1e-4
-NEIGHBOURHOOD = 4 * STRIDE
-"""Pixels within which the centre lies that a tie of neighbouring cells may give."""
 IOU_MARGIN = 1e-5
 """Nearer to the threshold than this, an overlap's rounding decides whether it suppresses."""
 
@@ -45,7 +43,8 @@ class Report:
     detections: int = 0
     matched: int = 0
     ties: int = 0
-    """Whose peak has a neighbour of the same score but for rounding: either may be found."""
+    """Whose peak has a neighbour of the same score but for rounding: either may be found, and on a
+    plateau of such cells any of them."""
     at_cutoff: int = 0
     """Whose score is the threshold's, or that of the last row, but for rounding."""
     lost: list[str] = field(default_factory=list)
@@ -98,6 +97,8 @@ class Reference:
     detections: Detections
     tied: np.ndarray
     """[N] bool, whether a cell beside the peak has its score but for rounding."""
+    maps: Mapping[str, torch.Tensor]
+    """What the detections were decoded from, of one image: [1, C, H, W] each."""
 
 
 class Comparison:
@@ -130,7 +131,8 @@ class Comparison:
         self.corner_errors: list[tuple[float, float]] = []
         """Score and largest difference of each matched detection, in pixels of the network's
         input."""
-        self.cutoff_margin = MAX_SCORE_ERROR
+        self.corner_margin = MAX_CORNER_ERROR
+        self.score_margin = MAX_SCORE_ERROR
         """Nearer than this to the threshold, or to the last row's score, one alone may find it."""
 
     def compare(
@@ -181,8 +183,12 @@ class Comparison:
         maps = self.model(torch.from_numpy(batch))
         detections = self.decoder.decode(maps)
         return [
-            Reference(one, tied_peaks(heatmap, self.decoder, len(one)))
-            for one, heatmap in zip(detections, maps["hm"], strict=True)
+            Reference(
+                one,
+                tied_peaks(maps["hm"][image], self.decoder, len(one)),
+                {head: values[image : image + 1] for head, values in maps.items()},
+            )
+            for image, one in enumerate(detections)
         ]
 
     def add(self, name: str, reference: Reference, exported: Detections) -> None:
@@ -206,29 +212,44 @@ class Comparison:
             self.corner_errors += zip(own_scores, largest, strict=True)
         alone = np.setdiff1d(np.arange(len(ours)), mine)
         report.ties += int(reference.tied[alone].sum())
-        ties = ours[reference.tied]
-        self.excuse(name, "the checkpoint", ours[alone[~reference.tied[alone]]], ties, ours)
-        rest = np.setdiff1d(np.arange(len(exported)), other)
-        self.excuse(name, "the file", exported[rest], ties, ours)
+        alone = ours[alone[~reference.tied[alone]]]
+        self.excuse(name, "the checkpoint", alone, np.zeros(len(alone), bool), reference)
+        rest = exported[np.setdiff1d(np.arange(len(exported)), other)]
+        self.excuse(name, "the file", rest, self.are_near_peaks(rest, reference), reference)
 
     def excuse(
-        self, name: str, finder: str, alone: Detections, ties: Detections, ours: Detections
+        self, name: str, finder: str, alone: Detections, tied: np.ndarray, reference: Reference
     ) -> None:
-        """Sort out those that only one has found."""
+        """Sort out those that only one has found. tied: [N] bool, those that a tie excuses."""
         cutoffs = [self.conf_thresh]
-        if len(ours) == self.metadata.K:
-            cutoffs.append(float(ours.scores[-1]))
+        if len(reference.detections) == self.metadata.K:
+            cutoffs.append(float(reference.detections.scores[-1]))
         for index in range(len(alone)):
             score, label = float(alone.scores[index]), int(alone.labels[index])
-            away = np.abs(ties.corners.mean(axis=1) - alone.corners[index].mean(axis=0))
-            near = (away <= NEIGHBOURHOOD).all(axis=1)
-            near &= (ties.labels == label) & (np.abs(ties.scores - score) <= MAX_SCORE_ERROR)
-            if min(abs(score - cutoff) for cutoff in cutoffs) <= self.cutoff_margin:
+            if min(abs(score - cutoff) for cutoff in cutoffs) <= self.score_margin:
                 self.report.at_cutoff += 1
-            elif near.any():
+            elif tied[index]:
                 self.report.ties += 1
             else:
                 self.report.lost.append(f"{name}: {finder}, class {label}, score {score:.4f}")
+
+    def are_near_peaks(self, found: Detections, reference: Reference) -> np.ndarray:
+        """[N] bool, whether the checkpoint has such a box at a cell that is a peak but for
+        rounding."""
+        if not len(found):
+            return np.zeros(0, bool)
+        low, high = float(found.scores.min()), float(found.scores.max())
+        decoder = NearPeaks(
+            low - self.score_margin, high + self.score_margin,
+            self.metadata.num_classes, self.metadata.theta_thresh,
+        )  # fmt: skip
+        peaks = decoder.decode(reference.maps)[0]
+        near = []
+        for corners, score, label in zip(found.corners, found.scores, found.labels, strict=True):
+            same = np.abs(peaks.corners - corners).max(axis=(1, 2)) <= self.corner_margin
+            same &= (peaks.labels == label) & (np.abs(peaks.scores - score) <= self.score_margin)
+            near.append(same.any())
+        return np.array(near)
 
     def check_nms(
         self, name: str, kept: Sequence[np.ndarray], before: Sequence[np.ndarray]
@@ -239,6 +260,21 @@ class Comparison:
         )
         self.report.borderline += [f"{name}: rows {i} and {j}, IoU {iou:.7f}" for i, j, iou in near]
         self.report.nms_faults += [f"{name}: {fault}" for fault in faults]
+
+
+class NearPeaks(DecDecoder):
+    """Decodes all cells with a score in a range that no cell around them exceeds by more than
+    rounding may."""
+
+    def __init__(self, low: float, high: float, num_classes: int, theta_thresh: float) -> None:
+        super().__init__(1, low, num_classes, theta_thresh)
+        self.high = high
+
+    def _peaks(self, heatmap: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        peaks = heatmap >= neighbourhood_maximum(heatmap) - MAX_SCORE_ERROR
+        peaks &= (heatmap >= self.conf_thresh) & (heatmap <= self.high)
+        labels, y, x = torch.nonzero(peaks, as_tuple=True)
+        return heatmap[labels, y, x], labels, y * heatmap.shape[2] + x
 
 
 def tied_peaks(heatmap: torch.Tensor, decoder: DecDecoder, count: int) -> np.ndarray:

@@ -43,7 +43,7 @@ class RoundedComparison(Comparison):
     def __init__(self, *args, tolerance: Tolerance, **kwargs) -> None:
         super().__init__(*args, **kwargs)
         self.tolerance = tolerance
-        self.cutoff_margin = tolerance.score
+        self.corner_margin, self.score_margin = tolerance.corner, tolerance.score
 
     def corner_error(self) -> float:
         """Within which `near` of the corners lie, of the surer detections where there are any."""

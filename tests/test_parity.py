@@ -94,17 +94,27 @@ def test_matches_are_of_one_class():
     assert not len(match(a, b)[0])
 
 
-def comparison(reported):
-    """A comparison of a model that finds two boxes with a file that finds `reported` of them."""
+def comparison(reported, heatmap=None, vectors=None):
+    """A comparison of a model that finds two boxes with a file that finds `reported` of them.
+
+    heatmap: [16, 16], instead of one of two peaks. vectors: of every cell, as eight numbers in
+    cells, instead of upright squares.
+    """
+    if heatmap is None:
+        heatmap = torch.zeros(16, 16)
+        heatmap[4, 4], heatmap[10, 12] = 0.9, 0.6
 
     class Maps(torch.nn.Module):
         def forward(self, batch):
-            hm = torch.zeros(len(batch), 1, 16, 16)
-            hm[:, 0, 4, 4], hm[:, 0, 10, 12] = 0.9, 0.6
             wh = torch.zeros(len(batch), 10, 16, 16)
             wh[:, 8:] = 4.0
             zeros = torch.zeros(len(batch), 2, 16, 16)
-            return {"hm": hm, "wh": wh, "reg": zeros, "cls_theta": zeros[:, :1]}
+            theta = zeros[:, :1].clone()
+            if vectors is not None:
+                wh[:, :8] = torch.tensor(vectors)[:, None, None]
+                theta += 1
+            return {"hm": heatmap.expand(len(batch), 1, 16, 16), "wh": wh, "reg": zeros,
+                    "cls_theta": theta}  # fmt: skip
 
     metadata = ModelMetadata(("ship",), "resnet18", 0.18, 0.8, 4)
     true_rows = true_boxes()
@@ -144,6 +154,34 @@ def true_boxes():
 def test_faults_of_a_file(change, fault):
     faults = comparison(change).faults()
     assert bool(faults) == bool(fault) and fault in "; ".join(faults)
+
+
+@pytest.mark.parametrize(
+    ("column", "score", "away", "lost"),
+    [
+        (4, 0.5, 0.0, 0),  # the checkpoint's own
+        (9, 0.5, 0.0, 0),  # five cells along the plateau, where only rounding makes no peak
+        (9, 0.5, 0.04, 0),
+        (9, 0.5, 0.06, 1),  # no cell of the plateau has this box
+        (9, 0.4998, 0.0, 1),  # nor this score
+        (12, 0.5, 0.0, 1),  # beyond the plateau
+    ],
+)
+def test_a_plateau_has_its_peak_where_rounding_puts_it(column, score, away, lost):
+    """A row of nine cells of one score but for rounding, as black pictures have them. The boxes
+    of an untrained model lie anywhere: here their middle is 40 pixels from their cell."""
+    heatmap = torch.zeros(16, 16)
+    heatmap[8, 3:12] = 0.5 - 1e-6 * (torch.arange(3, 12) - 4).abs()
+    vectors = torch.tensor([10.0, 8, 12, 10, 10, 12, 8, 10])
+    # a corner lies at the sum of the vectors of its two edges
+    top, right, bottom, left = vectors.reshape(4, 2).numpy()
+    corners = np.stack([top + right, bottom + right, bottom + left, top + left])
+
+    def file_finds(_):
+        return [((np.array([column, 8]) + corners) * STRIDE + away, score)]
+
+    report = comparison(file_finds, heatmap, vectors.tolist())
+    assert (report.detections, len(report.lost)) == (1, lost), report
 
 
 def test_suppression_in_a_file_is_judged():
