@@ -26,6 +26,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+import interrupts
 from detector import Detector, as_bgr
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.files import replacing
@@ -107,6 +108,7 @@ def benchmark(
         batch = [pixels[(first + k) % len(pixels)] for k in range(settings.batch_size)]
         for times, one in zip(measured, contestants, strict=True):
             times.append(time_stages(one.detector, batch))
+        interrupts.stop_if_pressed()
     counted = [times[settings.warm_up :] for times in measured]
     timings = [
         summary(one, times, counted[0]) for one, times in zip(contestants, counted, strict=True)

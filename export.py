@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import onnx
 
+import interrupts
 from boxes import Letterbox
 from datasets.augment import normalize
 from deploy_metadata import COLORS, INPUT_TYPES, LAYOUTS, ModelMetadata
@@ -231,11 +232,13 @@ def export(
         except OSError as error:
             error.filename = error.filename or folder  # a write that fails does not know its file
             raise
+        interrupts.stop_if_pressed()
         log.info("comparing it with the checkpoint on %d images", len(pictures))
         report = compare(model, job, built, pictures, metadata.precision)
         if built.engine is not None:
             log.info("comparing TensorRT's engine with the checkpoint")
             compare(model, job, built._replace(run=built.engine), pictures, "float16")
+        interrupts.stop_if_pressed()
         built.write(output)
     files = [output, *([output.with_suffix(".bin")] if settings.format == "openvino" else [])]
     log.info(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +12,7 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
+import interrupts
 from boxes import STRIDE, Letterbox
 from datasets import BaseDataset, collate
 from decoder import DecDecoder, to_source
@@ -122,6 +121,7 @@ def run_over(
             end = time.perf_counter()
             timing.add(len(detections), through - read, end - through, end - begin)
             bar.update(len(detections))
+            interrupts.stop_if_pressed()
             sources = batch.get("source") or [None] * len(detections)
             yield from map(Found, batch["img_id"], detections, sources)
             begin = time.perf_counter()
@@ -130,22 +130,11 @@ def run_over(
 def start(loader: Iterable[dict]) -> Iterator[dict]:
     """An iterator of a loader, with Ctrl-C held back while its processes are made.
 
-    Python loses a Ctrl-C that comes in the middle of a fork (it is "ignored" in a hook of the
-    fork), and training would go on. The processes pay no heed to any: the main process ends them,
-    and its message is the only one.
+    In the middle of a fork Python loses it (it is "ignored" in a hook of the fork). The processes
+    pay no heed to any: the main process ends them, and its message is the only one.
     """
-    own_handler = signal.getsignal(signal.SIGINT) is not signal.default_int_handler
-    if own_handler or threading.current_thread() is not threading.main_thread():
+    with interrupts.held_back():
         return iter(loader)
-    pressed = []
-    signal.signal(signal.SIGINT, lambda *_: pressed.append(True))
-    try:
-        batches = iter(loader)
-    finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-    if pressed:
-        raise KeyboardInterrupt
-    return batches
 
 
 def to_device(

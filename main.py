@@ -25,6 +25,7 @@ import torch
 
 import benchmark as timing
 import eval as evaluation
+import interrupts
 import predict as prediction
 import test as testing
 import train as training
@@ -844,10 +845,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.threads is not None:
         torch.set_num_threads(args.threads)  # the other runtimes take as many
     try:
-        code = phase.run(args)
-    except KeyboardInterrupt:
-        return fail(f"stopped by Ctrl-C; {phase.advice.kept}", 130)
-    except (InputError, OSError, MemoryError, RuntimeError) as error:
+        with interrupts.remembered():
+            code = phase.run(args)
+    except (KeyboardInterrupt, Exception) as error:
+        # a library may have made another error of it
+        if isinstance(error, KeyboardInterrupt) or interrupts.pressed():
+            return fail(f"stopped by Ctrl-C; {phase.advice.kept}", 130)
         message = explain(error, phase.advice)
         if message is None or args.verbose:
             raise

@@ -24,6 +24,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 import numpy as np
 from tqdm import tqdm
 
+import interrupts
 from boxes import Letterbox
 from detections import Detections
 from DOTA_devkit.errors import InputError
@@ -317,6 +318,7 @@ def run_batches(
             unread |= read.faults
             journal.append(detect_batch(detector, read))
             bar.update(len(batches[read.number]))
+            interrupts.stop_if_pressed()
     return unread
 
 

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
+import interrupts
 from datasets import LEFT_OUT_REASONS, BaseDataset, collate, seed_worker
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.files import replacing
@@ -203,6 +204,7 @@ def train_one_epoch(
             for name, value in losses.items():
                 totals[name] = totals.get(name, 0.0) + value.item()
             bar.set_postfix({name: f"{total / steps:.3f}" for name, total in totals.items()})
+            interrupts.stop_if_pressed()
     if epoch == 1 and left_out.any():
         counts = zip(LEFT_OUT_REASONS, left_out.tolist(), strict=True)
         log.info(

@@ -1,8 +1,10 @@
 """The command line: the three commands, flags against each other and against files, and every bad
 input as one message and an exit code other than 0."""
 
+import contextlib
 import os
 import pickle
+import pkgutil
 import shlex
 import signal
 import subprocess
@@ -665,6 +667,54 @@ def test_ctrl_c_leaves_no_half_exported_file(trained, tmp_path, step):
     ran = press_ctrl_c(tmp_path, words, lambda: step in (tmp_path / "stdout.txt").read_text())
     assert_refused(ran, "stopped by Ctrl-C; no file was written", code=130)
     assert not list(tmp_path.glob("*made*")) and "epoch" not in ran.err
+
+
+@pytest.mark.parametrize(
+    ("phase", "where", "kept"),
+    [
+        ("train", "train.DetectionLoss.forward", "the last finished epoch"),
+        ("test", "inference.postprocess", "begins with the first image again"),
+        ("eval", "inference.postprocess", "begins with the first image again"),
+        ("predict", "predict.detect_batch", "what is done so far"),
+        ("benchmark", "benchmark.time_stages", "no times were written"),
+        ("export", "export.compare", "no file was written"),
+    ],
+)
+def test_a_ctrl_c_that_a_library_swallows(call, data, trained, monkeypatch, phase, where, kept):
+    """C++ that asks for an attribute clears all exceptions, and the work would go on."""
+    pytest.importorskip("onnxruntime")
+    target, _, name = where.rpartition(".")
+    owner = pkgutil.resolve_name(target)
+    inner = getattr(owner, name)
+
+    def deaf(*args, **kwargs):
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        return inner(*args, **kwargs)
+
+    monkeypatch.setattr(owner, name, deaf)
+    words = ["--weights", trained / "weights_dota/model_last.pth", "--source", data / "images"]
+    words += ["--data_dir", data] if phase in ("test", "eval") else []
+    words += ["--output", "made.onnx"] if phase == "export" else []
+    if phase == "train":
+        words = ["--data_dir", data, *TINY]
+    elif phase in ("test", "eval"):
+        words = words[:2] + words[4:]
+    ran = call("--phase", phase, *words, "--device", "cpu")
+    assert_refused(ran, "stopped by Ctrl-C", kept, code=130)
+    assert not list(Path.cwd().rglob("*made*")) + list(Path.cwd().rglob("model_*.pth"))
+
+
+def test_a_ctrl_c_that_a_library_makes_another_error(call, monkeypatch, data):
+    def fails(*_, **__):
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt as error:
+            raise ValueError("a callback failed") from error
+
+    monkeypatch.setattr("train.DetectionLoss.forward", fails)
+    ran = call("--phase", "train", "--data_dir", data, *TINY)
+    assert_refused(ran, "stopped by Ctrl-C", code=130)
 
 
 def test_a_run_that_stops_for_non_finite_losses(train, data, monkeypatch):
