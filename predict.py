@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
+import torch
 from tqdm import tqdm
 
 import interrupts
@@ -98,6 +99,20 @@ class Shard:
 
     def __str__(self) -> str:
         return f"{self.index}/{self.count}"
+
+
+def device_of_rank(
+    device: torch.device, devices: int, environment: Mapping[str, str] = os.environ
+) -> torch.device:
+    """The GPU that a process of torchrun takes where `cuda` is asked for without an index.
+
+    It is the one of its rank on this machine, which torchrun sets; where there are fewer `devices`
+    than processes, they share them.
+    """
+    rank = environment.get("LOCAL_RANK", "")
+    if device.type != "cuda" or device.index is not None or not rank.isdecimal():
+        return device
+    return torch.device("cuda", int(rank) % max(devices, 1))
 
 
 @dataclass(frozen=True)

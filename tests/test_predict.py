@@ -21,7 +21,7 @@ import predict as prediction
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.formats import read_task1
 from DOTA_devkit.polygon import iou_matrix
-from predict import PredictSettings, Shard, predict
+from predict import PredictSettings, Shard, device_of_rank, predict
 
 ROOT = Path(__file__).resolve().parents[1]
 OBJECTS = [
@@ -417,7 +417,7 @@ def test_exit_codes(tmp_path, picture, drawn, capsys):
     ],
 )
 def test_the_gpu_of_a_process_of_torchrun(device, devices, environment, expected):
-    found = main.device_of_rank(torch.device(device), devices, environment)
+    found = device_of_rank(torch.device(device), devices, environment)
     assert found == torch.device(expected)
 
 
