@@ -14,7 +14,7 @@ from sharp_exports import CLASSES, make_folder
 
 from boxes import corners_to_vectors, vectors_to_corners
 from detections import Detections
-from main import main, parse_args
+from main import main
 
 for package in ("onnx", "onnxruntime", "onnxscript", "openvino"):
     pytest.importorskip(package)
@@ -140,7 +140,7 @@ def test_the_benchmarks_of_the_page(module, flags, told):
 
 def test_flags_on_the_page_exist(capsys):
     with pytest.raises(SystemExit):
-        parse_args(["--help"])
+        main(["--help"])
     there = set(re.findall(r"--\w+", capsys.readouterr().out))
     trtexec = {"--onnx", "--minShapes", "--optShapes", "--maxShapes", "--saveEngine",
                "--stronglyTyped", "--fp16", "--noTF32"}  # fmt: skip
