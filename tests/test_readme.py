@@ -22,6 +22,7 @@ ADDED = {
     "--data_dir mydata": "--pretrained none --num_epoch 1 --input_h 64 --input_w 64",
     "DOTA_devkit convert": "--help",
     "DOTA_devkit split": "--help",
+    "benchmarks.deployment": "mobilenetv2 --size 64 --runs 1",
     "benchmarks.detector": "--size 64 --repeats 1",
     "benchmarks.dataset DIR": "--help",
     "benchmarks.devkit": "--help",
