@@ -183,9 +183,11 @@ class Letterbox:
         (source_w, source_h), (input_w, input_h) = source_wh, input_wh
         if squash:
             return cls((source_w, source_h), (input_w, input_h), (input_w, input_h), (0, 0))
-        scale = min(input_w / source_w, input_h / source_h)
-        inner_w = min(input_w, max(1, int(source_w * scale + 0.5)))
-        inner_h = min(input_h, max(1, int(source_h * scale + 0.5)))
+        # in integers, which every runtime rounds alike where a side comes out at a half
+        if input_w * source_h <= input_h * source_w:
+            inner_w, inner_h = input_w, max(1, _rounded(source_h * input_w, source_w))
+        else:
+            inner_w, inner_h = max(1, _rounded(source_w * input_h, source_h)), input_h
         pad = ((input_w - inner_w) // 2, (input_h - inner_h) // 2)
         return cls((source_w, source_h), (input_w, input_h), (inner_w, inner_h), pad)
 
@@ -221,3 +223,8 @@ class Letterbox:
     def to_source(self, points: np.ndarray) -> np.ndarray:
         """Points [..., 2] of the input in the source's frame."""
         return (points - np.array(self.pad)) / np.array(self.scale)
+
+
+def _rounded(numerator: int, denominator: int) -> int:
+    """The quotient of positive numbers as the nearest whole one, a half upwards."""
+    return (2 * numerator + denominator) // (2 * denominator)

@@ -38,18 +38,19 @@ class Side:
 
 def fit(graph: Graph, picture: Value, input_hw: tuple[int, int]) -> tuple[Side, Side]:
     """Rows and columns of a picture [B, h, w, 3] in the input, as `Letterbox.fit` has them."""
-    sources = picture.sides(4)[1:3]
-    ratios = [
-        graph.constant(np.array([size], np.float64)) / source.cast(np.float64)
-        for size, source in zip(input_hw, sources, strict=True)
-    ]
-    scale = graph.op("Min", *ratios)
-    sides = []
-    for size, source in zip(input_hw, sources, strict=True):
-        rounded = (source.cast(np.float64) * scale + 0.5).cast(np.int64)
-        inner = graph.op("Min", graph.op("Max", rounded, 1), size)
-        sides.append(Side(size, source, inner, (size - inner) // 2))
-    return sides[0], sides[1]
+    (height, width), (source_h, source_w) = input_hw, picture.sides(4)[1:3]
+    fills_width = source_h * width <= source_w * height
+    inner_h = fills_width.where(_rounded(graph, source_h * width, source_w), height)
+    inner_w = fills_width.where(width, _rounded(graph, source_w * height, source_h))
+    return tuple(
+        Side(size, source, inner, (size - inner) // 2)
+        for size, source, inner in ((height, source_h, inner_h), (width, source_w, inner_w))
+    )
+
+
+def _rounded(graph: Graph, numerator: Value, denominator: Value) -> Value:
+    """The quotient as the nearest whole number, a half upwards, but at least 1."""
+    return graph.op("Max", (numerator * 2 + denominator) // (denominator * 2), 1)
 
 
 def letterbox(graph: Graph, picture: Value, rows: Side, columns: Side, rgb: bool) -> Value:

@@ -1,5 +1,8 @@
 """Rectangles, the order of corners and vectors, and the letterbox, against independent answers."""
 
+import math
+from fractions import Fraction
+
 import cv2
 import numpy as np
 import pytest
@@ -169,6 +172,30 @@ def test_letterbox(source, target, inner, pad):
     np.testing.assert_allclose(there[0, 2] - there[0, 0], inner)
     np.testing.assert_allclose(there[0, 0], pad)
     np.testing.assert_allclose(box.to_source(there), corners, atol=1e-9)
+
+
+@pytest.mark.parametrize("target", [(416, 416), (608, 608), (640, 512), (96, 128)])
+def test_a_scaled_side_is_rounded_as_fractions_are(target):
+    """Half a pixel upwards, where 169 * 608 / 832 in floats may lie on either side of 123.5."""
+    sizes = [
+        (1600, 225),
+        (1280, 101),
+        (192, 51),
+        (832, 169),
+        (1664, 338),
+        (448, 77),
+        (1, 1),
+        (99999, 3),
+    ]
+    sizes += np.random.default_rng(0).integers(1, 3000, (500, 2)).tolist()
+    halves = 0
+    for width, height in [*sizes, *[(h, w) for w, h in sizes]]:
+        scale = min(Fraction(target[0], width), Fraction(target[1], height))
+        exact = [side * scale for side in (width, height)]
+        halves += any(side.denominator == 2 for side in exact)
+        expected = tuple(max(1, math.floor(side + Fraction(1, 2))) for side in exact)
+        assert Letterbox.fit((width, height), target).inner_wh == expected
+    assert halves
 
 
 def test_squash_fills_the_input():

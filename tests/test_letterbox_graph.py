@@ -69,7 +69,13 @@ def test_bytes_are_those_of_opencv(session, size_wh):
         np.testing.assert_array_equal(moved[number].transpose(2, 0, 1), back)
 
 
-@pytest.mark.parametrize("size_wh", [(1301, 999), (3000, 2000), (960, 675), (211, 97)])
+@pytest.mark.parametrize(
+    "size_wh",
+    [
+        (1301, 999), (3000, 2000), (960, 675), (211, 97),
+        (832, 169), (338, 1664), (448, 77),  # scaled to half a pixel more than a whole number
+    ],
+)  # fmt: skip
 def test_bytes_in_openvino(tmp_path, size_wh):
     """It has no float64: the positions of a large picture's pixels need more than float32."""
     import onnx
