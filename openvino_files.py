@@ -60,9 +60,13 @@ def read(path: Path) -> tuple[Any, ModelMetadata]:
 
 def read_onnx(path: Path) -> Any:
     """The model of an ONNX file, with `conf_thresh` as an input that must be fed where the file
-    has it as one with a default value: of such inputs OpenVINO makes constants."""
+    has it as one with a default value: of such inputs OpenVINO makes constants.
+
+    Of equal values TopK takes the first one first, as ONNX has it; OpenVINO takes any.
+    """
     openvino = import_openvino()
     model = _read(path)
+    _make_stable(model)
     for node in model.get_ops():
         if node.get_type_name() == "Constant" and node.get_friendly_name() == "conf_thresh":
             threshold = openvino.op.Parameter(openvino.Type.f32, openvino.PartialShape([]))
@@ -72,6 +76,23 @@ def read_onnx(path: Path) -> Any:
                 use.replace_source_output(threshold.output(0))
             model.add_parameters([threshold])
     return model
+
+
+def _make_stable(model: Any) -> None:
+    """Replace each TopK by one that keeps the order of equal values."""
+    operators = importlib.import_module("openvino.opset11")
+    for node in model.get_ops():
+        if node.get_type_name() != "TopK":
+            continue
+        settings = node.get_attributes()
+        stable = operators.topk(
+            node.input_value(0), node.input_value(1),
+            axis=settings["axis"], mode=settings["mode"], sort="value", stable=True,
+            index_element_type=settings["index_element_type"],
+        )  # fmt: skip
+        for port in (0, 1):
+            for use in node.output(port).get_target_inputs():
+                use.replace_source_output(stable.output(port))
 
 
 def set_metadata(model: Any, metadata: ModelMetadata) -> None:

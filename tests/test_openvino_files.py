@@ -9,6 +9,7 @@ import pytest
 from known_rows import onnx_file
 from sharp_exports import CLASSES, export
 
+from deploy_metadata import ModelMetadata
 from DOTA_devkit.errors import InputError
 
 pytest.importorskip("openvino")
@@ -28,6 +29,46 @@ def test_the_threshold_is_an_input_where_it_is_one_in_the_file(sharp_folder):
         assert inputs(model) == ["conf_thresh", "input"] and metadata.classes == CLASSES
     fixed = export(sharp_folder, "nms.onnx", "--nms", "graph", "--fix_conf")
     assert inputs(openvino_files.read(fixed)[0]) == ["input"]
+
+
+@pytest.mark.parametrize("count", [5, 50, 500])
+@pytest.mark.parametrize("converted", [False, True])
+def test_equal_scores_keep_the_order_of_the_map(tmp_path, count, converted):
+    """OpenVINO's TopK alone takes any of the cells of one score."""
+    import onnx
+
+    from exporting import openvino_model
+    from exporting.decode_graph import find_peaks
+    from exporting.graph import Graph
+
+    graph = Graph()
+    peaks = find_peaks(graph, graph.input("hm", np.float32, ["B", "C", "H", "W"]), count)
+    values = (peaks.scores, peaks.labels, peaks.cells)
+    names = ("scores", "labels", "cells")
+    model = graph.model(
+        [(graph.rename(v, n), ["B", count]) for n, v in zip(names, values, strict=True)]
+    )
+    if converted:
+        path = tmp_path / "a.xml"
+        openvino_model.convert(model, ModelMetadata(("a",), "resnet18", 0.1, 0.8, count), path)
+        ready = openvino_files.core().read_model(path)
+    else:
+        path = tmp_path / "a.onnx"
+        onnx.save(model, path)
+        ready = openvino_files.read_onnx(path)
+    compiled = openvino_files.core().compile_model(ready, "CPU")
+    level = np.full((1, 1, 16, 24), 0.5, np.float32)
+    few = np.random.default_rng(0).integers(1, 4, (2, 3, 40, 24)).astype(np.float32) / 4
+    for heatmap in (level, few):
+        around = np.pad(heatmap, ((0, 0), (0, 0), (1, 1), (1, 1)))
+        windows = np.lib.stride_tricks.sliding_window_view(around, (3, 3), axis=(2, 3))
+        maxima = np.where(heatmap == windows.max(axis=(4, 5)), heatmap, 0).reshape(len(heatmap), -1)
+        order = np.argsort(-maxima, axis=1, kind="stable")[:, :count]
+        there = np.take_along_axis(maxima, order, axis=1) > 0
+        found = compiled({"hm": heatmap})
+        area = heatmap[0, 0].size
+        for name, expected in (("labels", order // area), ("cells", order % area)):
+            np.testing.assert_array_equal(found[name][:, : order.shape[1]][there], expected[there])
 
 
 def spoil(kind, sharp_folder, path):
