@@ -37,6 +37,10 @@ log = logging.getLogger(__name__)
 
 STAGES = ("preprocess", "network", "decode", "nms", "end to end")
 
+SETTLE = 0.15
+"""Seconds before each run. Threads of ONNX Runtime wait awake for some 60 ms after the last one,
+and whatever ran next on their cores would take up to twice as long."""
+
 _PACKAGES = {"pytorch": "torch", "onnxruntime": "onnxruntime", "openvino": "openvino"}
 _READ_BY = {".onnx": ("onnxruntime", "openvino"), ".xml": ("openvino",)}
 
@@ -94,7 +98,8 @@ def benchmark(
     """Time each file in each runtime that is installed and can read it.
 
     The first checkpoint comes first in plain PyTorch as well. The runtimes take turns, one run
-    each, so that whatever else the machine does meets them all.
+    each, so that whatever else the machine does meets them all. Before each there is a pause, as
+    the threads of the one before may go on waiting for work, awake.
 
     Raises:
         InputError: a file is no model, or none of its runtimes is installed.
@@ -107,6 +112,7 @@ def benchmark(
         first = turn * settings.batch_size
         batch = [pixels[(first + k) % len(pixels)] for k in range(settings.batch_size)]
         for times, one in zip(measured, contestants, strict=True):
+            time.sleep(SETTLE)
             times.append(time_stages(one.detector, batch))
         interrupts.stop_if_pressed()
     counted = [times[settings.warm_up :] for times in measured]
@@ -128,7 +134,7 @@ def open_all(
     files: Sequence[Path], image: np.ndarray, settings: DetectorSettings
 ) -> list[Contestant]:
     """Each file in each of its runtimes, after a first answer for `image`."""
-    able = [(file, runtime) for file in files for runtime in runtimes_of(file)]
+    able = [(file, runtime) for file in files for runtime in runtimes_of(file, settings.runtime)]
     checkpoints = [file for file, runtime in able if runtime == "pytorch"]
 
     def enter(
@@ -172,9 +178,12 @@ def summary(
     )
 
 
-def runtimes_of(file: Path) -> list[str]:
-    """The installed runtimes that read a file; those that are not are told."""
+def runtimes_of(file: Path, asked: str | None = None) -> list[str]:
+    """The installed runtimes that read a file, or of them the one that is asked for; those that
+    are not installed are told."""
     able = _READ_BY.get(file.suffix.lower(), ("pytorch",))
+    if asked in able:
+        able = (asked,)
     there = [name for name in able if find_spec(_PACKAGES[name]) is not None]
     for name in able:
         if name not in there:

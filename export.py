@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 import onnx
+import torch
 
 import interrupts
 from boxes import Letterbox
@@ -101,7 +102,9 @@ class ExportSettings:
             raise InputError(
                 "--layout light-fork has a fixed input of one image, say --static 608 608 1"
             )
-        if self.layout == "light-fork" and (self.nms_thresh or self.input_type != "float32"):
+        if self.layout == "light-fork" and (
+            self.nms_thresh is not None or self.input_type != "float32"
+        ):
             raise InputError(
                 "--layout light-fork has float32 input and no NMS, as the light fork's file"
             )
@@ -221,6 +224,7 @@ def export(
     """
     metadata = settings.metadata(model)
     check_output(output, settings.format)
+    refuse_non_finite(model)
     log.info("exporting %s as %s", model.backbone, settings.format)
     network = ExportNetwork(model)
     check_same_maps(network, model)
@@ -240,7 +244,7 @@ def export(
             compare(model, job, built._replace(run=built.engine), pictures, "float16")
         interrupts.stop_if_pressed()
         built.write(output)
-    files = [output, *([output.with_suffix(".bin")] if settings.format == "openvino" else [])]
+    files = files_of(output, settings.format)
     log.info(
         "%s: %.1f MB, input %s %s", " and ".join(map(str, files)),
         sum(file.stat().st_size for file in files) / 1e6,
@@ -252,6 +256,21 @@ def export(
     return report
 
 
+def refuse_non_finite(model: CTRBOX) -> None:
+    """InputError where a weight is not: no file can be compared with such a checkpoint."""
+    for name, values in model.state_dict().items():
+        if not torch.isfinite(values).all():
+            raise InputError(
+                f"the checkpoint finds nothing: {name} holds values that are not finite, as after "
+                "a training that diverged"
+            )
+
+
+def files_of(output: Path, kind: str) -> list[Path]:
+    """What a format writes: OpenVINO has its weights beside the graph."""
+    return [output, *([output.with_suffix(".bin")] if kind == "openvino" else [])]
+
+
 def check_output(output: Path, kind: str) -> None:
     """InputError where nothing can be written; told before the work, not after it."""
     suffix = SUFFIXES[kind]
@@ -259,6 +278,12 @@ def check_output(output: Path, kind: str) -> None:
         raise InputError(f"--output {output}: a file of --format {kind} ends in {suffix}")
     if output.is_dir():
         raise InputError(f"--output {output}: a folder is there; a file is expected")
+    for beside in files_of(output, kind)[1:]:
+        if beside.exists() and not output.exists():
+            raise InputError(
+                f"--output {output} would come with {beside}, where another file is: move it, or "
+                "give another name"
+            )
     refuse_unwritable(output.parent)
 
 
@@ -288,14 +313,15 @@ def build_torch(job: Job) -> Built:
 def build_openvino(job: Job) -> Built:
     import_openvino()  # told before the work
     file, rows_too = onnx_files(job)
-    openvino_model.convert(file, job.metadata, job.path)
+    graph = job.path.with_name("graph.xml")
+    openvino_model.convert(file, job.metadata, graph)
     shown = None
     if rows_too is not None:
         beside = job.path.with_name("rows_too.xml")
         openvino_model.convert(rows_too, job.metadata, beside)
         shown = openvino_model.runner(beside)
-    run = openvino_model.runner(job.path)
-    return Built(run, lambda output: openvino_model.write(job.path, output), shown)
+    run = openvino_model.runner(graph)
+    return Built(run, lambda output: openvino_model.write(graph, output), shown)
 
 
 def build_tensorrt(job: Job) -> Built:
@@ -434,7 +460,8 @@ def compare_detections(
         names, pixels = [one.name for one in batch], [one.pixels for one in batch]
         found += zip(batch, comparison.compare(names, pixels), strict=True)
     labelled = [(picture, both) for picture, both in found if picture.truth is not None]
-    if labelled and {one.name for one in pictures} <= {one.name for one, _ in labelled}:
+    some_objects = any(len(picture.truth[0]) for picture, _ in labelled)
+    if some_objects and {one.name for one in pictures} <= {one.name for one, _ in labelled}:
         classes = comparison.metadata.classes
         comparison.report.ap = tuple(
             ap([(one, both[side]) for one, both in labelled], classes, settings) for side in (0, 1)
@@ -466,6 +493,6 @@ def ap(
 ) -> float:
     """Mean AP at IoU 0.5 (voc07) over the labelled pictures, after NMS in Python."""
     truth = Truth.from_arrays({one.name: one.truth for one, _ in found}, classes)
-    iou = settings.nms_thresh or settings.check_nms_thresh
+    iou = settings.check_nms_thresh if settings.nms_thresh is None else settings.nms_thresh
     tables = to_task1([Found(one.name, d.nms(iou), None) for one, d in found], classes)
     return float(evaluate(tables, truth, confusion=False).mean_ap[0])

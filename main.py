@@ -344,7 +344,17 @@ def export(args: argparse.Namespace) -> None:
         check_nms_thresh=nms_thresh(args),
         **given(conf_thresh=args.conf_thresh, theta_thresh=args.theta_thresh, K=args.K),
     )
+    if args.static and settings.input_hw != settings.static[:2] and (args.input_h or args.input_w):
+        raise InputError(
+            f"--static {args.static[0]} {args.static[1]} and --input_h, --input_w "
+            f"{settings.input_hw[0]}, {settings.input_hw[1]} are two sizes: give one of them"
+        )
     output = args.output or Path(args.weights).with_suffix(exporting.SUFFIXES[args.format])
+    for file in exporting.files_of(output, args.format):
+        if file.exists() and file.samefile(args.weights):
+            raise InputError(
+                f"--output {output} would replace {file}, which it is made of: give another name"
+            )
     calibration = calibration_images(args, model) if args.int8 else ()
     exporting.export(model, output, settings, export_pictures(args, model), calibration)
 

@@ -97,6 +97,17 @@ def test_the_first_checkpoint_is_the_baseline(tmp_path, weights):
     assert rows[0] == (str(exported), "ONNX Runtime") and ratios[0] == 1
 
 
+def test_one_runtime_of_those_that_read_a_file(tmp_path, weights):
+    """Where it is asked for; a checkpoint has one alone."""
+    pytest.importorskip("openvino")
+    exported = onnx_file(tmp_path / "known.onnx")
+    assert timing.runtimes_of(exported) == ["onnxruntime", "openvino"]
+    settings = DetectorSettings(input_hw=(64, 96), runtime="openvino")
+    rows = timing.benchmark([exported, weights], [picture(96, 64)], settings,
+                            BenchmarkSettings(1, 0))["timings"]  # fmt: skip
+    assert [row["runtime"] for row in rows] == ["PyTorch eager, contiguous", "OpenVINO", "PyTorch"]
+
+
 def test_the_speed_up_is_that_of_network_and_decode_turn_by_turn():
     class Known:
         input_hw = (64, 96)
@@ -114,6 +125,7 @@ def test_the_speed_up_is_that_of_network_and_decode_turn_by_turn():
 
 def test_the_runtimes_take_turns(weights, monkeypatch):
     order = []
+    monkeypatch.setattr(timing.time, "sleep", lambda seconds: order.append(seconds))
     monkeypatch.setattr(
         timing, "time_stages",
         lambda detector, images: order.append(detector.runtime.name)
@@ -121,7 +133,8 @@ def test_the_runtimes_take_turns(weights, monkeypatch):
     )  # fmt: skip
     settings = BenchmarkSettings(runs=2, warm_up=1)
     timing.benchmark([weights], [picture(96, 64)], DetectorSettings(), settings)
-    assert order == ["PyTorch eager, contiguous", "PyTorch"] * 3
+    pause = timing.SETTLE
+    assert order == [pause, "PyTorch eager, contiguous", pause, "PyTorch"] * 3 and pause > 0.1
 
 
 def test_without_a_model(capsys):

@@ -192,6 +192,7 @@ def test_only_a_norm_right_behind_its_convolution_is_folded():
         ({"color": "RGB"}, "uint8"),
         ({"layout": "light-fork"}, "fixed input of one image"),
         ({"layout": "light-fork", "static": (96, 96, 1), "nms_thresh": 0.1}, "no NMS"),
+        ({"layout": "light-fork", "static": (96, 96, 1), "nms_thresh": 0.0}, "no NMS"),
     ],
 )
 def test_settings_that_cannot_be(changes, message):
@@ -208,6 +209,15 @@ def test_a_checkpoint_without_names(tmp_path, capsys):
     assert main([*flags, "--source", str(image)]) == 2
     assert "does not name its 3 classes" in capsys.readouterr().err
     assert not (tmp_path / "a.onnx").exists()
+
+
+def test_a_checkpoint_that_diverged(folder, tmp_path, capsys):
+    model = sharp_model()
+    model.hm[-1].bias.data[1] = np.nan
+    save_checkpoint(tmp_path / "nan.pth", Checkpoint.of(model))
+    flags = ["--phase", "export", "--weights", str(tmp_path / "nan.pth")]
+    assert main([*flags, "--source", str(folder / "images")]) == 2
+    assert "hm.2.bias holds values that are not finite" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("content", [b"", b"not a model"])

@@ -11,6 +11,8 @@ from data_folders import picture, write_image
 from known_rows import onnx_file
 from sharp_exports import SIZE_HW, export
 
+import openvino_files
+
 PHASES = ("export", "predict", "benchmark")
 
 
@@ -226,6 +228,35 @@ def test_a_disk_that_is_full_for_an_export(call, here, kind, name, told):
     assert_refused(ran, told)
     assert not ran.err.startswith("error: File too large")  # it says where
     assert made(here) == set()
+
+
+def test_an_export_replaces_nothing_that_is_not_its_own(call, here):
+    """OpenVINO's weights are a `.bin`, a name that checkpoints have too."""
+    pytest.importorskip("openvino")
+    content = (here / "model.pth").read_bytes()
+    (here / "model.pth").rename("model.bin")
+    ran = call("export", "--format", "openvino", weights="model.bin")
+    assert_refused(ran, "model.xml would replace model.bin, which it is made of")
+    (here / "model.pth").write_bytes(content)
+    ran = call("export", "--format", "openvino")
+    assert_refused(ran, "model.xml would come with model.bin, where another file is")
+    assert (here / "model.bin").read_bytes() == content and made(here) == {"model.bin"}
+
+
+def test_an_export_of_two_sizes(call, here):
+    ran = call("export", "--static", 64, 96, 1, "--input_h", 96, "--input_w", 64)
+    assert_refused(ran, "--static 64 96 and --input_h, --input_w 96, 64 are two sizes")
+    assert made(here) == set()
+
+
+def test_openvino_files_of_any_name(call, here):
+    """Also that of the second model, with which the report looks into the suppression."""
+    pytest.importorskip("openvino")
+    for name in ("rows_too.xml", "M.XML"):
+        ran = call("export", "--format", "openvino", "--nms", "graph", "--K", 40, "--output", name)
+        assert ran.code == 0, ran.err
+        model, _ = openvino_files.read(here / name)
+        assert len(model.outputs) == 3
 
 
 def test_a_disk_that_is_full_for_a_benchmark(call, here):
