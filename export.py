@@ -441,6 +441,8 @@ def compare(
     else:
         compare_detections(comparison, settings, pictures)
     log.info("%s", comparison.report)
+    if not comparison.report.detections and not comparison.report.lost:
+        log.warning("nothing is found in these images, and so little is compared: give others")
     if isinstance(comparison, RoundedComparison):
         line, faults = comparison.verdict()
         log.warning("%s %s", precision, line)

@@ -12,7 +12,7 @@ from torch import nn
 
 from boxes import Letterbox
 from datasets.augment import normalize
-from decoder import DecDecoder, neighbourhood_maximum, to_source
+from decoder import DecDecoder, to_source
 from deploy_metadata import ModelMetadata
 from detections import Detections
 from DOTA_devkit.polygon import grouped_iou, paired_iou
@@ -44,7 +44,7 @@ class Report:
     matched: int = 0
     ties: int = 0
     """Whose peak has a neighbour of the same score but for rounding: either may be found, and on a
-    plateau of such cells any of them."""
+    plateau of such cells any of them. Or whose `cls_theta` is the threshold but for rounding."""
     at_cutoff: int = 0
     """Whose score is the threshold's, or that of the last row, but for rounding."""
     lost: list[str] = field(default_factory=list)
@@ -54,6 +54,8 @@ class Report:
     borderline: list[str] = field(default_factory=list)
     """Pairs of rows whose IoU is that of the NMS threshold but for rounding."""
     nms_faults: list[str] = field(default_factory=list)
+    row_faults: list[str] = field(default_factory=list)
+    """Rows that are not in the order, or not as empty, as they are to be."""
     ap: tuple[float, float] | None = None
     """Of the checkpoint and of the file."""
 
@@ -67,7 +69,7 @@ class Report:
             found.append(f"scores differ by {self.score_error:.2g} (> {MAX_SCORE_ERROR})")
         if self.lost:
             found.append(f"{len(self.lost)} detections of one alone, {self.lost[0]} for example")
-        return found + self.nms_faults[:1]
+        return found + self.nms_faults[:1] + self.row_faults[:1]
 
     def __str__(self) -> str:
         lines = [
@@ -78,13 +80,14 @@ class Report:
         ]
         if self.ties or self.at_cutoff:
             lines.append(
-                f"  not compared: {self.ties} on neighbouring cells of one score, {self.at_cutoff} "
-                "at the threshold or the last row"
+                f"  not compared: {self.ties} on neighbouring cells of one score or at the "
+                f"threshold of cls_theta, {self.at_cutoff} at the threshold or the last row"
             )
         if self.lost:
             lines.append(f"  found by one alone: {len(self.lost)}, {self.lost[0]} for example")
         lines += [f"  IoU within {IOU_MARGIN} of the NMS threshold: {p}" for p in self.borderline]
         lines += [f"  NMS: {fault}" for fault in self.nms_faults]
+        lines += [f"  rows: {fault}" for fault in self.row_faults]
         if self.ap is not None:
             lines.append(f"  AP of the checkpoint {self.ap[0]:.4f}, of the file {self.ap[1]:.4f}")
         return "\n".join(lines)
@@ -96,9 +99,20 @@ class Reference:
 
     detections: Detections
     tied: np.ndarray
-    """[N] bool, whether a cell beside the peak has its score but for rounding."""
+    """[N] bool, whether rounding decides on it: see `unsure_cells`."""
     maps: Mapping[str, torch.Tensor]
     """What the detections were decoded from, of one image: [1, C, H, W] each."""
+
+    @classmethod
+    def of(
+        cls, detections: Detections, maps: Mapping[str, torch.Tensor], decoder: DecDecoder
+    ) -> Reference:
+        """detections: what the decoder makes of the maps."""
+        _, labels, cells = decoder._peaks(maps["hm"][0].float())
+        tied = unsure_cells(maps, decoder.theta_thresh).flatten(1)[labels, cells].numpy()
+        if len(tied) != len(detections):  # boxes that are not finite are none: which, is not known
+            tied = np.zeros(len(detections), bool)
+        return cls(detections, tied, maps)
 
 
 class Comparison:
@@ -123,17 +137,25 @@ class Comparison:
         self.run = run
         self.show_rows = show_rows
         self.conf_thresh = metadata.conf_thresh if conf_thresh is None else conf_thresh
-        self.fed = {} if conf_thresh is None else {"conf_thresh": np.array(conf_thresh, np.float32)}
-        self.decoder = DecDecoder(
-            metadata.K, self.conf_thresh, metadata.num_classes, metadata.theta_thresh
-        )
+        lowered = self.lowered(self.conf_thresh)
+        self.file_above = self.conf_thresh if conf_thresh is None else lowered
+        """The threshold of the file, which may be lower than that of what is reported."""
+        self.fed = {} if conf_thresh is None else {"conf_thresh": np.array(lowered, np.float32)}
+        self.decoder = DecDecoder(metadata.K, lowered, metadata.num_classes, metadata.theta_thresh)
         self.report = Report()
         self.corner_errors: list[tuple[float, float]] = []
         """Score and largest difference of each matched detection, in pixels of the network's
         input."""
         self.corner_margin = MAX_CORNER_ERROR
         self.score_margin = MAX_SCORE_ERROR
-        """Nearer than this to the threshold, or to the last row's score, one alone may find it."""
+
+    def lowered(self, conf_thresh: float) -> float:
+        """The threshold at which both are run to find what is above `conf_thresh` in one."""
+        return conf_thresh
+
+    def surely_found(self, lowest: float) -> float:
+        """The score above which one finds what the other does, if it shows those above `lowest`."""
+        return lowest + self.score_margin
 
     def compare(
         self, names: Sequence[str], pictures: Sequence[np.ndarray]
@@ -141,7 +163,8 @@ class Comparison:
         """Pictures [H, W, 3] BGR as one batch; for bytes they must be of one size.
 
         Returns:
-            For each what the checkpoint and what the file finds, before NMS, in source pixels.
+            For each what the checkpoint and what the file finds above the threshold, before NMS,
+            in source pixels.
         """
         boxes = [self.letterbox(picture) for picture in pictures]
         inputs = [box.apply(picture) for box, picture in zip(boxes, pictures, strict=True)]
@@ -154,6 +177,8 @@ class Comparison:
             fed = {"input": batch}
         outputs = self.run({**fed, **self.fed})
         rows = [outputs[name] for name in ("corners", "scores", "labels")]
+        for name, *image in zip(names, *rows, strict=True):
+            self.report.row_faults += [f"{name}: {fault}" for fault in row_faults(*image)]
         if self.show_rows is not None:
             shown = self.show_rows({**fed, **self.fed})
             before = [shown[name] for name in BEFORE_NMS]
@@ -170,8 +195,13 @@ class Comparison:
                 in_input = exported
                 exported = to_source(exported, box)
             self.add(name, reference, in_input)
-            pairs.append((to_source(reference.detections, box), exported))
+            both = (to_source(reference.detections, box), exported)
+            pairs.append(tuple(one[self.shown(one)] for one in both))
         return pairs
+
+    def shown(self, found: Detections) -> np.ndarray:
+        """[N] bool, those above the threshold; NaN is no reason to hide one."""
+        return ~(found.scores <= self.conf_thresh)
 
     def letterbox(self, picture: np.ndarray) -> Letterbox:
         height, width = self.input_hw
@@ -182,22 +212,33 @@ class Comparison:
         """The eager path on a batch [B, 3, H, W]."""
         maps = self.model(torch.from_numpy(batch))
         detections = self.decoder.decode(maps)
+        alone = [
+            {head: values[image : image + 1] for head, values in maps.items()}
+            for image in range(len(batch))
+        ]
         return [
-            Reference(
-                one,
-                tied_peaks(maps["hm"][image], self.decoder, len(one)),
-                {head: values[image : image + 1] for head, values in maps.items()},
-            )
-            for image, one in enumerate(detections)
+            Reference.of(one, own_maps, self.decoder)
+            for one, own_maps in zip(detections, alone, strict=True)
         ]
 
-    def add(self, name: str, reference: Reference, exported: Detections) -> None:
-        """Count one image, both in pixels of the network's input."""
+    def add(
+        self, name: str, reference: Reference, exported: Detections
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Count one image, both in pixels of the network's input.
+
+        Returns:
+            Indices of the detections that are compared, in the one and the other.
+        """
         report, ours = self.report, reference.detections
+        shown, shown_there = self.shown(ours), self.shown(exported)
         report.images += 1
-        report.empty_images += not len(ours) and not len(exported)
-        report.detections += len(ours)
+        report.empty_images += not shown.any() and not shown_there.any()
+        report.detections += int(shown.sum())
         mine, other = match(ours, exported)
+        difference = np.abs(ours.scores[mine] - exported.scores[other])
+        both = shown[mine] & shown_there[other]
+        one = (shown[mine] | shown_there[other]) & (difference <= self.score_margin)
+        mine, other = mine[both | one], other[both | one]
         tied = reference.tied[mine]
         report.ties += int(tied.sum())
         report.matched += int((~tied).sum())
@@ -210,46 +251,53 @@ class Comparison:
             largest = corners.max(axis=(1, 2)).tolist()
             own_scores = ours.scores[mine_sure].tolist()
             self.corner_errors += zip(own_scores, largest, strict=True)
-        alone = np.setdiff1d(np.arange(len(ours)), mine)
-        report.ties += int(reference.tied[alone].sum())
-        alone = ours[alone[~reference.tied[alone]]]
-        self.excuse(name, "the checkpoint", alone, np.zeros(len(alone), bool), reference)
-        rest = exported[np.setdiff1d(np.arange(len(exported)), other)]
-        self.excuse(name, "the file", rest, self.are_near_peaks(rest, reference), reference)
+        alone = np.setdiff1d(np.flatnonzero(shown), mine)
+        rest = exported[np.setdiff1d(np.flatnonzero(shown_there), other)]
+        near_peaks = self.are_near_peaks(rest, reference)
+        lowest_there = self.lowest(exported, self.file_above)
+        lowest_here = self.lowest(ours, self.decoder.conf_thresh)
+        self.excuse(name, "the checkpoint", ours[alone], reference.tied[alone], lowest_there)
+        self.excuse(name, "the file", rest, near_peaks, lowest_here)
+        return mine_sure, other_sure
+
+    def lowest(self, found: Detections, threshold: float) -> float:
+        """The score down to which one has shown all."""
+        full = len(found) == self.metadata.K
+        return max(threshold, float(found.scores[-1])) if full else threshold
 
     def excuse(
-        self, name: str, finder: str, alone: Detections, tied: np.ndarray, reference: Reference
+        self, name: str, finder: str, alone: Detections, tied: np.ndarray, lowest: float
     ) -> None:
-        """Sort out those that only one has found. tied: [N] bool, those that a tie excuses."""
-        cutoffs = [self.conf_thresh]
-        if len(reference.detections) == self.metadata.K:
-            cutoffs.append(float(reference.detections.scores[-1]))
+        """Sort out those that only one has found.
+
+        tied: [N] bool, those that a tie excuses. lowest: the score down to which the other one has
+        shown all.
+        """
         for index in range(len(alone)):
             score, label = float(alone.scores[index]), int(alone.labels[index])
-            if min(abs(score - cutoff) for cutoff in cutoffs) <= self.score_margin:
-                self.report.at_cutoff += 1
-            elif tied[index]:
+            if tied[index]:
                 self.report.ties += 1
+            elif score <= self.surely_found(lowest):
+                self.report.at_cutoff += 1
             else:
                 self.report.lost.append(f"{name}: {finder}, class {label}, score {score:.4f}")
 
     def are_near_peaks(self, found: Detections, reference: Reference) -> np.ndarray:
-        """[N] bool, whether the checkpoint has such a box at a cell that is a peak but for
-        rounding."""
+        """[N] bool, whether the checkpoint has such a box at a cell on which rounding decides."""
         if not len(found):
             return np.zeros(0, bool)
-        low, high = float(found.scores.min()), float(found.scores.max())
-        decoder = NearPeaks(
-            low - self.score_margin, high + self.score_margin,
-            self.metadata.num_classes, self.metadata.theta_thresh,
-        )  # fmt: skip
-        peaks = decoder.decode(reference.maps)[0]
-        near = []
-        for corners, score, label in zip(found.corners, found.scores, found.labels, strict=True):
-            same = np.abs(peaks.corners - corners).max(axis=(1, 2)) <= self.corner_margin
-            same &= (peaks.labels == label) & (np.abs(peaks.scores - score) <= self.score_margin)
-            near.append(same.any())
-        return np.array(near)
+        margin, theta = self.score_margin, self.metadata.theta_thresh
+        scores = float(found.scores.min()) - margin, float(found.scores.max()) + margin
+        unsure = unsure_cells(reference.maps, theta)
+        near = np.zeros(len(found), bool)
+        for theta_thresh in (theta - MAX_SCORE_ERROR, theta + MAX_SCORE_ERROR):
+            peaks = UnsurePeaks(unsure, scores, theta_thresh).decode(reference.maps)[0]
+            for index in range(len(found)):
+                away = np.abs(peaks.corners - found.corners[index]).max(axis=(1, 2))
+                same = (away <= self.corner_margin) & (peaks.labels == found.labels[index])
+                same &= np.abs(peaks.scores - found.scores[index]) <= margin
+                near[index] |= same.any()
+        return near
 
     def check_nms(
         self, name: str, kept: Sequence[np.ndarray], before: Sequence[np.ndarray]
@@ -262,34 +310,56 @@ class Comparison:
         self.report.nms_faults += [f"{name}: {fault}" for fault in faults]
 
 
-class NearPeaks(DecDecoder):
-    """Decodes all cells with a score in a range that no cell around them exceeds by more than
-    rounding may."""
+def unsure_cells(maps: Mapping[str, torch.Tensor], theta_thresh: float) -> torch.Tensor:
+    """[C, H, W] bool: the peaks but for rounding of which rounding decides whether they are any, as
+    a cell around has the same score, or whether their box is turned, as `cls_theta` is at its
+    threshold."""
+    heatmap = maps["hm"][0].float()
+    height, width = heatmap.shape[1:]
+    padded = nn.functional.pad(heatmap, (1, 1, 1, 1), value=-1.0)
+    around = torch.stack(
+        [
+            padded[:, y : y + height, x : x + width]
+            for y in range(3)
+            for x in range(3)
+            if (y, x) != (1, 1)
+        ]
+    ).amax(dim=0)
+    peak = around <= heatmap + MAX_SCORE_ERROR
+    tied = around >= heatmap - MAX_SCORE_ERROR
+    either = (maps["cls_theta"][0].float() - theta_thresh).abs() <= MAX_SCORE_ERROR
+    return peak & (tied | either)
 
-    def __init__(self, low: float, high: float, num_classes: int, theta_thresh: float) -> None:
-        super().__init__(1, low, num_classes, theta_thresh)
-        self.high = high
+
+class UnsurePeaks(DecDecoder):
+    """Decodes those of the `unsure` cells [C, H, W] whose scores lie in a range."""
+
+    def __init__(
+        self, unsure: torch.Tensor, scores: tuple[float, float], theta_thresh: float
+    ) -> None:
+        super().__init__(unsure.numel(), scores[0], len(unsure), theta_thresh)
+        self.unsure, self.highest = unsure, scores[1]
 
     def _peaks(self, heatmap: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        peaks = heatmap >= neighbourhood_maximum(heatmap) - MAX_SCORE_ERROR
-        peaks &= (heatmap >= self.conf_thresh) & (heatmap <= self.high)
-        labels, y, x = torch.nonzero(peaks, as_tuple=True)
+        inside = (heatmap >= self.conf_thresh) & (heatmap <= self.highest)
+        labels, y, x = torch.nonzero(self.unsure & inside, as_tuple=True)
         return heatmap[labels, y, x], labels, y * heatmap.shape[2] + x
 
 
-def tied_peaks(heatmap: torch.Tensor, decoder: DecDecoder, count: int) -> np.ndarray:
-    """For each of the `count` detections in [C, H, W] whether a cell around its peak has its score
-    but for rounding."""
-    scores, labels, cells = decoder._peaks(heatmap.float())
-    width = heatmap.shape[2]
-    padded = nn.functional.pad(heatmap.float(), (1, 1, 1, 1), value=-1.0)
-    y, x = cells // width, cells % width
-    around = torch.stack(
-        [padded[labels, y + dy, x + dx] for dy in range(3) for dx in range(3) if (dy, dx) != (1, 1)]
-    )
-    tied = (around.amax(dim=0) >= scores - MAX_SCORE_ERROR).numpy()
-    # boxes that are not finite are none, and then nothing can be said of ties
-    return tied if len(tied) == count else np.zeros(count, bool)
+def row_faults(corners: np.ndarray, scores: np.ndarray, labels: np.ndarray) -> list[str]:
+    """What is wrong with the rows of an image: corners [K, 4, 2], scores and labels [K]."""
+    count = int((labels >= 0).sum())
+    faults = []
+    if (labels[:count] < 0).any():
+        faults.append("empty rows stand among the others")
+    elif (labels[count:] != -1).any() or scores[count:].any() or corners[count:].any():
+        faults.append("empty rows hold other values than label -1, score 0 and corners 0")
+    steps = np.diff(scores[:count])
+    if not (steps <= 0).all():
+        faults.append("the scores do not fall")
+    elif (np.diff(labels[:count])[steps == 0] < 0).any():
+        faults.append("of equal scores the higher class comes first")
+    return faults
 
 
 def match(a: Detections, b: Detections) -> tuple[np.ndarray, np.ndarray]:

@@ -21,8 +21,7 @@ class Tolerance:
     by half. corner: pixels of the network's input within which `near` of the corners of those
     above `SURE` must lie; the others may be those of a box whose `cls_theta` is at its
     threshold, which is turned in the one and upright in the other. score: largest difference of
-    two scores; detections that are so near to the threshold, or to the last row's score, are
-    not counted where only one has them.
+    two scores above the threshold.
     """
 
     found: float
@@ -38,12 +37,23 @@ TOLERANCES = {
 
 
 class RoundedComparison(Comparison):
-    """A comparison that is judged by a `Tolerance`."""
+    """A comparison that is judged by a `Tolerance`.
+
+    A detection of one counts as lost where the other does not give half its score to such a box: so
+    both are run at half the threshold, the file if its threshold is an input. Where it is not, or
+    where its rows are full, what is less than twice as high is not counted.
+    """
 
     def __init__(self, *args, tolerance: Tolerance, **kwargs) -> None:
         super().__init__(*args, **kwargs)
         self.tolerance = tolerance
         self.corner_margin, self.score_margin = tolerance.corner, tolerance.score
+
+    def lowered(self, conf_thresh: float) -> float:
+        return conf_thresh / 2
+
+    def surely_found(self, lowest: float) -> float:
+        return min(2 * lowest, lowest + self.score_margin)
 
     def corner_error(self) -> float:
         """Within which `near` of the corners lie, of the surer detections where there are any."""
@@ -63,7 +73,9 @@ class RoundedComparison(Comparison):
             f"{SURE:g} within {corner:.2g} px ({asked.corner:g}), all scores within "
             f"{report.score_error:.2g} ({asked.score:g})"
         )
-        faults = report.nms_faults[:1]
+        if not compared:
+            line = "rounds more than float32, and in these images there is nothing to compare"
+        faults = report.nms_faults[:1] + report.row_faults[:1]
         # the other way round NaN would pass
         if not found >= asked.found:
             faults.append(f"only {found:.1%} of {compared} detections are found by both")

@@ -390,12 +390,13 @@ def test_the_report_is_made_at_the_size_that_was_asked_for(
 # Files that round ---------------------------------------------------------------------------------
 
 
-def rounded_comparison(exported, ours=None):
+def rounded_comparison(exported, ours=None, conf=CONF, free=True, K=500):
     """The verdict on 40 boxes in a row (or on `ours`), of which the file finds `exported`."""
-    metadata = ModelMetadata(CLASSES, "resnet18", CONF, 0.8, 500)
+    metadata = ModelMetadata(CLASSES, "resnet18", conf, 0.8, K)
     comparison = RoundedComparison(
-        torch.nn.Identity(), metadata, SIZE_HW, lambda _: {}, tolerance=TOLERANCES["float16"]
-    )
+        torch.nn.Identity(), metadata, SIZE_HW, lambda _: {}, None, conf if free else None,
+        tolerance=TOLERANCES["float16"],
+    )  # fmt: skip
     ours = forty() if ours is None else ours
     channels = {"hm": len(CLASSES), "wh": 10, "reg": 2, "cls_theta": 1}
     no_peaks = {head: torch.zeros(1, count, 1, 1) for head, count in channels.items()}
@@ -445,22 +446,52 @@ def test_corners_of_boxes_that_are_hardly_any_are_not_held_against_a_file(scores
     """Where there are surer ones."""
     scores = np.array(scores, np.float32)
     exported = forty(shift=np.where(scores >= 0.1, 0.5, 3.0)[:, None, None], scores=scores)
-    _, faults = rounded_comparison(exported, forty(scores=scores))
+    _, faults = rounded_comparison(exported, forty(scores=scores), conf=0.05)
     assert faults == ([] if fault is None else [f"{fault} (> 1)"])
 
 
-def test_rows_at_the_threshold_are_not_held_against_a_file_that_rounds():
-    """Two of the file alone: one just above the threshold, one far above."""
-    far = np.array([[[900, 900], [900, 920], [880, 920], [880, 900]]], np.float32)
-    for score, lost in ((CONF + 0.01, 0), (0.6, 1)):
-        extra = Detections(far, np.array([score], np.float32), np.zeros(1, np.int64))
-        ours = forty()
-        both = Detections(
-            *(np.concatenate([getattr(ours, n), getattr(extra, n)]) for n in
-              ("corners", "scores", "labels"))
-        )  # fmt: skip
-        line, _ = rounded_comparison(both)
-        assert f"of {40 + lost} detections" in line
+def scored(*scores):
+    """Boxes of these scores, each where there is no other."""
+    return forty(scores=np.array(scores + (0.5,) * (40 - len(scores))))[: len(scores)]
+
+
+@pytest.mark.parametrize(
+    ("ours", "exported", "free", "lost"),
+    [
+        ([0.9, 0.21], [0.9, 0.19], True, 0),  # the threshold is 0.2; both are run at 0.1
+        ([0.9, 0.19], [0.9, 0.21], True, 0),
+        ([0.9, 0.21], [0.9], True, 1),  # nothing that is near, down to 0.1
+        ([0.9], [0.9, 0.21], True, 1),
+        ([0.9, 0.21], [0.9, 0.15], True, 1),  # float16 must come within 0.02
+        ([0.9, 0.15], [0.9], True, 0),  # below the threshold in both
+        ([0.9, 0.21], [0.9], False, 0),  # what the file has below 0.2 cannot be seen
+        ([0.9, 0.23], [0.9], False, 1),
+        ([0.9], [0.9, 0.21], False, 1),
+        ([0.9], [], True, 1),
+        ([], [], True, 0),
+    ],
+)
+def test_what_one_alone_shows_of_a_file_that_rounds(ours, exported, free, lost):
+    line, faults = rounded_comparison(scored(*exported), scored(*ours), 0.2, free)
+    shown = len([score for score in ours if score > 0.2])
+    assert bool(faults) == bool(lost)
+    if not shown and not lost:
+        assert "nothing to compare" in line
+    elif lost:
+        assert f"only {100 * (shown + len(exported) > 1) * 0.5:.1f}%" in faults[0]
+
+
+def test_full_rows_end_where_they_are_full():
+    """Of three rows the last has 0.5: what is just above may be beyond it."""
+    ours, exported = scored(0.9, 0.8, 0.51), scored(0.9, 0.8)
+    other = forty(scores=np.full(40, 0.5))[10:11]
+    full = Detections(
+        *(np.concatenate([getattr(exported, n), getattr(other, n)])
+          for n in ("corners", "scores", "labels"))
+    )  # fmt: skip
+    for count, lost in ((3, 0), (4, 2)):
+        line, _ = rounded_comparison(full, ours, K=count)
+        assert f"of {2 + lost} detections" in line
 
 
 def test_half_is_told_and_held_to_its_tolerance(folder, tmp_path, monkeypatch, capsys):

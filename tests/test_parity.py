@@ -7,7 +7,7 @@ import torch
 from boxes import STRIDE
 from deploy_metadata import ModelMetadata
 from detections import Detections
-from exporting.parity import IOU_MARGIN, Comparison, check_greedy, match
+from exporting.parity import IOU_MARGIN, Comparison, check_greedy, match, row_faults
 
 pytest.importorskip("onnx")
 
@@ -94,11 +94,11 @@ def test_matches_are_of_one_class():
     assert not len(match(a, b)[0])
 
 
-def comparison(reported, heatmap=None, vectors=None):
+def comparison(reported, heatmap=None, vectors=None, theta=1.0):
     """A comparison of a model that finds two boxes with a file that finds `reported` of them.
 
     heatmap: [16, 16], instead of one of two peaks. vectors: of every cell, as eight numbers in
-    cells, instead of upright squares.
+    cells, instead of upright squares. theta: of every cell, where there are vectors.
     """
     if heatmap is None:
         heatmap = torch.zeros(16, 16)
@@ -109,12 +109,12 @@ def comparison(reported, heatmap=None, vectors=None):
             wh = torch.zeros(len(batch), 10, 16, 16)
             wh[:, 8:] = 4.0
             zeros = torch.zeros(len(batch), 2, 16, 16)
-            theta = zeros[:, :1].clone()
+            turned = zeros[:, :1].clone()
             if vectors is not None:
                 wh[:, :8] = torch.tensor(vectors)[:, None, None]
-                theta += 1
+                turned += theta
             return {"hm": heatmap.expand(len(batch), 1, 16, 16), "wh": wh, "reg": zeros,
-                    "cls_theta": theta}  # fmt: skip
+                    "cls_theta": turned}  # fmt: skip
 
     metadata = ModelMetadata(("ship",), "resnet18", 0.18, 0.8, 4)
     true_rows = true_boxes()
@@ -144,6 +144,8 @@ def true_boxes():
         (lambda rows: rows, ""),
         (lambda rows: rows[:1], "1 detections of one alone"),
         (lambda rows: [*rows, (rows[0][0] + 30, 0.5)], "1 detections of one alone"),
+        (lambda rows: [rows[0], rows[0], rows[1]], "1 detections of one alone"),  # twice
+        (lambda rows: rows[::-1], "the scores do not fall"),
         (lambda rows: [(rows[0][0] + 0.06, 0.9), rows[1]], "corners differ by 0.06"),
         (lambda rows: [(rows[0][0], 0.8995), rows[1]], "scores differ by 0.0005"),
         (lambda rows: [(rows[0][0] + 0.04, 0.90005), rows[1]], ""),  # within both limits
@@ -182,6 +184,46 @@ def test_a_plateau_has_its_peak_where_rounding_puts_it(column, score, away, lost
 
     report = comparison(file_finds, heatmap, vectors.tolist())
     assert (report.detections, len(report.lost)) == (1, lost), report
+
+
+@pytest.mark.parametrize(
+    ("theta", "faults"), [(0.8 + 5e-5, False), (0.8 - 5e-5, False), (0.9, True), (0.7, True)]
+)
+@pytest.mark.parametrize("turned", [False, True])
+def test_rounding_turns_a_box_at_the_threshold(theta, turned, faults):
+    """The vectors are those of a diamond that the upright square lies around; the file has either
+    for the first of the two, whatever the checkpoint has."""
+    diamond = [4.0, -4.0, 4.0, 4.0, -4.0, 4.0, -4.0, -4.0]
+    heatmap = torch.zeros(16, 16)
+    heatmap[8, 8] = 0.7
+    corners = [[8, 0], [0, 8], [-8, 0], [0, -8]] if turned else [[2, -2], [2, 2], [-2, 2], [-2, -2]]
+
+    def file_finds(_):
+        return [((8 + np.array(corners)) * STRIDE, 0.7)]
+
+    report = comparison(file_finds, heatmap, diamond, theta)
+    right = turned == (theta > 0.8)
+    assert bool(report.faults()) == (faults and not right), report
+    assert bool(report.ties) == (not faults)
+
+
+def test_rows_in_order_and_empty_ones_behind():
+    corners, scores = np.ones((4, 4, 2)), np.array([0.9, 0.5, 0.5, 0.0])
+    labels = np.array([2, 0, 1, -1])
+    corners[3] = 0
+    assert row_faults(corners, scores, labels) == []
+    assert row_faults(corners[:3], scores[:3], labels[:3]) == []
+    assert row_faults(corners[3:], scores[3:], labels[3:]) == []
+    wrong = {
+        "of equal scores the higher class": (corners, scores, labels[[0, 2, 1, 3]]),
+        "the scores do not fall": (corners, scores[[1, 0, 2, 3]], labels),
+        "empty rows stand among": (corners, scores, labels[[0, 3, 1, 2]]),
+        "empty rows hold other": (corners[[0, 1, 2, 2]], scores, labels),
+    }
+    for message, rows in wrong.items():
+        assert row_faults(*rows)[0].startswith(message)
+    for rows in ((corners, scores + 0.1, labels), (corners, scores, labels - (labels == -1))):
+        assert row_faults(*rows)[0].startswith("empty rows hold other")
 
 
 def test_suppression_in_a_file_is_judged():
