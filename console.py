@@ -80,3 +80,4 @@ def set_up_logging(verbose: bool) -> None:
     )
     for name in ("matplotlib", "PIL"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("rasterio").setLevel(logging.CRITICAL)  # its errors come as exceptions too

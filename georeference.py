@@ -50,22 +50,27 @@ class Georeference:
         return np.asarray(points, np.float64) @ [[a, d], [b, e]] + (c, f)
 
     def to_lonlat(self, points: np.ndarray) -> np.ndarray:
-        """Pixels [N, 2] -> longitude and latitude [N, 2] in degrees of WGS 84."""
-        from rasterio.warp import transform
-
-        x, y = self.to_map(points).T
-        lonlat = transform(self.crs, WGS84, x.tolist(), y.tolist())
-        return np.array(lonlat, np.float64).reshape(2, -1).T
+        """Pixels [N, 2] -> longitude and latitude [N, 2] in degrees of WGS 84, the longitude from
+        -180 to 180; infinite where a point lies outside the map projection."""
+        lonlat = _transform(self.crs, self.to_map(points))
+        beyond = np.abs(lonlat[:, 0]) > 180  # of a raster that is in degrees itself
+        beyond &= np.isfinite(lonlat[:, 0])
+        lonlat[beyond, 0] = (lonlat[beyond, 0] + 180) % 360 - 180
+        return lonlat
 
     def ground_size(self, center: tuple[float, float]) -> tuple[float, float]:
         """Width and height in metres, measured on the ground, of the pixel at `center`.
 
         Not those of the map: a metre of a Mercator map is half a metre of ground at 60 degrees.
+        InputError where it has no place or no size.
         """
         step = 10.0  # pixels, so that the digits of degrees suffice
         x, y = center
         points = [(x - step, y), (x + step, y), (x, y - step), (x, y + step)]
-        lon, lat = np.deg2rad(self.to_lonlat(np.array(points))).T
+        lonlat = self.to_lonlat(np.array(points))
+        if not np.isfinite(lonlat).all():
+            raise InputError("its middle lies outside its map projection")
+        lon, lat = np.deg2rad(lonlat).T
         middle = (lat.min() + lat.max()) / 2
         bend = 1 - _ECCENTRICITY2 * np.sin(middle) ** 2
         east = _AXIS / np.sqrt(bend) * np.cos(middle)  # metres a radian of longitude
@@ -75,6 +80,21 @@ class Georeference:
         if not (0 < width < np.inf and 0 < height < np.inf):
             raise InputError(f"a pixel of {width} x {height} m: the georeference makes no sense")
         return float(width), float(height)
+
+
+def _transform(crs: CRS, points: np.ndarray) -> np.ndarray:
+    """Points [N, 2] of a map in degrees of WGS 84."""
+    from rasterio.warp import transform
+
+    try:
+        lonlat = transform(crs, WGS84, *points.T.tolist())
+    except Exception:  # GDAL's errors are of classes that rasterio keeps to itself
+        # of a few points one that has no place is an error, and of many it is infinite
+        if len(points) <= 1:
+            return np.full((len(points), 2), np.inf)
+        middle = len(points) // 2
+        return np.concatenate([_transform(crs, points[:middle]), _transform(crs, points[middle:])])
+    return np.array(lonlat, np.float64).reshape(2, -1).T
 
 
 def import_rasterio() -> ModuleType:

@@ -13,6 +13,7 @@ import hashlib
 import json
 import logging
 import os
+import secrets
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -113,7 +114,7 @@ class Journal:
             raise _cannot_write(self._path, error) from error
 
     def results(self) -> Iterator[BatchResult]:
-        """What all processes have done; a batch may come twice, and then the last one holds.
+        """What all processes have done; a batch may come twice.
 
         FileNotFoundError where another process has made the result and taken the folder away.
         """
@@ -124,9 +125,18 @@ class Journal:
                     if result is not None:
                         yield result
 
+    def latest(self) -> dict[int, BatchResult]:
+        """The batches that are done, by number: of two results the later one, but one of images
+        that could all be read before one that met a fault."""
+        latest: dict[int, BatchResult] = {}
+        for result in self.results():
+            if not result.faults or result.batch not in latest or latest[result.batch].faults:
+                latest[result.batch] = result
+        return latest
+
     def done(self) -> dict[int, bool]:
         """Numbers of the batches that are done, and whether all of their images could be read."""
-        return {result.batch: not result.faults for result in self.results()}
+        return {number: not result.faults for number, result in self.latest().items()}
 
     def __enter__(self) -> Journal:
         return self
@@ -138,8 +148,14 @@ class Journal:
             raise _cannot_write(self._path, error) from error
 
     def remove(self) -> None:
-        """Take the folder away, once the results are written."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Take the folder away, once the results are written: at once, so that no other process
+        takes a part of it for the whole."""
+        gone = self.folder.with_name(f".{self.folder.name}.{secrets.token_hex(4)}")
+        try:
+            self.folder.rename(gone)
+        except OSError:  # another process was first, or it cannot be moved: it is done all the same
+            gone = self.folder
+        shutil.rmtree(gone, ignore_errors=True)
 
 
 def _cannot_write(path: Path, error: OSError) -> InputError:

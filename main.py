@@ -285,7 +285,9 @@ def predict(args: argparse.Namespace) -> int:
     }  # fmt: skip
     about = {"weights": str(args.weights), "runtime": runtime.name}
     done = prediction.predict(detector, args.source, settings, output, model, about)
-    if not done.missing:
+    if done.written_elsewhere:
+        log.info("this process's part of %d windows is done", done.windows)
+    elif not done.missing:
         log.info("%s", done.table(detector.classes))
         log.info(
             "%d windows, %d of them without data, in %.1f s; results in %s",
@@ -614,7 +616,7 @@ PHASES = {
     "predict": Phase(predict, Advice(
         "what is done so far, if anything, is kept beside the results, and the same command goes "
         "on from there",
-        "a smaller --batch_size or --tile, or a model of a lighter --backbone",
+        "a smaller --batch_size or --tile, or a model of a lighter --backbone, which begin anew",
     )),
     "benchmark": Phase(benchmark, Advice(
         "no times were written", "a smaller --batch_size, or fewer files at once"

@@ -31,7 +31,7 @@ from detections import Detections
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.tables import format_table
 from journal import COLUMNS, CORNERS, CUT, LABEL, PLACE, SCORE, BatchResult, Journal
-from prediction_files import FORMATS, Predicted, write_files
+from prediction_files import FORMATS, Predicted, refuse_to_replace, write_files
 from sources import Reader, Source, content_digest, find_sources, survey
 from tiling import Tiling, Window, in_source, merge, plan_windows, whole_window
 
@@ -138,7 +138,8 @@ class PredictSettings:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What came out of a run; `images` is empty where other shards have work left.
+    """What came out of a run; `images` is empty where other shards have work left, or have written
+    the results.
 
     faults: path -> why an image was left out. missing: batches that other shards have to do.
     """
@@ -149,6 +150,7 @@ class Prediction:
     without_data: int
     missing: int
     seconds: float
+    written_elsewhere: bool = False
 
     def table(self, names: Sequence[str]) -> str:
         """Objects, images and scores of each class, and of all."""
@@ -191,13 +193,14 @@ def predict(
             model, or no room on the disk.
     """
     begin = time.perf_counter()
-    sources, faults = survey(find_sources(spec))
+    paths = find_sources(spec)
+    sources, faults = survey(paths)
     jobs, unfit = plan(sources, detector, settings)
     faults |= unfit
     tell_of_faults(list(faults.values()))
     if not jobs:
-        first = next(iter(faults.values()))
-        raise InputError(f"not one of {len(faults)} images can be used; the first: {first}")
+        raise _nothing_to_use(faults)
+    refuse_to_replace(paths, sources, settings.formats, output)
     batches = into_batches(jobs, settings.batch_size)
     shard = settings.shard
     work = _work(sources, jobs, detector, settings, model or {})
@@ -207,24 +210,41 @@ def predict(
     images: list[Predicted] = []
     without_data = 0
     missing = 0
+    elsewhere = False
     try:
-        missing = len(batches) - len(journal.done())
+        results = journal.latest()
+        missing = len(batches) - len(results)
         if not missing:
-            parts, unread, without_data = collect(journal, batches, detector.classes)
-            faults |= {str(sources[number].path): text for number, text in unread.items()}
+            parts, unread, without_data = collect(results, batches, detector.classes)
+            others = {str(sources[number].path): text for number, text in unread.items()}
+            tell_of_faults([others[path] for path in others.keys() - faults.keys()])
+            faults |= others
+            if not parts:
+                journal.remove()
+                raise _nothing_to_use(faults)
             images = [
                 Predicted(sources[number], merge(found, detector.nms_thresh), len(found))
                 for number, found in parts.items()
             ]
             tell_of_incomplete(images, settings)
             described = {**(about or {}), **_description(detector, settings)}
-            faults |= write_files(images, faults, described, settings.formats, output)
+            unwritten = write_files(images, faults, described, settings.formats, output)
+            for text in unwritten.values():
+                log.warning("not whole: %s", text)
+            faults |= unwritten
             journal.remove()
     except FileNotFoundError:
         if journal.folder.exists():
             raise
+        elsewhere = True
         log.info("another process has written the results into %s", output)
-    return Prediction(images, faults, len(jobs), without_data, missing, time.perf_counter() - begin)
+    seconds = time.perf_counter() - begin
+    return Prediction(images, faults, len(jobs), without_data, missing, seconds, elsewhere)
+
+
+def _nothing_to_use(faults: Mapping[str, str]) -> InputError:
+    first = next(iter(faults.values()))
+    return InputError(f"not one of {len(faults)} images can be used; the first: {first}")
 
 
 def plan(
@@ -280,7 +300,10 @@ def _ground_scale(source: Source, gsd: float) -> tuple[float, float]:
     """Input pixels a source pixel in x and y that make a pixel `gsd` metres."""
     _require_place(source, f"--gsd {gsd:g}", "--scales rescales by a factor")
     width, height = source.size_wh
-    size = source.georeference.ground_size((width / 2, height / 2))
+    try:
+        size = source.georeference.ground_size((width / 2, height / 2))
+    except InputError as error:
+        raise InputError(f"{source.path}: {error}") from None
     log.info("%s: a pixel is %.3g x %.3g m on the ground", source.path, *size)
     return size[0] / gsd, size[1] / gsd
 
@@ -453,18 +476,17 @@ def ahead(items: Generator[Item], count: int) -> Generator[Item]:
 
 
 def collect(
-    journal: Journal, batches: Sequence[Sequence[Job]], names: tuple[str, ...]
+    results: Mapping[int, BatchResult], batches: Sequence[Sequence[Job]], names: tuple[str, ...]
 ) -> tuple[dict[int, list[tuple[Detections, np.ndarray]]], dict[int, str], int]:
-    """What the journal holds.
+    """What the results of all batches, by their numbers, come to.
 
     Returns source -> the detections of its windows in their order, and which of them may be cut;
     source -> why it could not be read, which has no entry in the first; windows without data.
     """
-    latest = {result.batch: result for result in journal.results()}
     parts: dict[int, list[tuple[Detections, np.ndarray]]] = defaultdict(list)
     unread: dict[int, str] = {}
-    for number in sorted(latest):
-        result = latest[number]
+    for number in sorted(results):
+        result = results[number]
         unread |= result.faults
         for place, job in enumerate(batches[number]):
             rows = result.rows[result.rows[:, PLACE] == place]
@@ -478,7 +500,7 @@ def collect(
             parts[job.source].append((found, rows[:, CUT] > 0))
     for source in unread:
         parts.pop(source, None)
-    return parts, unread, sum(result.without_data for result in latest.values())
+    return parts, unread, sum(result.without_data for result in results.values())
 
 
 def tell_of_faults(faults: Sequence[str]) -> None:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from detections import Detections
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.files import remedy, replacing
@@ -65,8 +67,6 @@ def write_files(
         if "task1" in formats:
             found = (Found(one.source.image_id, one.detections, None) for one in predicted)
             write_results(to_task1(found, names), folder)
-        if "json" in formats:
-            _write_json(folder / "detections.json", predicted, faults, about)
         if "csv" in formats:
             _write_csv(folder / "detections.csv", predicted)
         if "geojson" in formats:
@@ -74,10 +74,32 @@ def write_files(
         if "pictures" in formats:
             for one in predicted:
                 try:
-                    draw(one, folder / PICTURES / f"{one.source.image_id}.jpg")
+                    draw(one, _picture_of(one.source, folder))
                 except InputError as error:
                     unwritten[str(one.source.path)] = str(error)
+        if "json" in formats:  # the last one, as it names what the others lack
+            _write_json(folder / "detections.json", predicted, {**faults, **unwritten}, about)
     return unwritten
+
+
+def refuse_to_replace(
+    paths: Sequence[Path], sources: Sequence[Source], formats: Sequence[str], folder: Path
+) -> None:
+    """InputError where the picture of a source would take the place of one of the images."""
+    if "pictures" not in formats:
+        return
+    images = {path.resolve() for path in paths}
+    for source in sources:
+        picture = _picture_of(source, folder)
+        if picture.resolve() in images:
+            raise InputError(
+                f"--output {folder}: the picture of {source.path} would replace {picture}, one of "
+                "the images: give another folder"
+            )
+
+
+def _picture_of(source: Source, folder: Path) -> Path:
+    return folder / PICTURES / f"{source.image_id}.jpg"
 
 
 def draw(one: Predicted, path: Path) -> None:
@@ -178,12 +200,17 @@ def _write_geojson(path: Path, predicted: Sequence[Predicted]) -> dict[str, str]
         file.write('{"type": "FeatureCollection", "features": [')
         separator = "\n"
         for one in located:
-            to_lonlat = one.source.georeference.to_lonlat
-            try:
-                own = one.detections.to_geojson(to_lonlat, {"image": one.source.image_id})
-            except InputError as error:
-                unwritten[str(one.source.path)] = f"{one.source.path}: {error}"
-                continue
+            found, outlines = one.detections, one.detections.corners.astype(np.float64)
+            places = one.source.georeference.to_lonlat(outlines.reshape(-1, 2)).reshape(-1, 4, 2)
+            there = np.isfinite(places).all(axis=(1, 2))
+            if not there.all():
+                unwritten[str(one.source.path)] = (
+                    f"{one.source.path}: {np.sum(~there)} of {len(found)} detections lie outside "
+                    f"its map projection, and are not in {path.name}"
+                )
+            own = found[there].to_geojson(
+                lambda _, on_map=places[there]: on_map, {"image": one.source.image_id}
+            )
             for feature in own["features"]:
                 file.write(separator)
                 file.write(json.dumps(feature, ensure_ascii=False, allow_nan=False))

@@ -229,7 +229,10 @@ def find_sources(spec: Sequence[str | Path]) -> list[Path]:
         paths += found
     if not paths:
         raise InputError("--source names no image")
-    return list(dict.fromkeys(paths))
+    named: dict[str, Path] = {}  # one image may be, in two ways
+    for path in paths:
+        named.setdefault(os.path.abspath(path), path)
+    return list(named.values())
 
 
 def _is_image(path: Path) -> bool:
@@ -275,13 +278,27 @@ def survey(paths: Sequence[Path]) -> tuple[list[Source], dict[str, str]]:
     sources, faults = [], {}
     for image_id, path in zip(image_ids(paths), paths, strict=True):
         try:
+            _refuse_odd_name(path)
             if raster_there and path.suffix.lower() in RASTER_SUFFIXES:
                 sources.append(_survey_raster(image_id, path))
             else:
                 sources.append(Source(image_id, path, _pixel_size(path)))
         except InputError as error:
-            faults[str(path)] = str(error)
+            faults[printable(path)] = str(error)
     return sources, faults
+
+
+def _refuse_odd_name(path: Path) -> None:
+    """InputError for a name that no text file can hold, as old archives bring them."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise InputError(f"{printable(path)}: the name is not UTF-8: rename the file") from None
+
+
+def printable(path: Path) -> str:
+    """A path as text that can be shown and written."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def content_digest(path: Path, blocks: int = 16, block: int = 4096) -> str:

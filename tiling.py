@@ -149,6 +149,7 @@ def _cut_axis(length: int, scale: float, tile: int | None, overlap: int) -> list
     """
     if tile is None:
         tile = scaled = max(1, round(length * scale))
+        overlap = 0  # there is one window alone
     else:
         scaled = math.ceil(length * scale - 1e-6)
     phase = PHASE if tile - overlap >= PHASE else 1

@@ -52,7 +52,10 @@ def read_image(path: Path | str) -> np.ndarray:
     cv2 = import_cv2()
     # Through the bytes: imread cannot open names outside the code page on Windows.
     data = np.fromfile(path, dtype=np.uint8)
-    image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+    try:
+        image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+    except cv2.error:  # a header that promises more than OpenCV takes
+        image = None
     if image is None:
         raise InputError(f"{path}: not an image that OpenCV can read")
     return image
@@ -98,7 +101,10 @@ def _png_size(file: BinaryIO) -> tuple[int, int] | None:
             return None
         length, kind = struct.unpack(">I4s", header)
         if kind == b"IHDR":
-            size = struct.unpack(">II", file.read(8))
+            sides = file.read(8)
+            if len(sides) < 8:
+                return None
+            size = struct.unpack(">II", sides)
             length -= 8
         elif kind == b"eXIf":
             return None

@@ -74,8 +74,12 @@ def test_sizes_of_real_images(shared):
 
 @pytest.mark.parametrize(
     "data",
-    [b"", b"text", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM12", b"II*\0", b"MM\0*\0\0"],
-)
+    [
+        b"", b"text", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM12", b"II*\0", b"MM\0*\0\0",
+        b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0",  # cut off within its size
+        b"P6 100000 100000 255\n123",  # more pixels than OpenCV takes
+    ],
+)  # fmt: skip
 def test_not_an_image(tmp_path, data):
     path = tmp_path / "a.png"
     path.write_bytes(data)

@@ -91,6 +91,56 @@ def test_ground_size(crs, transform, expected):
     assert reference.ground_size((5, 5)) == pytest.approx((expected, expected), rel=0.01)
 
 
+@pytest.mark.parametrize("count", [1, 3, 50])
+def test_points_outside_the_projection_are_infinite(count):
+    """Of a geostationary view the corners look past the earth. rasterio raises of a few such
+    points, and not of many."""
+    view = CRS.from_proj4("+proj=geos +h=35785831 +lon_0=0 +sweep=y")
+    reference = Georeference(view, tuple(from_origin(-5500000, 5500000, 11000, 11000))[:6])
+    middle, corner = (500, 500), (0, 0)
+    lonlat = reference.to_lonlat(np.array([middle, *[corner] * count]))
+    np.testing.assert_allclose(lonlat[0], (0, 0), atol=1e-6)
+    assert lonlat.shape == (count + 1, 2) and np.isinf(lonlat[1:]).all()
+    assert np.isinf(reference.to_lonlat(np.array([corner] * count))).all()
+
+
+def test_longitudes_run_from_180_west_to_180_east():
+    reference = Georeference(CRS.from_epsg(4326), tuple(from_origin(179.9, 1, 0.1, 0.1))[:6])
+    lonlat = reference.to_lonlat(np.array([(0, 0), (1, 0), (2, 0), (500, 0)]))
+    np.testing.assert_allclose(lonlat[:, 0], [179.9, 180, -179.9, -130.1], atol=1e-9)
+
+
+def test_detections_without_a_place_leave_the_others_on_the_map(tmp_path, caplog):
+    """Plane and ship lie on the earth's disc, the second plane beside it."""
+    path = write_tiff(
+        tmp_path / "a.tif", scene((400, 250), OBJECTS),
+        crs=CRS.from_proj4("+proj=geos +h=35785831 +lon_0=0 +sweep=y"),
+        transform=from_origin(0, 2000000, 25000, 25000),
+    )  # fmt: skip
+    done = run(path, tmp_path / "out")
+    assert len(done.images[0].detections) == 3 and len(done.faults) == 1
+    told = "1 of 3 detections lie outside its map projection"
+    assert sum(told in record.message for record in caplog.records) == 1
+    assert len(json.loads((tmp_path / "out/detections.geojson").read_text())["features"]) == 2
+    assert (tmp_path / "out/pictures/a.jpg").is_file()
+    (left_out,) = json.loads((tmp_path / "out/detections.json").read_text())["left_out"].values()
+    assert told in left_out
+
+
+def test_a_local_grid_among_good_images(tmp_path):
+    """Photogrammetry exports in one; it has no place on the earth."""
+    local = write_tiff(tmp_path / "local.tif", scene((400, 250), OBJECTS),
+                       crs=CRS.from_wkt('LOCAL_CS["Local (m)",UNIT["metre",1]]'))  # fmt: skip
+    good = write_tiff(tmp_path / "good.tif", scene((400, 250), OBJECTS))
+    done = predict(DrawnObjects(), [local, good], PredictSettings(), tmp_path / "out")
+    assert [len(one.detections) for one in done.images] == [3, 3]
+    assert "3 of 3 detections lie outside" in done.faults[str(local)]
+    assert len(json.loads((tmp_path / "out/detections.geojson").read_text())["features"]) == 3
+    scaled = predict(DrawnObjects(), [local, good], PredictSettings(gsd=0.5), tmp_path / "gsd")
+    assert [one.source.path for one in scaled.images] == [good]
+    assert scaled.faults[str(local)].startswith(f"{local}: ")
+
+
 @pytest.mark.parametrize("options", [{}, {"tiled": True, "blockxsize": 64, "blockysize": 64}])
 def test_objects_on_the_map(tmp_path, options):
     path = write_tiff(tmp_path / "a.tif", scene((400, 250), OBJECTS), **options)

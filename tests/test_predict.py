@@ -21,6 +21,7 @@ import predict as prediction
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.formats import read_task1
 from DOTA_devkit.polygon import iou_matrix
+from journal import COLUMNS, BatchResult, Journal
 from predict import PredictSettings, Shard, device_of_rank, predict
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -127,6 +128,57 @@ def test_only_broken_images(tmp_path):
     (tmp_path / "a.png").write_text("no image")
     with pytest.raises(InputError, match=r"not one of 1 images can be used; .*a\.png"):
         run(tmp_path, tmp_path / "out")
+
+
+def test_only_images_that_break_off(tmp_path, picture):
+    """Their headers are good: it comes out when they are read."""
+    picture.write_bytes(picture.read_bytes()[:-200])
+    with pytest.raises(InputError, match=r"not one of 1 images can be used; .*harbor\.png"):
+        run(picture, tmp_path / "out")
+    assert result_files(tmp_path / "out") == {}
+
+
+def test_an_image_that_is_named_twice_is_one(tmp_path, picture):
+    (tmp_path / "lists").mkdir()
+    (tmp_path / "lists/some.txt").write_text("../images/harbor.png\n../images/harbor.png\n")
+    done = run([picture, tmp_path / "lists/some.txt"], tmp_path / "out")
+    assert [one.source.path for one in done.images] == [picture]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are bytes on Linux alone")
+def test_a_name_that_is_no_text(tmp_path, picture):
+    odd = os.fsdecode(os.fsencode(picture.parent) + b"/caf\xe9.png")
+    Path(odd).write_bytes(picture.read_bytes())
+    done = run(picture.parent, tmp_path / "out")
+    assert len(done.images) == 1
+    (fault,) = done.faults.values()
+    assert "caf\\xe9.png: the name is not UTF-8" in fault
+    assert fault in json.loads((tmp_path / "out/detections.json").read_text())["left_out"].values()
+
+
+def test_no_image_is_replaced_by_its_picture(tmp_path):
+    """With `pictures` as the folder of the images and the one above as that of the results."""
+    images = write(tmp_path / "pictures/a.jpg", scene(SIZE_WH, OBJECTS)).parent
+    before = (images / "a.jpg").read_bytes()
+    with pytest.raises(InputError, match=r"--output .*a\.jpg would replace .*a\.jpg"):
+        run(images, tmp_path)
+    assert (images / "a.jpg").read_bytes() == before and len(list(tmp_path.rglob("*"))) == 2
+    assert len(run(images, tmp_path, formats=("csv",)).images) == 1
+
+
+def test_an_image_that_is_gone_when_it_is_to_be_drawn(tmp_path, picture, monkeypatch, caplog):
+    write_files = prediction.write_files
+
+    def too_late(*args):
+        picture.unlink()
+        return write_files(*args)
+
+    monkeypatch.setattr(prediction, "write_files", too_late)
+    done = run(picture, tmp_path / "out")
+    assert len(done.images[0].detections) == 5 and list(done.faults) == [str(picture)]
+    assert sum("harbor.png" in record.message for record in caplog.records) == 1
+    content = json.loads((tmp_path / "out/detections.json").read_text())
+    assert list(content["left_out"]) == [str(picture)]
 
 
 # Results ------------------------------------------------------------------------------------------
@@ -319,6 +371,38 @@ def test_a_run_without_shards_finishes_what_shards_have_done(tmp_path, picture):
     run(picture, tmp_path / "out", detector)
     assert len(detector.batches) == 3
     assert result_files(tmp_path / "out") == result_files(tmp_path / "one")
+
+
+def test_a_reading_without_a_fault_holds(tmp_path):
+    """Of a disk that was away for a moment, whichever file comes first."""
+    rows = np.zeros((1, COLUMNS), np.float32)
+    for name, faults in (("a", {}), ("b", {0: "gone"})):
+        with Journal(tmp_path, {}, name) as journal:
+            journal.append(BatchResult(0, rows, faults=faults))
+            journal.append(BatchResult(1, rows, faults={1: f"gone for {name}"}))
+            journal.append(BatchResult(2, rows[:0]))
+            journal.append(BatchResult(2, rows))
+    assert journal.done() == {0: True, 1: False, 2: True}
+    assert journal.latest()[1].faults == {1: "gone for b"} and len(journal.latest()[2].rows) == 1
+
+
+def test_results_that_another_process_is_taking_away(tmp_path, picture, monkeypatch, caplog):
+    """The folder goes at once: what is left of it is never taken for the whole."""
+    run(picture, tmp_path / "out", shard=Shard(0, 2))
+    (folder,) = (tmp_path / "out").glob("progress-*")
+    latest = Journal.latest
+    caplog.set_level("INFO")
+
+    def taken_away(journal):
+        journal.remove()
+        return latest(journal)
+
+    monkeypatch.setattr(Journal, "latest", taken_away)
+    monkeypatch.setattr(Journal, "done", lambda journal: {})
+    done = run(picture, tmp_path / "out", shard=Shard(1, 2))
+    assert done.written_elsewhere and not done.images and not folder.exists()
+    assert "another process has written the results" in caplog.text
+    assert result_files(tmp_path / "out") == {}
 
 
 @pytest.mark.parametrize("text", ["2/2", "-1/2", "1", "a/b", "1/0", "/"])

@@ -66,6 +66,13 @@ def test_windows_cover_every_pixel_and_overlap_as_asked(size_wh, tile_wh, overla
         assert (left + width - following) * scale >= overlap - scale
 
 
+@pytest.mark.parametrize("overlap", [0, 100, 640, 1000])
+def test_an_image_in_one_piece_has_no_overlap(overlap):
+    """Whatever is asked for: its side may be that of the overlap."""
+    for size_wh in ((640, 512), (100, 100)):
+        assert len(plan_windows(size_wh, Tiling(None, overlap))) == 1
+
+
 def test_windows_begin_in_phase_with_the_network():
     for scale in (0.5, 1.0, 2.0):
         windows = plan_windows((1111, 1182), Tiling((608, 608), 100, (scale,)))
