@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -122,6 +123,9 @@ class Comparison:
     NMS as further outputs, where it has NMS. input_hw: of the network.
     """
 
+    ties_in_order = True
+    """Whether rows of equal scores are to be in order as well."""
+
     def __init__(
         self,
         model: nn.Module,
@@ -178,7 +182,8 @@ class Comparison:
         outputs = self.run({**fed, **self.fed})
         rows = [outputs[name] for name in ("corners", "scores", "labels")]
         for name, *image in zip(names, *rows, strict=True):
-            self.report.row_faults += [f"{name}: {fault}" for fault in row_faults(*image)]
+            faults = row_faults(*image, self.ties_in_order)
+            self.report.row_faults += [f"{name}: {fault}" for fault in faults]
         if self.show_rows is not None:
             shown = self.show_rows({**fed, **self.fed})
             before = [shown[name] for name in BEFORE_NMS]
@@ -317,14 +322,15 @@ def unsure_cells(maps: Mapping[str, torch.Tensor], theta_thresh: float) -> torch
     heatmap = maps["hm"][0].float()
     height, width = heatmap.shape[1:]
     padded = nn.functional.pad(heatmap, (1, 1, 1, 1), value=-1.0)
-    around = torch.stack(
-        [
+    around = functools.reduce(
+        torch.maximum,
+        (
             padded[:, y : y + height, x : x + width]
             for y in range(3)
             for x in range(3)
             if (y, x) != (1, 1)
-        ]
-    ).amax(dim=0)
+        ),
+    )
     peak = around <= heatmap + MAX_SCORE_ERROR
     tied = around >= heatmap - MAX_SCORE_ERROR
     either = (maps["cls_theta"][0].float() - theta_thresh).abs() <= MAX_SCORE_ERROR
@@ -346,7 +352,9 @@ class UnsurePeaks(DecDecoder):
         return heatmap[labels, y, x], labels, y * heatmap.shape[2] + x
 
 
-def row_faults(corners: np.ndarray, scores: np.ndarray, labels: np.ndarray) -> list[str]:
+def row_faults(
+    corners: np.ndarray, scores: np.ndarray, labels: np.ndarray, ties_in_order: bool = True
+) -> list[str]:
     """What is wrong with the rows of an image: corners [K, 4, 2], scores and labels [K]."""
     count = int((labels >= 0).sum())
     faults = []
@@ -357,7 +365,7 @@ def row_faults(corners: np.ndarray, scores: np.ndarray, labels: np.ndarray) -> l
     steps = np.diff(scores[:count])
     if not (steps <= 0).all():
         faults.append("the scores do not fall")
-    elif (np.diff(labels[:count])[steps == 0] < 0).any():
+    elif ties_in_order and (np.diff(labels[:count])[steps == 0] < 0).any():
         faults.append("of equal scores the higher class comes first")
     return faults
 

@@ -222,6 +222,7 @@ def test_rows_in_order_and_empty_ones_behind():
     }
     for message, rows in wrong.items():
         assert row_faults(*rows)[0].startswith(message)
+        assert bool(row_faults(*rows, ties_in_order=False)) == ("equal" not in message)
     for rows in ((corners, scores + 0.1, labels), (corners, scores, labels - (labels == -1))):
         assert row_faults(*rows)[0].startswith("empty rows hold other")
 
