@@ -216,8 +216,9 @@ def predict(
         missing = len(batches) - len(results)
         if not missing:
             parts, unread, without_data = collect(results, batches, detector.classes)
+            results.clear()  # for the memory
             others = {str(sources[number].path): text for number, text in unread.items()}
-            tell_of_faults([others[path] for path in others.keys() - faults.keys()])
+            tell_of_faults([text for path, text in others.items() if path not in faults])
             faults |= others
             if not parts:
                 journal.remove()
