@@ -67,7 +67,7 @@ def test_all_of_our_files_is_in_the_table(networks, backbone, half, settings):
     ("settings", "reasons"),
     [
         ({"nms_thresh": 0.1}, {"Mul of float64", "NonZero of bool"}),
-        ({"input_type": "uint8"}, {"Mul of float64", "Gather of uint8"}),
+        ({"input_type": "uint8"}, {"Add of float64", "Gather of uint8"}),
         ({"K": MAX_TOP_K + 1}, {f"TopK: {MAX_TOP_K + 1} rows, {MAX_TOP_K} at most"}),
     ],
 )
