@@ -693,13 +693,14 @@ def test_a_ctrl_c_that_a_library_swallows(call, data, trained, monkeypatch, phas
         return inner(*args, **kwargs)
 
     monkeypatch.setattr(owner, name, deaf)
-    words = ["--weights", trained / "weights_dota/model_last.pth", "--source", data / "images"]
-    words += ["--data_dir", data] if phase in ("test", "eval") else []
-    words += ["--output", "made.onnx"] if phase == "export" else []
-    if phase == "train":
-        words = ["--data_dir", data, *TINY]
-    elif phase in ("test", "eval"):
-        words = words[:2] + words[4:]
+    model = ["--weights", trained / "weights_dota/model_last.pth"]
+    labelled, images = ["--data_dir", data], ["--source", data / "images"]
+    words = {
+        "train": [*labelled, *TINY],
+        "test": [*model, *labelled],
+        "eval": [*model, *labelled],
+        "export": [*model, *images, "--output", "made.onnx"],
+    }.get(phase, [*model, *images])
     ran = call("--phase", phase, *words, "--device", "cpu")
     assert_refused(ran, "stopped by Ctrl-C", kept, code=130)
     assert not list(Path.cwd().rglob("*made*")) + list(Path.cwd().rglob("model_*.pth"))
