@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -128,7 +129,9 @@ def train(args: argparse.Namespace) -> None:
     settings = train_settings(args, run, resume)
     if resume is not None:
         check_can_go_on(resume, settings)
-    goes_on = resume is not None and resume.path.resolve().parent == run.weights.resolve()
+    goes_on = resume is not None and (
+        os.path.dirname(os.path.realpath(resume.path)) == os.path.realpath(run.weights)
+    )
     if not (goes_on or run.sample or args.overwrite):
         refuse_to_replace(run.weights)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import logging
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -88,10 +89,11 @@ def refuse_to_replace(
     """InputError where the picture of a source would take the place of one of the images."""
     if "pictures" not in formats:
         return
-    images = {path.resolve() for path in paths}
+    # Not Path.resolve(), which some Pythons end with an error where a link leads to itself.
+    images = {os.path.realpath(path) for path in paths}
     for source in sources:
         picture = _picture_of(source, folder)
-        if picture.resolve() in images:
+        if os.path.realpath(picture) in images:
             raise InputError(
                 f"--output {folder}: the picture of {source.path} would replace {picture}, one of "
                 "the images: give another folder"

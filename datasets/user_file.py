@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import os
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -15,7 +16,7 @@ _FILE = "__user_file__"
 
 def import_file(path: Path | str) -> ModuleType:
     """The module of a file, imported once. InputError where it is missing or fails."""
-    path = Path(path).resolve()
+    path = Path(os.path.realpath(path))  # unlike resolve(), no error for a link to itself
     if not path.is_file():
         raise InputError(f"there is no file {path}")
     # Not under its own name: it may be called train.py.

@@ -219,6 +219,10 @@ def test_a_run_that_goes_on_elsewhere(call, data, trained, tmp_path):
     assert call(*words, "--overwrite").code == 0
     assert read_checkpoint(tmp_path / "weights_dota" / "model_last.pth").epoch == 2
     assert call(*words, "--run_dir", tmp_path / "new").code == 0
+    looped = tmp_path / "looped"
+    looped.mkdir()
+    (looped / "weights_dota").symlink_to("weights_dota")
+    assert_refused(call(*words, "--run_dir", looped), "weights_dota")
 
 
 @pytest.mark.parametrize(

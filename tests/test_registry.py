@@ -121,6 +121,7 @@ def test_a_list_that_changes_nothing_is_told(tmp_path, own, caplog):
     ("coco", "choose from dota, hrsc, or name a class"),
     ("own_data.py", "choose from dota, hrsc, or name a class"),
     ("{}/nowhere.py:Own", "there is no file"),
+    ("{}/loop.py:Own", "there is no file"),
     ("{}/own_data.py:Missing", r"no class 'Missing'; it has Own, OwnDota, Empty, Uneven, Helper"),
     ("{}/own_data.py:number", "no class 'number'"),
     ("{}/own_data.py:Helper", "no subclass of datasets.base.BaseDataset"),
@@ -130,6 +131,7 @@ def test_a_list_that_changes_nothing_is_told(tmp_path, own, caplog):
 ])  # fmt: skip
 def test_what_cannot_be_opened(tmp_path, own, spec, message):
     (tmp_path / "broken.py").write_text("class Own(:\n")
+    (tmp_path / "loop.py").symlink_to("loop.py")
     with pytest.raises(InputError, match=message):
         open_dataset(spec.format(tmp_path), tmp_path, "test", (64, 64))
 
