@@ -13,6 +13,9 @@ from DOTA_devkit.errors import InputError
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 
+_TAIL = 1 << 16
+"""Bytes at the end of a PNG in which its EXIF is looked for, where it stands behind the pixels."""
+
 # Where label folders of the known layouts have their images, as seen from the label folder.
 _IMAGE_FOLDERS = ("images", "AllImages", "JPEGImages", "Images", "image", "img", "imgs")
 
@@ -108,13 +111,15 @@ def _png_size(file: BinaryIO) -> tuple[int, int] | None:
             length -= 8
         elif kind == b"eXIf":
             return None
-        elif kind == b"IDAT":
-            return size
+        elif kind == b"IDAT":  # it may come behind the pixels, through which there is no short way
+            file.seek(max(file.tell(), file.seek(0, 2) - _TAIL))
+            return None if b"eXIf" in file.read() else size
         file.seek(length + 4, 1)
     return None
 
 
 def _jpeg_size(file: BinaryIO) -> tuple[int, int] | None:
+    size = None
     while marker := file.read(2):
         if len(marker) < 2 or marker[0] != 0xFF:
             return None
@@ -127,7 +132,9 @@ def _jpeg_size(file: BinaryIO) -> tuple[int, int] | None:
         length = struct.unpack(">H", segment[:2])[0]
         if 0xC0 <= marker[1] <= 0xCF and marker[1] not in (0xC4, 0xC8, 0xCC):  # start of frame
             height, width = struct.unpack(">HH", segment[3:7])
-            return width, height
+            size = width, height
+        if marker[1] == 0xDA:  # the pixels begin
+            return size
         if marker[1] == 0xE1 and segment[2:6] == b"Exif":
             return None
         file.seek(length - 7, 1)

@@ -1,6 +1,7 @@
 """Image sizes from headers, against the decoder; finding images by id."""
 
 import struct
+import zlib
 
 import cv2
 import numpy as np
@@ -33,14 +34,35 @@ def test_size_by_content_not_by_suffix(tmp_path):
     assert image_size_wh(tmp_path / "a.jpg") == (37, 23)
 
 
-def test_size_of_a_jpeg_that_is_turned_by_its_exif(tmp_path):
-    path = write_image(tmp_path / "a.jpg")
+# One TIFF directory with the entry "orientation" (0x0112) = 6: a quarter turn.
+TURNED = b"MM\x00*" + struct.pack(">IHHHIHHI", 8, 1, 0x0112, 3, 1, 6, 0, 0)
+
+
+def exif_of_jpeg():
+    segment = b"Exif\x00\x00" + TURNED
+    return b"\xff\xe1" + struct.pack(">H", len(segment) + 2) + segment
+
+
+def exif_of_png():
+    chunk = b"eXIf" + TURNED
+    return struct.pack(">I", len(TURNED)) + chunk + struct.pack(">I", zlib.crc32(chunk))
+
+
+@pytest.mark.parametrize(
+    ("suffix", "before", "exif"),
+    [
+        (".jpg", None, exif_of_jpeg()),  # at the beginning
+        (".jpg", b"\xff\xda", exif_of_jpeg()),  # behind the size, in front of the pixels
+        (".png", b"IDAT", exif_of_png()),
+        (".png", b"IEND", exif_of_png()),  # behind the pixels
+    ],
+)
+def test_size_of_an_image_that_is_turned_by_its_exif(tmp_path, suffix, before, exif):
+    path = write_image(tmp_path / f"a{suffix}")
     data = path.read_bytes()
-    # One TIFF directory with the entry "orientation" (0x0112) = 6: a quarter turn.
-    tiff = b"MM\x00*" + struct.pack(">IHHHIHHI", 8, 1, 0x0112, 3, 1, 6, 0, 0)
-    segment = b"Exif\x00\x00" + tiff
-    exif = b"\xff\xe1" + struct.pack(">H", len(segment) + 2) + segment
-    path.write_bytes(data[:2] + exif + data[2:])
+    # a PNG's chunk begins with four bytes of length
+    place = 2 if before is None else data.index(before) - (4 if suffix == ".png" else 0)
+    path.write_bytes(data[:place] + exif + data[place:])
     assert read_image(path).shape == (37, 23, 3)  # what everybody who reads the image gets
     assert image_size_wh(path) == (23, 37)
 
