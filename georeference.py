@@ -5,6 +5,8 @@ rasterio (the extra `geo`) is imported where it is used.
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -14,13 +16,20 @@ import numpy as np
 from DOTA_devkit.errors import InputError
 
 if TYPE_CHECKING:
+    from rasterio.control import GroundControlPoint
     from rasterio.crs import CRS
     from rasterio.io import DatasetReader
+
+log = logging.getLogger(__name__)
 
 WGS84 = "EPSG:4326"
 
 # Semi-major axis in metres and squared eccentricity of the WGS 84 ellipsoid (NIMA TR8350.2).
 _AXIS, _ECCENTRICITY2 = 6378137.0, 6.69437999014e-3
+
+
+COARSE = 1.0
+"""Pixels by which ground control points may miss their map without a word."""
 
 
 @dataclass(frozen=True)
@@ -34,15 +43,20 @@ class Georeference:
 
     @classmethod
     def of(cls, dataset: DatasetReader) -> Georeference | None:
-        """Of an open rasterio dataset; None where it carries none."""
-        if dataset.crs and not dataset.transform.is_identity:
-            return cls(dataset.crs, tuple(dataset.transform)[:6])
-        points, crs = dataset.gcps
-        if points and crs:
-            from rasterio.transform import from_gcps
-
-            return cls(crs, tuple(from_gcps(points))[:6])
-        return None
+        """Of an open rasterio dataset; None where it carries none, or one that fixes no place."""
+        crs = dataset.crs
+        if crs and not dataset.transform.is_identity:
+            affine = tuple(dataset.transform)[:6]
+        else:
+            points, crs = dataset.gcps
+            if not (points and crs):
+                return None
+            affine = _fitted_affine(points, dataset.name)
+        a, b, _, d, e, _ = affine
+        if not (np.isfinite(affine).all() and a * e != b * d):
+            log.warning("%s: its georeference fixes no place on the map", dataset.name)
+            return None
+        return cls(crs, affine)
 
     def to_map(self, points: np.ndarray) -> np.ndarray:
         """Pixels [N, 2] -> map coordinates [N, 2] float64."""
@@ -80,6 +94,34 @@ class Georeference:
         if not (0 < width < np.inf and 0 < height < np.inf):
             raise InputError(f"a pixel of {width} x {height} m: the georeference makes no sense")
         return float(width), float(height)
+
+
+def _fitted_affine(
+    points: Sequence[GroundControlPoint], name: str
+) -> tuple[float, float, float, float, float, float]:
+    """The affine map that fits ground control points best; not finite where they fix none.
+
+    rasterio's own makes one of whatever lies in memory of fewer than three, or of points in line.
+    """
+    pixels = np.array([(point.col, point.row) for point in points], np.float64)
+    places = np.array([(point.x, point.y) for point in points], np.float64)
+    # about their middle: squares of coordinates of millions would eat the digits
+    middle, origin = pixels.mean(axis=0), places.mean(axis=0)
+    if np.linalg.matrix_rank(pixels - middle, tol=0.5) < 2:
+        return (np.nan,) * 6
+    matrix = np.linalg.lstsq(pixels - middle, places - origin, rcond=None)[0].T
+    if not np.linalg.cond(matrix) < 1e6:  # places that are in line
+        return (np.nan,) * 6
+    misfit = (places - origin) - (pixels - middle) @ matrix.T
+    off = np.hypot(*np.linalg.solve(matrix, misfit.T)).max()
+    if off > COARSE:
+        log.warning(
+            "%s: its ground control points lie up to %.1f pixels off the affine map through them, "
+            "and so may the coordinates", name, off,
+        )  # fmt: skip
+    (a, b), (d, e) = matrix.tolist()
+    c, f = (origin - matrix @ middle).tolist()
+    return a, b, c, d, e, f
 
 
 def _transform(crs: CRS, points: np.ndarray) -> np.ndarray:

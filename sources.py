@@ -55,12 +55,23 @@ class Source:
 
     @contextmanager
     def open(self) -> Iterator[Reader]:
-        """Its pixels; InputError where they cannot be read."""
+        """Its pixels; InputError where they cannot be read, or are not as many any more."""
         if not self.raster:
-            yield PixelReader(self.path)
+            reader = PixelReader(self.path)
+            self._require_size(reader.size_wh)
+            yield reader
             return
         with _open_raster(self.path) as dataset:
+            self._require_size((dataset.width, dataset.height))
             yield RasterReader(self.path, dataset)
+
+    def _require_size(self, size_wh: tuple[int, int]) -> None:
+        if size_wh != self.size_wh:
+            width, height = self.size_wh
+            raise InputError(
+                f"{self.path}: {size_wh[0]}x{size_wh[1]} pixels where {width}x{height} were before "
+                "(width x height): is another program writing it?"
+            )
 
 
 class Reader(Protocol):
@@ -88,6 +99,7 @@ class PixelReader:
 
     def __init__(self, path: Path):
         self._image, self.stretch = read_stretched(path)
+        self.size_wh = self._image.shape[1::-1]
 
     def window(
         self, left: int, top: int, size_wh: tuple[int, int], shrink: int = 1
@@ -114,7 +126,11 @@ class RasterReader:
         self._path, self._dataset = path, dataset
         self._bands = _color_bands(path, dataset)
         self._palette = _palette(dataset) if len(self._bands) == 1 else None
-        self._masked = any("all_valid" not in str(flags) for flags in dataset.mask_flag_enums)
+        kinds = {flag.name for flags in dataset.mask_flag_enums for flag in flags}
+        self._masked = kinds != {"all_valid"}
+        # Below a mask anything may lie. A value that says "no data" is a colour, too, which single
+        # pixels of a roof may have.
+        self._hides = not kinds <= {"all_valid", "nodata"}
         deep = self._palette is None and dataset.dtypes[self._bands[0] - 1] != "uint8"
         size_wh = (dataset.width, dataset.height)
         self.stretch = Stretch.of(size_wh, len(self._bands), self._sample) if deep else None
@@ -126,9 +142,12 @@ class RasterReader:
 
         window = Window(left, top, *size_wh)
         out_wh = _shrunk(size_wh, shrink)
-        if not self._valid(window, out_wh).any():
+        valid = self._valid(window, out_wh)
+        if not valid.any():
             return None
         image = self._read(window, out_wh)
+        if self._hides:
+            image[~valid] = 0
         return None if is_flat(image) else image
 
     def overview(self, max_side: int) -> np.ndarray:
@@ -253,20 +272,23 @@ def _of_list(path: Path) -> list[Path]:
 
 
 def image_ids(paths: Sequence[Path]) -> list[str]:
-    """An id for each: the file name without suffix, or as much more of the path as it takes."""
-    stems = Counter(path.stem for path in paths)
-    if len(stems) == len(paths):
-        return [path.stem for path in paths]
+    """An id for each: the file name without suffix, or as much more of the path as it takes to
+    tell it from the others'."""
     absolute = [Path(os.path.abspath(path)) for path in paths]
     root = os.path.commonpath([path.parent for path in absolute])
-    relative = [path.relative_to(root) for path in absolute]
-    longer = Counter(path.with_suffix("") for path in relative)
-    return [
-        path.as_posix() if longer[path.with_suffix("")] > 1
-        else path.with_suffix("").as_posix() if stems[path.stem] > 1
-        else path.stem
-        for path in relative
-    ]  # fmt: skip
+    names = [
+        (path.stem, path.with_suffix("").as_posix(), path.as_posix())
+        for path in (path.relative_to(root) for path in absolute)
+    ]
+    longer = [0] * len(names)
+    while True:
+        ids = [own[length] for own, length in zip(names, longer, strict=True)]
+        count = Counter(ids)
+        clashes = [k for k, own in enumerate(ids) if count[own] > 1 and longer[k] < 2]
+        if not clashes:
+            return ids
+        for k in clashes:
+            longer[k] += 1
 
 
 def survey(paths: Sequence[Path]) -> tuple[list[Source], dict[str, str]]:

@@ -16,7 +16,7 @@ from sources import survey
 rasterio = pytest.importorskip("rasterio")
 from rasterio.control import GroundControlPoint  # noqa: E402
 from rasterio.crs import CRS  # noqa: E402
-from rasterio.transform import from_origin  # noqa: E402
+from rasterio.transform import from_gcps, from_origin  # noqa: E402
 
 REAL = "5b90f92da0d7280005fab355_4310.tif"
 OBJECTS = [("plane", 70, 60, 30, 14, 25), ("ship", 150, 118, 40, 12, 70),
@@ -196,6 +196,54 @@ def test_ground_control_points(tmp_path):
     np.testing.assert_allclose(lonlat, [[8.001, 46.9995]], atol=1e-8)
 
 
+def gcps(places, shift=0.0):
+    """Ground control points at (column, row), half a metre a pixel; the first shifted in pixels."""
+    return [
+        GroundControlPoint(row, column, 500000 + 0.5 * (column + shift * (k == 0)),
+                           5200000 - 0.5 * row)
+        for k, (column, row) in enumerate(places)
+    ]  # fmt: skip
+
+
+def write_with_gcps(path, points):
+    with rasterio.open(path, "w", driver="GTiff", width=400, height=250, count=3, dtype="uint8",
+                       gcps=points, crs="EPSG:32632") as dataset:  # fmt: skip
+        dataset.write(scene((400, 250), OBJECTS)[:, :, ::-1].transpose(2, 0, 1))
+    return path
+
+
+CORNERS = [(0, 0), (400, 0), (400, 250), (0, 250)]
+
+
+@pytest.mark.parametrize(
+    "points",
+    [
+        gcps(CORNERS[:1]),
+        gcps(CORNERS[:2]),
+        gcps([(0, 0), (100, 50), (200, 100)]),  # in line
+        gcps([(70, 30)] * 4),  # one place
+        [GroundControlPoint(row, column, 500000, 5200000) for column, row in CORNERS],
+    ],
+)
+def test_control_points_that_fix_no_place(tmp_path, caplog, points):
+    source = read(write_with_gcps(tmp_path / "a.tif", points))
+    assert source.georeference is None
+    assert "a.tif: its georeference fixes no place on the map" in caplog.text
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.5, 40.0])
+def test_control_points_that_do_not_fit(tmp_path, caplog, shift):
+    """The corners of a rectangle, one of them off: a quarter of it stays at each."""
+    source = read(write_with_gcps(tmp_path / "a.tif", gcps(CORNERS, shift)))
+    expected = [(500000 + 0.5 * 0.75 * shift, 5200000), (500200 + 0.5 * 0.25 * shift, 5200000)]
+    np.testing.assert_allclose(source.georeference.to_map(CORNERS[:2]), expected, atol=1e-6)
+    # at least as exact as the fit of GDAL
+    np.testing.assert_allclose(
+        source.georeference.affine, tuple(from_gcps(gcps(CORNERS, shift)))[:6], rtol=1e-6, atol=1e-6
+    )
+    assert ("lie up to" in caplog.text) == (shift > 4)
+
+
 @pytest.mark.parametrize("kind", ["16 bits", "grey", "alpha", "palette", "four bands", "nodata"])
 def test_kinds_of_bands(tmp_path, kind):
     image = scene((400, 250), OBJECTS)
@@ -240,6 +288,28 @@ def test_masked_windows_hold_no_data(tmp_path):
     with read(path).open() as reader:
         assert reader.window(210, 0, (100, 100)) is None
         assert reader.window(150, 0, (100, 100)) is not None
+
+
+@pytest.mark.parametrize("kind", ["mask", "alpha", "nodata"])
+def test_what_lies_below_a_mask_is_not_seen(tmp_path, kind):
+    """Stale pixels of another flight, say. A value for "no data" hides nothing: it is a colour that
+    a roof may have as well."""
+    image = scene((400, 250), OBJECTS)
+    path = tmp_path / "a.tif"
+    write_tiff(path, image, **{"alpha": {"count": 4, "photometric": "rgb", "alpha": "yes"},
+                               "nodata": {"nodata": 0}}.get(kind, {}))  # fmt: skip
+    shown = np.ones((250, 400), bool)
+    shown[:, 200:] = False
+    if kind != "nodata":
+        with rasterio.open(path, "r+") as dataset:
+            values = np.where(shown, 255, 0).astype(np.uint8)
+            dataset.write(values, 4) if kind == "alpha" else dataset.write_mask(values)
+    with read(path).open() as reader:
+        part = reader.window(150, 20, (100, 200))
+    expected = image[20:220, 150:250].copy()
+    if kind != "nodata":
+        expected[:, 50:] = 0
+    np.testing.assert_array_equal(part, expected)
 
 
 def test_bands_that_are_no_picture(tmp_path):
