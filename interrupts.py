@@ -17,11 +17,11 @@ _pressed = threading.Event()
 
 @contextmanager
 def remembered() -> Iterator[None]:
-    """Within it `pressed` knows of a Ctrl-C, which raises KeyboardInterrupt as it does without.
+    """Within it, and there alone, `pressed` knows of a Ctrl-C, which raises KeyboardInterrupt as it
+    does without.
 
     A handler that the caller has set stays, and threads other than the main one have none.
     """
-    _pressed.clear()
     usual = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     if not usual or threading.current_thread() is not threading.main_thread():
         yield
@@ -31,6 +31,7 @@ def remembered() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        _pressed.clear()
 
 
 def _remember(signum: int, frame: object) -> None:
@@ -39,7 +40,7 @@ def _remember(signum: int, frame: object) -> None:
 
 
 def pressed() -> bool:
-    """Whether Ctrl-C was pressed since `remembered` was entered."""
+    """Whether Ctrl-C was pressed within `remembered`."""
     return _pressed.is_set()
 
 

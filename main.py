@@ -585,18 +585,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     set_up_logging(args.verbose)
     if args.threads is not None:
         torch.set_num_threads(args.threads)  # the other runtimes take as many
-    try:
-        with interrupts.remembered():
-            code = phase.run(args)
-    except (KeyboardInterrupt, Exception) as error:
-        # a library may have made another error of it
-        if isinstance(error, KeyboardInterrupt) or interrupts.pressed():
-            return fail(f"stopped by Ctrl-C; {phase.advice.kept}", 130)
-        message = explain(error, phase.advice)
-        if message is None or args.verbose:
-            raise
-        return fail(message, 2)
-    return code or 0
+    with interrupts.remembered():
+        try:
+            return phase.run(args) or 0
+        except (KeyboardInterrupt, Exception) as error:
+            # a library may have made another error of it
+            if isinstance(error, KeyboardInterrupt) or interrupts.pressed():
+                return fail(f"stopped by Ctrl-C; {phase.advice.kept}", 130)
+            message = explain(error, phase.advice)
+            if message is None or args.verbose:
+                raise
+            return fail(message, 2)
 
 
 class Phase(NamedTuple):

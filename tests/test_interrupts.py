@@ -25,8 +25,17 @@ def test_it_comes_as_an_exception_and_is_known():
     with pytest.raises(KeyboardInterrupt), interrupts.remembered():
         assert not interrupts.pressed()
         interrupts.stop_if_pressed()
+        try:
+            press()
+        finally:
+            assert interrupts.pressed()
+
+
+def test_it_is_forgotten_behind():
+    with contextlib.suppress(KeyboardInterrupt), interrupts.remembered():
         press()
-    assert interrupts.pressed()
+    assert not interrupts.pressed()
+    interrupts.stop_if_pressed()  # the next work of this process goes on
 
 
 def test_it_is_known_although_something_swallows_it():
