@@ -10,14 +10,14 @@ between calls, and several threads may share one.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from boxes import Letterbox
-from datasets.stretch import read_stretched
+from datasets.stretch import read_stretched, stretched
 from detections import Detections
 from DOTA_devkit.errors import InputError
 from inference import NMS_THRESH
@@ -68,16 +68,20 @@ class Detector:
     ) -> Detections | list[Detections]:
         """Detections of an image, or a list of them for a batch.
 
-        image: BGR [H, W, 3] or grey [H, W] uint8 of any size, as OpenCV reads it, or the path of
-            an image file; a batch is a list of these, whose sizes may differ, or an array
-            [B, H, W, 3]. Each one goes through the network as a whole, scaled to its input as in
-            `test` and `eval`; for images of any size see `predict.predict`.
+        image: BGR [H, W, 3] or grey [H, W] of any size, as OpenCV reads it, uint8 (or uint16,
+            which is stretched), or the path of an image file; a batch is a list of these, whose
+            sizes may differ, or an array [B, H, W, 3]. Each one goes through the network as a
+            whole, scaled to its input as in `test` and `eval`; for images of any size see
+            `predict.predict`.
 
         Returns:
             Detections in pixels of the image, after NMS, by falling score.
         """
-        single = image is None or isinstance(image, (str, Path))
-        if single or (isinstance(image, np.ndarray) and image.ndim < 4):
+        if isinstance(image, np.ndarray):
+            single = image.ndim < 4
+        else:
+            single = isinstance(image, (str, Mapping)) or not isinstance(image, Iterable)
+        if single:
             return self._detect_batch([image])[0]
         size = self.settings.batch_size
         images = list(image)
@@ -121,7 +125,7 @@ class Detector:
 
 
 def as_bgr(image: np.ndarray | str | Path) -> np.ndarray:
-    """An image [H, W, 3] uint8 of a file, or of an array that is one or is grey."""
+    """An image [H, W, 3] uint8 of a file, or of an array that is one, is grey or of 16 bits."""
     if isinstance(image, (str, Path)):
         return read_stretched(image)[0]
     if image is None:
@@ -130,12 +134,13 @@ def as_bgr(image: np.ndarray | str | Path) -> np.ndarray:
         raise InputError(f"an image as an array or a path is expected, got {type(image).__name__}")
     if image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 1):
         image = np.repeat(image.reshape(*image.shape[:2], 1), 3, axis=2)
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
+    known = image.dtype in (np.uint8, np.uint16)
+    if image.ndim != 3 or image.shape[2] != 3 or not known or 0 in image.shape:
         raise InputError(
-            "an image is expected as uint8 [H, W, 3] in BGR or [H, W] in grey, got "
+            "an image is expected as uint8 (or uint16) [H, W, 3] in BGR or [H, W] in grey, got "
             f"{image.dtype} {list(image.shape)}"
         )
-    return np.ascontiguousarray(image)
+    return np.ascontiguousarray(stretched(image)[0])
 
 
 def file_digest(path: str | Path) -> str:

@@ -34,8 +34,11 @@ def feature_collection(
     }
 
 
-def _geometry_on_earth(outline: np.ndarray) -> dict[str, Any]:
-    """A polygon, or two where it crosses the antimeridian (RFC 7946, 3.1.9)."""
+def _geometry_on_earth(outline: np.ndarray) -> dict[str, Any] | None:
+    """A polygon, or two where it crosses the antimeridian (RFC 7946, 3.1.9).
+
+    None, which stands for a feature without a place (3.2), where nothing is left of it: a box
+    without area there, or one around a pole."""
     if not np.isfinite(outline).all():
         raise InputError(f"a corner lies outside its map projection: {outline.tolist()}")
     if np.ptp(outline[:, 0]) <= 180:
@@ -49,6 +52,8 @@ def _geometry_on_earth(outline: np.ndarray) -> dict[str, Any]:
         if part.geom_type == "Polygon" and part.area > 0:
             ring = np.array(part.exterior.coords)[:-1] + np.array([shift, 0])
             parts.append(_polygon(ring)["coordinates"])
+    if not parts:
+        return None
     if len(parts) == 1:
         return {"type": "Polygon", "coordinates": parts[0]}
     return {"type": "MultiPolygon", "coordinates": parts}

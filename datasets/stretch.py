@@ -110,7 +110,11 @@ def unsigned(values: np.ndarray) -> np.ndarray:
 def read_stretched(path: Path | str) -> tuple[np.ndarray, Stretch | None]:
     """An image [H, W, 3] uint8 in BGR as `read_image` gives it, but with 16 bits stretched, and
     how they were; None for an image of 8."""
-    image = unsigned(read_deep_image(path))
+    return stretched(unsigned(read_deep_image(path)))
+
+
+def stretched(image: np.ndarray) -> tuple[np.ndarray, Stretch | None]:
+    """The same of an image [H, W, 3] in BGR, uint8 or uint16."""
     if image.dtype != np.uint16:
         return image, None
     rgb = image[:, :, ::-1]

@@ -68,16 +68,26 @@ def test_image_path_grey_and_batches(weights, tmp_path):
     assert_same(many[0], one)
     assert_same(many[2], one)
     assert len(detector.detect(np.stack([image, image]))) == 2
-    assert detector.detect([]) == []
+    assert detector.detect([]) == detector.detect(()) == []
+    assert_same(next(iter(detector.detect(one for one in [image]))), one)
     grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
     assert_same(detector.detect(grey), detector.detect(cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR)))
+
+
+def test_16_bits_are_stretched_in_arrays_as_in_files(weights, tmp_path):
+    detector = Detector.load(weights)
+    for deep in (picture(200, 77).astype(np.uint16) * 8, picture(90, 60)[..., 0] * np.uint16(8)):
+        found = detector.detect(deep)
+        assert len(found) > 0
+        assert_same(found, detector.detect(write_image(tmp_path / "a.png", deep)))
 
 
 @pytest.mark.parametrize(
     "image",
     [
         np.zeros((10, 10, 3), np.float32), np.zeros((10, 10, 4), np.uint8),
-        np.zeros((0, 10, 3), np.uint8), None, [None],
+        np.zeros((0, 10, 3), np.uint8), None, [None], 3, {}, {"image": np.zeros((10, 10, 3))},
+        np.zeros((10, 10, 3), np.int16), np.zeros((1, 2, 10, 10, 3), np.uint8),
     ],
 )  # fmt: skip
 def test_images_that_are_none(weights, image):
@@ -225,6 +235,19 @@ def test_geojson_over_the_antimeridian():
     parts = [np.array(part[0]) for part in feature["geometry"]["coordinates"]]
     assert sorted(round(signed_area(part), 6) for part in parts) == [0.1, 0.2]
     assert all(np.ptp(part[:, 0]) < 1 and abs(part[:, 0]).max() <= 180 for part in parts)
+
+
+@pytest.mark.parametrize(
+    "lonlat",
+    [
+        [(179.5, 1), (-179.5, 1), (179.5, 1), (-179.5, 1)],  # without area
+        [(0, 89), (90, 89), (180, 89), (-90, 89)],  # around the pole: no ring in degrees holds it
+    ],
+)
+def test_geojson_of_a_box_without_a_place(lonlat):
+    found = one_box([(30, 10), (30, 20), (10, 20), (10, 10)])
+    (feature,) = found.to_geojson(lambda _: np.array(lonlat, float))["features"]
+    assert feature["geometry"] is None and feature["properties"]["class"] == "ship"
 
 
 def test_geojson_beyond_a_projection():
