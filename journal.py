@@ -57,7 +57,7 @@ class BatchResult:
         })  # fmt: skip
 
     @classmethod
-    def from_line(cls, line: str) -> BatchResult | None:
+    def from_line(cls, line: bytes) -> BatchResult | None:
         """None for a line that is not whole."""
         try:
             content = json.loads(line)
@@ -71,6 +71,12 @@ class BatchResult:
             return None
 
 
+def progress_folder(output: Path, work: Mapping[str, Any]) -> Path:
+    """Where the processes that share some work note what they have done (see `Journal`)."""
+    digest = hashlib.sha256(json.dumps(work, sort_keys=True).encode()).hexdigest()[:12]
+    return output / f"{PREFIX}{digest}"
+
+
 class Journal:
     """The batches that are done.
 
@@ -80,8 +86,7 @@ class Journal:
     """
 
     def __init__(self, output: Path, work: Mapping[str, Any], name: str):
-        digest = hashlib.sha256(json.dumps(work, sort_keys=True).encode()).hexdigest()[:12]
-        self.folder = output / f"{PREFIX}{digest}"
+        self.folder = progress_folder(output, work)
         self._path = self.folder / f"{name}.jsonl"
         others = [path for path in sorted(output.glob(f"{PREFIX}*")) if path != self.folder]
         if others:
@@ -119,7 +124,7 @@ class Journal:
         FileNotFoundError where another process has made the result and taken the folder away.
         """
         for path in sorted(filter(Path.is_file, self.folder.iterdir())):
-            with open(path, encoding="utf-8") as file:
+            with open(path, "rb") as file:  # what a failing disk left need not be text
                 for line in file:
                     result = BatchResult.from_line(line)
                     if result is not None:

@@ -30,7 +30,17 @@ from boxes import Letterbox
 from detections import Detections
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.tables import format_table
-from journal import COLUMNS, CORNERS, CUT, LABEL, PLACE, SCORE, BatchResult, Journal
+from journal import (
+    COLUMNS,
+    CORNERS,
+    CUT,
+    LABEL,
+    PLACE,
+    SCORE,
+    BatchResult,
+    Journal,
+    progress_folder,
+)
 from prediction_files import FORMATS, Predicted, refuse_to_replace, write_files
 from sources import Reader, Source, content_digest, find_sources, survey
 from tiling import Tiling, Window, in_source, merge, plan_windows, whole_window
@@ -51,6 +61,9 @@ WHOLE = 0
 
 TOLD = 20
 """Images that are left out, of which each has a line of its own."""
+
+RUNS = 8
+"""Of neighbouring batches that a process of several gets, where there are so many."""
 
 AHEAD = 1
 """Batches that are read while the network works."""
@@ -96,6 +109,15 @@ class Shard:
         """The rank and world size that torchrun sets, else all the work."""
         rank, size = environment.get("RANK", ""), environment.get("WORLD_SIZE", "")
         return cls(int(rank), int(size)) if rank.isdecimal() and size.isdecimal() else cls()
+
+    def part_of(self, batches: int) -> list[int]:
+        """Numbers of the batches that are this process's.
+
+        Batches are dealt out in runs of neighbours: long ones, as processes that have windows of
+        one image must each decode it, but several to each, as windows without data take no time.
+        """
+        run = -(-batches // (RUNS * self.count))
+        return [number for number in range(batches) if number // run % self.count == self.index]
 
     def __str__(self) -> str:
         return f"{self.index}/{self.count}"
@@ -202,16 +224,19 @@ def predict(
         raise _nothing_to_use(faults)
     refuse_to_replace(paths, sources, settings.formats, output)
     batches = into_batches(jobs, settings.batch_size)
-    shard = settings.shard
+    shard, own = settings.shard, settings.shard.part_of(len(batches))
     work = _work(sources, jobs, detector, settings, model or {})
-    with Journal(output, work, f"shard-{shard.index}-of-{shard.count}") as journal:
-        unread = run_batches(detector, sources, batches, journal, shard)
-    faults |= {str(sources[number].path): text for number, text in unread.items()}
     images: list[Predicted] = []
     without_data = 0
     missing = 0
     elsewhere = False
+    if not own and not progress_folder(output, work).is_dir():
+        log.info("nothing is left for this process: there are %d batches", len(batches))
+        return Prediction(images, faults, len(jobs), 0, 0, time.perf_counter() - begin, True)
     try:
+        with Journal(output, work, f"shard-{shard.index}-of-{shard.count}") as journal:
+            unread = run_batches(detector, sources, batches, journal, own)
+        faults |= {str(sources[number].path): text for number, text in unread.items()}
         results = journal.latest()
         missing = len(batches) - len(results)
         if not missing:
@@ -235,7 +260,7 @@ def predict(
             faults |= unwritten
             journal.remove()
     except FileNotFoundError:
-        if journal.folder.exists():
+        if progress_folder(output, work).exists():
             raise
         elsewhere = True
         log.info("another process has written the results into %s", output)
@@ -334,15 +359,14 @@ def run_batches(
     sources: Sequence[Source],
     batches: Sequence[Sequence[Job]],
     journal: Journal,
-    shard: Shard,
+    own: Sequence[int],
 ) -> dict[int, str]:
-    """Do the batches of this shard that are not done yet, and note each in the journal.
+    """Do the batches of the numbers `own` that are not done yet, and note each in the journal.
 
-    Shards take whole batches in turn: the network sees the same batches as in one process, and
-    so gives the same bits. Returns source number -> why its image could not be read.
+    Shards take whole batches: the network sees the same batches as in one process, and so gives
+    the same bits. Returns source number -> why its image could not be read.
     """
     done = journal.done()
-    own = range(shard.index, len(batches), shard.count)
     waiting = [number for number in own if not done.get(number, False)]
     windows = sum(len(batches[number]) for number in own)
     before = windows - sum(len(batches[number]) for number in waiting)

@@ -30,6 +30,9 @@ PICTURES = "pictures"
 PICTURE_SIDE = 4096
 """The longer side of a picture at most: of larger images it shows an overview."""
 
+PART = 10_000
+"""Detections of an image that are turned into text at a time."""
+
 CSV_HEADER = (
     "image", "class", "score", "x1", "y1", "x2", "y2", "x3", "y3", "x4", "y4",
     "cx", "cy", "w", "h", "angle",
@@ -132,55 +135,65 @@ def _write_json(
     faults: Mapping[str, str],
     about: Mapping[str, Any],
 ) -> None:
-    """Image by image, so that no second copy of a long result is held in memory."""
+    """Piece by piece, so that no second copy of a long result is held in memory."""
     head = {**about, "left_out": dict(faults)}
     with replacing(path) as file:
         file.write(json.dumps(head, ensure_ascii=False)[:-1] + ', "images": [')
         for index, one in enumerate(predicted):
+            about_image = {
+                "image": one.source.image_id,
+                "path": str(one.source.path),
+                "width": one.source.size_wh[0],
+                "height": one.source.size_wh[1],
+                "windows": one.windows,
+                "complete": one.detections.complete,
+            }
             file.write(",\n" if index else "\n")
-            # not json.dump, which encodes piece by piece in Python: a third slower
-            file.write(json.dumps(_as_json(one), ensure_ascii=False))
+            file.write(json.dumps(about_image, ensure_ascii=False)[:-1] + ', "detections": [')
+            for number, part in enumerate(parts_of(one.detections)):
+                # not json.dump, which encodes piece by piece in Python: a third slower
+                rows = json.dumps(_as_json(part), ensure_ascii=False)[1:-1]
+                file.write((", " if number else "") + rows)
+            file.write("]}")
         file.write("\n]}\n")
 
 
-def _as_json(one: Predicted) -> dict[str, Any]:
-    found = one.detections
+def parts_of(found: Detections) -> Iterator[Detections]:
+    """The detections, so many at a time that their values as objects take little memory."""
+    for start in range(0, len(found), PART):
+        yield found[start : start + PART]
+
+
+def _as_json(found: Detections) -> list[dict[str, Any]]:
     rows = zip(
         found.class_names(), found.labels.tolist(), found.scores.tolist(), found.corners.tolist(),
         found.rectangles().tolist(), strict=True,
     )  # fmt: skip
-    return {
-        "image": one.source.image_id,
-        "path": str(one.source.path),
-        "width": one.source.size_wh[0],
-        "height": one.source.size_wh[1],
-        "windows": one.windows,
-        "complete": one.detections.complete,
-        "detections": [
-            {
-                "class": name,
-                "label": label,
-                "score": round(score, 6),
-                "corners": [[round(x, 2), round(y, 2)] for x, y in corners],
-                "rectangle": [round(value, 3) for value in rectangle],
-            }
-            for name, label, score, corners, rectangle in rows
-        ],
-    }
+    return [
+        {
+            "class": name,
+            "label": label,
+            "score": round(score, 6),
+            "corners": [[round(x, 2), round(y, 2)] for x, y in corners],
+            "rectangle": [round(value, 3) for value in rectangle],
+        }
+        for name, label, score, corners, rectangle in rows
+    ]
 
 
 def _write_csv(path: Path, predicted: Sequence[Predicted]) -> None:
     with replacing(path) as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(CSV_HEADER)
-        for one in predicted:
-            found = one.detections
+        for image_id, found in (
+            (one.source.image_id, part) for one in predicted for part in parts_of(one.detections)
+        ):
             for name, score, corners, rectangle in zip(
                 found.class_names(), found.scores.tolist(),
                 found.corners.reshape(-1, 8).tolist(), found.rectangles().tolist(), strict=True,
             ):  # fmt: skip
                 numbers = [f"{value:.2f}" for value in (*corners, *rectangle)]
-                writer.writerow([one.source.image_id, name, f"{score:.6f}", *numbers])
+                writer.writerow([image_id, name, f"{score:.6f}", *numbers])
 
 
 def _write_geojson(path: Path, predicted: Sequence[Predicted]) -> dict[str, str]:
@@ -202,20 +215,23 @@ def _write_geojson(path: Path, predicted: Sequence[Predicted]) -> dict[str, str]
         file.write('{"type": "FeatureCollection", "features": [')
         separator = "\n"
         for one in located:
-            found, outlines = one.detections, one.detections.corners.astype(np.float64)
-            places = one.source.georeference.to_lonlat(outlines.reshape(-1, 2)).reshape(-1, 4, 2)
-            there = np.isfinite(places).all(axis=(1, 2))
-            if not there.all():
-                unwritten[str(one.source.path)] = (
-                    f"{one.source.path}: {np.sum(~there)} of {len(found)} detections lie outside "
-                    f"its map projection, and are not in {path.name}"
+            outside = 0
+            for found in parts_of(one.detections):
+                outlines = found.corners.astype(np.float64).reshape(-1, 2)
+                places = one.source.georeference.to_lonlat(outlines).reshape(-1, 4, 2)
+                there = np.isfinite(places).all(axis=(1, 2))
+                outside += np.sum(~there)
+                own = found[there].to_geojson(
+                    lambda _, on_map=places[there]: on_map, {"image": one.source.image_id}
                 )
-            own = found[there].to_geojson(
-                lambda _, on_map=places[there]: on_map, {"image": one.source.image_id}
-            )
-            for feature in own["features"]:
-                file.write(separator)
-                file.write(json.dumps(feature, ensure_ascii=False, allow_nan=False))
-                separator = ",\n"
+                for feature in own["features"]:
+                    file.write(separator)
+                    file.write(json.dumps(feature, ensure_ascii=False, allow_nan=False))
+                    separator = ",\n"
+            if outside:
+                unwritten[str(one.source.path)] = (
+                    f"{one.source.path}: {outside} of {len(one.detections)} detections lie "
+                    f"outside its map projection, and are not in {path.name}"
+                )
         file.write("\n]}\n")
     return unwritten

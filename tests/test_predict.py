@@ -7,6 +7,8 @@ import os
 import subprocess
 import sys
 import time
+import tracemalloc
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
@@ -18,11 +20,14 @@ from known_rows import PROPS, onnx_file
 
 import main
 import predict as prediction
+from detections import Detections
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.formats import read_task1
 from DOTA_devkit.polygon import iou_matrix
 from journal import COLUMNS, BatchResult, Journal
-from predict import PredictSettings, Shard, device_of_rank, predict
+from predict import PredictSettings, Shard, device_of_rank, plan, predict
+from prediction_files import Predicted, write_files
+from sources import PixelReader, Source, image_ids
 
 ROOT = Path(__file__).resolve().parents[1]
 OBJECTS = [
@@ -319,14 +324,18 @@ class KilledAfter(DrawnObjects):
         return super().detect_inputs(images)
 
 
-@pytest.mark.parametrize("cut_line", [False, True])
-def test_a_killed_run_goes_on_where_it_was(tmp_path, picture, cut_line):
+@pytest.mark.parametrize(
+    "torn", [None, b"", b"\0" * 4096, b"\xff\xfe\x80 garbage", b'{"batch": 1', b"[]\n", b'"rows"\n']
+)
+def test_a_killed_run_goes_on_where_it_was(tmp_path, picture, torn):
+    """torn: what stands in place of the end of the last line."""
+    cut_line = torn is not None
     whole = run(picture, tmp_path / "whole")
     with pytest.raises(Killed):
         run(picture, tmp_path / "out", KilledAfter(2))
     (journal,) = (tmp_path / "out").glob("progress-*/*.jsonl")
     if cut_line:
-        journal.write_bytes(journal.read_bytes()[:-9])
+        journal.write_bytes(journal.read_bytes()[:-9] + torn)
     detector = DrawnObjects()
     done = run(picture, tmp_path / "out", detector)
     assert len(detector.batches) == 4 - (1 if cut_line else 2)
@@ -362,6 +371,100 @@ def test_shards_come_to_what_one_process_does(tmp_path, picture, count):
     assert [bool(one.images) for one in done] == [False] * (count - 1) + [True]
     assert result_files(tmp_path / "out") == result_files(tmp_path / "one")
     assert max(len(d.batches) for d in detectors) <= -(-8 // count) + 1
+
+
+@pytest.mark.parametrize(
+    ("batches", "count"), [(0, 2), (1, 3), (7, 1), (7, 2), (40, 3), (1000, 4), (1001, 7)]
+)
+def test_shards_share_out_every_batch_once(batches, count):
+    parts = [Shard(index, count).part_of(batches) for index in range(count)]
+    assert sorted(number for part in parts for number in part) == list(range(batches))
+    assert all(part == sorted(part) for part in parts)
+    assert max(map(len, parts)) - min(map(len, parts)) <= -(-batches // (8 * count))
+    # neighbours stay together, in at most eight runs
+    assert max(sum(b - a > 1 for a, b in pairwise(part)) for part in parts) < 8
+
+
+def test_shards_decode_their_own_images_alone(tmp_path, monkeypatch):
+    for k in range(24):
+        write(tmp_path / "images" / f"{k:02}.png", scene((300, 200), OBJECTS[:1]))
+    decoded = []
+    opened = PixelReader.__init__
+
+    def count(self, path):
+        decoded.append(path.name)
+        opened(self, path)
+
+    monkeypatch.setattr(PixelReader, "__init__", count)
+    for index in range(2):
+        run(tmp_path / "images", tmp_path / "out", formats=("csv",), shard=Shard(index, 2))
+    assert len(set(decoded)) == 24 and len(decoded) <= 24 + 2 * 8
+
+
+@pytest.mark.parametrize("order", ["first", "last"])
+def test_a_shard_without_windows_leaves_nothing_behind(tmp_path, picture, caplog, order):
+    caplog.set_level("INFO")
+    run(picture, tmp_path / "one", tile=0)
+    for index in (1, 0) if order == "first" else (0, 1):
+        done = run(picture, tmp_path / "out", tile=0, shard=Shard(index, 2))
+        assert done.written_elsewhere == (index == 1) and done.missing == 0
+    assert "nothing is left for this process: there are 1 batches" in caplog.text
+    assert result_files(tmp_path / "out") == result_files(tmp_path / "one")
+    assert not list((tmp_path / "out").glob("progress-*"))
+
+
+@pytest.mark.parametrize(
+    ("names", "ids"),
+    [
+        (["a/x.png", "a/y.png"], ["x", "y"]),
+        (["a/x.png", "b/x.png", "b/y.png"], ["a/x", "b/x", "y"]),
+        (["a/x.png", "a/x.jpg", "b/x.png"], ["a/x.png", "a/x.jpg", "b/x"]),
+        (["y.jpg", "y.png", "y.jpg.png"], ["y.jpg", "y.png", "y.jpg.png"]),
+    ],
+)
+def test_no_two_images_have_one_id(names, ids):
+    assert image_ids([Path(name) for name in names]) == ids
+
+
+def test_an_image_that_is_another_by_now(tmp_path, picture, monkeypatch):
+    """A folder that is being filled: the image is told and left out, and the others are done."""
+    write(picture.parent / "second.png", scene((300, 200), OBJECTS[:2]))
+
+    def replace_and_plan(*args):
+        write(picture, scene((90, 60), []))
+        return plan(*args)
+
+    monkeypatch.setattr(prediction, "plan", replace_and_plan)
+    done = run(picture.parent, tmp_path / "out")
+    expected = f"{picture}: 90x60 pixels where 400x250 were before (width x height)"
+    assert list(done.faults) == [str(picture)] and done.faults[str(picture)].startswith(expected)
+    assert [one.source.image_id for one in done.images] == ["second"]
+
+
+def test_many_detections_take_little_memory_to_write(tmp_path):
+    """Their values as Python's objects would take a kilobyte each."""
+    count = 60_000
+    box = np.array([[0, 0], [9, 0], [9, 5], [0, 5]], np.float32)
+    corners = (np.random.default_rng(0).uniform(0, 4000, (count, 1, 2)) + box).astype(np.float32)
+    found = Detections(
+        corners, np.linspace(1, 0.2, count, dtype=np.float32), np.zeros(count, np.int64), NAMES
+    )
+    source = Source("a", tmp_path / "a.png", (4096, 4096))
+    tracemalloc.start()
+    try:
+        about, formats = {"classes": NAMES}, ("json", "csv")
+        write_files([Predicted(source, found, 49)], {}, about, formats, tmp_path)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 40 * 2**20
+    (image,) = json.loads((tmp_path / "detections.json").read_text())["images"]
+    assert len(image["detections"]) == count
+    np.testing.assert_allclose(
+        [one["corners"] for one in image["detections"]], corners, atol=0.0051
+    )
+    with open(tmp_path / "detections.csv") as file:
+        assert len(list(csv.reader(file))) == count + 1
 
 
 def test_a_run_without_shards_finishes_what_shards_have_done(tmp_path, picture):
