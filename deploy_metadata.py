@@ -13,8 +13,14 @@ from dataclasses import dataclass
 
 from DOTA_devkit.errors import InputError
 
+RELEASE = "0.1.0"
+"""Of this program; `pyproject.toml` takes it from here."""
+
 VERSION = "1"
 """Of the contract: names, shapes and meaning of the inputs and outputs."""
+
+OUTPUTS = ("corners", "scores", "labels")
+"""Names of the outputs, but for the light fork's layout."""
 
 NORMALIZATION = "x / 255 - 0.5"
 INPUT_TYPES = ("float32", "uint8")
@@ -60,6 +66,7 @@ class ModelMetadata:
         size = self.input_size
         return {
             "bbavectors": self.version,
+            "program": f"bbavectors-light {RELEASE}",
             "classes": json.dumps(list(self.classes), ensure_ascii=False),
             "backbone": self.backbone,
             "stride": str(self.stride),

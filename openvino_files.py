@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from deploy_metadata import ModelMetadata, read_onnx_metadata
+from deploy_metadata import OUTPUTS, ModelMetadata, read_onnx_metadata
 from DOTA_devkit.errors import InputError
 
 INFO = "model_info"
@@ -118,7 +118,7 @@ def set_metadata(model: Any, metadata: ModelMetadata) -> None:
 
 def own_name(port: Any) -> str:
     """Of an input or output: OpenVINO may add names of its own to that of the file."""
-    ours = port.get_names() & {"input", "conf_thresh", "corners", "scores", "labels"}
+    ours = port.get_names() & {"input", "conf_thresh", *OUTPUTS}
     return min(ours) if ours else port.get_any_name()
 
 

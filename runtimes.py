@@ -23,7 +23,7 @@ import openvino_files
 from boxes import STRIDE
 from datasets.augment import normalize
 from decoder import DecDecoder
-from deploy_metadata import ModelMetadata, read_onnx_metadata
+from deploy_metadata import OUTPUTS, ModelMetadata, read_onnx_metadata
 from detections import Detections
 from DOTA_devkit.errors import InputError
 from inference import THETA_THRESH, K, to_device
@@ -154,7 +154,7 @@ class _ExportedRuntime:
         settings: DetectorSettings,
     ):
         _check_asked(path, metadata, settings, takes_conf)
-        missing = {"corners", "scores", "labels"} - set(output_names)
+        missing = set(OUTPUTS) - set(output_names)
         if metadata.layout != "corners" or missing:
             raise InputError(
                 f"{path}: outputs in the layout {metadata.layout!r}; detect needs corners, scores "
@@ -194,7 +194,7 @@ class _ExportedRuntime:
 
     def decode(self, outputs: dict[str, np.ndarray]) -> list[Detections]:
         found = []
-        rows = (outputs[name] for name in ("corners", "scores", "labels"))
+        rows = (outputs[name] for name in OUTPUTS)
         for corners, scores, labels in zip(*rows, strict=True):
             keep = (labels >= 0) & (scores > self.conf_thresh)
             found.append(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx
 
-from deploy_metadata import ModelMetadata
+from deploy_metadata import OUTPUTS, RELEASE, ModelMetadata
 from exporting import decode_graph as decoding
 from exporting import letterbox_graph
 from exporting.graph import Graph, Value
@@ -82,10 +82,11 @@ def assemble(
         kept = scores
         if metadata.nms_thresh is not None:
             kept = suppress(graph, corners, scores, peaks.labels, K, metadata.nms_thresh)
-        put_out(("corners", "scores", "labels"), kept)
+        put_out(OUTPUTS, kept)
         if show_before_nms:
             put_out(BEFORE_NMS, scores)
     model = graph.model(outputs)
+    model.producer_version = RELEASE
     onnx.helper.set_model_props(model, metadata.to_props())
     return model
 

@@ -17,7 +17,7 @@ from torch.export import Dim, ExportedProgram
 from torch.nn import functional as F
 
 from boxes import STRIDE, WH
-from deploy_metadata import ModelMetadata
+from deploy_metadata import OUTPUTS, ModelMetadata
 from exporting.heads_at_peaks import HeadsAtPeaks
 from exporting.network import ExportNetwork
 from exporting.network_onnx import MULTIPLE, quiet
@@ -154,6 +154,6 @@ def runner(content: bytes) -> Run:
         if "conf_thresh" in inputs:
             module.conf_thresh.fill_(float(inputs["conf_thresh"]))
         rows = module(torch.from_numpy(inputs["input"]))
-        return dict(zip(("corners", "scores", "labels"), map(Tensor.numpy, rows), strict=True))
+        return dict(zip(OUTPUTS, map(Tensor.numpy, rows), strict=True))
 
     return run

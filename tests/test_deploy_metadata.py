@@ -2,7 +2,7 @@
 
 import pytest
 
-from deploy_metadata import ModelMetadata, read_onnx_metadata
+from deploy_metadata import RELEASE, ModelMetadata, read_onnx_metadata
 from DOTA_devkit.errors import InputError
 
 METADATA = ModelMetadata(
@@ -44,6 +44,7 @@ def test_the_text_of_each_entry():
     """What clients in other languages read."""
     assert METADATA.to_props() == {
         "bbavectors": "1",
+        "program": f"bbavectors-light {RELEASE}",
         "classes": '["plane", "a, b", "船"]',
         "backbone": "resnet18",
         "stride": "4",
