@@ -34,6 +34,10 @@ _SLACK = 1e-3
 _TINY = 1e-30
 
 
+_TOUCH = 1e-9
+"""An overlap up to this is none: the area that two boxes beside each other share is rounded."""
+
+
 def suppress(
     graph: Graph, corners: Value, scores: Value, labels: Value, K: int, iou_thresh: float
 ) -> Value:
@@ -104,7 +108,7 @@ def overlaps_above(graph: Graph, corners: Value, pairs: Value, K: int, iou_thres
         both = inner.value(boxes.name, np.float64)
         both = inner.op("Gather", both, some, axis=0, dtype=np.float64)  # [2, P, 8]
         both = both.reshape(2, -1, 4, 2).transpose(0, 2, 3, 1)  # [2, 4, 2, P]
-        return None, [], [pair_iou(inner, both) > iou_thresh]
+        return None, [], [pair_iou(inner, both) > max(iou_thresh, _TOUCH)]
 
     (above,) = graph.loop(trips.reshape(), [], [], trip)
     return graph.op("Slice", above.reshape(-1), np.array([0]), count, np.array([0]))

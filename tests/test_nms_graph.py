@@ -8,6 +8,7 @@ from boxes import Letterbox
 from datasets.augment import normalize
 from datasets.images import read_image
 from deploy_metadata import ModelMetadata
+from detections import Detections
 from DOTA_devkit.polygon import paired_iou, polygon_nms
 
 pytest.importorskip("onnx")
@@ -131,6 +132,23 @@ def test_images_of_a_batch_do_not_meet(nms):
     got = session.run(None, fed)
     for number, image in enumerate(images):
         assert_same_rows([value[number] for value in got], *image, threshold)
+
+
+@pytest.mark.parametrize("threshold", [0.0, 1.0])
+def test_thresholds_at_the_ends(threshold):
+    """What two boxes beside each other share is 0 but for rounding, and of twins all but for it."""
+    session = open_session(suppression_model(K, threshold))
+    makers = [*CASES.values(), *(scattered(20 + k, 400 * 10.0**k, 40, 50.0) for k in range(4))]
+    gone = 0
+    for seed, make in enumerate(makers):
+        corners, scores, labels = rows_of(make(), seed)
+        fed = {"corners": corners[None], "scores": scores[None], "labels": labels[None]}
+        kept = rows_to_detections(*(value[0] for value in session.run(None, fed)))
+        before = Detections(corners, scores, labels)
+        _, faults = check_greedy(before, kept, threshold)
+        assert not faults, (seed, faults)
+        gone += len(before) - len(kept)
+    assert (gone > 0) == (threshold == 0)
 
 
 def test_one_row():
