@@ -216,7 +216,7 @@ def parse_args(argv: Sequence[str] | None, phases: Sequence[str]) -> argparse.Na
         help="the network in 8 bits, but for its first and last layers")
     add("--calibrate", nargs="+", metavar="PATH",
         help="images, folders, globs or lists to calibrate --int8 with (default: the training "
-             "images of --data_dir or the sample set)")
+             "images of --data_dir; of the sample set for a model of its own)")
     add("--check_images", type=positive, default=16, metavar="N",
         help="images on which the file is compared with the checkpoint: of --source or --data_dir, "
              "else of the sample set (default: %(default)s)")

@@ -32,6 +32,7 @@ from boxes import HEAD_CHANNELS, STRIDE
 from console import Advice, explain, fail, set_up_logging
 from datasets import BaseDataset, DataOptions, find_dataset, open_dataset
 from datasets.images import read_image
+from datasets.sample import CLASSES as SAMPLE_CLASSES
 from datasets.sample import make_sample
 from detector import Detector, file_digest
 from DOTA_devkit.class_lists import parse_class_list
@@ -367,9 +368,10 @@ def export(args: argparse.Namespace) -> None:
 def calibration_images(args: argparse.Namespace, model: CTRBOX) -> list[np.ndarray]:
     """Images [H, W, 3] BGR from all over the list, as neighbours are often alike."""
     if args.calibrate:
-        paths = find_sources(args.calibrate)
+        paths = find_sources(args.calibrate, "--calibrate")
         return [read_image(path) for path in spread(paths, CALIBRATION_IMAGES)]
-    if args.source and args.data_dir is None:
+    of_the_sample = model.classes == SAMPLE_CLASSES and not args.source
+    if args.data_dir is None and not of_the_sample:
         raise InputError(
             "--int8 needs images to calibrate with, like those that will come: --calibrate PATH or "
             "--data_dir"

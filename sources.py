@@ -213,11 +213,13 @@ def is_flat(image: np.ndarray) -> bool:
     return bool((image[0] == first).all()) and bool((image == first).all())
 
 
-def find_sources(spec: Sequence[str | Path]) -> list[Path]:
+def find_sources(spec: Sequence[str | Path], flag: str = "--source") -> list[Path]:
     """Image files of what the user named: files, folders, globs, and lists (.txt) of files.
 
     A path in a list is taken from the list's folder, or else from the current one. What a list
     or the user names is returned whether it is there or not: opening it tells.
+
+    flag: by which they are named, for errors.
 
     Raises:
         InputError: nothing is there at all, or no image is in it.
@@ -237,17 +239,17 @@ def find_sources(spec: Sequence[str | Path]) -> list[Path]:
             found = _of_list(path)
         elif path.is_file() or not glob.has_magic(item):
             if not path.exists():
-                raise InputError(f"--source {item}: no such file or folder")
+                raise InputError(f"{flag} {item}: no such file or folder")
             found = [path]
         else:
             matches = sorted(map(Path, glob.glob(item, recursive=True)))
             found = [match for match in matches if _is_image(match)]
             if not found:
                 others = f", but {len(matches)} other files do" if matches else ""
-                raise InputError(f"--source {item}: no image matches{others}")
+                raise InputError(f"{flag} {item}: no image matches{others}")
         paths += found
     if not paths:
-        raise InputError("--source names no image")
+        raise InputError(f"{flag} names no image")
     named: dict[str, Path] = {}  # one image may be, in two ways
     for path in paths:
         named.setdefault(os.path.abspath(path), path)

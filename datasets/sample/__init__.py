@@ -1,5 +1,5 @@
 """The built-in sample set: stylised aerial scenes with exact labels, drawn from a fixed seed."""
 
-from datasets.sample.folder import make_sample
+from datasets.sample.folder import CLASSES, make_sample
 
-__all__ = ["make_sample"]
+__all__ = ["CLASSES", "make_sample"]
