@@ -61,7 +61,7 @@ def test_channels_are_of_like_range_afterwards():
         for highest in highest_outputs(network, layers, images).values():
             lives = highest > 1e-2  # the others never come near the largest
             assert lives.any()
-            torch.testing.assert_close(highest[lives].max(), torch.tensor(1.0))
+            torch.testing.assert_close(highest[lives].max(), torch.tensor(1.0), rtol=1e-4, atol=0)
             assert highest[lives].median() > 0.9
 
 
