@@ -333,9 +333,15 @@ def build_tensorrt(job: Job) -> Built:
     if tensorrt.is_available():
         onnx.save(file, job.path)
         log.info("building TensorRT's engine, which takes minutes")
-        engine = tensorrt.open_engine(job.path, cache, job.profile(), job.settings.half)
+        try:
+            engine = tensorrt.open_engine(job.path, cache, job.profile(), job.settings.half)
+        except Exception as error:  # of the runtime's own class, which bears no better name
+            log.warning("TensorRT failed: %s", str(error).strip().partition("\n")[0])
     if engine is None:
-        log.warning("no engine is built: this ONNX Runtime cannot use TensorRT on this machine")
+        log.warning(
+            "no engine is built: this ONNX Runtime cannot use TensorRT on this machine. The ONNX "
+            "file is written all the same"
+        )
 
     def write(output: Path) -> None:
         write_bytes(output, file.SerializeToString())
@@ -437,12 +443,12 @@ def compare(
     else:
         comparison = RoundedComparison(*both, tolerance=TOLERANCES[precision])
     if settings.layout == "light-fork":
-        compare_rows(comparison, pictures)
+        found = compare_rows(comparison, pictures)
     else:
-        compare_detections(comparison, settings, pictures)
+        found = compare_detections(comparison, settings, pictures)
+    comparison.report.ap = ap_of_both(found, pictures, comparison.metadata.classes, settings)
     log.info("%s", comparison.report)
-    if not comparison.report.detections and not comparison.report.lost:
-        log.warning("nothing is found in these images, and so little is compared: give others")
+    tell_of_little(comparison.report)
     if isinstance(comparison, RoundedComparison):
         line, faults = comparison.verdict()
         log.warning("%s %s", precision, line)
@@ -453,21 +459,49 @@ def compare(
     return comparison.report
 
 
+def tell_of_little(report: Report) -> None:
+    """Warn where the report says little."""
+    if not report.detections and not report.lost:
+        log.warning("nothing is found in these images, and so little is compared: give others")
+    elif 2 * report.matched < report.detections:
+        log.warning(
+            "rounding decides on most detections in these images, and so little is compared"
+        )
+    if not report.empty_images and not report.emptied:
+        log.warning("no image was without detections: give one (--source) to see that as well")
+
+
 def compare_detections(
     comparison: Comparison, settings: ExportSettings, pictures: Sequence[Picture]
-) -> None:
-    """Run both over the pictures, with AP where all are labelled."""
+) -> list[tuple[Picture, tuple[Detections, Detections]]]:
+    """Run both over the pictures, and the file at a threshold that nothing passes.
+
+    Returns:
+        For each what the checkpoint and what the file finds, in source pixels.
+    """
     found = []
     for batch in batches(pictures, comparison.input_hw, settings):
-        names, pixels = [one.name for one in batch], [one.pixels for one in batch]
-        found += zip(batch, comparison.compare(names, pixels), strict=True)
+        found += zip(batch, comparison.compare(batch), strict=True)
+    if settings.takes_conf:
+        comparison.check_empty(batch)
+    return found
+
+
+def ap_of_both(
+    found: Sequence[tuple[Picture, tuple[Detections, Detections]]],
+    pictures: Sequence[Picture],
+    classes: Sequence[str],
+    settings: ExportSettings,
+) -> tuple[float, float] | None:
+    """Of the checkpoint and of the file; None where not all pictures are labelled."""
     labelled = [(picture, both) for picture, both in found if picture.truth is not None]
     some_objects = any(len(picture.truth[0]) for picture, _ in labelled)
-    if some_objects and {one.name for one in pictures} <= {one.name for one, _ in labelled}:
-        classes = comparison.metadata.classes
-        comparison.report.ap = tuple(
-            ap([(one, both[side]) for one, both in labelled], classes, settings) for side in (0, 1)
-        )
+    if not some_objects or {one.name for one in pictures} - {one.name for one, _ in labelled}:
+        return None
+    mine, other = (
+        ap([(one, both[side]) for one, both in labelled], classes, settings) for side in (0, 1)
+    )
+    return mine, other
 
 
 def batches(
@@ -475,7 +509,7 @@ def batches(
 ) -> Iterator[list[Picture]]:
     """The pictures in batches that the file takes, with black ones to begin with and to fill up."""
     size = settings.static[2] if settings.static else BATCH
-    black = Picture("black", np.zeros((*input_hw, 3), np.uint8))
+    black = Picture("black", np.zeros((*input_hw, 3), np.uint8), made_up=True)
     if settings.input_type == "float32":
         rest = [black, *pictures]
         for start in range(0, len(rest), size):
@@ -486,7 +520,7 @@ def batches(
     yield [black] * (size if settings.static else 1)
     for picture in pictures:
         mirrored = Picture(f"{picture.name} mirrored", picture.pixels[:, ::-1])
-        empty = Picture("black", np.zeros_like(picture.pixels))
+        empty = Picture("black", np.zeros_like(picture.pixels), made_up=True)
         yield ([picture, mirrored, empty] + [empty] * size)[: size if settings.static else 3]
 
 

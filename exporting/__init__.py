@@ -21,6 +21,8 @@ class Picture(NamedTuple):
     pixels: np.ndarray
     truth: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
     """Corners in its pixels, labels as the model counts them, and difficulties."""
+    made_up: bool = False
+    """Black, say: whether something is found on level ground is a matter of rounding."""
 
 
 def require_onnx() -> None:

@@ -153,5 +153,6 @@ def values_at(graph: Graph, products: Sequence[Products], features: Value, cells
 
 
 def _product(graph: Graph, values: Value, weight: Tensor, bias: Tensor) -> Value:
-    weight, bias = (one.detach().float().numpy().astype(values.dtype) for one in (weight, bias))
+    with np.errstate(over="ignore"):  # beyond float16: the comparison that follows tells
+        weight, bias = (one.detach().float().numpy().astype(values.dtype) for one in (weight, bias))
     return graph.op("MatMul", values, weight) + bias

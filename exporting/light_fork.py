@@ -9,18 +9,28 @@ import torch
 
 from boxes import STRIDE
 from datasets.augment import normalize
-from decoder import LABEL, SCORE, rows_to_detections
+from decoder import LABEL, SCORE, rows_to_detections, to_source
+from detections import Detections
 from exporting import Picture
 from exporting.parity import Comparison, Reference, Report
 
 
-def compare_rows(comparison: Comparison, pictures: Sequence[Picture]) -> None:
+def compare_rows(
+    comparison: Comparison, pictures: Sequence[Picture]
+) -> list[tuple[Picture, tuple[Detections, Detections]]]:
     """Report on the pictures, a black one and noise, each alone: the rows above the threshold.
 
     All ten coordinates and the score are in the report's largest differences.
+
+    Returns:
+        For each what the checkpoint and what the file finds, in source pixels.
     """
     noise = np.random.default_rng(0).integers(0, 256, (*comparison.input_hw, 3), np.uint8)
-    made_up = [Picture("black", np.zeros_like(noise)), Picture("noise", noise)]
+    made_up = [
+        Picture("black", np.zeros_like(noise), made_up=True),
+        Picture("noise", noise),
+    ]
+    found = []
     for picture in [*made_up, *pictures]:
         box = comparison.letterbox(picture.pixels)
         image = normalize(box.apply(picture.pixels))[None]
@@ -29,8 +39,12 @@ def compare_rows(comparison: Comparison, pictures: Sequence[Picture]) -> None:
         rows = rows[rows[:, SCORE] > comparison.file_above]
         if not (np.diff(rows[:, SCORE]) <= 0).all():
             comparison.report.row_faults.append(f"{picture.name}: the scores do not fall")
-        mine, other = comparison.add(picture.name, reference, rows_to_detections(rows))
+        exported = rows_to_detections(rows)
+        mine, other = comparison.add(picture, reference, exported)
         note_columns(comparison.report, expected[mine], rows[other])
+        both = (to_source(one, box) for one in (reference.detections, exported))
+        found.append((picture, tuple(one[comparison.shown(one)] for one in both)))
+    return found
 
 
 @torch.no_grad()

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from DOTA_devkit.errors import InputError
 from exporting.heads_at_peaks import BOX_HEADS, HeadsAtPeaks
 from models import CTRBOX
 from models.model_parts import CombinationModule
@@ -66,9 +67,15 @@ def fold_batch_norms(module: nn.Module) -> None:
 
 @torch.no_grad()
 def check_same_maps(network: ExportNetwork, model: CTRBOX) -> None:
-    """ValueError where folding, or heads at cells instead of maps, changed what it computes."""
+    """ValueError where folding, or heads at cells instead of maps, changed what it computes;
+    InputError where that is nothing at all."""
     image = torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(0)) - 0.5
     maps = copy.deepcopy(model).cpu().float().eval()(image)
+    if not all(torch.isfinite(values).all() for values in maps.values()):
+        raise InputError(
+            "the checkpoint finds nothing: what its network gives is not finite, as after a "
+            "training that diverged"
+        )
     heatmap, features = network(image)
     cells = torch.arange(heatmap[0, 0].numel())[None]
     values = HeadsAtPeaks(network.box_heads)(features, cells).transpose(1, 2)

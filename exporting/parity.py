@@ -14,9 +14,10 @@ from torch import nn
 from boxes import Letterbox
 from datasets.augment import normalize
 from decoder import DecDecoder, to_source
-from deploy_metadata import ModelMetadata
+from deploy_metadata import OUTPUTS, ModelMetadata
 from detections import Detections
 from DOTA_devkit.polygon import grouped_iou, paired_iou
+from exporting import Picture
 from exporting.onnx_model import BEFORE_NMS
 from exporting.onnx_runtime import rows_to_detections
 
@@ -39,13 +40,16 @@ class Report:
     images: int = 0
     empty_images: int = 0
     """Of them without any detection, in both."""
+    emptied: int = 0
+    """Further ones in which the file was to find nothing, and does not: see `check_empty`."""
     batches: int = 0
     """Of several images with different contents."""
     detections: int = 0
     matched: int = 0
     ties: int = 0
-    """Whose peak has a neighbour of the same score but for rounding: either may be found, and on a
-    plateau of such cells any of them. Or whose `cls_theta` is the threshold but for rounding."""
+    """Found by one alone, whose peak has a neighbour of the same score but for rounding: either may
+    be found, and on a plateau of such cells any of them. Or found otherwise by the other, whose
+    `cls_theta` is the threshold but for rounding."""
     at_cutoff: int = 0
     """Whose score is the threshold's, or that of the last row, but for rounding."""
     lost: list[str] = field(default_factory=list)
@@ -81,9 +85,11 @@ class Report:
         ]
         if self.ties or self.at_cutoff:
             lines.append(
-                f"  not compared: {self.ties} on neighbouring cells of one score or at the "
-                f"threshold of cls_theta, {self.at_cutoff} at the threshold or the last row"
+                f"  not alike, as they may: {self.ties} on neighbouring cells of one score or at "
+                f"the threshold of cls_theta, {self.at_cutoff} at the threshold or the last row"
             )
+        if self.emptied:
+            lines.append(f"  with conf_thresh at 1 all rows of {self.emptied} images are empty")
         if self.lost:
             lines.append(f"  found by one alone: {len(self.lost)}, {self.lost[0]} for example")
         lines += [f"  IoU within {IOU_MARGIN} of the NMS threshold: {p}" for p in self.borderline]
@@ -125,6 +131,8 @@ class Comparison:
 
     ties_in_order = True
     """Whether rows of equal scores are to be in order as well."""
+    judges_made_up = True
+    """Whether what is found in made-up pictures counts, or their rows alone are looked at."""
 
     def __init__(
         self,
@@ -161,48 +169,69 @@ class Comparison:
         """The score above which one finds what the other does, if it shows those above `lowest`."""
         return lowest + self.score_margin
 
-    def compare(
-        self, names: Sequence[str], pictures: Sequence[np.ndarray]
-    ) -> list[tuple[Detections, Detections]]:
-        """Pictures [H, W, 3] BGR as one batch; for bytes they must be of one size.
+    def compare(self, pictures: Sequence[Picture]) -> list[tuple[Detections, Detections]]:
+        """Pictures as one batch; for bytes they must be of one size.
 
         Returns:
             For each what the checkpoint and what the file finds above the threshold, before NMS,
             in source pixels.
         """
-        boxes = [self.letterbox(picture) for picture in pictures]
-        inputs = [box.apply(picture) for box, picture in zip(boxes, pictures, strict=True)]
-        batch = np.stack([normalize(image) for image in inputs])
+        boxes = [self.letterbox(picture.pixels) for picture in pictures]
+        batch, fed = self.inputs(pictures, boxes)
         references = self.reference(batch)
-        if self.metadata.input_type == "uint8":
-            order = slice(None, None, -1) if self.metadata.color == "RGB" else slice(None)
-            fed = {"input": np.stack(pictures)[..., order].copy()}
-        else:
-            fed = {"input": batch}
         outputs = self.run({**fed, **self.fed})
-        rows = [outputs[name] for name in ("corners", "scores", "labels")]
-        for name, *image in zip(names, *rows, strict=True):
+        rows = [outputs[name] for name in OUTPUTS]
+        for picture, *image in zip(pictures, *rows, strict=True):
             faults = row_faults(*image, self.ties_in_order)
-            self.report.row_faults += [f"{name}: {fault}" for fault in faults]
+            self.report.row_faults += [f"{picture.name}: {fault}" for fault in faults]
         if self.show_rows is not None:
             shown = self.show_rows({**fed, **self.fed})
             before = [shown[name] for name in BEFORE_NMS]
-            for name, *both in zip(names, *rows, *before, strict=True):
-                self.check_nms(name, both[:3], both[3:])
+            for picture, *both in zip(pictures, *rows, *before, strict=True):
+                self.check_nms(picture.name, both[:3], both[3:])
             rows = before
         found = [rows_to_detections(*image) for image in zip(*rows, strict=True)]
         self.report.batches += len(pictures) > 1
         pairs = []
-        for name, reference, exported, box in zip(names, references, found, boxes, strict=True):
+        for picture, reference, exported, box in zip(
+            pictures, references, found, boxes, strict=True
+        ):
             if self.metadata.input_type == "uint8":  # compared in the network's pixels
                 in_input = exported.with_corners(box.to_input(exported.corners))
             else:
                 in_input = exported
                 exported = to_source(exported, box)
-            self.add(name, reference, in_input)
+            self.add(picture, reference, in_input)
             both = (to_source(reference.detections, box), exported)
             pairs.append(tuple(one[self.shown(one)] for one in both))
         return pairs
+
+    def inputs(
+        self, pictures: Sequence[Picture], boxes: Sequence[Letterbox]
+    ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """What the network takes [B, 3, H, W], and what the file is fed with for the same."""
+        pixels = [picture.pixels for picture in pictures]
+        scaled = [box.apply(image) for box, image in zip(boxes, pixels, strict=True)]
+        batch = np.stack([normalize(image) for image in scaled])
+        if self.metadata.input_type != "uint8":
+            return batch, {"input": batch}
+        order = slice(None, None, -1) if self.metadata.color == "RGB" else slice(None)
+        return batch, {"input": np.stack(pixels)[..., order].copy()}
+
+    def check_empty(self, pictures: Sequence[Picture]) -> None:
+        """The file without any detection: where its threshold is an input and set to 1.
+
+        pictures: as `compare` takes them.
+        """
+        _, fed = self.inputs(pictures, [self.letterbox(picture.pixels) for picture in pictures])
+        outputs = self.run({**fed, "conf_thresh": np.array(1, np.float32)})
+        rows = [outputs[name] for name in OUTPUTS]
+        for picture, *image in zip(pictures, *rows, strict=True):
+            faults = row_faults(*image, self.ties_in_order)
+            if (image[2] >= 0).any():
+                faults.append("detections although conf_thresh is 1")
+            self.report.row_faults += [f"{picture.name}: {fault}" for fault in faults]
+            self.report.emptied += not faults
 
     def shown(self, found: Detections) -> np.ndarray:
         """[N] bool, those above the threshold; NaN is no reason to hide one."""
@@ -227,35 +256,39 @@ class Comparison:
         ]
 
     def add(
-        self, name: str, reference: Reference, exported: Detections
+        self, picture: Picture, reference: Reference, exported: Detections
     ) -> tuple[np.ndarray, np.ndarray]:
         """Count one image, both in pixels of the network's input.
 
         Returns:
             Indices of the detections that are compared, in the one and the other.
         """
-        report, ours = self.report, reference.detections
+        report, ours, name = self.report, reference.detections, picture.name
         shown, shown_there = self.shown(ours), self.shown(exported)
         report.images += 1
         report.empty_images += not shown.any() and not shown_there.any()
+        if picture.made_up and not self.judges_made_up:
+            return np.zeros(0, np.int64), np.zeros(0, np.int64)
         report.detections += int(shown.sum())
         mine, other = match(ours, exported)
         difference = np.abs(ours.scores[mine] - exported.scores[other])
         both = shown[mine] & shown_there[other]
         one = (shown[mine] | shown_there[other]) & (difference <= self.score_margin)
         mine, other = mine[both | one], other[both | one]
-        tied = reference.tied[mine]
+        away = np.abs(ours.corners[mine] - exported.corners[other]).max(axis=(1, 2))
+        alike = (away <= self.corner_margin) & (
+            np.abs(ours.scores[mine] - exported.scores[other]) <= self.score_margin
+        )
+        tied = reference.tied[mine] & ~alike
         report.ties += int(tied.sum())
         report.matched += int((~tied).sum())
         mine_sure, other_sure = mine[~tied], other[~tied]
         if len(mine_sure):
-            corners = np.abs(ours.corners[mine_sure] - exported.corners[other_sure])
             scores = np.abs(ours.scores[mine_sure] - exported.scores[other_sure])
-            report.corner_error = float(np.maximum(report.corner_error, corners.max()))
+            report.corner_error = float(np.maximum(report.corner_error, away[~tied].max()))
             report.score_error = float(np.maximum(report.score_error, scores.max()))
-            largest = corners.max(axis=(1, 2)).tolist()
             own_scores = ours.scores[mine_sure].tolist()
-            self.corner_errors += zip(own_scores, largest, strict=True)
+            self.corner_errors += zip(own_scores, away[~tied].tolist(), strict=True)
         alone = np.setdiff1d(np.flatnonzero(shown), mine)
         rest = exported[np.setdiff1d(np.flatnonzero(shown_there), other)]
         near_peaks = self.are_near_peaks(rest, reference)

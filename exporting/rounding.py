@@ -45,6 +45,7 @@ class RoundedComparison(Comparison):
     """
 
     ties_in_order = False  # TensorRT gives no promise
+    judges_made_up = False
 
     def __init__(self, *args, tolerance: Tolerance, **kwargs) -> None:
         super().__init__(*args, **kwargs)

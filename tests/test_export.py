@@ -10,9 +10,13 @@ from sharp_exports import CLASSES, CONF, SIZE_HW, K, export, sharp_model
 
 from boxes import Letterbox
 from datasets.augment import normalize
-from decoder import DecDecoder, to_source
+from datasets.images import read_image
+from decoder import SCORE, DecDecoder, to_source
+from decoder import rows_to_detections as light_fork_detections
 from deploy_metadata import read_onnx_metadata
+from detector import Detector
 from DOTA_devkit.errors import InputError
+from DOTA_devkit.polygon import iou_matrix
 from main import main
 from models import Checkpoint, load_model, save_checkpoint
 
@@ -220,6 +224,17 @@ def test_a_checkpoint_that_diverged(folder, tmp_path, capsys):
     assert "hm.2.bias holds values that are not finite" in capsys.readouterr().err
 
 
+def test_a_checkpoint_whose_values_overflow(folder, tmp_path, capsys):
+    model = sharp_model()
+    with torch.no_grad():
+        model.wh[0].weight *= 1e25
+        model.wh[-1].weight *= 1e25
+    save_checkpoint(tmp_path / "huge.pth", Checkpoint.of(model))
+    flags = ["--phase", "export", "--weights", str(tmp_path / "huge.pth")]
+    assert main([*flags, "--source", str(folder / "images")]) == 2
+    assert "what its network gives is not finite" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("content", [b"", b"not a model"])
 def test_a_file_that_is_no_checkpoint(tmp_path, content, capsys):
     path = tmp_path / "model.pth"
@@ -254,6 +269,63 @@ def test_8_bits_are_not_calibrated_with_images_of_another_kind(folder, capsys):
                  "--output", str(folder / "no.onnx")])  # fmt: skip
     assert code == 2 and "--calibrate PATH" in capsys.readouterr().err
     assert not (folder / "no.onnx").exists()
+
+
+def test_8_bits_are_not_calibrated_with_drawn_scenes_unasked(folder, tmp_path, monkeypatch, capsys):
+    """Those of the sample set are no images of the user's."""
+    monkeypatch.chdir(tmp_path)
+    code = main(["--phase", "export", "--weights", str(folder / "checkpoint.pth"), "--int8",
+                 "--output", str(tmp_path / "no.onnx")])  # fmt: skip
+    assert code == 2 and "--calibrate PATH" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_images_to_calibrate_with_that_are_not_there(folder, tmp_path, capsys):
+    code = main(["--phase", "export", "--weights", str(folder / "checkpoint.pth"), "--int8",
+                 "--calibrate", str(tmp_path / "none"),
+                 "--output", str(tmp_path / "no.onnx")])  # fmt: skip
+    assert code == 2 and f"--calibrate {tmp_path}/none: no such" in capsys.readouterr().err
+
+
+COMBINED = {
+    "8 bits, pictures in RGB, NMS": (
+        ".onnx", "--int8", "--nms", "graph", "--input", "uint8", "--color", "RGB"
+    ),
+    "8 bits, OpenVINO": (".xml", "--int8", "--format", "openvino"),
+    "8 bits, light fork": (
+        ".onnx", "--int8", "--layout", "light-fork", "--static", "96", "128", "1"
+    ),
+    "8 bits, fixed": (".onnx", "--int8", "--static", "96", "128", "2", "--fix_conf"),
+    "16 bits, pictures, NMS, fixed": (
+        ".onnx", "--half", "--nms", "graph", "--input", "uint8", "--static", "96", "128", "2"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", COMBINED)
+def test_precisions_with_all_the_rest(folder, name):
+    """Each file finds what the checkpoint finds, but for rounding."""
+    suffix, *flags = COMBINED[name]
+    if suffix == ".xml":
+        pytest.importorskip("openvino")
+    if "--int8" in flags:
+        flags += ["--calibrate", str(folder / "images")]
+    path, image = export(folder, f"{name}{suffix}", *flags), folder / "images" / "0.png"
+    if "light-fork" in flags:  # whose files the detector does not run
+        batch = normalize(read_image(image))[None]
+        rows = open_session(path).run(None, {"input": batch})[0][0]
+        found = light_fork_detections(rows[rows[:, SCORE] > CONF])
+    else:
+        found = Detector.load(path).detect(image)
+    checkpoint = Detector.load(folder / "checkpoint.pth", conf_thresh=CONF / 2, nms_thresh=1.0)
+    expected = checkpoint.detect(image)
+    assert len(found) > 5
+    overlap = iou_matrix(found.corners, expected.corners)
+    overlap *= found.labels[:, None] == expected.labels[None]
+    assert (
+        np.mean(overlap.max(axis=1) > 0.5) > 0.6
+    )  # of the rest another cell of a plateau is taken
 
 
 def test_8_bits_and_16_are_two_precisions(folder, capsys):

@@ -3,7 +3,9 @@
 import copy
 import json
 import os
+import re
 import resource
+import shutil
 import subprocess
 import sys
 
@@ -27,7 +29,7 @@ pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
 
 from export import REFUSED, SUFFIXES, ExportSettings
-from exporting import decode_graph, tensorrt, torch_program
+from exporting import Picture, decode_graph, tensorrt, torch_program
 from exporting.network_onnx import export_network
 from exporting.onnx_runtime import open_session, rows_to_detections
 from exporting.parity import Comparison, Reference
@@ -290,6 +292,20 @@ def test_without_tensorrt_there_is_a_file_and_the_lines(folder, tmp_path, capsys
     assert_near(session.run(None, {"input": images}), eager(folder, images))
 
 
+def test_tensorrt_that_fails(folder, tmp_path, monkeypatch, capsys):
+    def fail(*_):
+        raise RuntimeError("EP_FAIL: no memory for the engine\nat somewhere.cc:12")
+
+    monkeypatch.setattr(tensorrt, "is_available", lambda: True)
+    monkeypatch.setattr(tensorrt, "open_engine", fail)
+    path = tmp_path / "free.onnx"
+    assert run_main(folder, path, "--format", "tensorrt") == 0
+    text = capsys.readouterr().out
+    assert "TensorRT failed: EP_FAIL: no memory for the engine\n" in text
+    assert "The ONNX file is written all the same" in text and len(trtexec(text)) == 1
+    assert [one.name for one in tmp_path.iterdir()] == ["free.onnx"]
+
+
 def test_the_lines_of_a_fixed_file_in_half_precision(folder, tmp_path, capsys):
     path = tmp_path / "a file.onnx"
     static = ("--static", "64", "96", "2", "--half")
@@ -400,8 +416,13 @@ def rounded_comparison(exported, ours=None, conf=CONF, free=True, K=500):
     ours = forty() if ours is None else ours
     channels = {"hm": len(CLASSES), "wh": 10, "reg": 2, "cls_theta": 1}
     no_peaks = {head: torch.zeros(1, count, 1, 1) for head, count in channels.items()}
-    comparison.add("image", Reference(ours, np.zeros(len(ours), bool), no_peaks), exported)
+    comparison.add(
+        Picture("image", NOTHING), Reference(ours, np.zeros(len(ours), bool), no_peaks), exported
+    )
     return comparison.verdict()
+
+
+NOTHING = np.zeros((1, 1, 3), np.uint8)
 
 
 def forty(shift=0.0, lift=0.0, scores=None, step=1):
@@ -543,6 +564,58 @@ def test_the_light_forks_rows_are_compared_on_the_pictures(folder, tmp_path, cap
     flags = ("--layout", "light-fork", "--static", "96", "128", "1")
     assert run_main(folder, tmp_path / "fork.onnx", *flags) == 0
     assert "parity on 5 images" in capsys.readouterr().out  # three, a black one and noise
+
+
+@pytest.mark.parametrize("layout", ["corners", "light-fork"])
+def test_the_ap_of_both_where_there_is_truth(folder, tmp_path, capsys, layout):
+    """The labels are what the checkpoint finds, so that its AP is 1."""
+    found = Detector.load(folder / "checkpoint.pth", K=K, conf_thresh=CONF, nms_thresh=0.1)
+    data = tmp_path / "data"
+    (data / "labelTxt").mkdir(parents=True)
+    shutil.copytree(folder / "images", data / "images")
+    (data / "test.txt").write_text("0\n1\n2\n")
+    (data / "classes.txt").write_text("\n".join(CLASSES))
+    for number in range(3):
+        one = found.detect(data / "images" / f"{number}.png")
+        lines = (
+            f"{' '.join(map(str, box.ravel().tolist()))} {name} 0"
+            for box, name in zip(one.corners, one.class_names(), strict=True)
+        )
+        (data / "labelTxt" / f"{number}.txt").write_text("\n".join(lines))
+    flags = ("--layout", layout, "--static", "96", "128", "1")
+    code = main(["--phase", "export", "--weights", str(folder / "checkpoint.pth"), "--K", str(K),
+                 "--data_dir", str(data), "--output", str(tmp_path / "a.onnx"),
+                 *flags])  # fmt: skip
+    assert code == 0
+    text = capsys.readouterr().out
+    (mine, other) = map(
+        float, re.search(r"AP of the checkpoint (\S+), of the file (\S+)", text).groups()
+    )
+    assert mine == pytest.approx(other, abs=1e-3) and mine > 0.9
+
+
+# Images without detections ------------------------------------------------------------------------
+
+
+def test_a_file_that_finds_nothing_is_part_of_the_report(folder, tmp_path, capsys):
+    assert run_main(folder, tmp_path / "a.onnx") == 0
+    assert "with conf_thresh at 1 all rows of 4 images are empty" in capsys.readouterr().out
+
+
+def test_a_file_that_finds_something_at_any_threshold(folder, tmp_path, monkeypatch, capsys):
+    kept = decode_graph.only_found
+    monkeypatch.setattr(
+        decode_graph, "only_found", lambda graph, corners, scores, threshold:
+        kept(graph, corners, scores, graph.op("Min", threshold, 0.2))
+    )  # fmt: skip
+    assert run_main(folder, tmp_path / "a.onnx") == 2
+    assert "detections although conf_thresh is 1" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_no_image_without_detections_is_told(folder, tmp_path, capsys):
+    assert run_main(folder, tmp_path / "a.onnx", "--fix_conf") == 0
+    assert "no image was without detections" in capsys.readouterr().out
 
 
 # Errors -------------------------------------------------------------------------------------------

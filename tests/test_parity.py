@@ -7,6 +7,7 @@ import torch
 from boxes import STRIDE
 from deploy_metadata import ModelMetadata
 from detections import Detections
+from exporting import Picture
 from exporting.parity import IOU_MARGIN, Comparison, check_greedy, match, row_faults
 
 pytest.importorskip("onnx")
@@ -128,7 +129,7 @@ def comparison(reported, heatmap=None, vectors=None, theta=1.0):
         return {"corners": corners, "scores": scores, "labels": labels}
 
     compared = Comparison(Maps(), metadata, (64, 64), run)
-    compared.compare(["a"], [np.full((64, 64, 3), 90, np.uint8)])
+    compared.compare([Picture("a", np.full((64, 64, 3), 90, np.uint8))])
     return compared.report
 
 
@@ -204,7 +205,8 @@ def test_rounding_turns_a_box_at_the_threshold(theta, turned, faults):
     report = comparison(file_finds, heatmap, diamond, theta)
     right = turned == (theta > 0.8)
     assert bool(report.faults()) == (faults and not right), report
-    assert bool(report.ties) == (not faults)
+    assert bool(report.ties) == (not faults and not right)
+    assert report.matched == right
 
 
 def test_rows_in_order_and_empty_ones_behind():
