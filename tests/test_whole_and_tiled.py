@@ -35,7 +35,7 @@ def samples(shared):
 
 @pytest.fixture(scope="module")
 def weights(samples, shared, tmp_path_factory):
-    """Twelve patches of a harbour, learned by heart: about a minute, hundreds of ships."""
+    """Twelve patches of a harbour, learned by heart: a minute or two, hundreds of ships."""
     root = tmp_path_factory.mktemp("trained")
     (root / "full.txt").write_text("P0706\n")
     run("-m", "DOTA_devkit", "split", samples, root / "patches", "--list", root / "full.txt",
@@ -45,7 +45,7 @@ def weights(samples, shared, tmp_path_factory):
     run("main.py", "--phase", "train", "--data_dir", root / "patches", "--train_list",
         root / "train.txt", "--classes", "ship,small-vehicle,harbor", "--backbone", "mobilenetv2",
         "--head_conv", 64, "--pretrained", shared / "weights/mobilenet_v2_imagenet.pth",
-        "--no_augment", "--input_h", 320, "--input_w", 320, "--batch_size", 2, "--num_epoch", 12,
+        "--no_augment", "--input_h", 320, "--input_w", 320, "--batch_size", 2, "--num_epoch", 24,
         "--init_lr", 2e-3, "--schedule", "cosine", "--num_workers", 0, "--save_every", 0,
         "--run_dir", root, "--device", "cpu")  # fmt: skip
     return root / "weights_dota/model_last.pth"
@@ -79,8 +79,17 @@ def without_partner(one, other):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("tile", "overlap"), [(608, 100), (320, 64)])
-def test_windows_find_what_the_whole_image_holds(weights, samples, tmp_path, tile, overlap):
+@pytest.mark.parametrize(
+    ("tile", "overlap", "most"),
+    [
+        (608, 100, 0.02),  # the defaults of `predict`
+        # In a quarter of the surroundings the network comes to other numbers, and where `cls_theta`
+        # crosses its threshold by that, to another box.
+        (320, 64, 0.04),
+    ],
+)
+def test_windows_find_what_the_whole_image_holds(weights, samples, tmp_path, tile, overlap, most):
+    """most: the share of the sure ones that may be without a partner."""
     whole, log = predict(weights, samples, tmp_path / "whole", "--tile", 0)
     assert "2 windows" in log and "all --K" not in log
     tiled, log = predict(weights, samples, tmp_path / "tiled",
@@ -93,7 +102,7 @@ def test_windows_find_what_the_whole_image_holds(weights, samples, tmp_path, til
             alone += corners.tolist()
             sure += count
         assert sure >= 100, "the training has come to nothing"
-        assert len(alone) <= 0.02 * sure, alone
+        assert len(alone) <= most * sure, alone
 
 
 @pytest.mark.slow
