@@ -5,25 +5,36 @@ into cores, one a window: of what lies around a point the window of its core sho
 detection counts where its centre lies in the core of its window, or a little beyond, as two
 windows do not find a centre at quite the same place. So an object that is no longer than the
 overlap is seen whole by the window that it counts in. What is longer may reach over the border of
-its window: it is marked as cut, stands behind every whole detection in the suppression, and gives
-way to a whole one that contains most of it, such as that of a smaller scale. Where no window saw
-the object whole, its pieces lie end to end with the overlap in common, and are joined.
+its window: it is marked as cut.
+
+What is cut comes behind what is whole, and of what is cut the larger first, as it shows more of its
+object, and a smaller scale shows most. So, one after the other:
+
+1. A cut box gives way to a whole one that contains most of it.
+2. What is left are objects that no window saw whole. The largest piece takes up the pieces that lie
+   in line with it, end to end with the overlap in common, and the rectangle around them replaces
+   them. A piece that does not lie in line, such as the corner of a thick object, is left out, and
+   gives way where most of it lies in that rectangle. Then comes the largest of the pieces that
+   remain.
+3. The suppression by overlap, within each class.
 """
 
 from __future__ import annotations
 
+import heapq
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from shapely import get_coordinates
 from shapely.geometry import Polygon
-from shapely.ops import unary_union
+from shapely.geometry.base import BaseGeometry
 
 from boxes import Letterbox, min_area_rectangles
 from detections import Detections
 from DOTA_devkit.errors import InputError
-from DOTA_devkit.polygon import grouped_iou, polygon_area, polygon_nms
+from DOTA_devkit.polygon import grouped_iou, iou_matrix, polygon_area, polygon_nms
 
 SLACK = 0.25
 """How far beyond its core a centre may lie, in overlaps."""
@@ -34,22 +45,26 @@ MIN_SLACK = 4.0
 TOUCHES = 2.0
 """A box that comes nearer to the border of its window than this, in input pixels, may be cut."""
 
+LOOSE = 0.02
+"""So much nearer to it in its longer sides, too: the larger a box, the less exact its corners."""
+
 PHASE = 32
 """The coarsest stride of the network, in input pixels."""
 
-MOSTLY = 0.5
-"""The share of a cut box that must lie in a whole one for it to give way."""
+MOSTLY = 0.4
+"""The share of a cut box that must lie in another for it to give way. What a window shows of an
+object fills half of the box around it or more, a corner just half: so this is half less the error
+of the corners."""
 
 AS_SURE = 0.5
 """It does not give way to one whose score is less than this part of its own."""
 
-
 SHARED = 0.15
 """Two pieces of one object share at least this part of the smaller: they overlap as windows do."""
 
-STRAIGHT = 1.25
+STRAIGHT = 1.15
 """The rectangle around the pieces of one object is at most so many times as large as they are:
-pieces lie in line, neighbouring objects need not."""
+pieces lie in line, neighbours and the boxes around corners need not."""
 
 
 @dataclass(frozen=True)
@@ -211,7 +226,9 @@ def in_source(found: Detections, window: Window) -> tuple[Detections, np.ndarray
     corners = corners[own]
     low, high = corners.min(axis=1), corners.max(axis=1)
     left, top, right, bottom = window.inside
-    cut = (low < (left, top)).any(axis=1) | (high > (right, bottom)).any(axis=1)
+    sides = np.linalg.norm(corners - np.roll(corners, 1, axis=1), axis=2)
+    loose = LOOSE * sides.max(axis=1, keepdims=True)
+    cut = (low - loose < (left, top)).any(axis=1) | (high + loose > (right, bottom)).any(axis=1)
     return found[own].with_corners(corners), cut
 
 
@@ -233,8 +250,9 @@ def merge(parts: Sequence[tuple[Detections, np.ndarray]], nms_thresh: float) -> 
     cut = np.concatenate([part_cut for _, part_cut in parts])
     stays = ~_contained_in_whole(found, cut)
     found, cut = _joined_pieces(found[stays], cut[stays])
-    # scores are at most 1, so that all that is cut comes behind all that is whole
-    rank = found.scores - 2.0 * cut
+    # below 0 for all that is cut: behind all that is whole, and what is large and sure first
+    extent = polygon_area(found.corners) * found.scores
+    rank = np.where(cut, extent - extent.max(initial=0) - 1, found.scores)
     kept = found[polygon_nms(found.corners, rank, nms_thresh, labels=found.labels)]
     return kept[np.argsort(-kept.scores, kind="stable")]
 
@@ -248,63 +266,85 @@ def _contained_in_whole(found: Detections, cut: np.ndarray) -> np.ndarray:
             found.corners[part], found.corners[whole], found.labels[part], found.labels[whole]
         )
         i, j = part[i], whole[j]
-        areas = polygon_area(found.corners)
-        shared = _shared_area(iou, areas[i], areas[j])
-        gives_way = shared > MOSTLY * areas[i]
-        gives_way &= found.scores[j] >= AS_SURE * found.scores[i]
-        contained[i[gives_way]] = True
+        areas, scores = polygon_area(found.corners), found.scores
+        contained[i[_gives_way(iou, areas[i], areas[j], scores[i], scores[j])]] = True
     return contained
 
 
 def _joined_pieces(found: Detections, cut: np.ndarray) -> tuple[Detections, np.ndarray]:
     """Cut boxes of one object replaced by the rectangle around them, as sure as the surest."""
     part = np.flatnonzero(cut)
-    pieces = found[part]
-    i, j, iou = grouped_iou(pieces.corners, pieces.corners, pieces.labels, pieces.labels)
-    areas = polygon_area(pieces.corners)
-    smaller = np.minimum(areas[i], areas[j])
-    pairs = (i < j) & (_shared_area(iou, areas[i], areas[j]) > SHARED * smaller)
-    i, j = i[pairs], j[pairs]
-    if not len(i):
-        return found, cut
-    straight = _straight(pieces.corners[np.stack([i, j], axis=1)])
-    groups = _groups(len(part), i[straight], j[straight])
-
+    pieces, areas = found[part], polygon_area(found.corners[part])
+    near = _sharing(pieces, areas)
     stays, corners, scores = np.ones(len(found), bool), found.corners.copy(), found.scores.copy()
-    for group in groups:
-        outlines = pieces.corners[group].astype(np.float64)
-        if _straight(outlines[None])[0]:
-            first, *others = part[group]
-            corners[first] = min_area_rectangles(outlines.reshape(1, -1, 2))[0]
-            scores[first] = pieces.scores[group].max()
-            stays[others] = False
+    free = np.ones(len(part), bool)
+    for first in np.argsort(-areas, kind="stable").tolist():
+        if not free[first] or len(near[first]) < 2:
+            continue
+        group, others, around = _in_line(first, pieces.corners, areas, near, free)
+        head = part[first]
+        if len(group) > 1:
+            corners[head] = around
+            scores[head] = pieces.scores[group].max()
+        iou = iou_matrix(corners[head][None], pieces.corners[others])[0]
+        area = polygon_area(corners[head][None])
+        gone = _gives_way(iou, areas[others], area, pieces.scores[others], scores[head])
+        taken = [*group, *np.array(others, int)[gone]]
+        free[taken] = False
+        stays[part[taken]] = False
+        stays[head] = True
     return replace(found, corners=corners, scores=scores)[stays], cut[stays]
 
 
-def _straight(outlines: np.ndarray) -> np.ndarray:
-    """[M] bool: of each K boxes [M, K, 4, 2], whether they lie in line."""
-    outlines = outlines.astype(np.float64)
-    around = polygon_area(min_area_rectangles(outlines.reshape(len(outlines), -1, 2)))
-    covered = [unary_union([Polygon(box).convex_hull for box in boxes]).area for boxes in outlines]
-    return around <= STRAIGHT * np.array(covered)
+def _sharing(pieces: Detections, areas: np.ndarray) -> list[list[int]]:
+    """Of each piece those, itself included, that overlap it as pieces of one object do."""
+    i, j, iou = grouped_iou(pieces.corners, pieces.corners, pieces.labels, pieces.labels)
+    pairs = _shared_area(iou, areas[i], areas[j]) > SHARED * np.minimum(areas[i], areas[j])
+    i, j = i[pairs], j[pairs]
+    ends = np.searchsorted(i, np.arange(1, len(pieces)))
+    return [some.tolist() for some in np.split(j, ends)]
 
 
-def _groups(count: int, i: np.ndarray, j: np.ndarray) -> list[list[int]]:
-    """Groups of two and more of `count` items that the pairs (i, j) connect."""
-    head = list(range(count))
+def _in_line(
+    first: int, corners: np.ndarray, areas: np.ndarray, near: list[list[int]], free: np.ndarray
+) -> tuple[list[int], list[int], np.ndarray]:
+    """The pieces in line with `first`, those beside them, and the rectangle around the former.
 
-    def find(item: int) -> int:
-        while head[item] != item:
-            head[item] = head[head[item]]
-            item = head[item]
-        return item
+    Free ones are tried from neighbour to neighbour, the largest first.
+    """
+    group, others, seen, waiting = [], [], {first}, [(0.0, first)]
+    covered = Polygon()
+    while waiting:
+        _, piece = heapq.heappop(waiting)
+        together = covered.union(Polygon(corners[piece].astype(np.float64)).convex_hull)
+        rectangle = _around(together)
+        if group and polygon_area(rectangle[None])[0] > STRAIGHT * together.area:
+            others.append(piece)
+            continue
+        covered, around = together, rectangle
+        group.append(piece)
+        for neighbour in near[piece]:
+            if free[neighbour] and neighbour not in seen:
+                seen.add(neighbour)
+                heapq.heappush(waiting, (-areas[neighbour], neighbour))
+    return group, others, around
 
-    for a, b in zip(i.tolist(), j.tolist(), strict=True):
-        head[find(b)] = find(a)
-    groups: dict[int, list[int]] = {}
-    for item in range(count):
-        groups.setdefault(find(item), []).append(item)
-    return [group for group in groups.values() if len(group) > 1]
+
+def _around(shape: BaseGeometry) -> np.ndarray:
+    """Corners [4, 2] of the smallest rectangle around a shape."""
+    return min_area_rectangles(get_coordinates(shape.convex_hull)[None])[0]
+
+
+def _gives_way(
+    iou: np.ndarray,
+    area: np.ndarray,
+    other_area: np.ndarray,
+    score: np.ndarray,
+    other_score: np.ndarray,
+) -> np.ndarray:
+    """Whether most of a box lies in another that is as sure or nearly."""
+    most = _shared_area(iou, area, other_area) > MOSTLY * area
+    return most & (other_score >= AS_SURE * score)
 
 
 def _shared_area(iou: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -2,9 +2,12 @@
 
 from itertools import pairwise
 
+import cv2
 import numpy as np
 import pytest
 from drawn_objects import DrawnObjects, corners_of, scene
+from shapely import get_coordinates
+from shapely.geometry import Polygon
 
 from detections import Detections
 from DOTA_devkit.errors import InputError
@@ -182,3 +185,211 @@ def test_merge_rules():
     merged = merge([part([(square(0, 0, 10), 0.5, 0, False)]),
                     part([(square(1, 0, 10), 0.5, 0, False)])], 0.1)  # fmt: skip
     assert merged.corners.min() == 0
+
+
+def cut_pieces(*rectangles):
+    """Rectangles (left, top, right, bottom), all of them cut and as sure."""
+    corners = [[[r, t], [r, b], [x, b], [x, t]] for x, t, r, b in rectangles]
+    count = len(rectangles)
+    found = Detections(
+        np.array(corners, np.float32), np.full(count, 0.5, np.float32), np.zeros(count, np.int64)
+    )
+    return found, np.ones(count, bool)
+
+
+@pytest.mark.parametrize(
+    ("rectangles", "expected"),
+    [
+        # two in line are one
+        ([(0, 0, 100, 20), (80, 0, 180, 20)], [(0, 0, 180, 20)]),
+        # so are all of a chain, also where a short one lies mostly in a long one
+        ([(0, 0, 100, 20), (60, 0, 120, 20), (100, 0, 200, 20)], [(0, 0, 200, 20)]),
+        # a corner that is not in line spoils nothing, and gives way: half of it lies in them
+        ([(0, 0, 220, 60), (180, 0, 400, 60), (160, 35, 220, 85)], [(0, 0, 400, 60)]),
+        # one that mostly lies beside them does not
+        ([(0, 0, 220, 60), (180, 0, 400, 60), (160, 45, 220, 105)],
+         [(0, 0, 400, 60), (160, 45, 220, 105)]),
+        # a cut box that holds a piece stands for both
+        ([(0, 0, 200, 80), (20, 40, 60, 110)], [(0, 0, 200, 80)]),
+    ],
+)  # fmt: skip
+def test_pieces_that_no_whole_box_holds(rectangles, expected):
+    for order in (slice(None), slice(None, None, -1)):
+        merged = merge([cut_pieces(*rectangles[order])], 0.5).corners
+        around = np.concatenate([merged.min(axis=1), merged.max(axis=1)], axis=1)
+        assert sorted(around.tolist()) == [list(row) for row in sorted(expected)]
+
+
+def test_a_large_box_may_be_cut_a_little_further_from_the_border():
+    window = plan_windows((600, 128), Tiling((128, 128), 40))[1]
+    found, _ = cut_pieces((25, 20, 125, 50), (85, 60, 125, 75))  # both end 3 pixels before it
+    _, cut = in_source(found, window)
+    assert cut.tolist() == [True, False]
+
+
+TILINGS = {
+    "608": (Tiling((608, 608), 100, (0.5, 1.0)), (2400, 1900)),
+    "128": (Tiling((128, 128), 40, (0.5, 1.0)), (520, 400)),
+    "128 at 1": (Tiling((128, 128), 40), (520, 400)),
+}
+
+
+def seen(objects, window, max_side, error, rng):
+    """What a detector sees in a window: the smallest box around the part of each object in it.
+
+    As `DrawnObjects`, but without pixels, so that it is fast and objects may lie over one another.
+    error: deviation of the boxes' places in input pixels, and of their sides in percent.
+    """
+    width, height = window.size_wh
+    frame = Polygon([(0, 0), (width, 0), (width, height), (0, height)])
+    boxes, scores = [], []
+    for corners in corners_of(objects):
+        part = Polygon(corners - (window.left, window.top)).intersection(frame)
+        area = part.area * np.prod(window.letterbox.scale)
+        if area < 12:
+            continue
+        points = get_coordinates(part) * window.letterbox.scale
+        (x, y), sides, degrees = cv2.minAreaRect(points.astype(np.float32))
+        x, y = (x, y) + error * rng.normal(0, 1, 2)
+        sides = np.array(sides) * (1 + error * rng.normal(0, 0.01))
+        if max(sides) <= max_side:
+            boxes.append(cv2.boxPoints(((x, y), sides, degrees)))
+            scores.append(0.5 + min(area, 4000) / 10000)
+    return Detections(
+        np.array(boxes, np.float32).reshape(-1, 4, 2),
+        np.array(scores, np.float32),
+        np.zeros(len(scores), np.int64),
+    )
+
+
+def assert_each_comes_out_once(objects, name, rng, max_side=np.inf, error=0.0):
+    tiling, size_wh = TILINGS[name]
+    windows = plan_windows(size_wh, tiling)
+    parts = [in_source(seen(objects, window, max_side, error, rng), window) for window in windows]
+    iou = iou_matrix(corners_of(objects), merge(parts, 0.1).corners)
+    assert iou.shape == (len(objects), len(objects)), objects
+    assert iou.max(axis=1).min() > 0.6, objects
+
+
+def within(size_wh, objects):
+    """Whether objects lie in the image and hardly over one another, as the suppression asks."""
+    corners = corners_of(objects)
+    mutual = iou_matrix(corners, corners) - np.eye(len(objects))
+    return mutual.max() < 0.08 and (corners >= 0).all() and (corners <= size_wh).all()
+
+
+def moved(place, degrees, along, across):
+    """The point that lies so far from `place`, along and across a direction."""
+    cos, sin = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    return place[0] + along * cos - across * sin, place[1] + along * sin + across * cos
+
+
+def some(rng, low, high):
+    return float(rng.uniform(low, high))
+
+
+@pytest.mark.parametrize("error", [0.0, 0.4])
+@pytest.mark.parametrize(
+    ("name", "lengths", "widths", "max_side"),
+    [
+        ("608", (900, 1080), (150, 330), 580),  # thick, and longer than the overlap at 0.5
+        ("608", (900, 1080), (150, 330), np.inf),  # pieces of any size are found
+        ("608", (620, 900), (60, 200), 560),
+        ("608", (900, 1216), (100, 400), np.inf),  # as long as a window at 0.5
+        ("608", (100, 620), (20, 300), np.inf),  # what a window may hold
+        ("608", (300, 1100), (20, 500), 580),
+        ("128", (150, 230), (20, 70), np.inf),
+        ("128", (150, 230), (20, 70), 120),
+        ("128", (20, 150), (8, 100), np.inf),
+        ("128 at 1", (100, 230), (10, 30), np.inf),  # no window sees it whole
+        ("128 at 1", (100, 230), (20, 70), np.inf),
+    ],
+)
+def test_an_object_of_any_size_and_place_comes_out_once(name, lengths, widths, max_side, error):
+    size_wh = TILINGS[name][1]
+    for seed in range(15):
+        rng = np.random.default_rng(seed)
+        length = some(rng, *lengths)
+        width = min(some(rng, *widths), 0.8 * length)
+        place = [some(rng, length / 2, side - length / 2) for side in size_wh]
+        objects = [("ship", *place, length, width, some(rng, 0, 180))]
+        assert_each_comes_out_once(objects, name, rng, max_side, error)
+
+
+def row_of_ships(rng, unit, size_wh):
+    """Side by side, 2 to 4 pixels apart and not quite level."""
+    length, width = unit * some(rng, 50, 200), unit * some(rng, 6, 25)
+    degrees, pitch = some(rng, 0, 180), width + some(rng, 2, 4)
+    middle = [some(rng, 0.3 * side, 0.7 * side) for side in size_wh]
+    count = int(rng.integers(2, 8))
+    return [
+        ("ship", *moved(middle, degrees, some(rng, -0.08, 0.08) * length, pitch * (k - count / 2)),
+         length, width, degrees) for k in range(count)
+    ]  # fmt: skip
+
+
+def line_of_ships(rng, unit, size_wh):
+    """End to end, 3 to 8 pixels apart."""
+    length, width, degrees = unit * some(rng, 60, 120), unit * some(rng, 10, 30), some(rng, 0, 180)
+    middle = [side / 2 + some(rng, -60, 60) for side in size_wh]
+    pitch = length + some(rng, 3, 8)
+    return [
+        ("ship", *moved(middle, degrees, pitch * k, 0), length, width, degrees) for k in (-1, 0, 1)
+    ]
+
+
+def a_small_one_beside(rng, unit, size_wh):
+    """Also a little over the large one's side."""
+    length, width, degrees = unit * some(rng, 100, 220), unit * some(rng, 20, 70), some(rng, 0, 180)
+    middle = [some(rng, 0.2 * side, 0.8 * side) for side in size_wh]
+    small = unit * some(rng, 12, 60)
+    beam = small * some(rng, 0.35, 0.8)
+    across = (width + beam) / 2 + some(rng, -beam / 3, 6)
+    place = moved(middle, degrees, some(rng, -0.5, 0.5) * length, across * rng.choice([-1, 1]))
+    turned = degrees + some(rng, 0, 180) * rng.integers(2)
+    return [("ship", *middle, length, width, degrees), ("ship", *place, small, beam, turned)]
+
+
+def crossing_ships(rng, unit, size_wh):
+    degrees, middle = some(rng, 0, 180), [some(rng, 0.2 * side, 0.8 * side) for side in size_wh]
+    place = moved(middle, degrees, unit * some(rng, -30, 30), 0)
+    return [
+        ("ship", *middle, unit * some(rng, 60, 200), unit * some(rng, 8, 30), degrees),
+        ("ship", *place, unit * some(rng, 60, 200), unit * some(rng, 8, 30),
+         degrees + some(rng, 35, 145)),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TILINGS)
+@pytest.mark.parametrize("make", [row_of_ships, line_of_ships, a_small_one_beside, crossing_ships])
+def test_neighbours_of_any_size_and_place_all_come_out(make, name):
+    size_wh = TILINGS[name][1]
+    unit = 4.0 if name == "608" else 1.0
+    for seed in range(15):
+        rng = np.random.default_rng(seed)
+        objects = make(rng, unit, size_wh)
+        while not within(size_wh, objects):
+            objects = make(rng, unit, size_wh)
+        assert_each_comes_out_once(objects, name, rng, 580 if name == "608" else np.inf)
+
+
+@pytest.mark.parametrize(
+    ("name", "lengths", "widths", "detector", "count"),
+    [
+        ("128", (150, 230), (20, 70), DrawnObjects(), 12),
+        pytest.param(
+            "608", (900, 1080), (150, 330), DrawnObjects((608, 608), max_side=580), 24,
+            marks=pytest.mark.slow,
+        ),
+    ],
+)  # fmt: skip
+def test_a_thick_object_that_is_drawn_comes_out_once(name, lengths, widths, detector, count):
+    tiling, size_wh = TILINGS[name]
+    for seed in range(count):
+        rng = np.random.default_rng(seed)
+        length = some(rng, *lengths)
+        place = [some(rng, length / 2, side - length / 2) for side in size_wh]
+        objects = [("ship", *place, length, some(rng, *widths), some(rng, 0, 180))]
+        found = detect(scene(size_wh, objects), tiling, detector)
+        assert len(found) == 1, objects
+        assert iou_matrix(corners_of(objects), found.corners).item() > 0.7, objects
