@@ -558,7 +558,7 @@ def _work(
     """What decides what the batches are and hold; no paths, as machines may name them otherwise."""
     chosen = asdict(settings)
     return {
-        "version": 3,
+        "version": 4,
         "sources": [
             [source.image_id, *source.size_wh, content_digest(source.path)] for source in sources
         ],
