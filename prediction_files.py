@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
 from detections import Detections
 from DOTA_devkit.errors import InputError
@@ -66,6 +67,7 @@ def write_files(
         InputError: a file cannot be written, say for a full disk.
     """
     names = tuple(about["classes"])
+    log.info("writing %s into %s", ", ".join(formats), folder)
     unwritten: dict[str, str] = {}
     with telling_of_full_disks():
         if "task1" in formats:
@@ -76,7 +78,7 @@ def write_files(
         if "geojson" in formats:
             unwritten |= _write_geojson(folder / "detections.geojson", predicted)
         if "pictures" in formats:
-            for one in predicted:
+            for one in tqdm(predicted, desc="pictures", unit="image", disable=None):
                 try:
                     draw(one, _picture_of(one.source, folder))
                 except InputError as error:
