@@ -155,9 +155,9 @@ class Comparison:
         self.fed = {} if conf_thresh is None else {"conf_thresh": np.array(lowered, np.float32)}
         self.decoder = DecDecoder(metadata.K, lowered, metadata.num_classes, metadata.theta_thresh)
         self.report = Report()
-        self.corner_errors: list[tuple[float, float]] = []
-        """Score and largest difference of each matched detection, in pixels of the network's
-        input."""
+        self.errors: list[tuple[float, float, float]] = []
+        """Of each matched detection its score, the largest difference of its corners in pixels of
+        the network's input, and that of its score."""
         self.corner_margin = MAX_CORNER_ERROR
         self.score_margin = MAX_SCORE_ERROR
 
@@ -288,7 +288,7 @@ class Comparison:
             report.corner_error = float(np.maximum(report.corner_error, away[~tied].max()))
             report.score_error = float(np.maximum(report.score_error, scores.max()))
             own_scores = ours.scores[mine_sure].tolist()
-            self.corner_errors += zip(own_scores, away[~tied].tolist(), strict=True)
+            self.errors += zip(own_scores, away[~tied].tolist(), scores.tolist(), strict=True)
         alone = np.setdiff1d(np.flatnonzero(shown), mine)
         rest = exported[np.setdiff1d(np.flatnonzero(shown_there), other)]
         near_peaks = self.are_near_peaks(rest, reference)
