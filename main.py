@@ -14,7 +14,7 @@ import argparse
 import logging
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -60,6 +60,9 @@ log = logging.getLogger("bbavectors")
 Item = TypeVar("Item")
 
 SAMPLE_DIR = Path("sample_data")
+
+TAUGHT = ("train_list", "val_list", "min_size", "min_visible", "max_objs", "augment")
+"""Options of the data that a run goes on with as it was begun, or is told."""
 
 CALIBRATION_IMAGES = 64
 PREDICT_BATCH = 16 if torch.cuda.is_available() else 2
@@ -139,6 +142,9 @@ def train(args: argparse.Namespace) -> None:
     classes = asked_classes(args) or (resume.classes if resume else None)
     input_hw = input_size(args, run.defaults, resume.input_size if resume else None)
     options = data_options(args, classes)
+    kept = {name: getattr(options, name) for name in TAUGHT}
+    if resume is not None:
+        tell_what_is_taught_otherwise(resume, kept)
     data_dir = run.data_dir()
     train_set = open_dataset(args.dataset, data_dir, "train", input_hw, options)
     val_set = open_dataset(args.dataset, data_dir, "val", input_hw, options)
@@ -159,7 +165,8 @@ def train(args: argparse.Namespace) -> None:
     )  # fmt: skip
     training.train(
         model, train_set, val_set, settings, eval_settings(args, "train", run), run.weights,
-        args.device, gpus=usable_gpus(args), resume=resume, extras={"dataset": args.dataset},
+        args.device, gpus=usable_gpus(args), resume=resume,
+        extras={"dataset": args.dataset, "data": kept},
     )  # fmt: skip
     log.info("checkpoints, curves and pictures are in %s", run.weights)
 
@@ -176,7 +183,9 @@ def refuse_idle_flags(args: argparse.Namespace) -> None:
     first_weights = {"--finetune": args.finetune, "--pretrained": args.pretrained}
     named = list(given(**first_weights))
     if args.resume_train and named:
-        raise InputError(f"--resume_train goes on with a run, so {named[0]} has no place")
+        raise InputError(
+            f"--resume_train goes on with a run, so {named[0]} has no place: leave it out"
+        )
     if len(named) > 1:
         raise InputError("--finetune begins with a whole detector, so --pretrained has no place")
 
@@ -189,6 +198,17 @@ def check_can_go_on(resume: Checkpoint, settings: training.TrainSettings) -> Non
             f"{resume.path} is at epoch {resume.epoch} of {settings.epochs}: nothing is left to "
             "train; for more epochs give --num_epoch"
         )
+
+
+def tell_what_is_taught_otherwise(resume: Checkpoint, options: Mapping[str, object]) -> None:
+    """Warn of a run that goes on with other objects, images or views than it was begun with."""
+    before = resume.extras.get("data", {})
+    for name in before.keys() & options.keys():
+        if before[name] != options[name]:
+            log.warning(
+                "the run was begun with %s %s and goes on with %s: the same flags as then keep it",
+                name, before[name], options[name],
+            )  # fmt: skip
 
 
 def refuse_to_replace(weights: Path) -> None:

@@ -205,7 +205,13 @@ def test_resume_train(train, call, data, tmp_path):
     for name in ("model_1.pth", tmp_path / "weights_dota" / "model_1.pth"):
         ran = call(*words, "--resume_train", name, "--num_epoch", 2)
         assert ran.code == 0 and "going on at epoch 2 of 2" in ran.out
+    assert "the run was begun with" not in ran.out
     assert_refused(call(*words, "--resume_train", "model_9.pth"), "model_9.pth", "weights_dota")
+    # what is taught is a matter of flags that a run does not bring with it
+    ran = call(*words, "--resume_train", "--num_epoch", 3, "--no_augment", "--min_size", 4)
+    assert ran.code == 0
+    for told in ("augment True and goes on with False", "min_size 10.0 and goes on with 4"):
+        assert f"the run was begun with {told}" in ran.out
 
 
 def test_a_run_that_goes_on_elsewhere(call, data, trained, tmp_path):
