@@ -275,7 +275,9 @@ def check_output(output: Path, kind: str) -> None:
     """InputError where nothing can be written; told before the work, not after it."""
     suffix = SUFFIXES[kind]
     if output.suffix.lower() != suffix:
-        raise InputError(f"--output {output}: a file of --format {kind} ends in {suffix}")
+        fitting = [f"--format {name}" for name, own in SUFFIXES.items() if own == output.suffix]
+        instead = f" ({fitting[0]} writes {output.suffix})" if fitting else ""
+        raise InputError(f"--output {output}: a file of --format {kind} ends in {suffix}{instead}")
     if output.is_dir():
         raise InputError(f"--output {output}: a folder is there; a file is expected")
     for beside in files_of(output, kind)[1:]:

@@ -533,19 +533,20 @@ def tell_of_faults(faults: Sequence[str]) -> None:
     for text in faults[:TOLD]:
         log.warning("left out: %s", text)
     if len(faults) > TOLD:
-        log.warning("left out: %d more; --formats json lists them all", len(faults) - TOLD)
+        log.warning("left out: %d more, which detections.json lists", len(faults) - TOLD)
 
 
 def tell_of_incomplete(images: Sequence[Predicted], settings: PredictSettings) -> None:
     """Warn of images that may hold more than the decoder lets through."""
-    for one in images:
-        if not one.detections.complete:
-            log.warning(
-                "%s: all --K detections of a window were taken, and there may be more, less sure "
-                "ones: raise --K (an exported file has its own: export it again)%s",
-                one.source.path,
-                ", or cut the image into windows (--tile)" if settings.tile == WHOLE else "",
-            )  # fmt: skip
+    full = [one.source.path for one in images if not one.detections.complete]
+    if full:
+        log.warning(
+            "%s%s: all --K detections of a window were taken, and there may be more, less sure "
+            "ones: raise --K (an exported file has its own: export it again)%s",
+            full[0],
+            f" and {len(full) - 1} more images" if len(full) > 1 else "",
+            ", or cut the image into windows (--tile)" if settings.tile == WHOLE else "",
+        )  # fmt: skip
 
 
 def _work(

@@ -267,6 +267,11 @@ def _of_list(path: Path) -> list[Path]:
     if not entries:
         raise InputError(f"{path}: the list names no image")
     beside = [path.parent / entry for entry in entries]
+    if not any(there.suffix or there.exists() for there in beside):
+        raise InputError(
+            f"{path}: a list of ids, such as {entries[0]}, where paths of images are expected, one "
+            "a line: give the folder of the images"
+        )
     return [
         there if there.exists() or not entry.exists() else entry
         for there, entry in zip(beside, entries, strict=True)

@@ -669,6 +669,8 @@ def test_what_a_format_has_not(folder, tmp_path, capsys, kind, flag):
         (("--classes", "x,y"), "classes"),
         (("--format", "torch"), "--format torch ends in .pt2"),
         (("--format", "openvino"), "--format openvino ends in .xml"),
+        (("--output", "{}/a.pt2"), "--format onnx ends in .onnx (--format torch writes .pt2)"),
+        (("--output", "{}/a.tflite"), "--format onnx ends in .onnx\n"),
         (("--source", "{}/empty"), "no image in this folder"),
         (("--source", "{}/nothing.png"), "no such file"),
         (("--weights", "{}/none.pth"), "none.pth"),

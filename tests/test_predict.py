@@ -263,6 +263,12 @@ def test_what_may_have_been_cut_is_told(tmp_path, picture, caplog):
     assert [one.detections.complete for one in done.images] == [False, True]
     told = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
     assert len(told) == 1 and "harbor.png: all --K" in told[0] and "(--tile)" in told[0]
+    # one line, however many images there are
+    caplog.clear()
+    other = write(tmp_path / "many" / "other.png", cv2.imread(str(picture)))
+    run([picture, other], tmp_path / "two", AtMost(), formats=(), tile=0)
+    (told,) = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+    assert "harbor.png and 1 more images: all --K" in told
     images = json.loads((tmp_path / "out/detections.json").read_text())["images"]
     assert [one["complete"] for one in images] == [False, True]
     # the same where the windows were done before
@@ -411,6 +417,13 @@ def test_a_shard_without_windows_leaves_nothing_behind(tmp_path, picture, caplog
     assert "nothing is left for this process: there are 1 batches" in caplog.text
     assert result_files(tmp_path / "out") == result_files(tmp_path / "one")
     assert not list((tmp_path / "out").glob("progress-*"))
+
+
+def test_a_list_of_a_data_set_names_no_images(tmp_path, picture):
+    """Of ids, as `train.txt` is: a sentence about the list, and not one about each line."""
+    (tmp_path / "test.txt").write_text("harbor\nP0706__1__0___0\n")
+    with pytest.raises(InputError, match=r"test\.txt: a list of ids, such as harbor, .* give the"):
+        run(tmp_path / "test.txt", tmp_path / "out")
 
 
 @pytest.mark.parametrize(
