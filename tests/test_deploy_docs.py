@@ -167,8 +167,11 @@ def test_the_table_of_formats_is_what_is_refused(kind):
 
 
 def test_the_tolerances_on_the_page():
-    from exporting.rounding import TOLERANCES
+    from exporting.rounding import SCORES, TOLERANCES
 
     for one in TOLERANCES.values():
-        row = f"| {one.found:.0%} | {one.near:.0%} of them within {one.corner:g} px | within "
+        row = (
+            f"| {one.found:.0%} | {one.near:.0%} of them within {one.corner:g} px | "
+            f"{SCORES:.0%} of them within "
+        )
         assert row.replace("%", " %") + f"{one.score:g} |" in PAGE
