@@ -31,6 +31,8 @@ from exporting.network import ExportNetwork, check_same_maps, fold_batch_norms
 from exporting.onnx_model import every_node
 from exporting.onnx_runtime import open_session, rows_to_detections
 
+pytestmark = pytest.mark.slow  # it exports networks or runs files of them
+
 
 @pytest.fixture(scope="module")
 def folder(sharp_folder):

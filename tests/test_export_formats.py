@@ -36,6 +36,8 @@ from exporting.onnx_runtime import open_session, rows_to_detections
 from exporting.parity import Comparison, Reference
 from exporting.rounding import TOLERANCES, RoundedComparison
 
+pytestmark = pytest.mark.slow  # it exports networks or runs files of them
+
 
 @pytest.fixture(scope="module")
 def folder(sharp_folder):

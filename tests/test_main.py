@@ -464,6 +464,7 @@ class Broken(DOTA):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "fault, told",
     [
@@ -679,6 +680,7 @@ def test_ctrl_c_leaves_no_half_exported_file(trained, tmp_path, step):
     assert not list(tmp_path.glob("*made*")) and "epoch" not in ran.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("phase", "where", "kept"),
     [

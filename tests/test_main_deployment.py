@@ -13,6 +13,8 @@ from sharp_exports import SIZE_HW, export
 
 import openvino_files
 
+pytestmark = pytest.mark.slow  # it exports networks or runs files of them
+
 PHASES = ("export", "predict", "benchmark")
 
 

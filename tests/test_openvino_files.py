@@ -17,6 +17,8 @@ pytest.importorskip("onnxscript")
 
 import openvino_files
 
+pytestmark = pytest.mark.slow  # it exports networks or runs files of them
+
 
 def inputs(model):
     return sorted(openvino_files.own_name(port) for port in model.inputs)

@@ -21,6 +21,8 @@ from exporting.network_onnx import export_network
 from exporting.onnx_runtime import open_session
 from exporting.quantize import before_stride_4, chunk, quantise, with_node_names
 
+pytestmark = pytest.mark.slow  # it exports networks or runs files of them
+
 
 def model_of(backbone):
     torch.manual_seed(0)

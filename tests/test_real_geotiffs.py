@@ -15,6 +15,8 @@ from DOTA_devkit.formats import read_task1
 rasterio = pytest.importorskip("rasterio")
 from rasterio import warp  # noqa: E402
 
+pytestmark = pytest.mark.slow  # commands with real files
+
 WITH_BLACK_CORNER = "5b90f92da0d7280005fab355_4310"
 NAMES = (WITH_BLACK_CORNER, "test_tiled", "2018_SJER_3_252000_4107000_image_477", "OSBS_029")
 WGS84 = "EPSG:4326"

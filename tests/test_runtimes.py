@@ -16,6 +16,8 @@ from DOTA_devkit.polygon import iou_matrix
 from predict import PredictSettings, predict
 from runtimes import OnnxRuntime, telling_of_no_memory
 
+pytestmark = pytest.mark.slow  # it exports networks or runs files of them
+
 RUNTIMES = ("onnxruntime", "openvino")
 
 

@@ -19,6 +19,8 @@ from exporting.onnx_model import assemble, every_node
 from exporting.quantize import quantise
 from exporting.tensorrt_support import MAX_RANK, MAX_TOP_K, OPSETS, TYPES, misfits
 
+pytestmark = pytest.mark.slow  # it exports networks or runs files of them
+
 BACKBONES = ("resnet18", "resnet50", "mobilenetv2")
 
 
