@@ -181,9 +181,7 @@ class Comparison:
         references = self.reference(batch)
         outputs = self.run({**fed, **self.fed})
         rows = [outputs[name] for name in OUTPUTS]
-        for picture, *image in zip(pictures, *rows, strict=True):
-            faults = row_faults(*image, self.ties_in_order)
-            self.report.row_faults += [f"{picture.name}: {fault}" for fault in faults]
+        self.check_rows(pictures, rows)
         if self.show_rows is not None:
             shown = self.show_rows({**fed, **self.fed})
             before = [shown[name] for name in BEFORE_NMS]
@@ -226,12 +224,19 @@ class Comparison:
         _, fed = self.inputs(pictures, [self.letterbox(picture.pixels) for picture in pictures])
         outputs = self.run({**fed, "conf_thresh": np.array(1, np.float32)})
         rows = [outputs[name] for name in OUTPUTS]
+        self.check_rows(pictures, rows)
+        for picture, labels in zip(pictures, rows[2], strict=True):
+            if (labels >= 0).any():
+                fault = f"{picture.name}: detections although conf_thresh is 1"
+                self.report.row_faults.append(fault)
+            else:
+                self.report.emptied += 1
+
+    def check_rows(self, pictures: Sequence[Picture], rows: Sequence[np.ndarray]) -> None:
+        """Note what is wrong with the rows [B, K, ...] of `OUTPUTS`."""
         for picture, *image in zip(pictures, *rows, strict=True):
             faults = row_faults(*image, self.ties_in_order)
-            if (image[2] >= 0).any():
-                faults.append("detections although conf_thresh is 1")
             self.report.row_faults += [f"{picture.name}: {fault}" for fault in faults]
-            self.report.emptied += not faults
 
     def shown(self, found: Detections) -> np.ndarray:
         """[N] bool, those above the threshold; NaN is no reason to hide one."""
@@ -274,21 +279,19 @@ class Comparison:
         difference = np.abs(ours.scores[mine] - exported.scores[other])
         both = shown[mine] & shown_there[other]
         one = (shown[mine] | shown_there[other]) & (difference <= self.score_margin)
-        mine, other = mine[both | one], other[both | one]
+        mine, other, difference = (values[both | one] for values in (mine, other, difference))
         away = np.abs(ours.corners[mine] - exported.corners[other]).max(axis=(1, 2))
-        alike = (away <= self.corner_margin) & (
-            np.abs(ours.scores[mine] - exported.scores[other]) <= self.score_margin
-        )
+        alike = (away <= self.corner_margin) & (difference <= self.score_margin)
         tied = reference.tied[mine] & ~alike
         report.ties += int(tied.sum())
         report.matched += int((~tied).sum())
         mine_sure, other_sure = mine[~tied], other[~tied]
         if len(mine_sure):
-            scores = np.abs(ours.scores[mine_sure] - exported.scores[other_sure])
-            report.corner_error = float(np.maximum(report.corner_error, away[~tied].max()))
-            report.score_error = float(np.maximum(report.score_error, scores.max()))
+            away, difference = away[~tied], difference[~tied]
+            report.corner_error = float(np.maximum(report.corner_error, away.max()))
+            report.score_error = float(np.maximum(report.score_error, difference.max()))
             own_scores = ours.scores[mine_sure].tolist()
-            self.errors += zip(own_scores, away[~tied].tolist(), scores.tolist(), strict=True)
+            self.errors += zip(own_scores, away.tolist(), difference.tolist(), strict=True)
         alone = np.setdiff1d(np.flatnonzero(shown), mine)
         rest = exported[np.setdiff1d(np.flatnonzero(shown_there), other)]
         near_peaks = self.are_near_peaks(rest, reference)
