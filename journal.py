@@ -72,7 +72,11 @@ class BatchResult:
 
 
 def progress_folder(output: Path, work: Mapping[str, Any]) -> Path:
-    """Where the processes that share some work note what they have done (see `Journal`)."""
+    """Where the processes that share some work note what they have done (see `Journal`).
+
+    output: folder of the results. work: whatever decides what the batches are and hold, as plain
+    values.
+    """
     digest = hashlib.sha256(json.dumps(work, sort_keys=True).encode()).hexdigest()[:12]
     return output / f"{PREFIX}{digest}"
 
@@ -80,15 +84,15 @@ def progress_folder(output: Path, work: Mapping[str, Any]) -> Path:
 class Journal:
     """The batches that are done.
 
-    output: folder of the results. work: whatever decides what the batches are and hold, as plain
-    values. name: of this process's own file. It is a context that may be left for good once no
-    more batches are to be noted; what is in it can still be read then.
+    folder: that of the work (see `progress_folder`). name: of this process's own file. It is a
+    context that may be left for good once no more batches are to be noted; what is in it can still
+    be read then.
     """
 
-    def __init__(self, output: Path, work: Mapping[str, Any], name: str):
-        self.folder = progress_folder(output, work)
+    def __init__(self, folder: Path, name: str):
+        self.folder = folder
         self._path = self.folder / f"{name}.jsonl"
-        others = [path for path in sorted(output.glob(f"{PREFIX}*")) if path != self.folder]
+        others = [path for path in sorted(folder.parent.glob(f"{PREFIX}*")) if path != self.folder]
         if others:
             log.info(
                 "%s holds the progress of a run with other images, model or settings; it is left "

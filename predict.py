@@ -226,15 +226,16 @@ def predict(
     batches = into_batches(jobs, settings.batch_size)
     shard, own = settings.shard, settings.shard.part_of(len(batches))
     work = _work(sources, jobs, detector, settings, model or {})
+    progress = progress_folder(output, work)
     images: list[Predicted] = []
     without_data = 0
     missing = 0
     elsewhere = False
-    if not own and not progress_folder(output, work).is_dir():
+    if not own and not progress.is_dir():
         log.info("nothing is left for this process: there are %d batches", len(batches))
         return Prediction(images, faults, len(jobs), 0, 0, time.perf_counter() - begin, True)
     try:
-        with Journal(output, work, f"shard-{shard.index}-of-{shard.count}") as journal:
+        with Journal(progress, f"shard-{shard.index}-of-{shard.count}") as journal:
             unread = run_batches(detector, sources, batches, journal, own)
         faults |= {str(sources[number].path): text for number, text in unread.items()}
         results = journal.latest()
@@ -260,7 +261,7 @@ def predict(
             faults |= unwritten
             journal.remove()
     except FileNotFoundError:
-        if progress_folder(output, work).exists():
+        if progress.exists():
             raise
         elsewhere = True
         log.info("another process has written the results into %s", output)
@@ -533,7 +534,9 @@ def tell_of_faults(faults: Sequence[str]) -> None:
     for text in faults[:TOLD]:
         log.warning("left out: %s", text)
     if len(faults) > TOLD:
-        log.warning("left out: %d more, which detections.json lists", len(faults) - TOLD)
+        log.warning(
+            "left out: %d more; detections.json lists all where it is written", len(faults) - TOLD
+        )
 
 
 def tell_of_incomplete(images: Sequence[Predicted], settings: PredictSettings) -> None:

@@ -25,7 +25,7 @@ from detections import Detections
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.formats import read_task1
 from DOTA_devkit.polygon import iou_matrix
-from journal import COLUMNS, BatchResult, Journal
+from journal import COLUMNS, BatchResult, Journal, progress_folder
 from predict import PredictSettings, Shard, device_of_rank, plan, predict
 from prediction_files import Predicted, write_files
 from sources import PixelReader, Source, image_ids
@@ -495,7 +495,7 @@ def test_a_reading_without_a_fault_holds(tmp_path):
     """Of a disk that was away for a moment, whichever file comes first."""
     rows = np.zeros((1, COLUMNS), np.float32)
     for name, faults in (("a", {}), ("b", {0: "gone"})):
-        with Journal(tmp_path, {}, name) as journal:
+        with Journal(progress_folder(tmp_path, {}), name) as journal:
             journal.append(BatchResult(0, rows, faults=faults))
             journal.append(BatchResult(1, rows, faults={1: f"gone for {name}"}))
             journal.append(BatchResult(2, rows[:0]))
