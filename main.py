@@ -203,11 +203,11 @@ def check_can_go_on(resume: Checkpoint, settings: training.TrainSettings) -> Non
 def tell_what_is_taught_otherwise(resume: Checkpoint, options: Mapping[str, object]) -> None:
     """Warn of a run that goes on with other objects, images or views than it was begun with."""
     before = resume.extras.get("data", {})
-    for name in before.keys() & options.keys():
-        if before[name] != options[name]:
+    for name, value in options.items():
+        if name in before and before[name] != value:
             log.warning(
                 "the run was begun with %s %s and goes on with %s: the same flags as then keep it",
-                name, before[name], options[name],
+                name, before[name], value,
             )  # fmt: skip
 
 
