@@ -26,8 +26,8 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-import interrupts
 from detector import Detector, as_bgr
+from DOTA_devkit import interrupts
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.files import replacing
 from DOTA_devkit.tables import format_table

@@ -16,7 +16,14 @@ from datasets import BaseDataset, FolderDataset
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.formats import Task1, read_task1, write_task1
 from DOTA_devkit.patches import parse_patch_id, source_name
-from DOTA_devkit.scoring import COCO_THRESHOLDS, Evaluation, Truth, evaluate, load_truth
+from DOTA_devkit.scoring import (
+    COCO_THRESHOLDS,
+    Evaluation,
+    Truth,
+    evaluate,
+    load_truth,
+    plot_evaluation,
+)
 from DOTA_devkit.submit import write_submission
 from inference import Found, InferenceSettings, Timing, run_over
 
@@ -193,7 +200,7 @@ def report(scores: Evaluation, folder: Path, settings: EvalSettings) -> None:
     scores.to_csv(folder / "ap.csv")
     scores.to_json(folder / "ap.json", settings=asdict(inference))
     try:
-        scores.plot(folder / "evaluation.png")
+        plot_evaluation(scores, folder / "evaluation.png")
     except InputError as error:
         log.warning("no picture of the curves: %s", error)
     log.info("the table as ap.csv and ap.json, curves as evaluation.png in %s", folder)

@@ -17,11 +17,11 @@ import numpy as np
 import onnx
 import torch
 
-import interrupts
 from boxes import Letterbox
 from datasets.augment import normalize
 from deploy_metadata import COLORS, INPUT_TYPES, LAYOUTS, ModelMetadata
 from detections import Detections
+from DOTA_devkit import interrupts
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.files import refuse_unwritable, replacing
 from DOTA_devkit.scoring import Truth, evaluate

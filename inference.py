@@ -12,11 +12,11 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-import interrupts
 from boxes import STRIDE, Letterbox
 from datasets import BaseDataset, collate
 from decoder import DecDecoder, to_source
 from detections import Detections
+from DOTA_devkit import interrupts
 
 NMS_THRESH = 0.1
 THETA_THRESH = 0.8

@@ -24,7 +24,6 @@ import torch
 
 import benchmark as timing
 import eval as evaluation
-import interrupts
 import predict as prediction
 import test as testing
 import train as training
@@ -35,6 +34,7 @@ from datasets.images import read_image
 from datasets.sample import CLASSES as SAMPLE_CLASSES
 from datasets.sample import make_sample
 from detector import Detector, file_digest
+from DOTA_devkit import interrupts
 from DOTA_devkit.class_lists import parse_class_list
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.files import refuse_unwritable

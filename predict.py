@@ -25,9 +25,9 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-import interrupts
 from boxes import Letterbox
 from detections import Detections
+from DOTA_devkit import interrupts
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.tables import format_table
 from journal import (

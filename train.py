@@ -13,8 +13,8 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-import interrupts
 from datasets import LEFT_OUT_REASONS, BaseDataset, collate, seed_worker
+from DOTA_devkit import interrupts
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.files import replacing
 from drawing import contact_sheet, draw_targets, write_picture

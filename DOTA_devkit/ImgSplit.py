@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from DOTA_devkit._split_names import LabelledSplitter
+from DOTA_devkit._compat.split import LabelledSplitter
 from DOTA_devkit.splitting import SplitOptions
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from DOTA_devkit._merge_names import (
+from DOTA_devkit._compat.merge import (
     merge,
     merge_one,
     nmsbynamedict,

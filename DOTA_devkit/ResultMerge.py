@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from DOTA_devkit._merge_names import (
+from DOTA_devkit._compat.merge import (
     merge,
     nmsbynamedict,
     poly2origpoly,

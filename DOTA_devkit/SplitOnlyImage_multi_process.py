@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from DOTA_devkit._split_names import ImageSplitter
+from DOTA_devkit._compat.split import ImageSplitter
 from DOTA_devkit.splitting import SplitOptions
 
 

@@ -1,6 +1,6 @@
 """AP of oriented boxes (Task1) under the names of the DOTA devkit."""
 
-from DOTA_devkit._voc_names import VocFunctions, voc_ap
+from DOTA_devkit._compat.voc import VocFunctions, voc_ap
 
 __all__ = ["parse_gt", "voc_ap", "voc_eval"]
 

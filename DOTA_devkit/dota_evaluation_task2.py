@@ -1,6 +1,6 @@
 """AP of upright rectangles (Task2) under the names of the DOTA devkit."""
 
-from DOTA_devkit._voc_names import VocFunctions, upright_rectangles, voc_ap
+from DOTA_devkit._compat.voc import VocFunctions, upright_rectangles, voc_ap
 
 __all__ = ["parse_gt", "voc_ap", "voc_eval"]
 

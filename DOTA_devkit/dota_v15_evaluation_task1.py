@@ -3,7 +3,7 @@
 The original's name of this module, ``dota-v1.5_evaluation_task1``, can't be imported.
 """
 
-from DOTA_devkit._voc_names import VocFunctions, voc_ap, without_difficulty
+from DOTA_devkit._compat.voc import VocFunctions, voc_ap, without_difficulty
 
 __all__ = ["parse_gt", "voc_ap", "voc_eval"]
 

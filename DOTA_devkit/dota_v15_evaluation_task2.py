@@ -3,7 +3,7 @@
 The original's name of this module, ``dota-v1.5_evaluation_task2``, can't be imported.
 """
 
-from DOTA_devkit._voc_names import VocFunctions, upright_without_difficulty, voc_ap
+from DOTA_devkit._compat.voc import VocFunctions, upright_without_difficulty, voc_ap
 
 __all__ = ["parse_gt", "voc_ap", "voc_eval"]
 

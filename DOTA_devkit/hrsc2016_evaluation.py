@@ -1,6 +1,6 @@
 """AP for HRSC2016: labels as DOTA text, or as the data set's own XML with all ships one class."""
 
-from DOTA_devkit._voc_names import VocFunctions, text_or_hrsc_xml, voc_ap
+from DOTA_devkit._compat.voc import VocFunctions, text_or_hrsc_xml, voc_ap
 
 __all__ = ["parse_gt", "voc_ap", "voc_eval"]
 

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-import interrupts
+from DOTA_devkit import interrupts
 
 
 @pytest.fixture(autouse=True)

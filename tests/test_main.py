@@ -36,7 +36,7 @@ def here(tmp_path, monkeypatch):
     """An empty current folder, and no plots, which take longer than an epoch."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(training, "plot_history", lambda rows, path: None)
-    monkeypatch.setattr(program.evaluation.Evaluation, "plot", lambda self, path: None)
+    monkeypatch.setattr(program.evaluation, "plot_evaluation", lambda scores, path: None)
 
 
 @pytest.fixture(scope="module")

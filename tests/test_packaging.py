@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 tomllib = pytest.importorskip("tomllib")  # Python 3.11
+setuptools = pytest.importorskip("setuptools")
 ROOT = Path(__file__).resolve().parents[1]
+NOT_INSTALLED = ("benchmarks", "tests")
 
 
 def read_requirements(name: str) -> set[str]:
@@ -35,6 +37,8 @@ def test_every_module_is_packaged():
 
 def test_every_package_is_packaged():
     setup = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
-    files = [path for path in ROOT.glob("*/**/__init__.py") if "tests" not in path.parts]
-    inside = {".".join(path.parent.relative_to(ROOT).parts) for path in files}
-    assert set(setup["packages"]) == inside
+    found = setuptools.find_packages(str(ROOT), **setup["packages"]["find"])
+    files = [path for path in ROOT.glob("*/**/*.py") if "build" not in path.parts]
+    folders = {path.parent.relative_to(ROOT) for path in files}
+    code = {".".join(folder.parts) for folder in folders if folder.parts[0] not in NOT_INSTALLED}
+    assert set(found) == code

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import shapely
 
-from DOTA_devkit import polygon
 from DOTA_devkit.polygon import (
     bounding_rectangles,
     grouped_iou,
@@ -184,7 +183,7 @@ class TestManyPairs:
     @pytest.mark.parametrize("at_once", [1, 7, 1 << 20])
     @pytest.mark.parametrize("many_candidates", [0, 24])  # with and without strips
     def test_pairs_are_those_that_meet(self, at_once, many_candidates, monkeypatch):
-        monkeypatch.setattr(polygon, "MANY_CANDIDATES", many_candidates)
+        monkeypatch.setattr("DOTA_devkit.polygon.sweep.MANY_CANDIDATES", many_candidates)
         rng = np.random.default_rng(6)
         a = bounding_rectangles(rectangles(rng, 80, 300))
         b = bounding_rectangles(rectangles(rng, 60, 300))

@@ -171,7 +171,7 @@ class TestAgainstPlainEvaluation:
     @pytest.mark.parametrize("size", scoring.SIZES)
     def test_ap_by_size(self, metric, size, monkeypatch):
         sizes = {"small": (0, 20**2), "medium": (20**2, 40**2), "large": (40**2, math.inf)}
-        monkeypatch.setattr(scoring, "SIZES", sizes)
+        monkeypatch.setattr("DOTA_devkit.scoring.evaluation.SIZES", sizes)
         for seed in range(2):
             detections, truth = random_scene(seed)
             score = evaluate(detections, truth, (0.5,), metric)["ship"]
@@ -451,7 +451,7 @@ class TestOutput:
 
     def test_plot(self, evaluation, tmp_path):
         pytest.importorskip("matplotlib")
-        evaluation.plot(tmp_path / "deeper" / "ap.png")
+        scoring.plot_evaluation(evaluation, tmp_path / "deeper" / "ap.png")
         assert (tmp_path / "deeper" / "ap.png").read_bytes().startswith(b"\x89PNG")
         with pytest.raises(InputError, match=r"ap\.xyz: "):
-            evaluation.plot(tmp_path / "ap.xyz")
+            scoring.plot_evaluation(evaluation, tmp_path / "ap.xyz")

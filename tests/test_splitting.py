@@ -13,14 +13,15 @@ import numpy as np
 import pytest
 import shapely
 
-from DOTA_devkit import splitting
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.formats import Labels, read_ids
 from DOTA_devkit.splitting import (
     LabelCutter,
     SplitOptions,
     WindowedTiff,
+    open_source,
     resized_wh,
+    split,
     split_folder,
     split_images,
     windows,
@@ -184,7 +185,7 @@ class TestLabels:
         expected = [plain_lines(labels, rate, size_wh, place, 100) for place in places]
         assert cutter.lines(places) == expected
         assert sum(map(len, expected)) > 200 and cutter.lost > 0
-        monkeypatch.setattr(splitting, "PAIRS_AT_ONCE", 400)
+        monkeypatch.setattr("DOTA_devkit.splitting.labels.PAIRS_AT_ONCE", 400)
         assert cutter.lines(places) == expected
 
     @pytest.mark.parametrize(
@@ -319,8 +320,8 @@ class TestGoingOn:
         split_folder(data, tmp_path / "whole", self.options)
         code = (
             "import sys, time; from DOTA_devkit import splitting; "
-            "encode = splitting._encoded; "
-            "splitting._encoded = lambda *given: time.sleep(0.1) or encode(*given); "
+            "from DOTA_devkit.splitting import writer; encode = writer.encode_patch; "
+            "writer.encode_patch = lambda *given: time.sleep(0.1) or encode(*given); "
             "splitting.split_folder(*sys.argv[1:], "
             "splitting.SplitOptions(size=200, gap=50, rates=(1, 0.5)))"
         )
@@ -386,7 +387,7 @@ class TestErrors:
     def test_labels_of_images_that_were_not_chosen_are_no_fault(self, data, caplog):
         chosen = {"small": data / "images" / "small.png"}
         with caplog.at_level(logging.WARNING):
-            splitting._check_label_files(chosen, data / "labelTxt")
+            split._check_label_files(chosen, data / "labelTxt")
         assert len(list((data / "labelTxt").iterdir())) > 1 and not caplog.text
 
     def test_a_wrong_label(self, data, tmp_path):
@@ -403,7 +404,7 @@ class TestErrors:
         def full(*_):
             raise OSError(28, "No space left on device")
 
-        monkeypatch.setattr(splitting, "_encoded", full)
+        monkeypatch.setattr("DOTA_devkit.splitting.writer.encode_patch", full)
         with pytest.raises(OSError, match="No space left"):
             split_folder(data, tmp_path / "out")
         assert not (tmp_path / "out" / "trainval.txt").exists()
@@ -461,14 +462,14 @@ class TestWindowedTiff:
 
     def test_small_ones_are_left_to_opencv(self, stand_in, shared):
         path = next((shared / "data" / "geotiff").glob("*.tif"))
-        assert not isinstance(splitting.open_source(path), WindowedTiff)
+        assert not isinstance(open_source(path), WindowedTiff)
 
     def test_real_files(self, shared, tmp_path, monkeypatch):
         pytest.importorskip("rasterio")
         images = {path.stem: path for path in (shared / "data" / "geotiff").glob("*.tif")}
         options = SplitOptions(size=300, gap=50, rates=(1, 0.5))
         split_images(images, tmp_path / "whole", options)
-        monkeypatch.setattr(splitting, "LARGE_PIXELS", 0)
+        monkeypatch.setattr("DOTA_devkit.splitting.sources.LARGE_PIXELS", 0)
         split_images(images, tmp_path / "windows", options)
         names = sorted(path.name for path in (tmp_path / "whole").glob("*.png"))
         assert names == sorted(path.name for path in (tmp_path / "windows").glob("*.png"))

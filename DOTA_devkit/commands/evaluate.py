@@ -21,7 +21,14 @@ from DOTA_devkit.formats import DOTA_CLASSES, Task1, read_ids
 from DOTA_devkit.merging import merge_detections
 from DOTA_devkit.patches import parse_patch_id
 from DOTA_devkit.progress import progress
-from DOTA_devkit.scoring import METRICS, Truth, evaluate, load_detections, load_truth
+from DOTA_devkit.scoring import (
+    METRICS,
+    Truth,
+    evaluate,
+    load_detections,
+    load_truth,
+    plot_evaluation,
+)
 
 EXAMPLES = """
 examples:
@@ -114,7 +121,7 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.json:
         evaluation.to_json(arguments.json)
     if arguments.plot:
-        evaluation.plot(arguments.plot)
+        plot_evaluation(evaluation, arguments.plot)
     for path in outputs:
         print(f"written: {path}")
 

@@ -159,7 +159,7 @@ def run_split(arguments: argparse.Namespace) -> None:
     )
     for path in arguments.list or [None]:
         summary = split_images(
-            images if path is None else _listed(images, path),
+            images if path is None else listed_detections(images, path),
             arguments.target / "images",
             options,
             label_dir=labels,
@@ -179,7 +179,7 @@ def run_split_images(arguments: argparse.Namespace) -> None:
         raise InputError(f"{source}: no images in this folder")
     list_file = arguments.list_file
     summary = split_images(
-        _listed(images, arguments.list) if arguments.list else images,
+        listed_detections(images, arguments.list) if arguments.list else images,
         arguments.target,
         _options(arguments),
         list_dir=list_file.parent if list_file else None,
@@ -201,7 +201,7 @@ def _options(arguments: argparse.Namespace, **others: float) -> SplitOptions:
     )
 
 
-def _listed(images: dict[str, Path], list_file: Path) -> dict[str, Path]:
+def listed_detections(images: dict[str, Path], list_file: Path) -> dict[str, Path]:
     """The images of a list; InputError for ids without an image."""
     ids = listed_ids(list_file)
     missing = [image_id for image_id in ids if image_id not in images]

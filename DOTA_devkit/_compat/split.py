@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from DOTA_devkit.images import find_images
-from DOTA_devkit.splitting import PatchReader, Source, SplitOptions, open_source, split_images
+from DOTA_devkit.splitting import PatchReader, PatchSource, SplitOptions, open_source, split_images
 
 
 class ImageSplitter:
@@ -46,7 +46,7 @@ class ImageSplitter:
             open_image=self._keep if len(images) == 1 else open_source,
         )
 
-    def _keep(self, path: Path) -> Source:
+    def _keep(self, path: Path) -> PatchSource:
         """A single image stays decoded, as `splitdata` is called once a rate."""
         version = (path, path.stat().st_mtime_ns)
         if self._kept is None or self._kept.version != version:
@@ -57,7 +57,7 @@ class ImageSplitter:
 class _KeptImage:
     """An image that is not let go of when a split has done with it."""
 
-    def __init__(self, source: Source, version: tuple[Path, int]) -> None:
+    def __init__(self, source: PatchSource, version: tuple[Path, int]) -> None:
         self.version = version
         self._source = source
         self.size_wh, self.read_late = source.size_wh, source.read_late

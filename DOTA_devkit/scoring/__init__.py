@@ -1,0 +1,33 @@
+"""Average precision of detections against labels, as PASCAL VOC, COCO and DOTA's server count.
+
+Here belongs what turns labels and detections into numbers, and those into tables and plots.
+Reading label files belongs to `DOTA_devkit.formats`, merging patches to `DOTA_devkit.merging`.
+"""
+
+from DOTA_devkit.scoring.curves import Curve, average_precision
+from DOTA_devkit.scoring.evaluation import (
+    COCO_THRESHOLDS,
+    METRICS,
+    SIZES,
+    ClassScore,
+    Evaluation,
+    evaluate,
+)
+from DOTA_devkit.scoring.plots import plot_evaluation
+from DOTA_devkit.scoring.truth import Truth, load_detections, load_truth, truth_of
+
+__all__ = [
+    "COCO_THRESHOLDS",
+    "METRICS",
+    "SIZES",
+    "ClassScore",
+    "Curve",
+    "Evaluation",
+    "Truth",
+    "average_precision",
+    "evaluate",
+    "load_detections",
+    "load_truth",
+    "plot_evaluation",
+    "truth_of",
+]

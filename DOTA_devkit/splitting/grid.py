@@ -1,0 +1,20 @@
+"""Where the windows of a resized image lie."""
+
+from __future__ import annotations
+
+
+def windows(size_wh: tuple[int, int], size: int, gap: int) -> list[tuple[int, int]]:
+    """Left upper corners (x, y) of the windows on an image, column by column."""
+    columns, rows = (_starts(length, size, size - gap) for length in size_wh)
+    return [(x, y) for x in columns for y in rows]
+
+
+def resized_wh(size_wh: tuple[int, int], rate: float) -> tuple[int, int]:
+    """Size of an image resized by a rate: rounded, halves to the even number, at least 1."""
+    width, height = size_wh
+    return max(round(width * rate), 1), max(round(height * rate), 1)
+
+
+def _starts(length: int, size: int, stride: int) -> list[int]:
+    last = max(length - size, 0)
+    return [*range(0, last, stride), last]

@@ -1,0 +1,97 @@
+"""Writes patches and their label files."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from DOTA_devkit.errors import InputError
+from DOTA_devkit.files import replacing
+from DOTA_devkit.splitting.options import SplitOptions
+from DOTA_devkit.splitting.sources import PatchReader, PatchSource
+
+
+class PatchWriter:
+    """Writes patches with several threads; encoding a picture takes most of the time."""
+
+    def __init__(
+        self,
+        image_dir: Path,
+        label_dir: Path | None,
+        options: SplitOptions,
+        workers: int | None,
+        overwrite: bool,
+    ) -> None:
+        self._image_dir, self._label_dir = image_dir, label_dir
+        self._options = options
+        self._overwrite = overwrite
+        self._pool = ThreadPoolExecutor(workers or os.cpu_count() or 1)
+        self._running: list[list[Future]] = []
+        self.written = self.present = 0
+
+    def __enter__(self) -> PatchWriter:
+        return self
+
+    def __exit__(self, kind, *_: object) -> None:
+        try:
+            if kind is None:
+                self._wait(0)
+        finally:
+            self._pool.shutdown(cancel_futures=True)
+
+    def write(
+        self, source: PatchSource, rate: float, jobs: list[tuple[str, int, int, list[str] | None]]
+    ) -> None:
+        """Start the patches (id, x, y, label lines) that are not there yet."""
+        todo = [job for job in jobs if self._overwrite or not self._is_there(job[0])]
+        self.present += len(jobs) - len(todo)
+        self.written += len(todo)
+        if not todo:
+            return
+        read = source.reader(rate)
+        self._running.append([self._pool.submit(self._make, read, *job) for job in todo])
+        # The next image is decoded while this one is written, but no more than that.
+        self._wait(1)
+
+    def finish(self) -> None:
+        """Wait until nothing reads the source any more."""
+        self._wait(0)
+
+    def _wait(self, batches: int) -> None:
+        while len(self._running) > batches:
+            for future in self._running[0]:
+                future.result()
+            del self._running[0]
+
+    def _is_there(self, patch_id: str) -> bool:
+        image = self._image_dir / (patch_id + self._options.suffix)
+        label = None if self._label_dir is None else self._label_dir / f"{patch_id}.txt"
+        return image.exists() and (label is None or label.exists())
+
+    def _make(
+        self, read: PatchReader, patch_id: str, x: int, y: int, lines: list[str] | None
+    ) -> None:
+        if lines is not None:
+            with replacing(self._label_dir / f"{patch_id}.txt") as file:
+                file.writelines(line + "\n" for line in lines)
+        patch = read(x, y, self._options.size)
+        if self._options.pad and min(patch.shape[:2]) < self._options.size:
+            padded = np.zeros((self._options.size, self._options.size, 3), np.uint8)
+            padded[: patch.shape[0], : patch.shape[1]] = patch
+            patch = padded
+        with replacing(self._image_dir / (patch_id + self._options.suffix), "wb") as file:
+            file.write(encode_patch(patch, self._options))
+
+
+def encode_patch(patch: np.ndarray, options: SplitOptions) -> np.ndarray:
+    import cv2
+
+    jpeg = options.suffix.lower() in (".jpg", ".jpeg")
+    settings = [cv2.IMWRITE_JPEG_QUALITY, options.jpeg_quality] if jpeg else []
+    done, data = cv2.imencode(options.suffix, patch, settings)
+    if not done:
+        raise InputError(f"OpenCV cannot write {options.suffix} pictures")
+    return data
