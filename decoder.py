@@ -12,8 +12,9 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from boxes import STRIDE, WH, Letterbox, vectors_to_corners
-from detections import Detections
+from structures.boxes import STRIDE, WH, vectors_to_corners
+from structures.detections import Detections
+from structures.letterbox import Letterbox
 
 # Columns of a decoded row, in cells of the stride-4 grid: the centre, the four edge midpoints
 # t, r, b, l in absolute coordinates, the score and the class.

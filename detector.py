@@ -16,12 +16,12 @@ from pathlib import Path
 
 import numpy as np
 
-from boxes import Letterbox
 from datasets.stretch import read_stretched, stretched
-from detections import Detections
 from DOTA_devkit.errors import InputError
-from inference import NMS_THRESH
 from runtimes import DetectorSettings, Runtime, open_runtime
+from structures.defaults import NMS_THRESH
+from structures.detections import Detections
+from structures.letterbox import Letterbox
 
 
 class Detector:

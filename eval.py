@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import nn
 
 from datasets import BaseDataset, FolderDataset
 from DOTA_devkit.errors import InputError
-from DOTA_devkit.formats import Task1, read_task1, write_task1
+from DOTA_devkit.formats import read_task1
 from DOTA_devkit.patches import parse_patch_id, source_name
 from DOTA_devkit.scoring import (
     COCO_THRESHOLDS,
@@ -25,7 +23,8 @@ from DOTA_devkit.scoring import (
     plot_evaluation,
 )
 from DOTA_devkit.submit import write_submission
-from inference import Found, InferenceSettings, Timing, run_over
+from inference import InferenceSettings, Timing, run_over
+from structures.task1 import to_task1, write_results
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +65,8 @@ def average_precision(
 ) -> float:
     """Mean AP of the model over a labelled split, patches scored as they are."""
     found = run_over(model, dataset, settings.inference, device, description="score")
-    tables = to_task1(found, dataset.category)
+    pairs = ((one.image_id, one.detections) for one in found)
+    tables = to_task1(pairs, dataset.category)
     return headline(
         evaluate(tables, truth, settings.iou_thresholds, settings.metric, confusion=False)
     )
@@ -90,7 +90,8 @@ def evaluate_split(
     truth = full_truth(dataset, settings) if merge else dataset.truth()
     timing = Timing()
     found = run_over(model, dataset, settings.inference, device, timing)
-    tables = to_task1(found, dataset.category)
+    pairs = ((one.image_id, one.detections) for one in found)
+    tables = to_task1(pairs, dataset.category)
     write_results(tables, result_dir)
     clear_reports(result_dir, merge_dir)
     log.info("Task1 files of %d images in %s; %s", len(dataset), result_dir, timing)
@@ -118,28 +119,6 @@ def evaluate_split(
             "%s.dec_evaluation: %s", type(dataset).__name__, dataset.dec_evaluation(str(folder))
         )
     return scores
-
-
-def to_task1(found: Iterable[Found], names: Sequence[str]) -> dict[str, Task1]:
-    """Detections of images -> a table for each class, images in their order."""
-    images = [(one.image_id, one.detections) for one in found]
-    tables = {}
-    for label, name in enumerate(names):
-        rows = [(image_id, d[d.labels == label]) for image_id, d in images]
-        tables[name] = Task1(
-            image_ids=[image_id for image_id, d in rows for _ in range(len(d))],
-            scores=np.concatenate([np.zeros(0), *(d.scores for _, d in rows)]),
-            corners=np.concatenate([np.zeros((0, 4, 2)), *(d.corners for _, d in rows)]),
-        )
-    return tables
-
-
-def write_results(tables: dict[str, Task1], result_dir: Path) -> None:
-    """Task1_<class>.txt for each class, an empty one where nothing was found."""
-    result_dir.mkdir(parents=True, exist_ok=True)
-    for name, table in tables.items():
-        path = result_dir / f"Task1_{name}.txt"
-        write_task1(path, table.image_ids, table.scores, table.corners)
 
 
 def clear_reports(*folders: Path) -> None:

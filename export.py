@@ -17,15 +17,11 @@ import numpy as np
 import onnx
 import torch
 
-from boxes import Letterbox
-from datasets.augment import normalize
 from deploy_metadata import COLORS, INPUT_TYPES, LAYOUTS, ModelMetadata
-from detections import Detections
 from DOTA_devkit import interrupts
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.files import refuse_unwritable, replacing
 from DOTA_devkit.scoring import Truth, evaluate
-from eval import to_task1
 from exporting import (
     Picture,
     onnx_model,
@@ -46,9 +42,12 @@ from exporting.onnx_runtime import open_session
 from exporting.parity import Comparison, Report, Run
 from exporting.quantize import quantise
 from exporting.rounding import TOLERANCES, RoundedComparison
-from inference import NMS_THRESH, THETA_THRESH, Found, K
 from models import CTRBOX
 from openvino_files import import_openvino
+from structures.defaults import CONF_THRESH, INPUT_HW, NMS_THRESH, THETA_THRESH, K
+from structures.detections import Detections
+from structures.letterbox import Letterbox, normalize
+from structures.task1 import to_task1
 
 log = logging.getLogger(__name__)
 
@@ -70,11 +69,11 @@ class ExportSettings:
     """
 
     format: str = "onnx"
-    conf_thresh: float = 0.18
+    conf_thresh: float = CONF_THRESH
     theta_thresh: float = THETA_THRESH
     K: int = K
     static: tuple[int, int, int] | None = None
-    input_hw: tuple[int, int] = (608, 608)
+    input_hw: tuple[int, int] = INPUT_HW
     input_type: str = INPUT_TYPES[0]
     color: str = COLORS[0]
     layout: str = LAYOUTS[0]
@@ -532,5 +531,5 @@ def ap(
     """Mean AP at IoU 0.5 (voc07) over the labelled pictures, after NMS in Python."""
     truth = Truth.from_arrays({one.name: one.truth for one, _ in found}, classes)
     iou = settings.check_nms_thresh if settings.nms_thresh is None else settings.nms_thresh
-    tables = to_task1([Found(one.name, d.nms(iou), None) for one, d in found], classes)
+    tables = to_task1([(one.name, d.nms(iou)) for one, d in found], classes)
     return float(evaluate(tables, truth, confusion=False).mean_ap[0])

@@ -15,11 +15,11 @@ import torch
 from console import fail
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.scoring import METRICS
-from inference import NMS_THRESH, THETA_THRESH, K
 from models import BACKBONES
 from predict import Shard
 from prediction_files import FORMATS
 from runtimes import RUNTIMES
+from structures.defaults import INPUT_HW, NMS_THRESH, THETA_THRESH, K
 from train import LAST, SCHEDULES
 
 
@@ -46,7 +46,7 @@ def usable_cores() -> int:
 OWN_DATA = Defaults(
     epochs=80,
     batch_size=16 if torch.cuda.is_available() else 8,
-    input_hw=(608, 608),
+    input_hw=INPUT_HW,
     lr=1.25e-4,
     schedule="exponential",
     head_conv=256,

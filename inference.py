@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -12,15 +12,14 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from boxes import STRIDE, Letterbox
 from datasets import BaseDataset, collate
+from datasets.batching import start
 from decoder import DecDecoder, to_source
-from detections import Detections
 from DOTA_devkit import interrupts
-
-NMS_THRESH = 0.1
-THETA_THRESH = 0.8
-K = 500
+from structures.boxes import STRIDE
+from structures.defaults import NMS_THRESH, THETA_THRESH, K
+from structures.detections import Detections
+from structures.letterbox import Letterbox
 
 
 @dataclass(frozen=True)
@@ -125,16 +124,6 @@ def run_over(
             sources = batch.get("source") or [None] * len(detections)
             yield from map(Found, batch["img_id"], detections, sources)
             begin = time.perf_counter()
-
-
-def start(loader: Iterable[dict]) -> Iterator[dict]:
-    """An iterator of a loader, with Ctrl-C held back while its processes are made.
-
-    In the middle of a fork Python loses it (it is "ignored" in a hook of the fork). The processes
-    pay no heed to any: the main process ends them, and its message is the only one.
-    """
-    with interrupts.held_back():
-        return iter(loader)
 
 
 def to_device(

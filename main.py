@@ -27,7 +27,6 @@ import eval as evaluation
 import predict as prediction
 import test as testing
 import train as training
-from boxes import HEAD_CHANNELS, STRIDE
 from console import Advice, explain, fail, set_up_logging
 from datasets import BaseDataset, DataOptions, find_dataset, open_dataset
 from datasets.images import read_image
@@ -41,7 +40,7 @@ from DOTA_devkit.files import refuse_unwritable
 from DOTA_devkit.formats import DOTA_CLASSES
 from exporting import Picture, require_onnx
 from flags import OWN_DATA, SAMPLE, Defaults, parse_args
-from inference import NMS_THRESH, InferenceSettings
+from inference import InferenceSettings
 from models import (
     CTRBOX,
     Checkpoint,
@@ -54,6 +53,8 @@ from models.info import describe
 from predict import PredictSettings, Shard, device_of_rank
 from runtimes import DetectorSettings
 from sources import find_sources
+from structures.boxes import HEAD_CHANNELS, STRIDE
+from structures.defaults import CONF_THRESH, NMS_THRESH
 
 log = logging.getLogger("bbavectors")
 
@@ -68,7 +69,7 @@ CALIBRATION_IMAGES = 64
 PREDICT_BATCH = 16 if torch.cuda.is_available() else 2
 """Windows at a time: on a CPU more of them are no faster, and resnet101 would need over 2 GB."""
 
-CONF_THRESH = {"test": 0.18, "eval": 0.01, "train": 0.01}
+PHASE_CONF_THRESH = {"test": CONF_THRESH, "eval": 0.01, "train": 0.01}
 
 
 @dataclass(frozen=True)
@@ -560,7 +561,7 @@ def train_settings(
 
 def inference_settings(args: argparse.Namespace, phase: str, run: Run) -> InferenceSettings:
     defaults = {
-        "conf_thresh": CONF_THRESH[phase],
+        "conf_thresh": PHASE_CONF_THRESH[phase],
         "batch_size": run.defaults.batch_size,
         "num_workers": run.defaults.num_workers,
     }

@@ -25,8 +25,6 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from boxes import Letterbox
-from detections import Detections
 from DOTA_devkit import interrupts
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.tables import format_table
@@ -43,6 +41,8 @@ from journal import (
 )
 from prediction_files import FORMATS, Predicted, refuse_to_replace, write_files
 from sources import Reader, Source, content_digest, find_sources, survey
+from structures.detections import Detections
+from structures.letterbox import Letterbox
 from tiling import Tiling, Window, in_source, merge, plan_windows, whole_window
 
 log = logging.getLogger(__name__)

@@ -15,13 +15,12 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from detections import Detections
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.files import remedy, replacing
-from drawing import write_picture
-from eval import to_task1, write_results
-from inference import Found
 from sources import Source
+from structures.detections import Detections
+from structures.drawing import write_picture
+from structures.task1 import to_task1, write_results
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +70,7 @@ def write_files(
     unwritten: dict[str, str] = {}
     with telling_of_full_disks():
         if "task1" in formats:
-            found = (Found(one.source.image_id, one.detections, None) for one in predicted)
+            found = ((one.source.image_id, one.detections) for one in predicted)
             write_results(to_task1(found, names), folder)
         if "csv" in formats:
             _write_csv(folder / "detections.csv", predicted)

@@ -20,19 +20,16 @@ import numpy as np
 import torch
 
 import openvino_files
-from boxes import STRIDE
-from datasets.augment import normalize
 from decoder import DecDecoder
 from deploy_metadata import OUTPUTS, ModelMetadata, read_onnx_metadata
-from detections import Detections
 from DOTA_devkit.errors import InputError
-from inference import THETA_THRESH, K, to_device
+from inference import to_device
 from models import build_model, read_checkpoint
 from openvino_files import own_name
-
-CONF_THRESH = 0.18
-INPUT_HW = (608, 608)
-"""Of a model that was made for no size in particular."""
+from structures.boxes import STRIDE
+from structures.defaults import CONF_THRESH, INPUT_HW, THETA_THRESH, K
+from structures.detections import Detections
+from structures.letterbox import normalize
 
 
 @dataclass(frozen=True)

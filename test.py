@@ -15,9 +15,9 @@ from torch import nn
 
 from datasets import BaseDataset
 from DOTA_devkit.errors import InputError
-from drawing import draw_detections, write_picture
-from eval import to_task1, write_results
 from inference import Found, InferenceSettings, Timing, run_over
+from structures.drawing import write_picture
+from structures.task1 import to_task1, write_results
 
 log = logging.getLogger(__name__)
 
@@ -46,11 +46,12 @@ def test_split(
         found.append(one._replace(source=None))
         image = dataset.load_image(index) if one.source is None else one.source
         truth = dataset.load_annotation(index)["pts"] if dataset.has_labels(index) else None
-        picture = draw_detections(image, one.detections, dataset.category, truth)
+        picture = one.detections.with_names(dataset.category).draw(image, truth)
         write_picture(pictures / f"{one.image_id}.jpg", picture)
         if show and not show_picture(picture):
             break
-    write_results(to_task1(found, dataset.category), result_dir)
+    pairs = ((one.image_id, one.detections) for one in found)
+    write_results(to_task1(pairs, dataset.category), result_dir)
     log.info(
         "%d detections with a score above %g in %d images",
         sum(len(one.detections) for one in found), settings.conf_thresh, len(found),

@@ -31,10 +31,11 @@ from shapely import get_coordinates
 from shapely.geometry import Polygon
 from shapely.geometry.base import BaseGeometry
 
-from boxes import Letterbox, min_area_rectangles
-from detections import Detections
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.polygon import grouped_iou, iou_matrix, polygon_area, polygon_nms
+from structures.boxes import min_area_rectangles
+from structures.detections import Detections
+from structures.letterbox import Letterbox
 
 SLACK = 0.25
 """How far beyond its core a centre may lie, in overlaps."""

@@ -14,13 +14,14 @@ from torch import nn
 from tqdm import tqdm
 
 from datasets import LEFT_OUT_REASONS, BaseDataset, collate, seed_worker
+from datasets.batching import start
 from DOTA_devkit import interrupts
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.files import replacing
-from drawing import contact_sheet, draw_targets, write_picture
 from eval import EvalSettings, average_precision
-from inference import start, to_device
+from inference import to_device
 from models import CTRBOX, Checkpoint, DetectionLoss, save_checkpoint
+from structures.drawing import contact_sheet, draw_targets, write_picture
 
 log = logging.getLogger(__name__)
 

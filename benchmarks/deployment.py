@@ -18,8 +18,6 @@ import onnx
 import torch
 
 from benchmark import BenchmarkSettings, benchmark, processor, table
-from boxes import HEAD_CHANNELS
-from datasets.augment import normalize
 from deploy_metadata import ModelMetadata
 from exporting.equalise import equalise
 from exporting.heads_at_peaks import products_of
@@ -28,9 +26,11 @@ from exporting.network_onnx import export_network
 from exporting.onnx_model import Shape, assemble
 from exporting.quantize import quantise
 from exporting.upsampled_convolutions import rewrite
-from inference import NMS_THRESH, THETA_THRESH, K
 from models import BACKBONES, CTRBOX, Checkpoint, save_checkpoint
 from runtimes import DetectorSettings
+from structures.boxes import HEAD_CHANNELS
+from structures.defaults import NMS_THRESH, THETA_THRESH, K
+from structures.letterbox import normalize
 
 CLASSES = tuple(map(str, range(15)))
 CONF = 0.0

@@ -16,10 +16,10 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from boxes import HEAD_CHANNELS, STRIDE, WH
 from decoder import DecDecoder
 from inference import InferenceSettings, postprocess, to_device
 from models import BACKBONES, CTRBOX
+from structures.boxes import HEAD_CHANNELS, STRIDE, WH
 
 CLASSES = 15
 ORIGINAL_POSTPROCESS_MS = 15.0  # as recorded on 2 cores, a second read of the image included

@@ -17,7 +17,7 @@ from DOTA_devkit.polygon import polygon_nms
 from DOTA_devkit.tables import format_table
 from exporting.onnx_model import suppression_model
 from exporting.onnx_runtime import open_session
-from inference import NMS_THRESH
+from structures.defaults import NMS_THRESH
 
 EXTENTS = {"apart": 4000, "as in a picture": 608, "dense": 200, "all overlap": 20}
 """Side in pixels of the square in which the centres lie; boxes are 18 to 60 long."""

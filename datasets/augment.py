@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from boxes import Letterbox
+from structures.letterbox import Letterbox
 
 ROTATIONS = ("free", "right", "none")
 """Any angle up to 90 degrees for half of the images; a multiple of 90 degrees; no rotation."""
@@ -141,25 +141,3 @@ class PhotometricDistort:
         self.rng = self.rng or np.random.default_rng()
         values, order = self.draw(self.rng)
         return values[image[..., order].astype(np.uint8)]
-
-
-PLAIN = np.arange(256, dtype=np.float32)
-"""The table that changes nothing."""
-
-
-def normalize(
-    image: np.ndarray, values: np.ndarray = PLAIN, order: tuple[int, ...] = (0, 1, 2)
-) -> np.ndarray:
-    """Network input [3, H, W] float32 of an image [H, W, 3]: values / 255 - 0.5, in BGR.
-
-    `values` [256] and `order` are a distortion of an 8-bit image, see `PhotometricDistort.draw`.
-    """
-    if image.dtype != np.uint8:
-        image = np.asarray(image, np.float32).clip(0, 255)
-        return np.ascontiguousarray((image / np.float32(255) - np.float32(0.5)).transpose(2, 0, 1))
-    table = values / np.float32(255) - np.float32(0.5)
-    channels = cv2.split(image)
-    planes = np.empty((3, *image.shape[:2]), np.float32)
-    for plane, channel in zip(planes, order, strict=True):
-        cv2.LUT(channels[channel], table, dst=plane)
-    return planes

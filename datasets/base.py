@@ -14,9 +14,7 @@ from collections import Counter
 import numpy as np
 import torch
 
-import boxes
-from boxes import Letterbox
-from datasets.augment import PhotometricDistort, normalize, random_view, warp
+from datasets.augment import PhotometricDistort, random_view, warp
 from datasets.geometry import rectangles_in_view
 from datasets.labels import LabelSummary, raise_faults
 from datasets.memory import keep_freed_memory
@@ -27,6 +25,8 @@ from DOTA_devkit.errors import InputError
 from DOTA_devkit.merging import merge_results
 from DOTA_devkit.progress import progress
 from DOTA_devkit.scoring import Truth
+from structures import boxes
+from structures.letterbox import Letterbox, normalize
 
 logger = logging.getLogger(__name__)
 

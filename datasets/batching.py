@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import cv2
 import numpy as np
 import torch
 
 from datasets.memory import keep_freed_memory
+from DOTA_devkit import interrupts
 
 
 def collate(samples: Sequence[dict]) -> dict:
@@ -33,3 +34,13 @@ def seed_worker(worker_id: int) -> None:
     random.seed(seed)
     cv2.setNumThreads(0)
     keep_freed_memory()  # a worker that was not forked has made no data set
+
+
+def start(loader: Iterable[dict]) -> Iterator[dict]:
+    """An iterator of a loader, with Ctrl-C held back while its processes are made.
+
+    In the middle of a fork Python loses it (it is "ignored" in a hook of the fork). The processes
+    pay no heed to any: the main process ends them, and its message is the only one.
+    """
+    with interrupts.held_back():
+        return iter(loader)

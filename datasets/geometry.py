@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-import boxes
+from structures import boxes
 
 
 def transform_points(points: np.ndarray, matrix: np.ndarray) -> np.ndarray:

@@ -6,7 +6,6 @@ import inspect
 import logging
 from pathlib import Path
 
-from boxes import STRIDE
 from datasets.base import BaseDataset
 from datasets.dataset_dota import DOTA
 from datasets.dataset_hrsc import HRSC
@@ -15,6 +14,7 @@ from datasets.lists import find_list
 from datasets.options import DataOptions, as_default
 from datasets.user_file import import_file
 from DOTA_devkit.errors import InputError
+from structures.boxes import STRIDE
 
 logger = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-import boxes
+from structures import boxes
 
 GAUSSIAN_OVERLAP = 0.7
 """A centre within the Gaussian's radius still gives a box of this overlap with the true one."""

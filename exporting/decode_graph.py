@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from boxes import STRIDE, WH
 from exporting.graph import Graph, Value
+from structures.boxes import STRIDE, WH
 
 MAX_K = 3840
 """What TensorRT's TopK takes at most."""

@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from boxes import HEAD_CHANNELS
 from exporting.graph import Graph, Value
 from models.ctrbox_net import SIGMOID_HEADS
+from structures.boxes import HEAD_CHANNELS
 
 BOX_HEADS = tuple(HEAD_CHANNELS)
 """`wh`, `reg`, `cls_theta`: the order of the channels that come out."""

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from boxes import STRIDE
-from datasets.augment import normalize
 from decoder import LABEL, SCORE, rows_to_detections, to_source
-from detections import Detections
 from exporting import Picture
 from exporting.parity import Comparison, Reference, Report
+from structures.boxes import STRIDE
+from structures.detections import Detections
+from structures.letterbox import normalize
 
 
 def compare_rows(

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from detections import Detections
 from DOTA_devkit.errors import InputError
+from structures.detections import Detections
 
 ERRORS_ONLY = 3
 """Of ONNX Runtime's log. It warns of every input with a default value, and `conf_thresh` is one."""

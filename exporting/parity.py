@@ -11,15 +11,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from boxes import Letterbox
-from datasets.augment import normalize
 from decoder import DecDecoder, to_source
 from deploy_metadata import OUTPUTS, ModelMetadata
-from detections import Detections
 from DOTA_devkit.polygon import grouped_iou, paired_iou
 from exporting import Picture
 from exporting.onnx_model import BEFORE_NMS
 from exporting.onnx_runtime import rows_to_detections
+from structures.detections import Detections
+from structures.letterbox import Letterbox, normalize
 
 log = logging.getLogger(__name__)
 

@@ -16,13 +16,13 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 from torch.nn import functional as F
 
-from boxes import STRIDE, WH
 from deploy_metadata import OUTPUTS, ModelMetadata
 from exporting.heads_at_peaks import HeadsAtPeaks
 from exporting.network import ExportNetwork
 from exporting.network_onnx import MULTIPLE, quiet
 from exporting.onnx_model import Shape
 from exporting.parity import Run
+from structures.boxes import STRIDE, WH
 
 METADATA = "metadata.json"
 """Name of the extra file in a `.pt2` that holds the metadata, an object of texts."""

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from boxes import HEAD_CHANNELS, STRIDE
 from DOTA_devkit.errors import InputError
 from models.backbones import BACKBONES
 from models.ctrbox_net import CTRBOX
@@ -22,6 +21,7 @@ from models.state_keys import (
     nearest_backbone,
     shapes_of,
 )
+from structures.boxes import HEAD_CHANNELS, STRIDE
 
 
 @dataclass(frozen=True)

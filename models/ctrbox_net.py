@@ -7,10 +7,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from boxes import STRIDE
 from models.backbones import get_backbone
 from models.model_parts import CombinationModule, make_head
 from models.pretrained import load_pretrained
+from structures.boxes import STRIDE
 
 SIGMOID_HEADS = ("hm", "cls_theta")  # trained with a cross-entropy; the others are regressed
 PRIOR_LOGIT = -2.19  # of the heat map at the start: a probability of 0.1

@@ -13,8 +13,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.gather import gather_cells
-
 PROBABILITY_EPS = 1e-6  # 1e-4 would already change gradients of well-found centres
 
 
@@ -131,3 +129,18 @@ class DetectionLoss(nn.Module):
                 "off": regression("reg"),
                 "cls_theta": masked_mean(cross_entropy, mask),
             }
+
+
+def gather_cells(feature_map: Tensor, cells: Tensor) -> Tensor:
+    """The values of a map at some cells of each image.
+
+    Args:
+        feature_map: [B, C, H, W].
+        cells: [B, K] int64, `y * W + x`.
+
+    Returns:
+        [B, K, C].
+    """
+    batch, channels = feature_map.shape[:2]
+    index = cells.unsqueeze(1).expand(batch, channels, cells.shape[1])
+    return feature_map.flatten(2).gather(2, index).transpose(1, 2)

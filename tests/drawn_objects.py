@@ -7,8 +7,8 @@ sees of an object it reports as the object, as a trained one does.
 import cv2
 import numpy as np
 
-from boxes import Letterbox
-from detections import Detections
+from structures.detections import Detections
+from structures.letterbox import Letterbox
 
 COLORS_BGR = {"plane": (0, 0, 255), "ship": (0, 255, 0)}
 NAMES = tuple(COLORS_BGR)

@@ -8,8 +8,8 @@ import torch
 from data_folders import make_dota
 from torch import nn
 
-from boxes import HEAD_CHANNELS, STRIDE
 from models import CTRBOX, load_model
+from structures.boxes import HEAD_CHANNELS, STRIDE
 
 CLASSES = ("ship", "plane")
 

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from data_folders import picture
 
-from boxes import Letterbox
-from datasets.augment import ROTATIONS, PhotometricDistort, normalize, random_view, warp
+from datasets.augment import ROTATIONS, PhotometricDistort, random_view, warp
 from datasets.geometry import transform_points
+from structures.letterbox import Letterbox, normalize
 
 
 def test_warp_by_the_letterbox_is_the_letterbox():

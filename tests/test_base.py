@@ -9,10 +9,10 @@ import pytest
 import torch
 from data_folders import line, make_dota, picture
 
-import boxes
 from datasets import DOTA, BaseDataset, DataOptions, check_overlap, collate, seed_worker
 from datasets.augment import PhotometricDistort
 from DOTA_devkit.errors import InputError
+from structures import boxes, letterbox
 
 KEYS = {"input", "hm", "reg_mask", "ind", "wh", "reg", "cls_theta"}
 
@@ -291,7 +291,7 @@ def test_without_augmentation_training_sees_what_testing_sees(folder):
     train = DOTA(folder, "train", 96, 160, 4, options=options)[2]
     test = DOTA(folder, "test", 96, 160, 4, options=options)[1]
     np.testing.assert_array_equal(train["input"], test["image"][0].numpy())
-    box = boxes.Letterbox.fit((120, 90), (160, 96))
+    box = letterbox.Letterbox.fit((120, 90), (160, 96))
     center = box.to_input(np.array([30, 9.5])) / 4  # of the ship in "c"
     assert train["ind"][0] == int(center[1]) * 40 + int(center[0])
 

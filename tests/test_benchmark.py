@@ -12,10 +12,10 @@ from known_rows import onnx_file
 import benchmark as timing
 import main
 from benchmark import BenchmarkSettings, Contestant, PlainTorchRuntime
-from boxes import HEAD_CHANNELS
 from detector import Detector
 from models import CTRBOX, Checkpoint, save_checkpoint
 from runtimes import DetectorSettings
+from structures.boxes import HEAD_CHANNELS
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 import pytest
 
-import boxes
-from boxes import Letterbox
+from structures import boxes
+from structures.letterbox import Letterbox
 
 
 def rectangle(cx, cy, w, h, degrees):

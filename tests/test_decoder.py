@@ -7,9 +7,9 @@ import pytest
 import torch
 from hand_made import recorded_model
 
-import boxes
-from boxes import Letterbox
 from decoder import DecDecoder, neighbourhood_maximum, rows_to_detections, to_source
+from structures import boxes
+from structures.letterbox import Letterbox
 
 TURNED, UPRIGHT = 0.9, 0.1
 

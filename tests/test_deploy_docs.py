@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from sharp_exports import CLASSES, make_folder
 
-from boxes import corners_to_vectors, vectors_to_corners
-from detections import Detections
 from main import main
+from structures.boxes import corners_to_vectors, vectors_to_corners
+from structures.detections import Detections
 
 for package in ("onnx", "onnxruntime", "onnxscript", "openvino"):
     pytest.importorskip(package)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from shapely.geometry import Polygon
 
-from detections import Detections
+from structures.detections import Detections
 
 
 def square(x, y, side=10.0):

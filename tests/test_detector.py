@@ -9,13 +9,13 @@ import pytest
 import torch
 from data_folders import make_dota, picture, write_image
 
-from boxes import HEAD_CHANNELS, rectangles_to_corners
 from datasets import DataOptions, open_dataset
-from detections import Detections
 from detector import Detector
 from DOTA_devkit.errors import InputError
 from inference import InferenceSettings, run_over
 from models import CTRBOX, Checkpoint, load_model, save_checkpoint
+from structures.boxes import HEAD_CHANNELS, rectangles_to_corners
+from structures.detections import Detections
 
 NAMES = ("plane", "ship", "harbor")
 

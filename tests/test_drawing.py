@@ -6,8 +6,8 @@ import pytest
 from data_folders import line, make_dota
 
 from datasets import DataOptions, open_dataset
-from detections import Detections
-from drawing import (
+from structures.detections import Detections
+from structures.drawing import (
     WHITE,
     class_color,
     contact_sheet,
@@ -58,10 +58,14 @@ def test_an_image_wider_than_16384():
     assert image[10, 19_925].min() > 200
 
 
+def draw(image, found, names, truth_corners=None):
+    return draw_detections(image, found.corners, found.scores, found.labels, names, truth_corners)
+
+
 def test_detections_on_a_copy():
     image = grey()
     found = Detections(SQUARE[None], np.float32([0.5]), np.array([1]))
-    canvas = draw_detections(image, found, ["ship", "plane"], truth_corners=SQUARE[None] + 25)
+    canvas = draw(image, found, ["ship", "plane"], truth_corners=SQUARE[None] + 25)
     assert (image == 90).all()
     assert np.abs(canvas[20, 40].astype(int) - class_color(1)).max() < 60
     assert canvas[45, 65].min() > 200
@@ -71,7 +75,7 @@ def test_detections_on_a_copy():
 def test_no_image_is_too_small_for_its_text(shape):
     image = grey(*shape)
     found = Detections(SQUARE[None], np.float32([0.5]), np.array([0]))
-    assert draw_detections(image, found, ["ship"]).shape == image.shape
+    assert draw(image, found, ["ship"]).shape == image.shape
 
 
 def test_labels_leave_dense_pictures_readable():
@@ -81,10 +85,10 @@ def test_labels_leave_dense_pictures_readable():
     apart = SQUARE[None] + np.array([300, 250])
     scores = np.float32([0.3, 0.4, 0.5, 0.9, 0.6, 0.5, 0.4, 0.3, 0.2])
     found = Detections(np.concatenate([row, apart]), scores, np.array([0] * 8 + [1]))
-    bare = draw_detections(image, found[:0], ["ship", "plane"])
+    bare = draw(image, found[:0], ["ship", "plane"])
     for corners, label in zip(found.corners, found.labels, strict=True):
         draw_polygon(bare, corners, class_color(int(label)), 1)
-    text = changed(bare, draw_detections(image, found, ["ship", "plane"]))
+    text = changed(bare, draw(image, found, ["ship", "plane"]))
     over = np.zeros((300, 400), bool)
     (width, height), _ = cv2.getTextSize("ship 0.90", cv2.FONT_HERSHEY_SIMPLEX, 0.4, 1)
     for corners in (row[3], apart[0]):
@@ -98,18 +102,16 @@ def test_classes_without_room_for_a_label_are_named_in_the_corner():
     image = grey(300, 300)
     stack = np.stack([SQUARE + np.array([100, 14 * k + 100]) for k in range(2)])
     found = Detections(stack, np.float32([0.9, 0.8]), np.array([0, 1]))
-    both = draw_detections(image, found, ["ship", "plane"])
+    both = draw(image, found, ["ship", "plane"])
     assert changed(image, both)[:20, :60].any()  # plane
-    one = draw_detections(image, found[:1], ["ship", "plane"])
+    one = draw(image, found[:1], ["ship", "plane"])
     assert not changed(image, one)[:20, :60].any()
 
 
 def test_nothing_found_and_nothing_true():
     image = grey()
-    assert not changed(image, draw_detections(image, Detections(), ["ship"])).any()
-    assert not changed(
-        image, draw_detections(image, Detections(), ["ship"], np.zeros((0, 4, 2)))
-    ).any()
+    assert not changed(image, draw(image, Detections(), ["ship"])).any()
+    assert not changed(image, draw(image, Detections(), ["ship"], np.zeros((0, 4, 2)))).any()
 
 
 def test_targets_show_where_the_objects_are(tmp_path):

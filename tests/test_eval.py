@@ -12,11 +12,12 @@ from hand_made import CLASSES, Known, small_set, tiny_model, upright
 
 import eval as evaluation
 from datasets import DataOptions, open_dataset
-from detections import Detections
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.scoring import Truth
-from eval import EvalSettings, average_precision, evaluate_split, headline, to_task1, write_results
-from inference import Found, InferenceSettings
+from eval import EvalSettings, average_precision, evaluate_split, headline
+from inference import InferenceSettings
+from structures.detections import Detections
+from structures.task1 import to_task1, write_results
 
 CPU = torch.device("cpu")
 
@@ -40,7 +41,7 @@ def one(image_id, *boxes):
     ).reshape(-1, 4, 2)
     scores = np.array([box[4] for box in boxes], np.float32)
     labels = np.array([box[5] for box in boxes], np.int64)
-    return Found(image_id, Detections(corners.astype(np.float32), scores, labels), None)
+    return image_id, Detections(corners.astype(np.float32), scores, labels)
 
 
 # Task1 ------------------------------------------------------------------------------------------

@@ -8,8 +8,6 @@ import pytest
 import torch
 from sharp_exports import CLASSES, CONF, SIZE_HW, K, export, sharp_model
 
-from boxes import Letterbox
-from datasets.augment import normalize
 from datasets.images import read_image
 from decoder import SCORE, DecDecoder, to_source
 from decoder import rows_to_detections as light_fork_detections
@@ -19,6 +17,7 @@ from DOTA_devkit.errors import InputError
 from DOTA_devkit.polygon import iou_matrix
 from main import main
 from models import Checkpoint, load_model, save_checkpoint
+from structures.letterbox import Letterbox, normalize
 
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")

@@ -19,11 +19,11 @@ from sharp_exports import CLASSES, CONF, SIZE_HW, K, export, sharp_model
 import openvino_files
 from decoder import DecDecoder
 from deploy_metadata import ModelMetadata
-from detections import Detections
 from detector import Detector
 from DOTA_devkit.errors import InputError
 from main import main
 from models import load_model
+from structures.detections import Detections
 
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from models.gather import gather_cells
+from models.losses import gather_cells
 
 
 @pytest.fixture

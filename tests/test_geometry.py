@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from shapely.geometry import MultiPoint, Polygon, box
 
-import boxes
 from datasets.geometry import (
     clip_polygons,
     is_convex,
@@ -12,6 +11,8 @@ from datasets.geometry import (
     rectangles_in_view,
     transform_points,
 )
+from structures import boxes
+from structures.letterbox import Letterbox
 
 SAME = np.array([[1.0, 0, 0], [0, 1, 0]])
 
@@ -87,7 +88,7 @@ def test_turned_objects_stay_turned():
 
 def test_padding_is_no_part_of_the_image():
     """In a letterbox an object may reach into the black border; it is cut where the image ends."""
-    letterbox = boxes.Letterbox.fit((200, 100), (200, 200))
+    letterbox = Letterbox.fit((200, 100), (200, 200))
     outline = np.array([[[20, -10], [60, -10], [60, 10], [20, 10]]], float)
     rectangles, shares, _ = rectangles_in_view(outline, letterbox.matrix, (200, 100), (200, 200))
     assert shares[0] == pytest.approx(0.5)

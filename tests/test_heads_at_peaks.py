@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from boxes import HEAD_CHANNELS
 from models import CTRBOX
+from structures.boxes import HEAD_CHANNELS
 
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")

@@ -15,9 +15,9 @@ import pytest
 import torch
 from sharp_exports import sharp_model
 
-from boxes import HEAD_CHANNELS
 from journal import BatchResult
 from models import CTRBOX, Checkpoint, save_checkpoint
+from structures.boxes import HEAD_CHANNELS
 
 fcntl = pytest.importorskip("fcntl", reason="no terminals here")
 pty = pytest.importorskip("pty", reason="no terminals here")

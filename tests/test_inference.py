@@ -9,8 +9,9 @@ from data_folders import make_dota
 from hand_made import CLASSES, Known, small_set, tiny_model
 
 from datasets import DataOptions, open_dataset
+from datasets.batching import start
 from decoder import DecDecoder
-from inference import InferenceSettings, Timing, postprocess, run_over, start
+from inference import InferenceSettings, Timing, postprocess, run_over
 
 CPU = torch.device("cpu")
 

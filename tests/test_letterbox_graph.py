@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 import openvino_files
-from boxes import Letterbox
-from datasets.augment import normalize
+from structures.letterbox import Letterbox, normalize
 
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")

@@ -4,12 +4,11 @@ import numpy as np
 import pytest
 from hand_made import recorded_model
 
-from boxes import Letterbox
-from datasets.augment import normalize
 from datasets.images import read_image
 from deploy_metadata import ModelMetadata
-from detections import Detections
 from DOTA_devkit.polygon import paired_iou, polygon_nms
+from structures.detections import Detections
+from structures.letterbox import Letterbox, normalize
 
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")

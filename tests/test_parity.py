@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from boxes import STRIDE
 from deploy_metadata import ModelMetadata
-from detections import Detections
 from exporting import Picture
 from exporting.parity import IOU_MARGIN, Comparison, check_greedy, match, row_faults
+from structures.boxes import STRIDE
+from structures.detections import Detections
 
 pytest.importorskip("onnx")
 

@@ -21,7 +21,6 @@ from known_rows import PROPS, onnx_file
 import main
 import predict as prediction
 import prediction_files
-from detections import Detections
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.formats import read_task1
 from DOTA_devkit.polygon import iou_matrix
@@ -29,6 +28,7 @@ from journal import COLUMNS, BatchResult, Journal, progress_folder
 from predict import PredictSettings, Shard, device_of_rank, plan, predict
 from prediction_files import Predicted, write_files
 from sources import PixelReader, Source, image_ids
+from structures.detections import Detections
 
 ROOT = Path(__file__).resolve().parents[1]
 OBJECTS = [

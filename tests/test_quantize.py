@@ -5,8 +5,8 @@ import pytest
 import torch
 from hand_made import recorded_model
 
-from boxes import HEAD_CHANNELS
 from models import BACKBONES, CTRBOX
+from structures.boxes import HEAD_CHANNELS
 
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")

@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-import boxes
 from datasets import targets
+from structures import boxes
 
 GRID = (152, 152)
 

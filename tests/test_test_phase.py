@@ -10,8 +10,8 @@ from hand_made import CLASSES, Known, upright
 import test as testing
 from datasets import DataOptions, open_dataset
 from DOTA_devkit.errors import InputError
-from drawing import class_color
 from inference import InferenceSettings
+from structures.drawing import class_color
 
 CPU = torch.device("cpu")
 

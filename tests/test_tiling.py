@@ -9,10 +9,10 @@ from drawn_objects import DrawnObjects, corners_of, scene
 from shapely import get_coordinates
 from shapely.geometry import Polygon
 
-from detections import Detections
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.polygon import iou_matrix
 from predict import read_window
+from structures.detections import Detections
 from tiling import Tiling, in_source, merge, plan_windows
 
 

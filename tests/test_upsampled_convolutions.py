@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from boxes import HEAD_CHANNELS
 from models import CTRBOX
+from structures.boxes import HEAD_CHANNELS
 
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")

@@ -5,16 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
-from boxes import STRIDE, WH, vectors_to_corners
 from DOTA_devkit.files import replacing
-
-if TYPE_CHECKING:  # which draws itself by this file
-    from detections import Detections
+from structures.boxes import STRIDE, WH, vectors_to_corners
 
 WHITE = (255, 255, 255)
 BLACK = (0, 0, 0)
@@ -42,11 +38,21 @@ def draw_polygon(
 
 def draw_detections(
     image: np.ndarray,
-    detections: Detections,
+    corners: np.ndarray,
+    scores: np.ndarray,
+    labels: np.ndarray,
     names: Sequence[str],
     truth_corners: np.ndarray | None = None,
 ) -> np.ndarray:
     """A copy of the BGR image with truth in white and detections in their class's colour.
+
+    Args:
+        image: [H, W, 3] uint8.
+        corners: [N, 4, 2] in pixels of the image.
+        scores: [N], written beside the class name.
+        labels: [N] indices into `names`.
+        names: class names.
+        truth_corners: [M, 4, 2], or None without labels.
 
     Line width and text follow the image's size. Labels, the surest first, do not cover each other
     or the middle of other boxes; classes that got none for that stand in the upper left corner.
@@ -54,29 +60,33 @@ def draw_detections(
     canvas = image.copy()
     thickness = max(1, round(max(image.shape[:2]) / 600))
     scale = 0.4 * max(1.0, max(image.shape[:2]) / 900)
-    for corners in truth_corners if truth_corners is not None else ():
-        draw_polygon(canvas, corners, WHITE, thickness)
-    for corners, label in zip(detections.corners, detections.labels.tolist(), strict=True):
-        draw_polygon(canvas, corners, class_color(label), thickness)
-    unnamed = _label_boxes(canvas, detections, names, scale)
+    for outline in truth_corners if truth_corners is not None else ():
+        draw_polygon(canvas, outline, WHITE, thickness)
+    for outline, label in zip(corners, labels.tolist(), strict=True):
+        draw_polygon(canvas, outline, class_color(label), thickness)
+    unnamed = _label_boxes(canvas, corners, scores, labels.tolist(), names, scale)
     _list_classes(canvas, unnamed, names, scale)
     return canvas
 
 
 def _label_boxes(
-    canvas: np.ndarray, detections: Detections, names: Sequence[str], scale: float
+    canvas: np.ndarray,
+    outlines: np.ndarray,
+    scores: np.ndarray,
+    labels: Sequence[int],
+    names: Sequence[str],
+    scale: float,
 ) -> list[int]:
     """Write class and score above the boxes where there is room; the classes that got no label."""
     height, width = canvas.shape[:2]
-    centers = detections.corners.mean(axis=1, dtype=np.float64)
+    centers = outlines.mean(axis=1, dtype=np.float64)
     cells = np.clip(centers, 0, (width - 1, height - 1)).astype(int)
     taken = np.zeros((height, width), np.int16)
     np.add.at(taken, (cells[:, 1], cells[:, 0]), 1)
-    labels = detections.labels.tolist()
     named = set()
-    for index in np.argsort(-detections.scores, kind="stable").tolist():
-        corners, label = detections.corners[index], labels[index]
-        words = f"{names[label]} {detections.scores[index]:.2f}"
+    for index in np.argsort(-scores, kind="stable").tolist():
+        corners, label = outlines[index], labels[index]
+        words = f"{names[label]} {scores[index]:.2f}"
         top = min(corners.tolist(), key=lambda corner: (round(corner[1]), corner[0]))
         text = _Text.at(top, words, scale, canvas.shape)
         own = text.covers(*cells[index])

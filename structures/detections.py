@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from boxes import min_area_rectangles
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.polygon import polygon_nms
-from drawing import draw_detections
-from geojson import feature_collection
+from structures.boxes import min_area_rectangles
+from structures.drawing import draw_detections
+from structures.geojson import feature_collection
 
 if TYPE_CHECKING:
     import supervision
@@ -113,10 +113,13 @@ class Detections:
             on_earth=to_lonlat is not None,
         )
 
-    def draw(self, image: np.ndarray) -> np.ndarray:
-        """A copy of the BGR image [H, W, 3] with the boxes, their classes and scores."""
+    def draw(self, image: np.ndarray, truth_corners: np.ndarray | None = None) -> np.ndarray:
+        """A copy of the BGR image [H, W, 3] with the boxes, their classes and scores.
+
+        truth_corners: labelled boxes [M, 4, 2], which are drawn in white below them.
+        """
         names = self.names or [str(label) for label in range(self.labels.max(initial=-1) + 1)]
-        return draw_detections(image, self, names)
+        return draw_detections(image, self.corners, self.scores, self.labels, names, truth_corners)
 
     def to_supervision(self) -> supervision.Detections:
         """As `supervision.Detections`, with the corners where its oriented tools look for them."""
