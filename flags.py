@@ -13,12 +13,12 @@ from typing import NoReturn
 import torch
 
 from console import fail
+from deploy.predict.settings import Shard
+from deploy.predict.writers import FORMATS
+from deploy.runtimes.registry import RUNTIMES
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.scoring import METRICS
 from models import BACKBONES
-from predict import Shard
-from prediction_files import FORMATS
-from runtimes import RUNTIMES
 from structures.defaults import INPUT_HW, NMS_THRESH, THETA_THRESH, K
 from train import LAST, SCHEDULES
 

@@ -22,9 +22,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 import torch
 
-import benchmark as timing
 import eval as evaluation
-import predict as prediction
 import test as testing
 import train as training
 from console import Advice, explain, fail, set_up_logging
@@ -32,13 +30,20 @@ from datasets import BaseDataset, DataOptions, find_dataset, open_dataset
 from datasets.images import read_image
 from datasets.sample import CLASSES as SAMPLE_CLASSES
 from datasets.sample import make_sample
-from detector import Detector, file_digest
+from deploy import benchmark as timing
+from deploy.detector import Detector, file_digest
+from deploy.export import settings as export_settings
+from deploy.export.requirements import require_onnx
+from deploy.export.types import CheckImage
+from deploy.predict import pipeline as prediction
+from deploy.predict.settings import PredictSettings, Shard, device_of_rank
+from deploy.predict.sources import find_sources
+from deploy.runtimes.base import DetectorSettings
 from DOTA_devkit import interrupts
 from DOTA_devkit.class_lists import parse_class_list
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.files import refuse_unwritable
 from DOTA_devkit.formats import DOTA_CLASSES
-from exporting import Picture, require_onnx
 from flags import OWN_DATA, SAMPLE, Defaults, parse_args
 from inference import InferenceSettings
 from models import (
@@ -50,9 +55,6 @@ from models import (
     read_checkpoint,
 )
 from models.info import describe
-from predict import PredictSettings, Shard, device_of_rank
-from runtimes import DetectorSettings
-from sources import find_sources
 from structures.boxes import HEAD_CHANNELS, STRIDE
 from structures.defaults import CONF_THRESH, NMS_THRESH
 
@@ -352,12 +354,12 @@ def benchmark(args: argparse.Namespace) -> None:
 def export(args: argparse.Namespace) -> None:
     """A file for runtimes outside Python, checked against the checkpoint on images."""
     require_onnx()
-    import export as exporting  # needs what the line above asks for
+    from deploy.export import pipeline as exporting
 
     if not args.weights:
         raise InputError("--phase export needs --weights FILE")
     model = load_model(args.weights, backbone=args.backbone, classes=asked_classes(args))
-    settings = exporting.ExportSettings(
+    settings = export_settings.ExportSettings(
         format=args.format,
         static=None if args.static is None else tuple(args.static),
         input_hw=input_size(args, OWN_DATA, model.input_size),
@@ -376,7 +378,7 @@ def export(args: argparse.Namespace) -> None:
             f"--static {args.static[0]} {args.static[1]} and --input_h, --input_w "
             f"{settings.input_hw[0]}, {settings.input_hw[1]} are two sizes: give one of them"
         )
-    output = args.output or Path(args.weights).with_suffix(exporting.SUFFIXES[args.format])
+    output = args.output or Path(args.weights).with_suffix(export_settings.SUFFIXES[args.format])
     for file in exporting.files_of(output, args.format):
         if file.exists() and file.samefile(args.weights):
             raise InputError(
@@ -406,15 +408,15 @@ def spread(items: Sequence[Item], count: int) -> list[Item]:
     return [items[len(items) * k // min(count, len(items))] for k in range(min(count, len(items)))]
 
 
-def export_pictures(args: argparse.Namespace, model: CTRBOX) -> list[Picture]:
+def export_pictures(args: argparse.Namespace, model: CTRBOX) -> list[CheckImage]:
     """The images of the parity report, with their labels where these are the model's classes."""
     if args.source:
         paths = find_sources(args.source)[: args.check_images]
-        return [Picture(path.name, read_image(path)) for path in paths]
+        return [CheckImage(path.name, read_image(path)) for path in paths]
     dataset = export_dataset(args, model, "test")
     labelled = tuple(dataset.category) == model.classes
     return [
-        Picture(
+        CheckImage(
             dataset.img_ids[index],
             dataset.load_image(index),
             picture_labels(dataset, index) if labelled and dataset.has_labels(index) else None,

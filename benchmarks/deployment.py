@@ -17,17 +17,17 @@ import numpy as np
 import onnx
 import torch
 
-from benchmark import BenchmarkSettings, benchmark, processor, table
-from deploy_metadata import ModelMetadata
-from exporting.equalise import equalise
-from exporting.heads_at_peaks import products_of
-from exporting.network import ExportNetwork
-from exporting.network_onnx import export_network
-from exporting.onnx_model import Shape, assemble
-from exporting.quantize import quantise
-from exporting.upsampled_convolutions import rewrite
+from deploy.benchmark import BenchmarkSettings, benchmark, processor, table
+from deploy.export.equalize import equalize
+from deploy.export.graph.assemble import Shape, assemble
+from deploy.export.graph.heads import products_of
+from deploy.export.graph.upsample import rewrite
+from deploy.export.network import ExportNetwork
+from deploy.export.network_onnx import export_network
+from deploy.export.quantize import quantize
+from deploy.metadata import ModelMetadata
+from deploy.runtimes.base import DetectorSettings
 from models import BACKBONES, CTRBOX, Checkpoint, save_checkpoint
-from runtimes import DetectorSettings
 from structures.boxes import HEAD_CHANNELS
 from structures.defaults import NMS_THRESH, THETA_THRESH, K
 from structures.letterbox import normalize
@@ -89,8 +89,8 @@ def write_files(folder: Path, backbone: str, image: np.ndarray, nms: bool) -> li
     save_checkpoint(files[0], Checkpoint.of(model))
     network, batch = ExportNetwork(model), normalize(image)[None]
     parts = {"float32": (rewrite(export_network(network)), products_of(network.box_heads))}
-    equalise(network, [batch])
-    graph = quantise(export_network(network), [batch])
+    equalize(network, [batch])
+    graph = quantize(export_network(network), [batch])
     parts["int8"] = (graph, products_of(network.box_heads))
     for precision, (graph, box_heads) in parts.items():
         for nms_thresh in (None, NMS_THRESH) if nms else (None,):

@@ -13,10 +13,10 @@ import argparse
 import numpy as np
 
 from benchmarks.detector import median_ms
+from deploy.export.graph.assemble import suppression_model
+from deploy.runtimes.onnx_runtime import open_session
 from DOTA_devkit.polygon import polygon_nms
 from DOTA_devkit.tables import format_table
-from exporting.onnx_model import suppression_model
-from exporting.onnx_runtime import open_session
 from structures.defaults import NMS_THRESH
 
 EXTENTS = {"apart": 4000, "as in a picture": 608, "dense": 200, "all overlap": 20}

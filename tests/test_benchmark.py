@@ -9,12 +9,12 @@ import torch
 from data_folders import picture, write_image
 from known_rows import onnx_file
 
-import benchmark as timing
 import main
-from benchmark import BenchmarkSettings, Contestant, PlainTorchRuntime
-from detector import Detector
+from deploy import benchmark as timing
+from deploy.benchmark import BenchmarkSettings, Contestant, PlainTorchRuntime
+from deploy.detector import Detector
+from deploy.runtimes.base import DetectorSettings
 from models import CTRBOX, Checkpoint, save_checkpoint
-from runtimes import DetectorSettings
 from structures.boxes import HEAD_CHANNELS
 
 

@@ -9,7 +9,9 @@ from decoder import DecDecoder
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
-from exporting.decode_graph import (
+from deploy.export.graph.assemble import check
+from deploy.export.graph.builder import Graph
+from deploy.export.graph.decode import (
     as_rows,
     corners_of,
     find_boxes,
@@ -17,9 +19,8 @@ from exporting.decode_graph import (
     light_fork_rows,
     only_found,
 )
-from exporting.graph import Graph
-from exporting.onnx_model import check
-from exporting.onnx_runtime import open_session, rows_to_detections
+from deploy.export.parity.rows import outputs_to_detections
+from deploy.runtimes.onnx_runtime import open_session
 
 K, CLASSES, CONF, THETA = 20, 3, 0.3, 0.8
 CHANNELS = {"hm": CLASSES, "wh": 10, "reg": 2, "cls_theta": 1}
@@ -71,7 +72,7 @@ def assert_same(session, maps, conf=CONF):
     expected = decoder.decode({name: torch.from_numpy(values) for name, values in maps.items()})
     assert got[0].shape == (len(expected), K, 4, 2) and got[2].dtype == np.int64
     for rows, one in zip(zip(*got, strict=True), expected, strict=True):
-        found = rows_to_detections(*rows)
+        found = outputs_to_detections(*rows)
         np.testing.assert_array_equal(found.corners, one.corners)
         np.testing.assert_array_equal(found.scores, one.scores)
         np.testing.assert_array_equal(found.labels, one.labels)

@@ -104,7 +104,7 @@ def test_the_page_on_detection(folder, capsys):
 @pytest.mark.slow
 def test_boxes_of_the_page_are_those_of_the_detector(folder, capsys):
     """The letterbox written out on the page against the one of the project."""
-    from detector import Detector
+    from deploy.detector import Detector
 
     assert main(["--phase", "export", "--weights", "model.pth", "--output", "model.onnx",
                  "--source", "images", *SMALL]) == 0  # fmt: skip
@@ -149,7 +149,7 @@ def test_flags_on_the_page_exist(capsys):
 
 
 def test_keys_of_the_metadata_are_all_on_the_page():
-    from deploy_metadata import ModelMetadata
+    from deploy.metadata import ModelMetadata
 
     props = ModelMetadata(CLASSES, "resnet18", 0.1, 0.8, 5).to_props()
     assert [key for key in props if f"`{key}`" not in PAGE] == []
@@ -157,7 +157,7 @@ def test_keys_of_the_metadata_are_all_on_the_page():
 
 @pytest.mark.parametrize("kind", ["openvino", "torch", "tensorrt"])
 def test_the_table_of_formats_is_what_is_refused(kind):
-    from export import REFUSED
+    from deploy.export.settings import REFUSED
 
     (header,) = re.findall(r"^\| \| `onnx` .*$", PAGE, re.MULTILINE)
     column = [cell.strip() for cell in header.split("|")].index(f"`{kind}`")
@@ -167,7 +167,7 @@ def test_the_table_of_formats_is_what_is_refused(kind):
 
 
 def test_the_tolerances_on_the_page():
-    from exporting.rounding import SCORES, TOLERANCES
+    from deploy.export.parity.tolerance import SCORES, TOLERANCES
 
     for one in TOLERANCES.values():
         row = (

@@ -2,7 +2,7 @@
 
 import pytest
 
-from deploy_metadata import RELEASE, ModelMetadata, read_onnx_metadata
+from deploy.metadata import RELEASE, ModelMetadata, read_onnx_metadata
 from DOTA_devkit.errors import InputError
 
 METADATA = ModelMetadata(
@@ -92,7 +92,7 @@ def test_what_is_refused(changes, message):
 
 def test_files(tmp_path):
     onnx = pytest.importorskip("onnx")
-    from exporting.graph import Graph
+    from deploy.export.graph.builder import Graph
 
     graph = Graph()
     model = graph.model([(graph.rename(graph.input("x", float, ["N"]) + 1, "y"), ["N"])])

@@ -10,7 +10,7 @@ import torch
 from data_folders import make_dota, picture, write_image
 
 from datasets import DataOptions, open_dataset
-from detector import Detector
+from deploy.detector import Detector
 from DOTA_devkit.errors import InputError
 from inference import InferenceSettings, run_over
 from models import CTRBOX, Checkpoint, load_model, save_checkpoint

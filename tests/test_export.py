@@ -11,8 +11,8 @@ from sharp_exports import CLASSES, CONF, SIZE_HW, K, export, sharp_model
 from datasets.images import read_image
 from decoder import SCORE, DecDecoder, to_source
 from decoder import rows_to_detections as light_fork_detections
-from deploy_metadata import read_onnx_metadata
-from detector import Detector
+from deploy.detector import Detector
+from deploy.metadata import read_onnx_metadata
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.polygon import iou_matrix
 from main import main
@@ -25,10 +25,11 @@ pytest.importorskip("onnxscript")
 
 import onnx
 
-from export import ExportSettings
-from exporting.network import ExportNetwork, check_same_maps, fold_batch_norms
-from exporting.onnx_model import every_node
-from exporting.onnx_runtime import open_session, rows_to_detections
+from deploy.export.graph.assemble import every_node
+from deploy.export.network import ExportNetwork, check_same_maps, fold_batch_norms
+from deploy.export.parity.rows import outputs_to_detections
+from deploy.export.settings import ExportSettings
+from deploy.runtimes.onnx_runtime import open_session
 
 pytestmark = pytest.mark.slow  # it exports networks or runs files of them
 
@@ -48,7 +49,7 @@ def eager(folder, images, conf=CONF):
 
 def assert_near(rows, expected):
     """Rows of an image against detections of which no two scores are near each other."""
-    found = rows_to_detections(*rows)
+    found = outputs_to_detections(*rows)
     assert len(found) == len(expected)
     np.testing.assert_array_equal(found.labels, expected.labels)
     np.testing.assert_allclose(found.scores, expected.scores, atol=1e-4)
@@ -245,7 +246,7 @@ def test_a_file_that_is_no_checkpoint(tmp_path, content, capsys):
 
 
 def test_a_file_that_differs_is_not_written(folder, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("exporting.decode_graph.STRIDE", 4.01)
+    monkeypatch.setattr("deploy.export.graph.decode.STRIDE", 4.01)
     flags = ["--phase", "export", "--weights", str(folder / "checkpoint.pth"),
              "--output", str(tmp_path / "a.onnx"), "--source", str(folder / "images")]  # fmt: skip
     assert main(flags) == 2

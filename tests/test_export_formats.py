@@ -16,10 +16,10 @@ import pytest
 import torch
 from sharp_exports import CLASSES, CONF, SIZE_HW, K, export, sharp_model
 
-import openvino_files
 from decoder import DecDecoder
-from deploy_metadata import ModelMetadata
-from detector import Detector
+from deploy.detector import Detector
+from deploy.metadata import ModelMetadata
+from deploy.runtimes import openvino_files
 from DOTA_devkit.errors import InputError
 from main import main
 from models import load_model
@@ -29,12 +29,16 @@ pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
 
-from export import REFUSED, SUFFIXES, ExportSettings
-from exporting import Picture, decode_graph, tensorrt, torch_program
-from exporting.network_onnx import export_network
-from exporting.onnx_runtime import open_session, rows_to_detections
-from exporting.parity import Comparison, Reference
-from exporting.rounding import TOLERANCES, RoundedComparison
+from deploy.export import tensorrt, torch_program
+from deploy.export.graph import decode as decode_graph
+from deploy.export.network_onnx import export_network
+from deploy.export.parity.comparison import Comparison
+from deploy.export.parity.reference import Reference
+from deploy.export.parity.rows import outputs_to_detections
+from deploy.export.parity.tolerance import TOLERANCES, RoundedComparison
+from deploy.export.settings import REFUSED, SUFFIXES, ExportSettings
+from deploy.export.types import CheckImage
+from deploy.runtimes.onnx_runtime import open_session
 
 pytestmark = pytest.mark.slow  # it exports networks or runs files of them
 
@@ -50,7 +54,7 @@ def folder(sharp_folder):
         return copy.deepcopy(traced[half])
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("export.export_network", once)
+        patch.setattr("deploy.export.formats.export_network", once)
         yield sharp_folder
 
 
@@ -95,7 +99,7 @@ module = torch.export.load(sys.argv[1], extra_files=extra).module()
 rows = module(torch.from_numpy(numpy.load(sys.argv[2])))
 numpy.savez(sys.argv[3], *[value.numpy() for value in rows])
 print(json.dumps(json.loads(extra["metadata.json"])))
-assert not any(name in sys.modules for name in ("models", "exporting", "decoder"))
+assert not any(name in sys.modules for name in ("models", "deploy", "decoder"))
 """
 
 
@@ -179,7 +183,7 @@ def test_the_torch_decoder_equals_the_eager_one_in_ties_and_where_maps_are_broke
     detector = torch_program.TorchDetector(Maps(maps), Cells(), metadata, fix_conf=False)
     rows = [value.numpy() for value in detector(torch.zeros(2, 3, 32, 32))]
     for number, expected in enumerate(DecDecoder(K, 0.1, classes, 0.5).decode(maps)):
-        found = rows_to_detections(*(value[number] for value in rows))
+        found = outputs_to_detections(*(value[number] for value in rows))
         for part in ("corners", "scores", "labels"):
             np.testing.assert_array_equal(getattr(found, part), getattr(expected, part))
 
@@ -420,7 +424,7 @@ def rounded_comparison(exported, ours=None, conf=CONF, free=True, K=500):
     channels = {"hm": len(CLASSES), "wh": 10, "reg": 2, "cls_theta": 1}
     no_peaks = {head: torch.zeros(1, count, 1, 1) for head, count in channels.items()}
     comparison.add(
-        Picture("image", NOTHING), Reference(ours, np.zeros(len(ours), bool), no_peaks), exported
+        CheckImage("image", NOTHING), Reference(ours, np.zeros(len(ours), bool), no_peaks), exported
     )
     return comparison.verdict()
 

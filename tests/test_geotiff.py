@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 from drawn_objects import DrawnObjects, corners_of, scene
 
+from deploy.predict.georeference import Georeference
+from deploy.predict.pipeline import predict
+from deploy.predict.settings import PredictSettings
+from deploy.predict.sources import survey
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.polygon import iou_matrix
-from georeference import Georeference
-from predict import PredictSettings, predict
-from sources import survey
 
 rasterio = pytest.importorskip("rasterio")
 from rasterio.control import GroundControlPoint  # noqa: E402

@@ -10,10 +10,10 @@ from structures.boxes import HEAD_CHANNELS
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
-from exporting.graph import Graph
-from exporting.heads_at_peaks import BOX_HEADS, HeadsAtPeaks, products_of, values_at
-from exporting.onnx_model import check
-from exporting.onnx_runtime import open_session
+from deploy.export.graph.assemble import check
+from deploy.export.graph.builder import Graph
+from deploy.export.graph.heads import BOX_HEADS, HeadsAtPeaks, products_of, values_at
+from deploy.runtimes.onnx_runtime import open_session
 
 CHANNELS = 24
 

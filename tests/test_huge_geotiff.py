@@ -15,7 +15,7 @@ import pytest
 import torch
 from sharp_exports import sharp_model
 
-from journal import BatchResult
+from deploy.predict.journal import BatchResult
 from models import CTRBOX, Checkpoint, save_checkpoint
 from structures.boxes import HEAD_CHANNELS
 

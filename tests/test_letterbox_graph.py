@@ -3,16 +3,16 @@
 import numpy as np
 import pytest
 
-import openvino_files
+from deploy.runtimes import openvino_files
 from structures.letterbox import Letterbox, normalize
 
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
-from exporting import letterbox_graph
-from exporting.graph import Graph
-from exporting.onnx_model import check
-from exporting.onnx_runtime import open_session
+from deploy.export.graph import letterbox as letterbox_graph
+from deploy.export.graph.assemble import check
+from deploy.export.graph.builder import Graph
+from deploy.runtimes.onnx_runtime import open_session
 
 INPUT_HW = (96, 128)
 

@@ -687,9 +687,9 @@ def test_ctrl_c_leaves_no_half_exported_file(trained, tmp_path, step):
         ("train", "train.DetectionLoss.forward", "the last finished epoch"),
         ("test", "inference.postprocess", "begins with the first image again"),
         ("eval", "inference.postprocess", "begins with the first image again"),
-        ("predict", "predict.detect_batch", "what is done so far"),
-        ("benchmark", "benchmark.time_stages", "no times were written"),
-        ("export", "export.compare", "no file was written"),
+        ("predict", "deploy.predict.pipeline.detect_batch", "what is done so far"),
+        ("benchmark", "deploy.benchmark.time_stages", "no times were written"),
+        ("export", "deploy.export.pipeline.compare", "no file was written"),
     ],
 )
 def test_a_ctrl_c_that_a_library_swallows(call, data, trained, monkeypatch, phase, where, kept):

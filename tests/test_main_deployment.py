@@ -11,7 +11,7 @@ from data_folders import picture, write_image
 from known_rows import onnx_file
 from sharp_exports import SIZE_HW, export
 
-import openvino_files
+from deploy.runtimes import openvino_files
 
 pytestmark = pytest.mark.slow  # it exports networks or runs files of them
 

@@ -5,7 +5,7 @@ import pytest
 from hand_made import recorded_model
 
 from datasets.images import read_image
-from deploy_metadata import ModelMetadata
+from deploy.metadata import ModelMetadata
 from DOTA_devkit.polygon import paired_iou, polygon_nms
 from structures.detections import Detections
 from structures.letterbox import Letterbox, normalize
@@ -13,14 +13,14 @@ from structures.letterbox import Letterbox, normalize
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
-from exporting.graph import Graph
-from exporting.heads_at_peaks import products_of
-from exporting.network import ExportNetwork
-from exporting.network_onnx import export_network
-from exporting.nms_graph import pair_iou, suppress
-from exporting.onnx_model import BEFORE_NMS, Shape, assemble, every_node, suppression_model
-from exporting.onnx_runtime import open_session, rows_to_detections
-from exporting.parity import check_greedy
+from deploy.export.graph.assemble import BEFORE_NMS, Shape, assemble, every_node, suppression_model
+from deploy.export.graph.builder import Graph
+from deploy.export.graph.heads import products_of
+from deploy.export.graph.nms import pair_iou, suppress
+from deploy.export.network import ExportNetwork
+from deploy.export.network_onnx import export_network
+from deploy.export.parity.rows import check_greedy, outputs_to_detections
+from deploy.runtimes.onnx_runtime import open_session
 
 K = 120
 
@@ -142,7 +142,7 @@ def test_thresholds_at_the_ends(threshold):
     for seed, make in enumerate(makers):
         corners, scores, labels = rows_of(make(), seed)
         fed = {"corners": corners[None], "scores": scores[None], "labels": labels[None]}
-        kept = rows_to_detections(*(value[0] for value in session.run(None, fed)))
+        kept = outputs_to_detections(*(value[0] for value in session.run(None, fed)))
         before = Detections(corners, scores, labels)
         _, faults = check_greedy(before, kept, threshold)
         assert not faults, (seed, faults)
@@ -182,7 +182,7 @@ def test_the_same_rows_stay_on_every_real_image(shared, threshold):
         got = dict(zip(names, got, strict=True))
         for number, path in enumerate(paths[start : start + 4]):
             before, after = (
-                rows_to_detections(*(got[name][number] for name in group))
+                outputs_to_detections(*(got[name][number] for name in group))
                 for group in (BEFORE_NMS, ("corners", "scores", "labels"))
             )
             near, faults = check_greedy(before, after, threshold)

@@ -9,13 +9,13 @@ import pytest
 from known_rows import onnx_file
 from sharp_exports import CLASSES, export
 
-from deploy_metadata import ModelMetadata
+from deploy.metadata import ModelMetadata
 from DOTA_devkit.errors import InputError
 
 pytest.importorskip("openvino")
 pytest.importorskip("onnxscript")
 
-import openvino_files
+from deploy.runtimes import openvino_files
 
 pytestmark = pytest.mark.slow  # it exports networks or runs files of them
 
@@ -39,9 +39,9 @@ def test_equal_scores_keep_the_order_of_the_map(tmp_path, count, converted):
     """OpenVINO's TopK alone takes any of the cells of one score."""
     import onnx
 
-    from exporting import openvino_model
-    from exporting.decode_graph import find_peaks
-    from exporting.graph import Graph
+    from deploy.export import openvino as openvino_model
+    from deploy.export.graph.builder import Graph
+    from deploy.export.graph.decode import find_peaks
 
     graph = Graph()
     peaks = find_peaks(graph, graph.input("hm", np.float32, ["B", "C", "H", "W"]), count)

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from deploy_metadata import ModelMetadata
-from exporting import Picture
-from exporting.parity import IOU_MARGIN, Comparison, check_greedy, match, row_faults
+from deploy.export.parity.comparison import Comparison
+from deploy.export.parity.rows import IOU_MARGIN, check_greedy, match, row_faults
+from deploy.export.types import CheckImage
+from deploy.metadata import ModelMetadata
 from structures.boxes import STRIDE
 from structures.detections import Detections
 
@@ -129,7 +130,7 @@ def comparison(reported, heatmap=None, vectors=None, theta=1.0):
         return {"corners": corners, "scores": scores, "labels": labels}
 
     compared = Comparison(Maps(), metadata, (64, 64), run)
-    compared.compare([Picture("a", np.full((64, 64, 3), 90, np.uint8))])
+    compared.compare([CheckImage("a", np.full((64, 64, 3), 90, np.uint8))])
     return compared.report
 
 

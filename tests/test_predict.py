@@ -19,15 +19,18 @@ from drawn_objects import NAMES, DrawnObjects, corners_of, scene
 from known_rows import PROPS, onnx_file
 
 import main
-import predict as prediction
-import prediction_files
+from deploy.predict import pipeline as prediction
+from deploy.predict import writers as prediction_files
+from deploy.predict.journal import COLUMNS, BatchResult, Journal, progress_folder
+from deploy.predict.pipeline import predict
+from deploy.predict.plan import plan
+from deploy.predict.readers import PixelReader
+from deploy.predict.settings import PredictSettings, Shard, device_of_rank
+from deploy.predict.sources import ImageSource, image_ids
+from deploy.predict.writers import Predicted, write_files
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.formats import read_task1
 from DOTA_devkit.polygon import iou_matrix
-from journal import COLUMNS, BatchResult, Journal, progress_folder
-from predict import PredictSettings, Shard, device_of_rank, plan, predict
-from prediction_files import Predicted, write_files
-from sources import PixelReader, Source, image_ids
 from structures.detections import Detections
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -464,7 +467,7 @@ def test_many_detections_take_little_memory_to_write(tmp_path, monkeypatch):
     found = Detections(
         corners, np.linspace(1, 0.2, count, dtype=np.float32), np.zeros(count, np.int64), NAMES
     )
-    source = Source("a", tmp_path / "a.png", (4096, 4096))
+    source = ImageSource("a", tmp_path / "a.png", (4096, 4096))
     tracemalloc.start()
     try:
         about, formats = {"classes": NAMES}, ("json", "csv")
@@ -556,7 +559,7 @@ def test_a_disk_that_fills_up_with_the_results(tmp_path, picture, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device", "detections.csv")
 
-    monkeypatch.setattr("prediction_files._write_csv", full)
+    monkeypatch.setattr("deploy.predict.writers._write_csv", full)
     with pytest.raises(InputError, match=r"detections.csv: No space left.*detections are kept"):
         run(picture, tmp_path / "out")
     monkeypatch.undo()
@@ -570,7 +573,7 @@ def test_an_error_of_the_reader_is_raised(picture, tmp_path, monkeypatch):
     def fail(*_):
         raise ZeroDivisionError
 
-    monkeypatch.setattr(prediction, "read_window", fail)
+    monkeypatch.setattr("deploy.predict.reading.read_window", fail)
     with pytest.raises(ZeroDivisionError):
         run(picture, tmp_path / "out")
 

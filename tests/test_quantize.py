@@ -14,12 +14,12 @@ pytest.importorskip("onnxscript")
 
 from onnx import numpy_helper
 
-from exporting.equalise import equalise, highest_outputs
-from exporting.heads_at_peaks import HeadsAtPeaks
-from exporting.network import ExportNetwork
-from exporting.network_onnx import export_network
-from exporting.onnx_runtime import open_session
-from exporting.quantize import before_stride_4, chunk, quantise, with_node_names
+from deploy.export.equalize import equalize, highest_outputs
+from deploy.export.graph.heads import HeadsAtPeaks
+from deploy.export.network import ExportNetwork
+from deploy.export.network_onnx import export_network
+from deploy.export.quantize import before_stride_4, chunk, quantize, with_node_names
+from deploy.runtimes.onnx_runtime import open_session
 
 pytestmark = pytest.mark.slow  # it exports networks or runs files of them
 
@@ -46,7 +46,7 @@ def maps_of(network, image):
 def test_equalising_leaves_the_maps_as_they_are(backbone):
     network, images = ExportNetwork(model_of(backbone)), batches(3)
     before = [maps_of(network, image) for image in images]
-    equalise(network, images[:2])
+    equalize(network, images[:2])
     after = [maps_of(network, image) for image in images]
     for ours, theirs in zip(after, before, strict=True):
         for values, expected in zip(ours, theirs, strict=True):
@@ -59,7 +59,7 @@ def test_channels_are_of_like_range_afterwards():
         network.hm[0].weight[:4] *= 50  # some channels' values are far larger than others'
     layers = [network.dec_c4.up[0], network.dec_c2.cat_conv[0], network.hm[0]]
     with torch.no_grad():
-        equalise(network, images)
+        equalize(network, images)
         for highest in highest_outputs(network, layers, images).values():
             lives = highest > 1e-2  # the others never come near the largest
             assert lives.any()
@@ -74,7 +74,7 @@ def test_a_network_that_lets_nothing_through():
         network.hm[0].bias.fill_(-1.0)
         network.dec_c2.cat_conv[0].weight.zero_()
         network.dec_c2.cat_conv[0].bias.fill_(-1.0)
-        equalise(network, batches(1))
+        equalize(network, batches(1))
     assert all(values.isfinite().all() for values in maps_of(network, batches(1)[0]))
 
 
@@ -82,9 +82,9 @@ def test_a_network_that_lets_nothing_through():
 def both(shared):
     """The recorded network in float32 and in 8 bits."""
     network, images = ExportNetwork(recorded_model(shared)), batches(4, 128, 128)
-    equalise(network, images)
+    equalize(network, images)
     graph = export_network(network)
-    return graph, quantise(graph, images)
+    return graph, quantize(graph, images)
 
 
 def scales_of(model):

@@ -72,7 +72,7 @@ def run_python(arguments: list[str], folder: Path) -> str:
 def python_of(readme: str) -> str:
     """The Python code that detects in a picture of the sample set."""
     text = (ROOT / readme).read_text(encoding="utf-8")
-    (found,) = re.findall(r"```python\n(from detector .*?)```", text, re.DOTALL)
+    (found,) = re.findall(r"```python\n(from deploy .*?)```", text, re.DOTALL)
     return found
 
 

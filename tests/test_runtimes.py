@@ -9,12 +9,14 @@ import torch
 from known_rows import NAMES, PROPS, ROWS, onnx_file
 from sharp_exports import CLASSES, CONF, SIZE_HW, K, export
 
-from deploy_metadata import read_onnx_metadata
-from detector import Detector
+from deploy.detector import Detector
+from deploy.metadata import read_onnx_metadata
+from deploy.predict.pipeline import predict
+from deploy.predict.settings import PredictSettings
+from deploy.runtimes.exported import translate_out_of_memory
+from deploy.runtimes.onnx_runtime import OnnxRuntime
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.polygon import iou_matrix
-from predict import PredictSettings, predict
-from runtimes import OnnxRuntime, telling_of_no_memory
 
 pytestmark = pytest.mark.slow  # it exports networks or runs files of them
 
@@ -268,12 +270,12 @@ def test_providers_of_onnx_runtime(device, expected):
     ],
 )
 def test_a_runtime_without_memory(text):
-    with pytest.raises(MemoryError, match=r"llocate|bad_alloc"), telling_of_no_memory():
+    with pytest.raises(MemoryError, match=r"llocate|bad_alloc"), translate_out_of_memory():
         raise RuntimeError(text)
 
 
 def test_other_errors_of_a_runtime_are_faults_of_ours():
-    with pytest.raises(RuntimeError, match="bug"), telling_of_no_memory():
+    with pytest.raises(RuntimeError, match="bug"), translate_out_of_memory():
         raise RuntimeError("a bug")
 
 

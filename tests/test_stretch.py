@@ -11,11 +11,12 @@ from sharp_exports import sharp_model
 
 from datasets.images import read_image
 from datasets.stretch import SIDE, Stretch, read_stretched
-from detector import Detector
+from deploy.detector import Detector
+from deploy.predict.pipeline import predict
+from deploy.predict.settings import PredictSettings, Shard
+from deploy.predict.sources import survey
 from DOTA_devkit.polygon import paired_iou
 from models import Checkpoint, save_checkpoint
-from predict import PredictSettings, Shard, predict
-from sources import survey
 
 SIZE_WH = (400, 240)
 

@@ -10,14 +10,14 @@ pytest.importorskip("onnxscript")
 
 import onnx
 
-from export import ExportSettings
-from exporting.graph import OPSET, Graph
-from exporting.heads_at_peaks import products_of
-from exporting.network import ExportNetwork
-from exporting.network_onnx import export_network
-from exporting.onnx_model import assemble, every_node
-from exporting.quantize import quantise
-from exporting.tensorrt_support import MAX_RANK, MAX_TOP_K, OPSETS, TYPES, misfits
+from deploy.export.graph.assemble import assemble, every_node
+from deploy.export.graph.builder import OPSET, Graph
+from deploy.export.graph.heads import products_of
+from deploy.export.network import ExportNetwork
+from deploy.export.network_onnx import export_network
+from deploy.export.quantize import quantize
+from deploy.export.settings import ExportSettings
+from deploy.export.tensorrt_support import MAX_RANK, MAX_TOP_K, OPSETS, TYPES, misfits
 
 pytestmark = pytest.mark.slow  # it exports networks or runs files of them
 
@@ -85,7 +85,7 @@ def test_the_suppression_has_an_output_of_unknown_length(networks):
 def test_eight_bits_with_zero_points_do_not_fit():
     images = [np.random.default_rng(0).random((1, 3, 64, 96), np.float32) - np.float32(0.5)]
     graph, box_heads = parts_of(ExportNetwork(sharp_model()))
-    found = misfits(file_of((quantise(graph, images), box_heads)))
+    found = misfits(file_of((quantize(graph, images), box_heads)))
     assert any("zero point" in text for text in found)
 
 

@@ -9,11 +9,12 @@ from drawn_objects import DrawnObjects, corners_of, scene
 from shapely import get_coordinates
 from shapely.geometry import Polygon
 
+from deploy.predict.reading import read_window
+from deploy.predict.seams import merge
+from deploy.predict.windows import Tiling, in_source, plan_windows
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.polygon import iou_matrix
-from predict import read_window
 from structures.detections import Detections
-from tiling import Tiling, in_source, merge, plan_windows
 
 
 class Pixels:

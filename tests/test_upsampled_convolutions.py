@@ -12,11 +12,11 @@ pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
 
-from exporting.graph import Graph
-from exporting.network import ExportNetwork
-from exporting.network_onnx import export_network
-from exporting.onnx_runtime import open_session
-from exporting.upsampled_convolutions import LEAST_CHANNELS, rewrite, upsampled_convolution
+from deploy.export.graph.builder import Graph
+from deploy.export.graph.upsample import LEAST_CHANNELS, rewrite, upsampled_convolution
+from deploy.export.network import ExportNetwork
+from deploy.export.network_onnx import export_network
+from deploy.runtimes.onnx_runtime import open_session
 
 
 # width and height alone, the border everywhere, and cells that no border is near

@@ -1,0 +1,82 @@
+"""Channels of like range, so that one scale of 8 bits for a whole tensor serves them all.
+
+ReLU lets a positive factor through, and so do resizing and concatenation: what a convolution puts
+out may be scaled channel by channel if the next one divides its weights by the same factors, and
+the maps stay what they are (Nagel et al., Data-Free Quantization Through Weight Equalization and
+Bias Correction, 2019; here by the ranges of the values, so that each channel reaches 1).
+
+It is done where ranges differ most: in the merges, and in the hidden layer of the heat map.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from deploy.export.network import ExportNetwork
+
+LEAST = 1e-3
+"""A channel that never gets further than this part of the largest is scaled as if it did."""
+
+
+@torch.no_grad()
+def equalize(network: ExportNetwork, batches: Iterable[np.ndarray]) -> None:
+    """Scale the channels of the merges and of the heat map's hidden layer in place.
+
+    batches: [B, 3, H, W] float32 each, what the network sees.
+    """
+    merges = (network.dec_c4, network.dec_c3, network.dec_c2)
+    hidden, output = network.hm[0], network.hm[-1]
+    convolutions = [hidden]
+    for merge in merges:
+        convolutions += [merge.up[0], merge.cat_conv[0]]
+    highest = highest_outputs(network, convolutions, batches)
+
+    heads = [hidden, *(head[0] for head in network.box_heads)]
+    after = ([merges[1].up[0]], [merges[2].up[0]], heads)
+    for merge, followers in zip(merges, after, strict=True):
+        up, mix = merge.up[0], merge.cat_conv[0]
+        # the finer map stands in front of the one that was brought up to it
+        divide_inputs(mix, scale_outputs(up, highest[up]), mix.in_channels - up.out_channels)
+        factors = scale_outputs(mix, highest[mix])
+        for following in followers:
+            divide_inputs(following, factors)
+    divide_inputs(output, scale_outputs(hidden, highest[hidden]))
+
+
+def highest_outputs(
+    network: nn.Module, convolutions: list[nn.Conv2d], batches: Iterable[np.ndarray]
+) -> dict[nn.Conv2d, Tensor]:
+    """The highest value of each output channel, 0 where ReLU lets nothing through."""
+    highest = {one: torch.zeros(one.out_channels) for one in convolutions}
+
+    def note(convolution: nn.Conv2d, _: tuple[Tensor, ...], output: Tensor) -> None:
+        highest[convolution] = torch.maximum(highest[convolution], output.amax(dim=(0, 2, 3)))
+
+    handles = [one.register_forward_hook(note) for one in convolutions]
+    try:
+        for batch in batches:
+            network(torch.from_numpy(batch))
+    finally:
+        for handle in handles:
+            handle.remove()
+    return highest
+
+
+def scale_outputs(convolution: nn.Conv2d, highest: Tensor) -> Tensor:
+    """Scale each output channel so that it reaches 1; the factors [C]."""
+    most = highest.max()
+    if not most > 0:  # nothing comes through: nothing to scale
+        return torch.ones_like(highest)
+    factors = 1 / highest.clamp(min=float(most) * LEAST)
+    convolution.weight *= factors[:, None, None, None]
+    convolution.bias *= factors
+    return factors
+
+
+def divide_inputs(convolution: nn.Conv2d, factors: Tensor, start: int = 0) -> None:
+    """Divide the weights of the input channels from `start` by the factors."""
+    convolution.weight[:, start : start + len(factors)] /= factors[None, :, None, None]

@@ -1,0 +1,89 @@
+"""The network as it is exported: batch norm folded, and only the heat map as a map."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from deploy.export.graph.heads import BOX_HEADS, HeadsAtPeaks
+from DOTA_devkit.errors import InputError
+from models import CTRBOX
+from models.model_parts import CombinationModule
+
+OUTPUTS = ("hm", "features")
+
+
+class ExportNetwork(nn.Module):
+    """What a decoder needs of `CTRBOX` in eval mode: the heat map, and the features from which the
+    heads of `BOX_HEADS` are computed at its peaks (see `heads_at_peaks`).
+
+    The weights are copies; the model stays as it is.
+    """
+
+    def __init__(self, model: CTRBOX) -> None:
+        super().__init__()
+        model = copy.deepcopy(model).cpu().float().eval().requires_grad_(False)
+        fold_batch_norms(model)
+        self.base_network = model.base_network
+        self.dec_c4, self.dec_c3, self.dec_c2 = model.dec_c4, model.dec_c3, model.dec_c2
+        self.hm = model.hm
+        # a list, as they are no part of what is traced
+        self.box_heads = [model.get_submodule(name) for name in BOX_HEADS]
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """[B, 3, H, W] -> `hm` as `CTRBOX` gives it, and the features [B, C, H / 4, W / 4]."""
+        c2, c3, c4, c5 = self.base_network(x)
+        merged = _merge(self.dec_c4, c5, c4)
+        merged = _merge(self.dec_c3, merged, c3)
+        features = _merge(self.dec_c2, merged, c2)
+        return torch.sigmoid(self.hm(features)), features
+
+
+def _merge(module: CombinationModule, low: Tensor, up: Tensor) -> Tensor:
+    """As the module's own forward, at a factor that is known beforehand: sides are multiples of
+    32, so that the finer map is exactly twice as large."""
+    low = F.interpolate(low, scale_factor=2.0, mode="bilinear", align_corners=False)
+    return module.cat_conv(torch.cat((up, module.up(low)), dim=1))
+
+
+def fold_batch_norms(module: nn.Module) -> None:
+    """Fold each BatchNorm into the convolution in front of it, in place.
+
+    In front means: the sibling that is defined just before, as in every backbone of the table;
+    `check_same_maps` tells where that does not hold.
+    """
+    before: tuple[str, nn.Module] | None = None
+    for name, child in module.named_children():
+        if isinstance(child, nn.BatchNorm2d) and before and isinstance(before[1], nn.Conv2d):
+            setattr(module, before[0], fuse_conv_bn_eval(before[1], child))
+            setattr(module, name, nn.Identity())
+        fold_batch_norms(child)
+        before = (name, child)
+
+
+@torch.no_grad()
+def check_same_maps(network: ExportNetwork, model: CTRBOX) -> None:
+    """ValueError where folding, or heads at cells instead of maps, changed what it computes;
+    InputError where that is nothing at all."""
+    image = torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(0)) - 0.5
+    maps = copy.deepcopy(model).cpu().float().eval()(image)
+    if not all(torch.isfinite(values).all() for values in maps.values()):
+        raise InputError(
+            "the checkpoint finds nothing: what its network gives is not finite, as after a "
+            "training that diverged"
+        )
+    heatmap, features = network(image)
+    cells = torch.arange(heatmap[0, 0].numel())[None]
+    values = HeadsAtPeaks(network.box_heads)(features, cells).transpose(1, 2)
+    expected = torch.cat([maps[name] for name in BOX_HEADS], dim=1).flatten(2)
+    for name, ours, theirs in (("hm", heatmap, maps["hm"]), ("the boxes", values, expected)):
+        error = (ours - theirs).abs().max().item()
+        if not error <= 1e-3 * max(1.0, theirs.abs().max().item()):
+            raise ValueError(
+                f"folding the batch norms of {model.backbone} changed {name} by {error:.3g}: its "
+                "modules do not define each BatchNorm right behind its convolution"
+            )

@@ -1,0 +1,159 @@
+"""The detector as one PyTorch program (`torch.export`): network and decoder, without the code here.
+
+module = torch.export.load("model.pt2").module()
+corners, scores, labels = module(images)
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.export import Dim, ExportedProgram
+from torch.nn import functional as F
+
+from deploy.export.graph.assemble import Shape
+from deploy.export.graph.heads import HeadsAtPeaks
+from deploy.export.network import ExportNetwork
+from deploy.export.network_onnx import MULTIPLE, quiet
+from deploy.export.types import ModelRunner
+from deploy.metadata import OUTPUTS, ModelMetadata
+from structures.boxes import STRIDE, WH
+
+METADATA = "metadata.json"
+"""Name of the extra file in a `.pt2` that holds the metadata, an object of texts."""
+SMALLEST = 2 * MULTIPLE
+"""Least height and width of a free input: one of 32 would be traced as a case of its own."""
+MAX_BATCH = 1 << 16
+"""PyTorch 2.6 refuses a dimension without an end."""
+
+# As in the eager decoder: midpoints of an upright box, and of which two a corner is the sum.
+_UPRIGHT = ((0.0, -0.5), (0.5, 0.0), (0.0, 0.5), (-0.5, 0.0))
+_FIRST, _SECOND = [0, 2, 2, 0], [1, 1, 3, 3]
+_LOW_32_BITS = 0xFFFFFFFF
+
+
+class TorchDetector(nn.Module):
+    """[B, 3, H, W] float32 -> corners [B, K, 4, 2], scores [B, K], labels [B, K] as in the ONNX
+    file.
+
+    network: image -> heat map and features, as `ExportNetwork`. box_heads: features and cells
+    [B, K] -> [B, K, 13], as `HeadsAtPeaks`. The threshold is a buffer, `conf_thresh`, which may be
+    set in a loaded program, or a constant where `fix_conf`.
+    """
+
+    def __init__(
+        self, network: nn.Module, box_heads: nn.Module, metadata: ModelMetadata, fix_conf: bool
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.box_heads = box_heads
+        self.K = metadata.K
+        self.theta_thresh = metadata.theta_thresh
+        conf = torch.tensor(metadata.conf_thresh)
+        if fix_conf:
+            self.conf_thresh = conf.item()  # rounded to float32, as what it is compared with
+        else:
+            self.register_buffer("conf_thresh", conf)
+
+    def forward(self, input: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        heatmap, features = self.network(input)
+        _, _, height, width = heatmap.shape
+        scores, index = best_peaks(heatmap, self.K)
+        cells = index % (height * width)
+        labels = index // (height * width)
+        corners = self.corners(self.box_heads(features, cells), cells, width)
+        finite = torch.isfinite(corners).flatten(2).all(dim=2)
+        return as_rows(corners, scores, labels, finite & (scores > self.conf_thresh))
+
+    def corners(self, values: Tensor, cells: Tensor, width: int) -> Tensor:
+        """[B, K, 13] of the heads at the cells -> corners tr, br, bl, tl in input pixels."""
+        vectors, size, offset, theta = values.split([WH["size"].start, 2, 2, 1], dim=2)
+        grid = torch.stack([cells % width, cells // width], dim=2)
+        center = (grid + offset)[:, :, None]
+        upright = size[:, :, None] * values.new_tensor(_UPRIGHT)
+        turned = theta[..., None] > self.theta_thresh
+        midpoints = center + torch.where(turned, vectors.unflatten(2, (4, 2)), upright)
+        # back from absolute midpoints: the eager decoder's roundings
+        vectors = midpoints - center
+        return (center + (vectors[:, :, _FIRST] + vectors[:, :, _SECOND])) * STRIDE
+
+
+def best_peaks(heatmap: Tensor, K: int) -> tuple[Tensor, Tensor]:
+    """Scores and flattened indices (class, y, x) of the best K local maxima, [B, K] each.
+
+    By falling score, ties by index, which `torch.topk` does not promise: what is ranked is one
+    number of the score's bits, which grow with a score that is not negative, and of the index.
+    """
+    around = F.max_pool2d(heatmap, 3, stride=1, padding=1)
+    flat = torch.where(heatmap == around, heatmap, 0.0).flatten(1)
+    flat = F.pad(flat, (0, K))  # so that there are K however small the map is
+    rising = torch.arange(flat.shape[1], device=flat.device)
+    keys = (flat.view(torch.int32).long() << 32) | (_LOW_32_BITS - rising)
+    index = _LOW_32_BITS - (keys.topk(K, dim=1).values & _LOW_32_BITS)
+    return flat.gather(1, index), index
+
+
+def as_rows(
+    corners: Tensor, scores: Tensor, labels: Tensor, found: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The rows that are found first, in their order; 0, 0 and -1 in the others."""
+    order = torch.sort(found.int(), dim=1, descending=True, stable=True).indices
+    found = found.gather(1, order)
+    corners = corners.gather(1, order[:, :, None, None].expand(-1, -1, 4, 2))
+    return (
+        torch.where(found[:, :, None, None], corners, 0.0),
+        torch.where(found, scores.gather(1, order), 0.0),
+        torch.where(found, labels.gather(1, order), -1),
+    )
+
+
+def export_program(
+    network: ExportNetwork, metadata: ModelMetadata, shape: Shape, fix_conf: bool = False
+) -> ExportedProgram:
+    """The program; batch, height and width are free where `shape` leaves them so."""
+    sides = (
+        (0, shape.batch, Dim("batch", min=1, max=MAX_BATCH), 2),
+        (2, shape.height, MULTIPLE * Dim("height32", min=2), SMALLEST),
+        (3, shape.width, MULTIPLE * Dim("width32", min=2), SMALLEST + MULTIPLE),
+    )
+    example = [2, 3, 0, 0]
+    free = {}
+    for axis, fixed, dimension, size in sides:
+        example[axis] = fixed or size
+        if fixed is None:
+            free[axis] = dimension
+    with torch.no_grad(), quiet():
+        return torch.export.export(
+            TorchDetector(network, HeadsAtPeaks(network.box_heads), metadata, fix_conf).eval(),
+            (torch.zeros(example),),
+            dynamic_shapes={"input": free},
+            strict=False,  # not the default in PyTorch 2.6
+        )
+
+
+def serialize(program: ExportedProgram, metadata: ModelMetadata) -> bytes:
+    """The content of a `.pt2`."""
+    content = io.BytesIO()
+    props = json.dumps(metadata.to_props(), ensure_ascii=False)
+    with quiet():
+        torch.export.save(program, content, extra_files={METADATA: props})
+    return content.getvalue()
+
+
+def runner(content: bytes) -> ModelRunner:
+    """The program of a `.pt2` by names, with `conf_thresh` as in an ONNX file."""
+    module = torch.export.load(io.BytesIO(content)).module()
+
+    @torch.no_grad()
+    def run(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        if "conf_thresh" in inputs:
+            module.conf_thresh.fill_(float(inputs["conf_thresh"]))
+        rows = module(torch.from_numpy(inputs["input"]))
+        return dict(zip(OUTPUTS, map(Tensor.numpy, rows), strict=True))
+
+    return run

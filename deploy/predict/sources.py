@@ -1,0 +1,225 @@
+"""The images that a prediction is made for: finding them, and reading them window by window."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import logging
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from datasets.images import IMAGE_SUFFIXES
+from deploy.predict.georeference import Georeference, import_rasterio
+from deploy.predict.readers import PixelReader, RasterReader, Reader, color_bands, open_raster
+from DOTA_devkit.errors import InputError
+from DOTA_devkit.formats import read_ids
+from DOTA_devkit.images import image_size_wh
+
+if TYPE_CHECKING:
+    pass
+
+log = logging.getLogger(__name__)
+
+RASTER_SUFFIXES = (".tif", ".tiff", ".vrt", ".jp2")
+"""Read through rasterio where that is installed: by windows, with their place on the map."""
+
+SUFFIXES = (*IMAGE_SUFFIXES, ".vrt")
+LIST_SUFFIXES = (".txt", ".lst")
+
+
+@dataclass(frozen=True)
+class ImageSource:
+    """An image that can be opened.
+
+    image_id: unique among those of a run. georeference: None where the file carries none.
+    """
+
+    image_id: str
+    path: Path
+    size_wh: tuple[int, int]
+    raster: bool = False
+    georeference: Georeference | None = None
+
+    @contextmanager
+    def open(self) -> Iterator[Reader]:
+        """Its pixels; InputError where they cannot be read, or are not as many any more."""
+        if not self.raster:
+            reader = PixelReader(self.path)
+            self._require_size(reader.size_wh)
+            yield reader
+            return
+        with open_raster(self.path) as dataset:
+            self._require_size((dataset.width, dataset.height))
+            yield RasterReader(self.path, dataset)
+
+    def _require_size(self, size_wh: tuple[int, int]) -> None:
+        if size_wh != self.size_wh:
+            width, height = self.size_wh
+            raise InputError(
+                f"{self.path}: {size_wh[0]}x{size_wh[1]} pixels where {width}x{height} were before "
+                "(width x height): is another program writing it?"
+            )
+
+
+def find_sources(spec: Sequence[str | Path], flag: str = "--source") -> list[Path]:
+    """Image files of what the user named: files, folders, globs, and lists (.txt) of files.
+
+    A path in a list is taken from the list's folder, or else from the current one. What a list
+    or the user names is returned whether it is there or not: opening it tells.
+
+    flag: by which they are named, for errors.
+
+    Raises:
+        InputError: nothing is there at all, or no image is in it.
+    """
+    paths: list[Path] = []
+    for item in map(str, spec):
+        path = Path(item)
+        if path.is_dir():
+            found = [p for p in sorted(path.iterdir()) if _is_image(p)]
+            if not found:
+                raise InputError(
+                    f"{path}: no image in this folder (looked for {', '.join(SUFFIXES[:8])} "
+                    "and other suffixes that OpenCV reads; folders in it are not searched: give "
+                    f"'{path}/**' for those)"
+                )
+        elif path.is_file() and path.suffix.lower() in LIST_SUFFIXES:
+            found = _of_list(path)
+        elif path.is_file() or not glob.has_magic(item):
+            if not path.exists():
+                raise InputError(f"{flag} {item}: no such file or folder")
+            found = [path]
+        else:
+            matches = sorted(map(Path, glob.glob(item, recursive=True)))
+            found = [match for match in matches if _is_image(match)]
+            if not found:
+                others = f", but {len(matches)} other files do" if matches else ""
+                raise InputError(f"{flag} {item}: no image matches{others}")
+        paths += found
+    if not paths:
+        raise InputError(f"{flag} names no image")
+    named: dict[str, Path] = {}  # one image may be, in two ways
+    for path in paths:
+        named.setdefault(os.path.abspath(path), path)
+    return list(named.values())
+
+
+def _is_image(path: Path) -> bool:
+    """By its name; a link that leads nowhere counts, so that it is told of when it is opened."""
+    there = path.is_file() or (path.is_symlink() and not path.exists())
+    return path.suffix.lower() in SUFFIXES and there and not path.name.startswith(".")
+
+
+def _of_list(path: Path) -> list[Path]:
+    entries = [Path(entry) for entry in read_ids(path)]
+    if not entries:
+        raise InputError(f"{path}: the list names no image")
+    beside = [path.parent / entry for entry in entries]
+    if not any(there.suffix or there.exists() for there in beside):
+        raise InputError(
+            f"{path}: a list of ids, such as {entries[0]}, where paths of images are expected, one "
+            "a line: give the folder of the images"
+        )
+    return [
+        there if there.exists() or not entry.exists() else entry
+        for there, entry in zip(beside, entries, strict=True)
+    ]
+
+
+def image_ids(paths: Sequence[Path]) -> list[str]:
+    """An id for each: the file name without suffix, or as much more of the path as it takes to
+    tell it from the others'."""
+    absolute = [Path(os.path.abspath(path)) for path in paths]
+    root = os.path.commonpath([path.parent for path in absolute])
+    names = [
+        (path.stem, path.with_suffix("").as_posix(), path.as_posix())
+        for path in (path.relative_to(root) for path in absolute)
+    ]
+    longer = [0] * len(names)
+    while True:
+        ids = [own[length] for own, length in zip(names, longer, strict=True)]
+        count = Counter(ids)
+        clashes = [k for k, own in enumerate(ids) if count[own] > 1 and longer[k] < 2]
+        if not clashes:
+            return ids
+        for k in clashes:
+            longer[k] += 1
+
+
+def survey(paths: Sequence[Path]) -> tuple[list[ImageSource], dict[str, str]]:
+    """What can be opened, and for the others the path and why not.
+
+    Only headers are read where the format allows.
+    """
+    raster_there = any(path.suffix.lower() in RASTER_SUFFIXES for path in paths) and _has_rasterio()
+    sources, faults = [], {}
+    for image_id, path in zip(image_ids(paths), paths, strict=True):
+        try:
+            _refuse_odd_name(path)
+            if raster_there and path.suffix.lower() in RASTER_SUFFIXES:
+                sources.append(_survey_raster(image_id, path))
+            else:
+                sources.append(ImageSource(image_id, path, _pixel_size(path)))
+        except InputError as error:
+            faults[printable(path)] = str(error)
+    return sources, faults
+
+
+def _refuse_odd_name(path: Path) -> None:
+    """InputError for a name that no text file can hold, as old archives bring them."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise InputError(f"{printable(path)}: the name is not UTF-8: rename the file") from None
+
+
+def printable(path: Path) -> str:
+    """A path as text that can be shown and written."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def content_digest(path: Path, blocks: int = 16, block: int = 4096) -> str:
+    """What tells a file's content from another's: its size and blocks spread over it, as images
+    may be too large to be read for that."""
+    size = path.stat().st_size
+    digest = hashlib.sha256(str(size).encode())
+    with open(path, "rb") as file:
+        for number in range(blocks):
+            file.seek(max(0, size - block) * number // (blocks - 1))
+            digest.update(file.read(block))
+    return digest.hexdigest()[:16]
+
+
+def _survey_raster(image_id: str, path: Path) -> ImageSource:
+    with open_raster(path) as dataset:
+        color_bands(path, dataset)
+        return ImageSource(
+            image_id,
+            path,
+            (dataset.width, dataset.height),
+            raster=True,
+            georeference=Georeference.of(dataset),
+        )
+
+
+def _pixel_size(path: Path) -> tuple[int, int]:
+    try:
+        return image_size_wh(path)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such image") from None
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or error}") from None
+
+
+def _has_rasterio() -> bool:
+    try:
+        import_rasterio()
+    except InputError as error:
+        log.warning("%s; without it they are read as a whole, as plain images", error)
+        return False
+    return True

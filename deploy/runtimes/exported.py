@@ -1,0 +1,132 @@
+"""What the runtimes of exported files have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from deploy.metadata import OUTPUTS, ModelMetadata
+from deploy.runtimes.base import DetectorSettings, first_given
+from DOTA_devkit.errors import InputError
+from structures.defaults import INPUT_HW
+from structures.detections import Detections
+from structures.letterbox import normalize
+
+
+class ExportedRuntime:
+    """What files of the export have in common: the decoder, and perhaps the NMS, is inside."""
+
+    def __init__(
+        self,
+        path: Path,
+        metadata: ModelMetadata,
+        input_shape: Sequence[int | None],
+        output_names: Iterable[str],
+        takes_conf: bool,
+        settings: DetectorSettings,
+    ):
+        _check_asked(path, metadata, settings, takes_conf)
+        missing = set(OUTPUTS) - set(output_names)
+        if metadata.layout != "corners" or missing:
+            raise InputError(
+                f"{path}: outputs in the layout {metadata.layout!r}; detect needs corners, scores "
+                "and labels, which is what --phase export writes without --layout"
+            )
+        self.metadata = metadata
+        self.classes = metadata.classes
+        self.conf_thresh = first_given(settings.conf_thresh, metadata.conf_thresh)
+        self.theta_thresh = metadata.theta_thresh
+        self.K = metadata.K
+        self.nms_thresh = metadata.nms_thresh
+        self.fixed_hw = metadata.input_size is not None
+        self.input_hw = metadata.input_size or metadata.trained_size or INPUT_HW
+        self._batch_size = input_shape[0]  # None where it is free
+        self._takes_conf = takes_conf
+
+    def prepare(self, images: Sequence[np.ndarray]) -> np.ndarray:
+        if self.metadata.color == "RGB":
+            images = [np.ascontiguousarray(image[:, :, ::-1]) for image in images]
+        if self.metadata.input_type == "uint8":
+            return np.stack(images)
+        return np.stack([normalize(image) for image in images])
+
+    def network(self, batch: np.ndarray) -> dict[str, np.ndarray]:
+        if self._batch_size in (None, len(batch)):
+            return self._run(batch)
+        parts = []
+        for start in range(0, len(batch), self._batch_size):
+            part = batch[start : start + self._batch_size]
+            filler = np.zeros((self._batch_size - len(part), *batch.shape[1:]), batch.dtype)
+            outputs = self._run(np.concatenate([part, filler]))
+            parts.append({name: rows[: len(part)] for name, rows in outputs.items()})
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    def _run(self, batch: np.ndarray) -> dict[str, np.ndarray]:
+        raise NotImplementedError
+
+    def decode(self, outputs: dict[str, np.ndarray]) -> list[Detections]:
+        found = []
+        rows = (outputs[name] for name in OUTPUTS)
+        for corners, scores, labels in zip(*rows, strict=True):
+            keep = (labels >= 0) & (scores > self.conf_thresh)
+            found.append(
+                Detections(
+                    corners[keep].astype(np.float32, copy=False),
+                    scores[keep].astype(np.float32, copy=False),
+                    labels[keep].astype(np.int64, copy=False),
+                    # a suppression in the file frees rows, and then nothing can be told of it
+                    complete=not keep[-1],
+                )
+            )
+        return found
+
+    def _inputs(self, batch: np.ndarray) -> dict[str, np.ndarray]:
+        inputs = {"input": batch}
+        if self._takes_conf:
+            inputs["conf_thresh"] = np.array(self.conf_thresh, np.float32)
+        return inputs
+
+
+def _check_asked(
+    path: Path, metadata: ModelMetadata, settings: DetectorSettings, takes_conf: bool
+) -> None:
+    """InputError where the settings ask for something that the file has settled otherwise."""
+    conf, nms = settings.conf_thresh, settings.nms_thresh
+    faults = []
+    if settings.classes is not None and tuple(settings.classes) != metadata.classes:
+        faults.append(
+            f"classes {', '.join(settings.classes)}: it has {', '.join(metadata.classes)}"
+        )
+    if settings.backbone not in (None, metadata.backbone):
+        faults.append(f"backbone {settings.backbone}: it has {metadata.backbone}")
+    if conf is not None and not takes_conf and conf < metadata.conf_thresh:
+        faults.append(f"conf_thresh {conf:g}: it puts out scores above {metadata.conf_thresh:g}")
+    if settings.theta_thresh not in (None, metadata.theta_thresh):
+        faults.append(f"theta_thresh {settings.theta_thresh:g}: it has {metadata.theta_thresh:g}")
+    if settings.K not in (None, metadata.K):
+        faults.append(f"K {settings.K}: it has {metadata.K}")
+    if None not in (nms, metadata.nms_thresh) and nms > metadata.nms_thresh:
+        faults.append(f"nms_thresh {nms:g}: it suppresses above {metadata.nms_thresh:g} already")
+    if faults:
+        raise InputError(
+            f"{path} was exported otherwise: {'; '.join(faults)}. Leave that out, or export it "
+            "again"
+        )
+
+
+@contextmanager
+def translate_out_of_memory() -> Iterator[None]:
+    """MemoryError where a runtime has no memory, for which each has an error of its own."""
+    try:
+        yield
+    except Exception as error:
+        if any(sign in str(error) for sign in _NO_MEMORY):
+            raise MemoryError(str(error)) from error
+        raise
+
+
+_NO_MEMORY = ("Failed to allocate", "bad_alloc", "bad allocation")
+"""Of ONNX Runtime and OpenVINO."""

@@ -1,0 +1,100 @@
+"""An ONNX file in ONNX Runtime."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from deploy.metadata import read_onnx_metadata
+from deploy.runtimes.base import DetectorSettings
+from deploy.runtimes.exported import ExportedRuntime, translate_out_of_memory
+from DOTA_devkit.errors import InputError
+
+if TYPE_CHECKING:
+    import onnx
+    from onnxruntime import InferenceSession
+
+
+_ERRORS_ONLY = 3
+"""Severity of ONNX Runtime's log. It warns about every input with a default value, and
+`conf_thresh` is one."""
+
+
+def import_onnxruntime() -> ModuleType:
+    """The package; InputError where it is not installed."""
+    try:
+        return importlib.import_module("onnxruntime")
+    except ImportError:
+        raise InputError("this needs onnxruntime: pip install -e '.[export]'") from None
+
+
+def open_session(
+    model: Path | onnx.ModelProto, providers: Sequence[Any] = (), threads: int | None = None
+) -> InferenceSession:
+    """Open an ONNX model in ONNX Runtime.
+
+    Args:
+        model: path of a file, or a model in memory.
+        providers: of ONNX Runtime, in the order of preference; the CPU without any.
+        threads: of one operator; as many as there are cores by default.
+
+    Raises:
+        InputError: ONNX Runtime is not installed.
+    """
+    onnxruntime = import_onnxruntime()
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = _ERRORS_ONLY
+    options.intra_op_num_threads = threads or 0
+    source = str(model) if isinstance(model, Path) else model.SerializeToString()
+    return onnxruntime.InferenceSession(
+        source, options, providers=list(providers) or ["CPUExecutionProvider"]
+    )
+
+
+class OnnxRuntime(ExportedRuntime):
+    """An ONNX file in ONNX Runtime."""
+
+    name = "ONNX Runtime"
+
+    def __init__(self, path: Path, settings: DetectorSettings):
+        available = import_onnxruntime().get_available_providers()
+        providers = self._providers(available, settings.device)
+        try:
+            self._session = open_session(path, providers, settings.used_threads())
+        except Exception as error:  # each fault of a file has a class of its own in ONNX Runtime
+            cause = str(error).splitlines()[0]
+            raise InputError(f"{path}: no model that ONNX Runtime can run ({cause})") from None
+        metadata = read_onnx_metadata(path, self._session.get_modelmeta().custom_metadata_map)
+        # an input with a default value counts as an initializer that may be overridden
+        inputs = (*self._session.get_inputs(), *self._session.get_overridable_initializers())
+        shapes = {one.name: one.shape for one in inputs}
+        self._names = [one.name for one in self._session.get_outputs()]
+        shape = [side if isinstance(side, int) else None for side in shapes.get("input", [None])]
+        super().__init__(path, metadata, shape, self._names, "conf_thresh" in shapes, settings)
+
+    @staticmethod
+    def _providers(available: Sequence[str], device: torch.device | str) -> list[Any]:
+        """For `InferenceSession`. On a GPU not run yet: none was at hand."""
+        device = torch.device(device)
+        if device.type != "cuda":
+            return ["CPUExecutionProvider"]
+        if "CUDAExecutionProvider" not in available:
+            raise InputError(
+                f"--device {device}: this ONNX Runtime runs on {', '.join(available)} alone; "
+                "onnxruntime-gpu brings CUDA"
+            )
+        return [
+            ("CUDAExecutionProvider", {"device_id": device.index or 0}),
+            "CPUExecutionProvider",
+        ]
+
+    def _run(self, batch: np.ndarray) -> dict[str, np.ndarray]:
+        with translate_out_of_memory():
+            values = self._session.run(self._names, self._inputs(batch))
+        return dict(zip(self._names, values, strict=True))

@@ -1,0 +1,68 @@
+"""A checkpoint in PyTorch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from decoder import DecDecoder
+from deploy.runtimes.base import DetectorSettings, first_given
+from DOTA_devkit.errors import InputError
+from inference import to_device
+from models import build_model, read_checkpoint
+from structures.boxes import STRIDE
+from structures.defaults import CONF_THRESH, INPUT_HW, THETA_THRESH, K
+from structures.detections import Detections
+from structures.letterbox import normalize
+
+
+class TorchRuntime:
+    """A checkpoint in PyTorch."""
+
+    name = "PyTorch"
+    memory_format = torch.channels_last
+    fixed_hw = False
+    nms_thresh = None
+
+    def __init__(self, path: Path, settings: DetectorSettings):
+        classes = None if settings.classes is None else tuple(settings.classes)
+        checkpoint = read_checkpoint(path)
+        checkpoint.require(backbone=settings.backbone, classes=classes)
+        checkpoint.classes = checkpoint.classes or classes
+        if checkpoint.classes is None:
+            raise InputError(
+                f"{path} does not name its {checkpoint.architecture.heads['hm']} classes: give "
+                "them (--classes A,B or dota1.0; in Python classes=(...))"
+            )
+        self.classes = checkpoint.classes
+        self.input_hw = checkpoint.input_size or INPUT_HW
+        self.conf_thresh = first_given(settings.conf_thresh, CONF_THRESH)
+        self.K = first_given(settings.K, K)
+        self._cells = math.prod(settings.input_hw or self.input_hw) // STRIDE**2
+        self.theta_thresh = first_given(settings.theta_thresh, THETA_THRESH)
+        self._device = torch.device(settings.device)
+        self._model = build_model(checkpoint, self._device)
+        self._model.to(memory_format=self.memory_format)
+
+    def prepare(self, images: Sequence[np.ndarray]) -> torch.Tensor:
+        batch = torch.from_numpy(np.stack([normalize(image) for image in images]))
+        return to_device(batch, self._device, self.memory_format)
+
+    @torch.inference_mode()
+    def network(self, batch: torch.Tensor) -> dict[str, torch.Tensor]:
+        maps = self._model(batch)
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+        return maps
+
+    @torch.inference_mode()
+    def decode(self, outputs: dict[str, torch.Tensor]) -> list[Detections]:
+        # an input larger than the model's, such as a whole image, may hold as much more
+        share = max(1.0, math.prod(outputs["hm"].shape[2:]) / self._cells)
+        most = math.ceil(self.K * share)
+        decoder = DecDecoder(most, self.conf_thresh, len(self.classes), self.theta_thresh)
+        return decoder.decode(outputs)
