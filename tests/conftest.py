@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-SHARED = Path(__file__).resolve().parents[2] / "shared"
+from helpers.paths import SHARED
 
 
 @pytest.fixture(scope="session")
@@ -20,7 +20,7 @@ def shared() -> Path:
 @pytest.fixture(scope="session")
 def sharp_folder(tmp_path_factory) -> Path:
     """A small checkpoint with images, in which `sharp_exports.export` keeps its files."""
-    from sharp_exports import make_folder
+    from helpers.sharp_exports import make_folder
 
     return make_folder(tmp_path_factory.mktemp("sharp"))
 

@@ -1,0 +1,133 @@
+"""Images by id, and every kind of image file that is read or refused."""
+
+import numpy as np
+import pytest
+
+from datasets.images import IMAGE_SUFFIXES, ImageFolder, read_image
+from DOTA_devkit.errors import InputError
+from helpers.data_folders import picture, write_image
+
+
+@pytest.mark.parametrize("name, entry, image_id", [
+    ("P1.png", "P1", "P1"),
+    ("P1.png", "P1.png", "P1"),
+    ("P1.PNG", "P1.png", "P1"),  # the list was made on another system
+    ("P1.Jpg", "P1", "P1"),
+    ("0.5_Everitt_20060731.tif", "0.5_Everitt_20060731", "0.5_Everitt_20060731"),
+    ("0.5_Everitt_20060731.tif", "0.5_Everitt_20060731.tif", "0.5_Everitt_20060731"),
+    ("a b (2).bmp", "a b (2)", "a b (2)"),
+    ("P1__1__0___0.png", "P1__1__0___0", "P1__1__0___0"),
+    ("x.png.jpg", "x.png", "x.png"),  # the id itself looks like a file name
+])  # fmt: skip
+def test_ids(tmp_path, name, entry, image_id):
+    (tmp_path / name).touch()
+    folder = ImageFolder(tmp_path)
+    assert folder.ids() == [image_id]
+    assert folder.resolve([entry], "list") == [image_id]
+    assert folder.path(entry) == tmp_path / name
+
+
+def test_other_files_are_no_images(tmp_path):
+    for name in ("a.txt", "b.xml", ".c.png", "d", "Thumbs.db"):
+        (tmp_path / name).touch()
+    assert ImageFolder(tmp_path).ids() == []
+
+
+def test_missing_images_are_counted(tmp_path):
+    (tmp_path / "a.png").touch()
+    folder = ImageFolder(tmp_path)
+    with pytest.raises(InputError, match=r"my list: 2 of 3 ids have no image in .*: b, c"):
+        folder.resolve(["a", "b", "c.png"], "my list")
+    with pytest.raises(InputError, match="no image of id 'b'"):
+        folder.path("b")
+
+
+def test_two_images_of_one_id(tmp_path):
+    for name in ("a.png", "a.JPG", "b.png"):
+        (tmp_path / name).touch()
+    folder = ImageFolder(tmp_path)
+    assert folder.resolve(["b"], "list") == ["b"]
+    with pytest.raises(InputError, match=r"a\.JPG and a\.png share the id 'a'"):
+        folder.resolve(["a"], "list")
+
+
+def test_missing_folder(tmp_path):
+    with pytest.raises(InputError, match="no such folder"):
+        ImageFolder(tmp_path / "images")
+
+
+# -- reading -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".bmp", ".tif", ".webp", ".ppm"])
+def test_read(tmp_path, suffix):
+    assert suffix in IMAGE_SUFFIXES
+    image = picture()
+    found = read_image(write_image(tmp_path / f"bild ä{suffix}", image))
+    assert found.shape == image.shape and found.dtype == np.uint8
+    tolerance = 30 if suffix in (".jpg", ".webp") else 0
+    assert np.abs(found.astype(int) - image.astype(int)).max() <= tolerance
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+@pytest.mark.parametrize("kind", ["grey", "alpha", "16 bits", "16 bits grey"])
+def test_other_depths_and_channels_become_8_bit_bgr(tmp_path, suffix, kind):
+    image = picture()
+    grey = image[..., 0]
+    alpha = np.dstack([image, np.full(grey.shape, 9, np.uint8)])
+    stored, expected = {
+        "grey": (grey, np.dstack([grey] * 3)),
+        "alpha": (alpha, image),
+        "16 bits": (image.astype(np.uint16) * 256 + 77, image),
+        "16 bits grey": (grey.astype(np.uint16) * 256 + 77, np.dstack([grey] * 3)),
+    }[kind]
+    found = read_image(write_image(tmp_path / f"a{suffix}", stored))
+    # The low byte is cut off or rounded, as the format's decoder does it.
+    assert np.abs(found.astype(int) - expected.astype(int)).max() <= (1 if "16" in kind else 0)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".bmp", ".tif", ".webp"])
+@pytest.mark.parametrize("share", [0.02, 0.5, 0.95])
+def test_cut_off_files(tmp_path, suffix, share):
+    """OpenCV fills a cut-off JPEG with grey and a PNG with black, in silence."""
+    noise = np.random.default_rng(0).integers(0, 256, (90, 120, 3), dtype=np.uint8)
+    path = write_image(tmp_path / f"a{suffix}", noise)
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * share)])
+    with pytest.raises(InputError, match=str(path)):
+        read_image(path)
+
+
+def test_bytes_behind_the_end_do_no_harm(tmp_path):
+    for suffix in (".png", ".jpg"):
+        path = write_image(tmp_path / f"a{suffix}", picture())
+        path.write_bytes(path.read_bytes() + b"\0" * 100)
+        assert read_image(path).shape == (90, 120, 3)
+
+
+def test_a_thumbnails_end_is_not_the_images(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (90, 120, 3), dtype=np.uint8)
+    path = write_image(tmp_path / "a.jpg", noise)
+    data = path.read_bytes()
+    thumbnail = b"Exif\0\0" + b"\xff\xd8 small \xff\xd9"
+    segment = b"\xff\xe1" + (len(thumbnail) + 2).to_bytes(2, "big") + thumbnail
+    path.write_bytes(data[:2] + segment + data[2:])
+    assert read_image(path).shape == (90, 120, 3)
+    path.write_bytes((data[:2] + segment + data[2:])[:-500])
+    with pytest.raises(InputError, match="cut off"):
+        read_image(path)
+
+
+@pytest.mark.parametrize("data", [b"", b"no image", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xd9"])
+def test_no_image(tmp_path, data):
+    path = tmp_path / "a.png"
+    path.write_bytes(data)
+    with pytest.raises(InputError, match=str(path)):
+        read_image(path)
+
+
+def test_missing_image(tmp_path):
+    with pytest.raises(InputError, match="no such image"):
+        read_image(tmp_path / "a.png")
+    with pytest.raises(InputError, match="a folder, and an image is expected"):
+        read_image(tmp_path)

@@ -1,0 +1,732 @@
+"""The export phase in other formats than ONNX, its checks of files that round, and its errors."""
+
+import copy
+import dataclasses
+import json
+import os
+import re
+import resource
+import shutil
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from decoder import DecDecoder
+from deploy.detector import Detector
+from deploy.metadata import ModelMetadata
+from deploy.runtimes import openvino_files
+from DOTA_devkit.errors import InputError
+from helpers.sharp_exports import CLASSES, CONF, SIZE_HW, K, export, sharp_model
+from main import main
+from models import load_model
+from structures.detections import Detections
+
+pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
+pytest.importorskip("onnxscript")
+
+from deploy.export import tensorrt, torch_program
+from deploy.export.graph import decode as decode_graph
+from deploy.export.network_onnx import export_network
+from deploy.export.parity.comparison import Comparison
+from deploy.export.parity.reference import Reference
+from deploy.export.parity.rows import outputs_to_detections
+from deploy.export.parity.tolerance import TOLERANCES, RoundedComparison
+from deploy.export.settings import REFUSED, SUFFIXES, ExportSettings
+from deploy.export.types import CheckImage
+from deploy.runtimes.onnx_runtime import open_session
+
+pytestmark = pytest.mark.slow  # it exports networks or runs files of them
+
+
+@pytest.fixture(scope="module")
+def folder(sharp_folder):
+    """The checkpoint and its images, whose network is traced once for all the tests here."""
+    traced = {}
+
+    def once(network, half=False):
+        if half not in traced:
+            traced[half] = export_network(network, half)
+        return copy.deepcopy(traced[half])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("deploy.export.formats.export_network", once)
+        yield sharp_folder
+
+
+def run_main(folder, output, *flags):
+    """Exit code of the export of the folder's checkpoint."""
+    return main(["--phase", "export", "--weights", str(folder / "checkpoint.pth"),
+                 "--source", str(folder / "images"), "--K", str(K), "--conf_thresh", str(CONF),
+                 "--output", str(output), *flags])  # fmt: skip
+
+
+def eager(folder, images, conf=CONF):
+    with torch.no_grad():
+        maps = load_model(folder / "checkpoint.pth")(torch.from_numpy(images))
+    return DecDecoder(K, conf, 3, 0.8).decode(maps)
+
+
+def inputs(batch, height, width):
+    rng = np.random.default_rng(height)
+    return rng.random((batch, 3, height, width), np.float32) - np.float32(0.5)
+
+
+def assert_near(rows, expected):
+    """Rows of a batch as arrays against detections; what is beyond them is empty."""
+    assert [value.shape for value in rows] == [(len(expected), K, 4, 2)] + [(len(expected), K)] * 2
+    assert [value.dtype for value in rows] == [np.float32, np.float32, np.int64]
+    for number, one in enumerate(expected):
+        corners, scores, labels = (value[number] for value in rows)
+        count = len(one)
+        np.testing.assert_array_equal(labels[:count], one.labels)
+        np.testing.assert_allclose(scores[:count], one.scores, atol=1e-4)
+        np.testing.assert_allclose(corners[:count], one.corners, atol=0.05)
+        assert (labels[count:] == -1).all()
+        assert not scores[count:].any() and not corners[count:].any()
+
+
+# PyTorch ------------------------------------------------------------------------------------------
+
+ALONE = """
+import sys, json, numpy, torch
+extra = {"metadata.json": ""}
+module = torch.export.load(sys.argv[1], extra_files=extra).module()
+rows = module(torch.from_numpy(numpy.load(sys.argv[2])))
+numpy.savez(sys.argv[3], *[value.numpy() for value in rows])
+print(json.dumps(json.loads(extra["metadata.json"])))
+assert not any(name in sys.modules for name in ("models", "deploy", "decoder"))
+"""
+
+
+def test_a_torch_program_runs_without_this_project(folder, tmp_path):
+    path = export(folder, "free.pt2", "--format", "torch")
+    images = inputs(3, 96, 64)
+    np.save(tmp_path / "images.npy", images)
+    done = subprocess.run(
+        [sys.executable, "-c", ALONE, path, tmp_path / "images.npy", tmp_path / "rows.npz"],
+        cwd=tmp_path, capture_output=True, text=True,
+        env={key: value for key, value in os.environ.items() if key != "PYTHONPATH"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    with np.load(tmp_path / "rows.npz") as rows:
+        assert_near([rows[name] for name in rows.files], eager(folder, images))
+    metadata = ModelMetadata.from_props(json.loads(done.stdout), path)
+    assert (metadata.classes, metadata.trained_size, metadata.K) == (CLASSES, SIZE_HW, K)
+
+
+def test_any_batch_height_and_width_and_threshold_in_torch(folder):
+    program = torch.export.load(export(folder, "free.pt2", "--format", "torch"))
+    module = program.module()
+    for batch, height, width in ((1, 64, 64), (1, 96, 128), (4, 64, 160)):
+        images = inputs(batch, height, width)
+        rows = [value.numpy() for value in module(torch.from_numpy(images))]
+        assert_near(rows, eager(folder, images))
+    for conf in (0.0, 0.35, 1.0):
+        module.conf_thresh.fill_(conf)
+        rows = [value.numpy() for value in module(torch.from_numpy(images))]
+        assert_near(rows, eager(folder, images, conf))
+    # PyTorch's own refusal, which older releases word otherwise
+    with pytest.raises((AssertionError, RuntimeError), match=r"Guard failed|to be of the form"):
+        module(torch.zeros(1, 3, 80, 64))
+
+
+def test_a_fixed_torch_program(folder):
+    path = export(folder, "static.pt2", "--format", "torch", "--static", "64", "96", "1",
+                  "--fix_conf")  # fmt: skip
+    module = torch.export.load(path).module()
+    images = inputs(1, 64, 96)
+    assert_near(
+        [value.numpy() for value in module(torch.from_numpy(images))], eager(folder, images)
+    )
+    assert not hasattr(module, "conf_thresh")
+
+
+class Maps(torch.nn.Module):
+    """A network that gives the same maps whatever it sees; its features are the boxes' maps."""
+
+    def __init__(self, maps):
+        super().__init__()
+        self.maps = maps
+
+    def forward(self, images):
+        boxes = torch.cat([self.maps[name] for name in ("wh", "reg", "cls_theta")], dim=1)
+        return self.maps["hm"], boxes
+
+
+class Cells(torch.nn.Module):
+    """What the features are at the cells."""
+
+    def forward(self, features, cells):
+        index = cells[:, None].expand(-1, features.shape[1], -1)
+        return features.flatten(2).gather(2, index).transpose(1, 2)
+
+
+@pytest.mark.parametrize("levels", [1, 3, 1000])
+@pytest.mark.parametrize("shape", [(2, 5, 7), (3, 1, 1), (1, 20, 30)])
+def test_the_torch_decoder_equals_the_eager_one_in_ties_and_where_maps_are_broken(levels, shape):
+    """Few levels of scores: ties everywhere. 'wh' is not finite in some cells."""
+    rng = np.random.default_rng(levels)
+    classes, height, width = shape
+    heatmap = rng.integers(0, levels + 1, (2, *shape)).astype(np.float32) / (levels + 1)
+    maps = {"hm": heatmap, "wh": rng.normal(0, 3, (2, 10, height, width)),
+            "reg": rng.random((2, 2, height, width)),
+            "cls_theta": rng.random((2, 1, height, width))}  # fmt: skip
+    maps["wh"][:, :, 0, 0] = np.nan
+    maps["wh"][:, 3, -1, -1] = np.inf
+    maps = {name: torch.from_numpy(values.astype(np.float32)) for name, values in maps.items()}
+    metadata = ModelMetadata(CLASSES[:classes], "resnet18", 0.1, 0.5, K)
+    detector = torch_program.TorchDetector(Maps(maps), Cells(), metadata, fix_conf=False)
+    rows = [value.numpy() for value in detector(torch.zeros(2, 3, 32, 32))]
+    for number, expected in enumerate(DecDecoder(K, 0.1, classes, 0.5).decode(maps)):
+        found = outputs_to_detections(*(value[number] for value in rows))
+        for part in ("corners", "scores", "labels"):
+            np.testing.assert_array_equal(getattr(found, part), getattr(expected, part))
+
+
+@pytest.mark.parametrize(
+    ("cells", "expected"),
+    [
+        ([], [0, 1, 2]),  # nothing above 0: the zeros by index
+        ([(4, 0.5)], [4, 0, 1]),
+        ([(9, 0.5), (4, 0.5), (13, 0.5)], [4, 9, 13]),  # ties by index
+        ([(9, 0.5), (4, 0.25), (13, 0.75)], [13, 9, 4]),
+        ([(9, 0.5), (10, 0.5 + 1e-7), (4, 1e-38)], [10, 4, 0]),  # 9 is no peak
+    ],
+)
+def test_best_peaks(cells, expected):
+    heatmap = torch.zeros(1, 1, 1, 16)
+    for cell, score in cells:
+        heatmap[0, 0, 0, cell] = score
+    scores, index = torch_program.best_peaks(heatmap, 3)
+    assert index[0].tolist() == expected
+    np.testing.assert_array_equal(scores[0], heatmap.flatten()[index[0]])
+
+
+# OpenVINO -----------------------------------------------------------------------------------------
+
+
+def openvino_rows(path, feed):
+    """What OpenVINO's own API gives."""
+    pytest.importorskip("openvino")
+    config = {"INFERENCE_PRECISION_HINT": "f32"}
+    compiled = openvino_files.core().compile_model(str(path), "CPU", config)
+    results = compiled(feed)
+    return compiled, [results[name] for name in ("corners", "scores", "labels")]
+
+
+def test_an_openvino_model(folder):
+    pytest.importorskip("openvino")
+    path = export(folder, "free.xml", "--format", "openvino")
+    for batch, height, width in ((1, 96, 128), (3, 64, 32)):
+        images = inputs(batch, height, width)
+        for conf in (CONF, 0.35):
+            feed = {"input": images, "conf_thresh": np.array(conf, np.float32)}
+            _, rows = openvino_rows(path, feed)
+            assert_near(rows, eager(folder, images, conf))
+    detector = Detector.load(path, conf_thresh=0.35)
+    assert (detector.classes, detector.runtime.input_hw) == (CLASSES, SIZE_HW)
+    assert detector.runtime.metadata.conf_thresh == CONF
+
+
+def test_a_fixed_openvino_model_with_suppression(folder):
+    pytest.importorskip("openvino")
+    path = export(folder, "static.xml", "--format", "openvino", "--static", "64", "96", "2",
+                  "--fix_conf", "--nms", "graph")  # fmt: skip
+    images = inputs(2, 64, 96)
+    compiled, rows = openvino_rows(path, {"input": images})
+    assert len(compiled.inputs) == 1 and tuple(compiled.input(0).shape) == (2, 3, 64, 96)
+    assert_near(rows, [one.nms(0.1) for one in eager(folder, images)])
+
+
+def test_an_openvino_model_of_pictures(folder):
+    """Scaled by OpenVINO itself, from a size at which float32 is too coarse for it."""
+    pytest.importorskip("openvino")
+    path = export(folder, "bytes.xml", "--format", "openvino", "--input", "uint8",
+                  "--nms", "graph", "--fix_conf")  # fmt: skip
+    expected = Detector.load(folder / "checkpoint.pth", conf_thresh=CONF, K=K)
+    small = np.random.default_rng(0).integers(0, 256, (90, 130, 3), dtype=np.uint8)
+    picture = cv2.resize(small, (1301, 999), interpolation=cv2.INTER_CUBIC)
+    _, rows = openvino_rows(path, {"input": picture[None]})
+    found = expected.detect(picture)
+    assert len(found) > 3
+    assert_near(rows, [found])
+    ours = Detector.load(path).detect(picture)
+    np.testing.assert_allclose(ours.corners, found.corners, atol=0.05)
+    np.testing.assert_allclose(ours.scores, found.scores, atol=1e-4)
+
+
+def test_openvino_weights_in_half_the_bytes(folder):
+    pytest.importorskip("openvino")
+    path = export(folder, "half.xml", "--format", "openvino", "--half")
+    full = export(folder, "free.xml", "--format", "openvino")
+    sizes = [one.with_suffix(".bin").stat().st_size for one in (path, full)]
+    assert 0.45 < sizes[0] / sizes[1] < 0.6
+    assert Detector.load(path).runtime.metadata.precision == "float16"
+
+
+def test_openvino_that_is_not_installed(folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    assert run_main(folder, tmp_path / "a.xml", "--format", "openvino") == 2
+    assert "pip install -e '.[openvino]'" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+# TensorRT -----------------------------------------------------------------------------------------
+
+
+def trtexec(text):
+    return [line.strip() for line in text.splitlines() if line.strip().startswith("trtexec")]
+
+
+def test_without_tensorrt_there_is_a_file_and_the_lines(folder, tmp_path, capsys):
+    path = tmp_path / "free.onnx"
+    assert run_main(folder, path, "--format", "tensorrt") == 0
+    text = capsys.readouterr().out
+    assert "no engine is built: this ONNX Runtime cannot use TensorRT on this machine" in text
+    assert trtexec(text) == [
+        f"trtexec --onnx={path} --minShapes=input:1x3x32x32 --optShapes=input:1x3x96x128 "
+        f"--maxShapes=input:8x3x1024x1024 --saveEngine={tmp_path}/free.engine"
+    ]
+    # TensorRT would make a constant of an input with a default value without a word
+    session = open_session(path)
+    assert not session.get_overridable_initializers()
+    images = inputs(2, 64, 96)
+    assert_near(session.run(None, {"input": images}), eager(folder, images))
+
+
+def test_tensorrt_that_fails(folder, tmp_path, monkeypatch, capsys):
+    def fail(*_):
+        raise RuntimeError("EP_FAIL: no memory for the engine\nat somewhere.cc:12")
+
+    monkeypatch.setattr(tensorrt, "is_available", lambda: True)
+    monkeypatch.setattr(tensorrt, "open_engine", fail)
+    path = tmp_path / "free.onnx"
+    assert run_main(folder, path, "--format", "tensorrt") == 0
+    text = capsys.readouterr().out
+    assert "TensorRT failed: EP_FAIL: no memory for the engine\n" in text
+    assert "The ONNX file is written all the same" in text and len(trtexec(text)) == 1
+    assert [one.name for one in tmp_path.iterdir()] == ["free.onnx"]
+
+
+def test_the_lines_of_a_fixed_file_in_half_precision(folder, tmp_path, capsys):
+    path = tmp_path / "a file.onnx"
+    static = ("--static", "64", "96", "2", "--half")
+    assert run_main(folder, path, "--format", "tensorrt", *static) == 0
+    line = f"trtexec '--onnx={path}' '--saveEngine={tmp_path}/a file.engine'"
+    strong, weak = trtexec(capsys.readouterr().out)
+    assert strong == f"{line} --stronglyTyped"
+    assert weak.startswith(f"{line} --fp16 ") and "TensorRT 10 alone" in weak
+
+
+class Engine:
+    """A session that says it runs in TensorRT, whose scores are `lift` too high."""
+
+    def __init__(self, session, lift):
+        self.session, self.lift = session, lift
+
+    def get_providers(self):
+        return [tensorrt.PROVIDER, "CPUExecutionProvider"]
+
+    def get_outputs(self):
+        return self.session.get_outputs()
+
+    def run(self, names, inputs):
+        corners, scores, labels = self.session.run(names, inputs)
+        return [corners, scores + np.float32(self.lift) * (labels >= 0), labels]
+
+
+@pytest.mark.parametrize(
+    ("lift", "code"),
+    [(0.01, 0), (0.05, 2)],  # what reduced precision does, and more than that
+)
+def test_what_the_provider_is_asked_for_and_that_its_engine_is_compared(
+    folder, tmp_path, monkeypatch, capsys, lift, code
+):
+    asked = []
+
+    def open_as_engine(path, providers):
+        asked.append(providers)
+        (path.parent / "free_engine").mkdir()
+        (path.parent / "free_engine/graph.engine").write_bytes(b"engine")
+        return Engine(open_session(path), lift)
+
+    monkeypatch.setattr(tensorrt, "is_available", lambda: True)
+    monkeypatch.setattr(tensorrt, "open_session", open_as_engine)
+    stale = tmp_path / "free_engine/old.engine"
+    stale.parent.mkdir()
+    stale.write_bytes(b"of an earlier export")
+    assert run_main(folder, tmp_path / "free.onnx", "--format", "tensorrt") == code
+    ((name, options), *others) = asked[0]
+    assert (name, others) == (
+        "TensorrtExecutionProvider",
+        ["CUDAExecutionProvider", "CPUExecutionProvider"],
+    )
+    assert options["trt_engine_cache_enable"] and not options["trt_fp16_enable"]
+    assert options["trt_engine_cache_path"].endswith("free_engine")
+    assert [options[f"trt_profile_{name}_shapes"] for name in ("min", "opt", "max")] == [
+        "input:1x3x32x32",
+        "input:1x3x96x128",
+        "input:8x3x1024x1024",
+    ]
+    printed = capsys.readouterr()
+    assert "comparing TensorRT's engine" in printed.out
+    names = sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file())
+    if code == 0:
+        assert names == ["free.onnx", "free_engine/graph.engine"]
+    else:
+        assert "scores differ by 0.05 (> 0.02)" in printed.err
+        assert names == ["free_engine/old.engine"]
+
+
+def test_a_provider_that_does_not_start(tmp_path, monkeypatch):
+    class Fallen(Engine):
+        def get_providers(self):
+            return ["CPUExecutionProvider"]
+
+    monkeypatch.setattr(tensorrt, "open_session", lambda *_: Fallen(None, 0))
+    assert tensorrt.open_engine(tmp_path / "a.onnx", tmp_path / "cache", None, False) is None
+
+
+@pytest.mark.parametrize(
+    ("flags", "size_hw"), [((), SIZE_HW), (("--input_h", "64", "--input_w", "160"), (64, 160))]
+)
+def test_the_report_is_made_at_the_size_that_was_asked_for(
+    folder, tmp_path, monkeypatch, flags, size_hw
+):
+    seen = []
+    letterbox = Comparison.letterbox
+
+    def watched(self, picture):
+        seen.append(self.input_hw)
+        return letterbox(self, picture)
+
+    monkeypatch.setattr(Comparison, "letterbox", watched)
+    assert run_main(folder, tmp_path / "a.onnx", *flags) == 0
+    assert set(seen) == {size_hw}
+
+
+# Files that round ---------------------------------------------------------------------------------
+
+
+def rounded_comparison(exported, ours=None, conf=CONF, free=True, K=500):
+    """The verdict on 40 boxes in a row (or on `ours`), of which the file finds `exported`."""
+    metadata = ModelMetadata(CLASSES, "resnet18", conf, 0.8, K)
+    comparison = RoundedComparison(
+        torch.nn.Identity(), metadata, SIZE_HW, lambda _: {}, None, conf if free else None,
+        tolerance=TOLERANCES["float16"],
+    )  # fmt: skip
+    ours = forty() if ours is None else ours
+    channels = {"hm": len(CLASSES), "wh": 10, "reg": 2, "cls_theta": 1}
+    no_peaks = {head: torch.zeros(1, count, 1, 1) for head, count in channels.items()}
+    comparison.add(
+        CheckImage("image", NOTHING), Reference(ours, np.zeros(len(ours), bool), no_peaks), exported
+    )
+    return comparison.verdict()
+
+
+NOTHING = np.zeros((1, 1, 3), np.uint8)
+
+
+def forty(shift=0.0, lift=0.0, scores=None, step=1):
+    box = np.array([[20, 0], [20, 20], [0, 20], [0, 0]], np.float32)
+    corners = np.stack([box + np.array([40 * k, 0]) for k in range(40)]) + shift
+    scores = np.linspace(0.9, 0.4, 40) + lift if scores is None else scores
+    every = slice(None, None, step)
+    return Detections(
+        corners[every].astype(np.float32),
+        np.asarray(scores, np.float32)[every],
+        np.zeros(40, np.int64)[every],
+    )
+
+
+@pytest.mark.parametrize(
+    ("exported", "fault"),
+    [
+        (forty(), None),
+        (forty(shift=0.9), None),
+        (forty(lift=0.019), None),
+        (forty(shift=1.1), "corners differ by 1.1 px"),
+        (forty(lift=0.03), "scores differ by 0.03"),
+        (forty(step=2), "only 50.0% of 40"),
+        (forty(shift=np.nan), "only 0.0% of 80"),  # nothing is near a place that is none
+        (forty(scores=np.full(40, np.nan)), "scores differ by nan"),
+        (forty(scores=np.full(40, 0.95))[:0], "only 0.0%"),
+    ],
+)
+def test_the_verdict_on_a_file_that_rounds(exported, fault):
+    line, faults = rounded_comparison(exported)
+    assert "rounds more than float32" in line
+    if fault is None:
+        assert faults == []
+    else:
+        assert any(one.startswith(fault) for one in faults), faults
+
+
+@pytest.mark.parametrize(
+    ("scores", "fault"), [([0.9] * 20 + [0.09] * 20, None), ([0.09] * 40, "corners differ by 3 px")]
+)
+def test_corners_of_boxes_that_are_hardly_any_are_not_held_against_a_file(scores, fault):
+    """Where there are surer ones."""
+    scores = np.array(scores, np.float32)
+    exported = forty(shift=np.where(scores >= 0.1, 0.5, 3.0)[:, None, None], scores=scores)
+    _, faults = rounded_comparison(exported, forty(scores=scores), conf=0.05)
+    assert faults == ([] if fault is None else [f"{fault} (> 1)"])
+
+
+@pytest.mark.parametrize(("far", "fault"), [(0, False), (3, False), (8, True)])
+def test_a_few_scores_of_hundreds_may_lie_far_off(far, fault):
+    """As of 42,000 in thermal images, of which 8 bits gave the AP of the checkpoint."""
+    steps = np.arange(400)
+    box = np.array([[20, 0], [20, 20], [0, 20], [0, 0]], np.float32)
+    ours = Detections(
+        (box + 40 * np.stack([steps % 20, steps // 20], axis=1)[:, None]).astype(np.float32),
+        np.linspace(0.9, 0.4, 400, dtype=np.float32), np.zeros(400, np.int64),
+    )  # fmt: skip
+    exported = dataclasses.replace(ours, scores=ours.scores - np.float32(0.1) * (steps < far))
+    line, faults = rounded_comparison(exported, ours)
+    assert faults == (["scores differ by 0.1 (> 0.02)"] if fault else [])
+    assert "99% of the scores within" in line
+
+
+def scored(*scores):
+    """Boxes of these scores, each where there is no other."""
+    return forty(scores=np.array(scores + (0.5,) * (40 - len(scores))))[: len(scores)]
+
+
+@pytest.mark.parametrize(
+    ("ours", "exported", "free", "lost"),
+    [
+        ([0.9, 0.21], [0.9, 0.19], True, 0),  # the threshold is 0.2; both are run at 0.1
+        ([0.9, 0.19], [0.9, 0.21], True, 0),
+        ([0.9, 0.21], [0.9], True, 1),  # nothing that is near, down to 0.1
+        ([0.9], [0.9, 0.21], True, 1),
+        ([0.9, 0.21], [0.9, 0.15], True, 1),  # float16 must come within 0.02
+        ([0.9, 0.15], [0.9], True, 0),  # below the threshold in both
+        ([0.9, 0.21], [0.9], False, 0),  # what the file has below 0.2 cannot be seen
+        ([0.9, 0.23], [0.9], False, 1),
+        ([0.9], [0.9, 0.21], False, 1),
+        ([0.9], [], True, 1),
+        ([], [], True, 0),
+    ],
+)
+def test_what_one_alone_shows_of_a_file_that_rounds(ours, exported, free, lost):
+    line, faults = rounded_comparison(scored(*exported), scored(*ours), 0.2, free)
+    shown = len([score for score in ours if score > 0.2])
+    assert bool(faults) == bool(lost)
+    if not shown and not lost:
+        assert "nothing to compare" in line
+    elif lost:
+        assert f"only {100 * (shown + len(exported) > 1) * 0.5:.1f}%" in faults[0]
+
+
+def test_full_rows_end_where_they_are_full():
+    """Of three rows the last has 0.5: what is just above may be beyond it."""
+    ours, exported = scored(0.9, 0.8, 0.51), scored(0.9, 0.8)
+    other = forty(scores=np.full(40, 0.5))[10:11]
+    full = Detections(
+        *(np.concatenate([getattr(exported, n), getattr(other, n)])
+          for n in ("corners", "scores", "labels"))
+    )  # fmt: skip
+    for count, lost in ((3, 0), (4, 2)):
+        line, _ = rounded_comparison(full, ours, K=count)
+        assert f"of {2 + lost} detections" in line
+
+
+def test_half_is_told_and_held_to_its_tolerance(folder, tmp_path, monkeypatch, capsys):
+    assert run_main(folder, tmp_path / "half.onnx", "--half") == 0
+    assert "float16 rounds more than float32" in capsys.readouterr().out
+    monkeypatch.setattr(decode_graph, "STRIDE", 4.2)
+    assert run_main(folder, tmp_path / "broken.onnx", "--half") == 2
+    assert "would not equal the checkpoint" in capsys.readouterr().err
+    assert not (tmp_path / "broken.onnx").exists()
+
+
+# The light fork's rows ----------------------------------------------------------------------------
+
+
+def shifted(columns, by):
+    """A `light_fork_rows` that adds to some columns."""
+    rows_of = decode_graph.light_fork_rows
+    add = np.zeros(12, np.float32)
+    add[columns] = by
+
+    def rows(graph, *args):
+        return rows_of(graph, *args) + add
+
+    return rows
+
+
+@pytest.mark.parametrize(
+    ("columns", "by", "error"),
+    [
+        ([0], 0.02, "corners differ by"),  # centre x
+        ([2], 0.02, "corners differ by"),  # one midpoint
+        # t and b to the right, r and l to the left: the corners stay where they are
+        ([2, 4, 6, 8], [0.02, -0.02, 0.02, -0.02], "corners differ by"),
+        ([10], 0.001, "scores differ by"),
+        ([11], 1, "detections of one alone"),  # the class
+    ],
+)
+def test_each_column_of_the_light_forks_rows_is_checked(
+    folder, tmp_path, monkeypatch, capsys, columns, by, error
+):
+    monkeypatch.setattr(decode_graph, "light_fork_rows", shifted(columns, by))
+    flags = ("--layout", "light-fork", "--static", "96", "128", "1")
+    assert run_main(folder, tmp_path / "fork.onnx", *flags) == 2
+    assert error in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_light_forks_rows_are_compared_on_the_pictures(folder, tmp_path, capsys):
+    flags = ("--layout", "light-fork", "--static", "96", "128", "1")
+    assert run_main(folder, tmp_path / "fork.onnx", *flags) == 0
+    assert "parity on 5 images" in capsys.readouterr().out  # three, a black one and noise
+
+
+@pytest.mark.parametrize("layout", ["corners", "light-fork"])
+def test_the_ap_of_both_where_there_is_truth(folder, tmp_path, capsys, layout):
+    """The labels are what the checkpoint finds, so that its AP is 1."""
+    found = Detector.load(folder / "checkpoint.pth", K=K, conf_thresh=CONF, nms_thresh=0.1)
+    data = tmp_path / "data"
+    (data / "labelTxt").mkdir(parents=True)
+    shutil.copytree(folder / "images", data / "images")
+    (data / "test.txt").write_text("0\n1\n2\n")
+    (data / "classes.txt").write_text("\n".join(CLASSES))
+    for number in range(3):
+        one = found.detect(data / "images" / f"{number}.png")
+        lines = (
+            f"{' '.join(map(str, box.ravel().tolist()))} {name} 0"
+            for box, name in zip(one.corners, one.class_names(), strict=True)
+        )
+        (data / "labelTxt" / f"{number}.txt").write_text("\n".join(lines))
+    flags = ("--layout", layout, "--static", "96", "128", "1")
+    code = main(["--phase", "export", "--weights", str(folder / "checkpoint.pth"), "--K", str(K),
+                 "--data_dir", str(data), "--output", str(tmp_path / "a.onnx"),
+                 *flags])  # fmt: skip
+    assert code == 0
+    text = capsys.readouterr().out
+    (mine, other) = map(
+        float, re.search(r"AP of the checkpoint (\S+), of the file (\S+)", text).groups()
+    )
+    assert mine == pytest.approx(other, abs=1e-3) and mine > 0.9
+
+
+# Images without detections ------------------------------------------------------------------------
+
+
+def test_a_file_that_finds_nothing_is_part_of_the_report(folder, tmp_path, capsys):
+    assert run_main(folder, tmp_path / "a.onnx") == 0
+    assert "with conf_thresh at 1 all rows of 4 images are empty" in capsys.readouterr().out
+
+
+def test_a_file_that_finds_something_at_any_threshold(folder, tmp_path, monkeypatch, capsys):
+    kept = decode_graph.only_found
+    monkeypatch.setattr(
+        decode_graph, "only_found", lambda graph, corners, scores, threshold:
+        kept(graph, corners, scores, graph.op("Min", threshold, 0.2))
+    )  # fmt: skip
+    assert run_main(folder, tmp_path / "a.onnx") == 2
+    assert "detections although conf_thresh is 1" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_no_image_without_detections_is_told(folder, tmp_path, capsys):
+    assert run_main(folder, tmp_path / "a.onnx", "--fix_conf") == 0
+    assert "no image was without detections" in capsys.readouterr().out
+
+
+# Errors -------------------------------------------------------------------------------------------
+
+REFUSED_FLAGS = {
+    "--nms graph": ("--nms", "graph"),
+    "--input uint8": ("--input", "uint8"),
+    "--layout light-fork": ("--layout", "light-fork", "--static", "96", "96", "1"),
+    "--half": ("--half",),
+    "--int8": ("--int8",),
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "flag"), [(kind, flag) for kind, flags in REFUSED.items() for flag in flags]
+)
+def test_what_a_format_has_not(folder, tmp_path, capsys, kind, flag):
+    output = tmp_path / f"a{SUFFIXES[kind]}"
+    assert run_main(folder, output, "--format", kind, *REFUSED_FLAGS[flag]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: --format {kind} has no {flag}: ") and error.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--half", "--int8"), "two precisions"),
+        (("--K", "3841"), "1 to 3840 rows"),
+        (("--format", "tensorrt", "--K", "3840"), "TensorRT takes 3839 at most"),
+        (("--static", "100", "96", "1"), "multiples of 32, not 100"),
+        (("--input_h", "100"), "--input_h 100 is no multiple of 32"),
+        (("--color", "RGB"), "--color RGB is for --input uint8"),
+        (("--layout", "light-fork"), "fixed input of one image"),
+        (("--classes", "x,y"), "classes"),
+        (("--format", "torch"), "--format torch ends in .pt2"),
+        (("--format", "openvino"), "--format openvino ends in .xml"),
+        (("--output", "{}/a.pt2"), "--format onnx ends in .onnx (--format torch writes .pt2)"),
+        (("--output", "{}/a.tflite"), "--format onnx ends in .onnx\n"),
+        (("--source", "{}/empty"), "no image in this folder"),
+        (("--source", "{}/nothing.png"), "no such file"),
+        (("--weights", "{}/none.pth"), "none.pth"),
+        (("--weights", "{}/images"), "images"),
+        (("--weights", "{}/notes.txt"), "notes.txt"),
+        (("--output", "{}/notes.txt/a.onnx"), "notes.txt is a file, and a folder is expected"),
+        (("--output", "{}/folder.onnx"), "a folder is there"),
+    ],
+)
+def test_errors_of_one_line(folder, tmp_path, capsys, flags, message):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "folder.onnx").mkdir()
+    (tmp_path / "images").mkdir()
+    (tmp_path / "notes.txt").write_text("no model")
+    before = sorted(tmp_path.rglob("*"))
+    flags = [flag.replace("{}", str(tmp_path)) for flag in flags]
+    assert run_main(folder, tmp_path / "a.onnx", *flags) == 2
+    error = capsys.readouterr().err
+    assert message in error and error.startswith("error: ") and error.count("\n") == 1
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("kind", ["onnx", "torch", "openvino", "tensorrt"])
+def test_a_full_disk(folder, tmp_path, capsys, monkeypatch, kind):
+    """Files that stop growing at 1 MB, as on a full disk: one line, and nothing is left."""
+    if kind == "openvino":
+        pytest.importorskip("openvino")
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, limits[1]))
+    try:
+        code = run_main(folder, tmp_path / f"a{SUFFIXES[kind]}", "--format", kind)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    error = capsys.readouterr().err
+    assert code == 2 and error.count("\n") == 1
+    assert "File too large" in error or "OpenVINO could not" in error
+    assert not list(tmp_path.iterdir())
+
+
+def test_settings_of_formats():
+    with pytest.raises(InputError, match="has no --half"):
+        ExportSettings(format="torch", half=True)
+    assert not ExportSettings(format="tensorrt").takes_conf
+    assert ExportSettings(format="torch").takes_conf
+    assert sharp_model().input_size == SIZE_HW
+
+
+def test_metadata_of_a_file_says_the_trained_size(folder):
+    detector = Detector.load(export(folder, "free.onnx"))
+    assert not detector.runtime.fixed_hw
+    assert detector.runtime.metadata.trained_size == detector.runtime.input_hw == SIZE_HW

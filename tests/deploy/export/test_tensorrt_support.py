@@ -1,0 +1,205 @@
+"""Our files against the table of what TensorRT takes, and the table's own rules."""
+
+import numpy as np
+import pytest
+
+from helpers.sharp_exports import CLASSES, sharp_model
+
+pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
+pytest.importorskip("onnxscript")
+
+import onnx
+
+from deploy.export.graph.assemble import assemble, every_node
+from deploy.export.graph.builder import OPSET, Graph
+from deploy.export.graph.heads import products_of
+from deploy.export.network import ExportNetwork
+from deploy.export.network_onnx import export_network
+from deploy.export.quantize import quantize
+from deploy.export.settings import ExportSettings
+from deploy.export.tensorrt_support import MAX_RANK, MAX_TOP_K, OPSETS, TYPES, misfits
+
+pytestmark = pytest.mark.slow  # it exports networks or runs files of them
+
+BACKBONES = ("resnet18", "resnet50", "mobilenetv2")
+
+
+@pytest.fixture(scope="module")
+def networks():
+    """Graphs of networks and their heads, by backbone and whether they are float16."""
+    return {
+        (backbone, half): parts_of(ExportNetwork(sharp_model(backbone)), half)
+        for backbone in BACKBONES
+        for half in (False, True)
+    }
+
+
+def parts_of(network, half=False):
+    return export_network(network, half), products_of(network.box_heads)
+
+
+def file_of(parts, **settings):
+    asked = ExportSettings(**settings)
+    return assemble(*parts, asked.metadata(sharp_model()), asked.input_shape(), True)
+
+
+# Layouts of `--format tensorrt`: free, fixed, the light fork's, the most rows.
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"static": (64, 96, 2)},
+        {"static": (64, 96, 1), "layout": "light-fork"},
+        {"K": MAX_TOP_K},
+        {"K": 1},
+    ],
+)
+@pytest.mark.parametrize("half", [False, True])
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_all_of_our_files_is_in_the_table(networks, backbone, half, settings):
+    file = file_of(networks[backbone, half], format="tensorrt", half=half, **settings)
+    assert misfits(file) == []
+    # the check has seen what it is for
+    kinds = {node.op_type for node in every_node(file.graph)}
+    assert {"Conv", "TopK", "GatherND", "MaxPool", "Where"} <= kinds <= set(TYPES)
+
+
+# What `--format tensorrt` refuses beforehand is what the table says.
+@pytest.mark.parametrize(
+    ("settings", "reasons"),
+    [
+        ({"nms_thresh": 0.1}, {"Mul of float64", "NonZero of bool"}),
+        ({"input_type": "uint8"}, {"Add of float64", "Gather of uint8"}),
+        ({"K": MAX_TOP_K + 1}, {f"TopK: {MAX_TOP_K + 1} rows, {MAX_TOP_K} at most"}),
+    ],
+)
+def test_what_does_not_fit(networks, settings, reasons):
+    assert reasons <= set(misfits(file_of(networks["resnet18", False], **settings)))
+
+
+def test_the_suppression_has_an_output_of_unknown_length(networks):
+    file = file_of(networks["resnet18", False], nms_thresh=0.1)
+    assert any(text.startswith("Loop: an output that grows") for text in misfits(file))
+
+
+def test_eight_bits_with_zero_points_do_not_fit():
+    images = [np.random.default_rng(0).random((1, 3, 64, 96), np.float32) - np.float32(0.5)]
+    graph, box_heads = parts_of(ExportNetwork(sharp_model()))
+    found = misfits(file_of((quantize(graph, images), box_heads)))
+    assert any("zero point" in text for text in found)
+
+
+def value(dtype=np.float32, shape=("N", "C", 8, 8)):
+    graph = Graph()
+    return graph, graph.input("x", dtype, list(shape))
+
+
+def finish(graph, output, shape=None):
+    shape = [f"d{k}" for k in range(4)] if shape is None else shape
+    return misfits(graph.model([(graph.rename(output, "y"), shape)]))
+
+
+RANK_9 = [1] * 9
+
+
+def rank_9(graph, x):
+    return graph.op("Reshape", x, np.array([*RANK_9[:-1], -1])), RANK_9
+
+
+# One fault each, and beside it what is right.
+@pytest.mark.parametrize(
+    ("dtype", "build", "fault"),
+    [
+        (np.float32, lambda g, x: g.op("Abs", x), None),
+        (np.float64, lambda g, x: g.op("Abs", x), "Abs of float64"),
+        (np.int8, lambda g, x: g.op("Abs", x), "Abs of int8"),
+        (np.float32, lambda g, x: g.op("Erf", x), "Erf: not in its table"),
+        (np.float32, lambda g, x: x.cast(np.float64), "Cast: to float64"),
+        (np.uint8, lambda g, x: x.cast(np.float32), None),  # an input of bytes may be cast
+        (np.float32, lambda g, x: x.cast(np.uint8).cast(np.float32), "Cast: to uint8"),
+        (np.int64, lambda g, x: x % 3, None),
+        (np.float32, lambda g, x: (x > 0).where(x, 0), None),
+        (np.float32, lambda g, x: g.top_k(x.reshape(1, 1, 1, -1), MAX_TOP_K)[0], None),
+        (
+            np.float32,
+            lambda g, x: g.top_k(x.reshape(1, 1, 1, -1), 3840)[0],
+            "TopK: 3840 rows, 3839 at most",
+        ),
+        (np.float32, lambda g, x: g.op("MaxPool", x, kernel_shape=[3, 3]), None),
+        (
+            np.float32,
+            lambda g, x: g.op("MaxPool", x, kernel_shape=[3, 3], dilations=[2, 2]),
+            "MaxPool: 2 or 3 dimensions",
+        ),
+        (
+            np.float32,
+            lambda g, x: g.op("Resize", x, np.float32([]), np.float32([1, 1, 2, 2]), mode="cubic"),
+            "Resize: cubic",
+        ),
+        (np.float32, lambda g, x: g.op("ReduceMax", x, np.array([1])), None),
+        (
+            np.float32,
+            lambda g, x: g.op("ReduceMax", x, g.op("Cast", x.sides(4)[0], to=7)),
+            "ReduceMax: axes that are no constant",
+        ),
+        (
+            np.float32,
+            lambda g, x: g.op("ScatterND", x, np.array([[0]]), x, reduction="add"),
+            "ScatterND: reduction add",
+        ),
+        (np.float32, lambda g, x: quantised(g, x, np.int8(0)), None),
+        (np.float32, lambda g, x: quantised(g, x, np.int8(3)), "QuantizeLinear: a zero point"),
+        (np.float32, lambda g, x: quantised(g, x, np.uint8(0)), "QuantizeLinear: a zero point"),
+        (np.float32, lambda g, x: looped(g, x, 3), None),
+        (np.float32, lambda g, x: looped(g, x, x.sides(4)[0].reshape()), "Loop: an output that"),
+    ],
+)
+def test_rules(dtype, build, fault):
+    graph, x = value(dtype)
+    found = finish(graph, build(graph, x), [f"d{k}" for k in range(4)])
+    if fault is None:
+        assert found == []
+    else:
+        assert any(text.startswith(fault) for text in found), found
+
+
+def quantised(graph, x, zero):
+    scale, zero = np.array(0.1, np.float32), graph.constant(zero, zero.dtype)
+    low = graph.op("QuantizeLinear", x, scale, zero, dtype=zero.dtype)
+    return graph.op("DequantizeLinear", low, scale, zero, dtype=np.float32)
+
+
+def looped(graph, x, trips):
+    """[trips, ...] of x's first row, one above the other."""
+    first = x.take(np.array(0), axis=0)  # [C, 8, 8]
+    (rows,) = graph.loop(trips, [], [], lambda g, _: (None, [], [g.op("Relu", _outer(g, first))]))
+    return rows
+
+
+def _outer(graph, value):
+    return graph.value(value.name, np.float32)
+
+
+def test_ranks():
+    graph, x = value()
+    output, shape = rank_9(graph, x)
+    assert finish(graph, output, shape)[0] == f"Reshape: 9 dimensions, {MAX_RANK} at most"
+
+
+def test_opsets():
+    graph, x = value()
+    model = graph.model([(graph.rename(x + 1, "y"), ["N", "C", 8, 8])])
+    assert OPSET in OPSETS and misfits(model) == []
+    model.opset_import[0].version = 25
+    assert misfits(model)[0] == "opset 25: it reads 9 to 24"
+
+
+def test_an_unknown_type_is_no_type_of_the_table():
+    graph, x = value()
+    model = graph.model([(graph.rename(x + 1, "y"), ["N", "C", 8, 8])])
+    stranger = onnx.helper.make_node("Stranger", ["x"], ["z"], domain="elsewhere")
+    model.graph.node.append(stranger)
+    model.opset_import.append(onnx.helper.make_opsetid("elsewhere", 1))
+    assert misfits(model) == ["Stranger: not in its table"]
+    assert len(CLASSES) == 3

@@ -1,0 +1,149 @@
+"""Files that OpenVINO reads: what is asked of them, and what is said of those that are none."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from deploy.metadata import ModelMetadata
+from DOTA_devkit.errors import InputError
+from helpers.known_rows import onnx_file
+from helpers.paths import ROOT
+from helpers.sharp_exports import CLASSES, export
+
+pytest.importorskip("openvino")
+pytest.importorskip("onnxscript")
+
+from deploy.runtimes import openvino_files
+
+pytestmark = pytest.mark.slow  # it exports networks or runs files of them
+
+
+def inputs(model):
+    return sorted(openvino_files.own_name(port) for port in model.inputs)
+
+
+def test_the_threshold_is_an_input_where_it_is_one_in_the_file(sharp_folder):
+    """In the ONNX file it has a default value; OpenVINO's own has to be fed."""
+    for name, flags in (("free.onnx", ()), ("free.xml", ("--format", "openvino"))):
+        model, metadata = openvino_files.read(export(sharp_folder, name, *flags))
+        assert inputs(model) == ["conf_thresh", "input"] and metadata.classes == CLASSES
+    fixed = export(sharp_folder, "nms.onnx", "--nms", "graph", "--fix_conf")
+    assert inputs(openvino_files.read(fixed)[0]) == ["input"]
+
+
+@pytest.mark.parametrize("count", [5, 50, 500])
+@pytest.mark.parametrize("converted", [False, True])
+def test_equal_scores_keep_the_order_of_the_map(tmp_path, count, converted):
+    """OpenVINO's TopK alone takes any of the cells of one score."""
+    import onnx
+
+    from deploy.export import openvino as openvino_model
+    from deploy.export.graph.builder import Graph
+    from deploy.export.graph.decode import find_peaks
+
+    graph = Graph()
+    peaks = find_peaks(graph, graph.input("hm", np.float32, ["B", "C", "H", "W"]), count)
+    values = (peaks.scores, peaks.labels, peaks.cells)
+    names = ("scores", "labels", "cells")
+    model = graph.model(
+        [(graph.rename(v, n), ["B", count]) for n, v in zip(names, values, strict=True)]
+    )
+    if converted:
+        path = tmp_path / "a.xml"
+        openvino_model.convert(model, ModelMetadata(("a",), "resnet18", 0.1, 0.8, count), path)
+        ready = openvino_files.core().read_model(path)
+    else:
+        path = tmp_path / "a.onnx"
+        onnx.save(model, path)
+        ready = openvino_files.read_onnx(path)
+    compiled = openvino_files.core().compile_model(ready, "CPU")
+    level = np.full((1, 1, 16, 24), 0.5, np.float32)
+    few = np.random.default_rng(0).integers(1, 4, (2, 3, 40, 24)).astype(np.float32) / 4
+    for heatmap in (level, few):
+        around = np.pad(heatmap, ((0, 0), (0, 0), (1, 1), (1, 1)))
+        windows = np.lib.stride_tricks.sliding_window_view(around, (3, 3), axis=(2, 3))
+        maxima = np.where(heatmap == windows.max(axis=(4, 5)), heatmap, 0).reshape(len(heatmap), -1)
+        order = np.argsort(-maxima, axis=1, kind="stable")[:, :count]
+        there = np.take_along_axis(maxima, order, axis=1) > 0
+        found = compiled({"hm": heatmap})
+        area = heatmap[0, 0].size
+        for name, expected in (("labels", order // area), ("cells", order % area)):
+            np.testing.assert_array_equal(found[name][:, : order.shape[1]][there], expected[there])
+
+
+def spoil(kind, sharp_folder, path):
+    """A broken file of a kind, perhaps with weights beside it."""
+    whole = export(sharp_folder, "free.xml", "--format", "openvino")
+    graph, weights = whole.read_bytes(), whole.with_suffix(".bin").read_bytes()
+    if kind == "bytes":
+        graph = np.random.default_rng(0).bytes(5000)
+    elif kind == "empty":
+        graph = b""
+    elif kind == "cut off":
+        graph = graph[: len(graph) // 2]
+    elif kind == "cut weights":
+        weights = weights[: len(weights) // 2]
+    path.write_bytes(graph)
+    if kind != "no weights":
+        path.with_suffix(".bin").write_bytes(weights)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("bytes", "no model of OpenVINO: it does not begin with <net"),
+        ("empty", "no model of OpenVINO: it does not begin with <net"),
+        ("cut off", r"no model that OpenVINO can read \(.+\)"),  # where it is cut decides
+        ("no weights", r"no model that OpenVINO can read \(.*weights data in bin file"),
+        ("cut weights", r"no model that OpenVINO can read \(.*weights in bin file"),
+    ],
+)
+def test_files_that_are_no_model(tmp_path, sharp_folder, capfd, kind, message):
+    path = spoil(kind, sharp_folder, tmp_path / "a.xml")
+    capfd.readouterr()
+    with pytest.raises(InputError, match=rf"a\.xml: {message}"):
+        openvino_files.read(path)
+    assert capfd.readouterr().err == ""  # nothing of OpenVINO's own
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"\x07\xff" * 99, "not an ONNX file"), (b"", "without this project's metadata")],
+)
+def test_onnx_files_that_are_none(tmp_path, capfd, content, message):
+    (tmp_path / "a.onnx").write_bytes(content)
+    with pytest.raises(InputError, match=rf"a\.onnx: .*{message}"):
+        openvino_files.read(tmp_path / "a.onnx")
+    assert capfd.readouterr().err == ""
+
+
+def test_an_onnx_file_of_another_project(tmp_path):
+    with pytest.raises(InputError, match="without this project's metadata"):
+        openvino_files.read(onnx_file(tmp_path / "a.onnx", {}))
+
+
+TWO_MODELS = """
+import os, signal, sys
+from pathlib import Path
+from runtimes import DetectorSettings, OpenVino
+
+signal.signal(signal.SIGTERM, lambda *_: print("heard", flush=True))
+first, second = (OpenVino(Path(sys.argv[1]), DetectorSettings(threads=1)) for _ in range(2))
+del first
+del second
+os.kill(os.getpid(), signal.SIGTERM)
+print("alive")
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no stacks for signals there")
+def test_a_signal_after_models_that_were_closed_in_the_order_of_their_opening(sharp_folder):
+    """Each core of OpenVINO has a stack for signals, and brought back the one of a closed core."""
+    path = export(sharp_folder, "free.xml", "--format", "openvino")
+    done = subprocess.run(
+        [sys.executable, "-c", TWO_MODELS, str(path)], cwd=ROOT, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout.split()) == (0, ["heard", "alive"]), done.stderr

@@ -1,0 +1,308 @@
+"""Exported files in every runtime: the checkpoint's answers, whatever runs them."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from deploy.detector import Detector
+from deploy.metadata import read_onnx_metadata
+from deploy.predict.pipeline import predict
+from deploy.predict.settings import PredictSettings
+from deploy.runtimes.exported import translate_out_of_memory
+from deploy.runtimes.onnx_runtime import OnnxRuntime
+from DOTA_devkit.errors import InputError
+from DOTA_devkit.polygon import iou_matrix
+from helpers.known_rows import NAMES, PROPS, ROWS, onnx_file
+from helpers.sharp_exports import CLASSES, CONF, SIZE_HW, K, export
+
+pytestmark = pytest.mark.slow  # it exports networks or runs files of them
+
+RUNTIMES = ("onnxruntime", "openvino")
+
+
+# Files of the export phase ------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def sharp(sharp_folder):
+    for module in ("onnx", "onnxruntime", "onnxscript"):
+        pytest.importorskip(module)
+    return sharp_folder
+
+
+def checkpoint(folder, **settings):
+    return Detector.load(folder / "checkpoint.pth", K=K, **{"conf_thresh": CONF, **settings})
+
+
+def pictures(folder):
+    """Five of three sizes, one of them black: no batch of two holds them all."""
+    there = [cv2.imread(str(folder / f"images/{number}.png")) for number in range(3)]
+    return [*there, there[1][:, ::-1].copy(), cv2.resize(there[0], (301, 202))]
+
+
+def assert_same(found, expected, corner=0.05, score=1e-4):
+    assert len(found) == len(expected)
+    for one, other in zip(found, expected, strict=True):
+        assert (one.labels.tolist(), one.names) == (other.labels.tolist(), CLASSES)
+        np.testing.assert_allclose(one.scores, other.scores, atol=score)
+        np.testing.assert_allclose(one.corners, other.corners, atol=corner)
+
+
+FILES = {
+    "free.onnx": (),
+    "two.onnx": ("--static", "96", "128", "2"),
+    "nms.onnx": ("--nms", "graph", "--fix_conf"),
+    "BGR.onnx": ("--input", "uint8", "--nms", "graph"),
+    "RGB.onnx": ("--input", "uint8", "--color", "RGB", "--nms", "graph"),
+    "two_bytes.onnx": ("--input", "uint8", "--static", "96", "128", "2"),
+}
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+@pytest.mark.parametrize("name", FILES)
+def test_an_exported_file_detects_what_its_checkpoint_does(sharp, name, runtime):
+    pytest.importorskip(runtime)
+    expected = checkpoint(sharp).detect(pictures(sharp))
+    assert min(map(len, expected)) > 3
+    path = export(sharp, name, *FILES[name])
+    detector = Detector.load(path, runtime=runtime, input_hw=SIZE_HW)
+    assert detector.fixed_hw == (name not in ("free.onnx", "nms.onnx"))
+    assert_same(detector.detect(pictures(sharp)), expected)
+    # of one alone: a file with a fixed batch gets it filled up
+    assert_same([detector.detect(pictures(sharp)[1])], expected[1:2])
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_half_precision_finds_the_same_objects_nearly(sharp, runtime):
+    pytest.importorskip(runtime)
+    path = export(sharp, "half.onnx", "--half")
+    # sure ones, whose neighbours in score do not trade places with them
+    sure = checkpoint(sharp).detect(pictures(sharp)[0])
+    found = Detector.load(path, runtime=runtime, input_hw=SIZE_HW).detect(pictures(sharp)[0])
+    assert abs(len(found) - len(sure)) <= 0.1 * len(sure)
+    overlap = iou_matrix(sure.corners, found.corners)
+    overlap[sure.labels[:, None] != found.labels] = 0
+    best = overlap.argmax(axis=1)
+    matched = overlap.max(axis=1) > 0.9
+    assert matched.mean() >= 0.9
+    np.testing.assert_allclose(found.scores[best[matched]], sure.scores[matched], atol=0.01)
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_the_threshold_of_an_exported_file(sharp, runtime):
+    pytest.importorskip(runtime)
+    image = pictures(sharp)[0]
+    free = export(sharp, "free.onnx")
+    for conf in (0.05, 0.6):
+        expected = checkpoint(sharp, conf_thresh=conf).detect(image)
+        detector = Detector.load(free, runtime=runtime, input_hw=SIZE_HW, conf_thresh=conf)
+        assert_same([detector.detect(image)], [expected])
+    fixed = export(sharp, "nms.onnx", *FILES["nms.onnx"])
+    strict = Detector.load(fixed, runtime=runtime, input_hw=SIZE_HW, conf_thresh=0.6)
+    assert_same([strict.detect(image)], [checkpoint(sharp, conf_thresh=0.6).detect(image)])
+    with pytest.raises(InputError, match=r"nms\.onnx .*conf_thresh 0.1: .* above 0.2"):
+        Detector.load(fixed, runtime=runtime, conf_thresh=0.1)
+    with pytest.raises(InputError, match=r"nms_thresh 0.3: it suppresses above 0.1 already"):
+        Detector.load(fixed, runtime=runtime, nms_thresh=0.3)
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_an_exported_file_tells_where_all_of_its_rows_are_taken(sharp, runtime):
+    pytest.importorskip(runtime)
+    free = export(sharp, "free.onnx")
+    for conf in (0.05, 0.6):
+        expected = checkpoint(sharp, conf_thresh=conf).detect(pictures(sharp))
+        detector = Detector.load(free, runtime=runtime, input_hw=SIZE_HW, conf_thresh=conf)
+        complete = [one.complete for one in detector.detect(pictures(sharp))]
+        assert complete == [one.complete for one in expected]
+        assert any(complete) == (conf == 0.6)
+
+
+def test_the_layout_of_the_light_fork_is_refused(sharp):
+    path = export(sharp, "fork.onnx", "--layout", "light-fork", "--static", "96", "128", "1")
+    with pytest.raises(InputError, match=r"fork\.onnx: .*'light-fork'.* without --layout"):
+        Detector.load(path)
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+@pytest.mark.parametrize("name", ["free.onnx", "two.onnx", "two_bytes.onnx", "RGB.onnx"])
+def test_windows_through_an_exported_file(sharp, tmp_path, name, runtime):
+    """Seven windows of the input's size, in batches of three: for a file of two, some filled up."""
+    pytest.importorskip(runtime)
+    large = cv2.resize(pictures(sharp)[0], (400, 170), interpolation=cv2.INTER_CUBIC)
+    cv2.imwrite(str(tmp_path / "large.png"), large)
+    settings = PredictSettings(batch_size=3, formats=(), scales=(1.0,))
+    expected = predict(checkpoint(sharp), [tmp_path / "large.png"], settings, tmp_path / "a")
+    path = export(sharp, name, *FILES[name])
+    detector = Detector.load(path, runtime=runtime, input_hw=SIZE_HW)
+    found = predict(detector, [tmp_path / "large.png"], settings, tmp_path / "b")
+    assert found.windows == expected.windows > 6
+    assert len(expected.images[0].detections) > 20
+    assert_same([found.images[0].detections], [expected.images[0].detections])
+    if detector.fixed_hw:
+        with pytest.raises(InputError, match=r"160x160 .*does not fit.*128x96 .*fixed"):
+            predict(detector, [tmp_path / "large.png"], PredictSettings(tile=160), tmp_path / "c")
+
+
+@pytest.fixture(scope="module")
+def openvino_file(sharp):
+    """The exported file as a user turns it into OpenVINO's own, with what it says about itself."""
+    openvino = pytest.importorskip("openvino")
+    path = export(sharp, "nms.onnx", *FILES["nms.onnx"])
+    model = openvino.convert_model(str(path))
+    for key, value in read_onnx_metadata(path).to_props().items():
+        model.set_rt_info(value, ["model_info", key])
+    openvino.save_model(model, str(sharp / "own.xml"), compress_to_fp16=False)
+    bare = openvino.convert_model(str(path))
+    openvino.save_model(bare, str(sharp / "bare.xml"), compress_to_fp16=False)
+    return sharp / "own.xml"
+
+
+def test_an_openvino_file(sharp, openvino_file):
+    detector = Detector.load(openvino_file, input_hw=SIZE_HW)
+    assert (detector.runtime.name, detector.classes) == ("OpenVINO", CLASSES)
+    assert_same(detector.detect(pictures(sharp)), checkpoint(sharp).detect(pictures(sharp)))
+    with pytest.raises(InputError, match=r"own\.xml: onnxruntime cannot run this file"):
+        Detector.load(openvino_file, runtime="onnxruntime")
+    with pytest.raises(InputError, match=r"bare\.xml: a model without this project's metadata"):
+        Detector.load(openvino_file.with_name("bare.xml"))
+
+
+@pytest.mark.parametrize("suffix", ["onnx", "xml"])
+def test_threads_share_an_exported_file(sharp, openvino_file, suffix):
+    path = openvino_file if suffix == "xml" else export(sharp, "free.onnx")
+    detector = Detector.load(path, input_hw=SIZE_HW)
+    images = pictures(sharp) * 3
+    alone = [detector.detect(image) for image in images]
+    with ThreadPoolExecutor(4) as pool:
+        assert_same(list(pool.map(detector.detect, images)), alone)
+
+
+def test_the_size_that_a_free_file_was_trained_at(tmp_path):
+    pytest.importorskip("onnxruntime")
+    path = onnx_file(tmp_path / "a.onnx", {**PROPS, "trained_size": "64x96"})
+    assert Detector.load(path).input_hw == (64, 96)
+    assert not Detector.load(path).fixed_hw
+    assert Detector.load(path, input_hw=(32, 32)).input_hw == (32, 32)
+    assert Detector.load(onnx_file(tmp_path / "b.onnx")).input_hw == (608, 608)
+
+
+# Exported files -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+@pytest.mark.parametrize("batch", ["batch", 2])
+def test_onnx_files(tmp_path, runtime, batch):
+    pytest.importorskip(runtime)
+    props = {**PROPS, "input_size": "64x96"}
+    path = onnx_file(tmp_path / "known.onnx", props, batch, (64, 96))
+    detector = Detector.load(path, runtime=runtime)
+    assert (detector.classes, detector.input_hw, detector.conf_thresh) == (NAMES, (64, 96), 0.3)
+    # 192x64 in an input of 96x64 (width x height): half as large, 16 rows of padding on top
+    found = detector.detect([np.full((64, 192, 3), 7, np.uint8)] * 3)
+    assert len(found) == 3
+    for one in found:
+        assert one.class_names() == ["harbor", "ship"]
+        expected = (ROWS[0][0, 0] - (0, 16)) * 2
+        np.testing.assert_allclose(one.corners, [expected, expected], atol=1e-5)
+    assert len(Detector.load(path, runtime=runtime, conf_thresh=0.5).detect(found and np.zeros(
+        (64, 96, 3), np.uint8))) == 1  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"conf_thresh": 0.1}, r"conf_thresh 0.1: it puts out scores above 0.3"),
+        ({"theta_thresh": 0.5}, r"theta_thresh 0.5: it has 0.8"),
+        ({"K": 100}, r"K 100: it has 3"),
+        ({"classes": ("a",)}, r"classes a: it has plane, ship, harbor"),
+        ({"input_hw": (128, 128)}, r"64x96 \(height x width\) alone, and 128x128"),
+    ],
+)
+def test_what_an_exported_file_has_settled(tmp_path, asked, message):
+    pytest.importorskip("onnxruntime")
+    path = onnx_file(tmp_path / "a.onnx", {**PROPS, "input_size": "64x96"}, size=(64, 96))
+    with pytest.raises(InputError, match=message):
+        Detector.load(path, **asked)
+
+
+@pytest.mark.parametrize(
+    ("props", "message"),
+    [
+        ({}, r"a\.onnx: .*without this project's metadata"),
+        ({**PROPS, "bbavectors": "99"}, "version '99'"),
+        ({**PROPS, "layout": "light-fork"}, "layout 'light-fork'"),
+        ({**PROPS, "classes": "plane"}, "broken metadata"),
+    ],
+)
+def test_onnx_files_that_are_not_ours(tmp_path, props, message):
+    pytest.importorskip("onnxruntime")
+    with pytest.raises(InputError, match=message):
+        Detector.load(onnx_file(tmp_path / "a.onnx", props))
+
+
+@pytest.mark.parametrize(
+    ("device", "expected"),
+    [
+        ("cpu", ["CPUExecutionProvider"]),
+        ("cuda", [("CUDAExecutionProvider", {"device_id": 0}), "CPUExecutionProvider"]),
+        ("cuda:3", [("CUDAExecutionProvider", {"device_id": 3}), "CPUExecutionProvider"]),
+    ],
+)
+def test_providers_of_onnx_runtime(device, expected):
+    there = ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    assert OnnxRuntime._providers(there, torch.device(device)) == expected
+    if device != "cpu":
+        with pytest.raises(InputError, match=rf"--device {device}: .* onnxruntime-gpu"):
+            OnnxRuntime._providers(["CPUExecutionProvider"], device)
+
+
+@pytest.mark.parametrize(
+    "text",  # as ONNX Runtime and OpenVINO say it of a process whose memory is limited
+    [
+        "[ONNXRuntimeError] : 1 : FAIL : Non-zero status code returned while running Conv node. "
+        "Status Message: bfc_arena.cc:360 Failed to allocate memory for requested buffer of size 5",
+        "Check 'ptr' failed at cpu_memory.cpp:257:\nFailed to allocate 836829184 bytes of memory",
+        "[CPU] TopK node with name 'bbavectors.TopK_9' std::bad_alloc",
+    ],
+)
+def test_a_runtime_without_memory(text):
+    with pytest.raises(MemoryError, match=r"llocate|bad_alloc"), translate_out_of_memory():
+        raise RuntimeError(text)
+
+
+def test_other_errors_of_a_runtime_are_faults_of_ours():
+    with pytest.raises(RuntimeError, match="bug"), translate_out_of_memory():
+        raise RuntimeError("a bug")
+
+
+def test_openvino_without_an_answer(tmp_path, monkeypatch):
+    """Short of memory it was seen to return, with no row for any image."""
+    openvino = pytest.importorskip("openvino")
+    detector = Detector.load(onnx_file(tmp_path / "a.onnx"), runtime="openvino", input_hw=(64, 64))
+
+    class Empty:
+        infer = staticmethod(lambda inputs: None)
+        get_tensor = staticmethod(lambda name: openvino.Tensor(np.zeros((0, 3), np.float32)))
+
+    detector.runtime._requests.put(Empty())
+    with pytest.raises(MemoryError):
+        detector.detect(np.zeros((64, 64, 3), np.uint8))
+
+
+def test_a_program_of_torch_export(tmp_path):
+    (tmp_path / "a.pt2").write_bytes(b"PK")
+    with pytest.raises(InputError, match=r"a\.pt2: a program of torch\.export .* ONNX file"):
+        Detector.load(tmp_path / "a.pt2")
+
+
+@pytest.mark.parametrize("suffix", ["onnx", "xml"])
+def test_other_files_that_are_no_model(tmp_path, suffix):
+    pytest.importorskip("onnxruntime" if suffix == "onnx" else "openvino")
+    path = tmp_path / f"a.{suffix}"
+    path.write_text("no model")
+    with pytest.raises(InputError, match=f"a.{suffix}: no model"):
+        Detector.load(path)

@@ -1,0 +1,142 @@
+"""The benchmark measures every stage of every runtime there is."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+import torch
+
+import main
+from deploy import benchmark as timing
+from deploy.benchmark import BenchmarkSettings, Contestant, PlainTorchRuntime
+from deploy.detector import Detector
+from deploy.runtimes.base import DetectorSettings
+from helpers.data_folders import picture, write_image
+from helpers.known_rows import onnx_file
+from models import CTRBOX, Checkpoint, save_checkpoint
+from structures.boxes import HEAD_CHANNELS
+
+
+@pytest.fixture
+def weights(tmp_path):
+    torch.manual_seed(0)
+    model = CTRBOX({"hm": 1, **HEAD_CHANNELS}, None, 4, 1, 8, backbone="resnet18",
+                   classes=("ship",), input_size=(64, 96))  # fmt: skip
+    save_checkpoint(tmp_path / "small.pth", Checkpoint.of(model))
+    return tmp_path / "small.pth"
+
+
+@pytest.fixture
+def threads_of_its_own():
+    """Those of PyTorch belong to the process: what a test sets ends with it."""
+    before = torch.get_num_threads()
+    yield before
+    torch.set_num_threads(before)
+
+
+def test_table_and_json(tmp_path, weights, capsys, threads_of_its_own):
+    write_image(tmp_path / "images/a.png", picture())
+    words = ["--phase", "benchmark", "--weights", weights, "--source", tmp_path / "images",
+             "--output", tmp_path, "--runs", 3, "--device", "cpu", "--batch_size", 2,
+             "--threads", threads_of_its_own + 1]  # fmt: skip
+    assert main.main(list(map(str, words))) == 0
+    out = capsys.readouterr().out
+    result = json.loads((tmp_path / "benchmark.json").read_text())
+    assert result["processor"] in out and result["processor"]
+    assert [one["runtime"] for one in result["timings"]] == ["PyTorch eager, contiguous", "PyTorch"]
+    for timings in result["timings"]:
+        assert timings["input_hw"] == [64, 96] and timings["threads"] == threads_of_its_own + 1
+        stages = timings["stages"]
+        assert set(stages) == {"preprocess", "network", "decode", "nms", "end to end"}
+        assert all(value > 0 for value in stages.values()) and timings["load"] > 0
+        assert stages["end to end"] >= stages["network"]
+    assert result["timings"][0]["speed_up"] == 1 and result["timings"][1]["speed_up"] > 0
+    header, first, _ = out[out.index("model  ") :].splitlines()[:3]
+    columns = re.split(r"  +", header)
+    cells = dict(zip(columns, re.split(r"  +", first), strict=True))
+    assert cells["runtime"].startswith("PyTorch eager, contiguous ")
+    assert cells["threads"] == str(threads_of_its_own + 1) and cells["times faster"] == "1.00"
+    assert "network ms" in columns
+
+
+def test_plain_pytorch_answers_the_same_from_contiguous_memory(weights):
+    seen = []
+
+    def watch(runtime):
+        runtime._model.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+        convolution = next(m for m in runtime._model.modules() if isinstance(m, torch.nn.Conv2d))
+        seen.append(convolution.weight.detach())
+        return Detector(runtime)
+
+    settings = DetectorSettings(conf_thresh=0.0, K=20)
+    plain = watch(PlainTorchRuntime(weights, settings))
+    ours = Detector.load(weights, settings)
+    image = picture(96, 64)
+    found, expected = plain.detect(image), ours.detect(image)
+    assert all(values.is_contiguous() for values in seen) and len(seen) == 2
+    assert len(expected) > 5
+    np.testing.assert_allclose(found.corners, expected.corners, atol=1e-3)
+    np.testing.assert_allclose(found.scores, expected.scores, atol=1e-5)
+
+
+def test_the_first_checkpoint_is_the_baseline(tmp_path, weights):
+    """After an exported file too; where there is none, the first row is."""
+    pytest.importorskip("onnxruntime")
+    exported = onnx_file(tmp_path / "known.onnx")
+    settings, image = DetectorSettings(input_hw=(64, 96)), picture(96, 64)
+
+    def timed(*files):
+        rows = timing.benchmark(files, [image], settings, BenchmarkSettings(1, 0))["timings"]
+        return [(row["file"], row["runtime"]) for row in rows], [row["speed_up"] for row in rows]
+
+    rows, ratios = timed(exported, weights)
+    assert rows[0] == (str(weights), "PyTorch eager, contiguous") and ratios[0] == 1
+    assert rows[1] == (str(exported), "ONNX Runtime") and rows[-1] == (str(weights), "PyTorch")
+    rows, ratios = timed(exported)
+    assert rows[0] == (str(exported), "ONNX Runtime") and ratios[0] == 1
+
+
+def test_one_runtime_of_those_that_read_a_file(tmp_path, weights):
+    """Where it is asked for; a checkpoint has one alone."""
+    pytest.importorskip("openvino")
+    exported = onnx_file(tmp_path / "known.onnx")
+    assert timing.runtimes_of(exported) == ["onnxruntime", "openvino"]
+    settings = DetectorSettings(input_hw=(64, 96), runtime="openvino")
+    rows = timing.benchmark([exported, weights], [picture(96, 64)], settings,
+                            BenchmarkSettings(1, 0))["timings"]  # fmt: skip
+    assert [row["runtime"] for row in rows] == ["PyTorch eager, contiguous", "OpenVINO", "PyTorch"]
+
+
+def test_the_speed_up_is_that_of_network_and_decode_turn_by_turn():
+    class Known:
+        input_hw = (64, 96)
+        runtime = type("runtime", (), {"name": "known"})
+
+    def turn(network, decode, nms):
+        other = {"preprocess": 1.0, "nms": nms, "end to end": 99.0, "detections": 2}
+        return {"network": network, "decode": decode, **other}
+
+    first = [turn(8, 2, 0), turn(80, 20, 5), turn(8, 2, 0)]  # something else ran in the second turn
+    own = [turn(2, 3, 50), turn(20, 5, 0), turn(4, 1, 0)]  # 2, 4 and 2 times faster
+    done = timing.summary(Contestant("a", "1", 1, Known(), 0.5), own, first)
+    assert done.speed_up == 2 and done.stages["network"] == 4 and done.stages["decode"] == 3
+
+
+def test_the_runtimes_take_turns(weights, monkeypatch):
+    order = []
+    monkeypatch.setattr(timing.time, "sleep", lambda seconds: order.append(seconds))
+    monkeypatch.setattr(
+        timing, "time_stages",
+        lambda detector, images: order.append(detector.runtime.name)
+        or dict.fromkeys((*timing.STAGES, "detections"), 1.0),
+    )  # fmt: skip
+    settings = BenchmarkSettings(runs=2, warm_up=1)
+    timing.benchmark([weights], [picture(96, 64)], DetectorSettings(), settings)
+    pause = timing.SETTLE
+    assert order == [pause, "PyTorch eager, contiguous", pause, "PyTorch"] * 3 and pause > 0.1
+
+
+def test_without_a_model(capsys):
+    assert main.main(["--phase", "benchmark"]) == 2
+    assert "--weights" in capsys.readouterr().err

@@ -1,0 +1,164 @@
+"""The network: keys and outputs as recorded from the original, its settings, its first weights."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from DOTA_devkit.errors import InputError
+from helpers.hand_made import recorded_model
+from models import CTRBOX
+
+HEADS = {"hm": 3, "wh": 10, "reg": 2, "cls_theta": 1}
+
+
+def small(backbone="resnet18", **settings) -> CTRBOX:
+    torch.manual_seed(0)
+    settings = {"heads": HEADS, "head_conv": 16, **settings}
+    return CTRBOX(
+        pretrained=None, down_ratio=4, final_kernel=1, backbone=backbone, **settings
+    ).eval()
+
+
+def images(batch=1, height=64, width=96) -> torch.Tensor:
+    return torch.rand(batch, 3, height, width, generator=torch.Generator().manual_seed(1)) - 0.5
+
+
+@pytest.mark.parametrize("backbone", ["resnet101", "resnet18", "mobilenetv2"])
+def test_keys_shapes_and_types_are_those_in_the_wild(shared, backbone):
+    recorded = json.loads((shared / f"fixtures/keys_{backbone}.json").read_text())
+    with torch.device("meta"):
+        model = CTRBOX(recorded["heads"], False, 4, 1, 256, backbone=backbone)
+    keys = [[key, list(v.shape), str(v.dtype)] for key, v in model.state_dict().items()]
+    assert keys == recorded["keys"]  # in the same order: an optimizer's state goes by it
+    assert sum(p.numel() for p in model.parameters()) == recorded["n_params"]
+
+
+def test_outputs_are_those_of_the_original(shared):
+    recorded = np.load(shared / "fixtures/out_sharp_mobilenetv2.npz")
+    model = recorded_model(shared)
+    with torch.no_grad():
+        image = np.random.RandomState(0).rand(1, 3, 512, 512).astype(np.float32) - 0.5
+        maps = model(torch.from_numpy(image))
+    assert list(maps) == ["hm", "wh", "reg", "cls_theta"]
+    for name, values in maps.items():
+        np.testing.assert_allclose(values.numpy(), recorded[f"{name}_512"], atol=1e-4)
+
+
+@pytest.mark.parametrize("down_ratio", [2, 8, 1, None])
+def test_the_stride_is_4_and_the_error_says_why(down_ratio):
+    with pytest.raises(ValueError, match=r"must be 4, not .*quarter of the input.*width"):
+        CTRBOX(HEADS, None, down_ratio, 1, 64)
+
+
+@pytest.mark.parametrize("backbone", ["resnet18", "mobilenetv2"])
+@pytest.mark.parametrize("head_bn", [False, True])
+def test_maps_of_a_new_network(backbone, head_bn):
+    model = small(backbone, head_bn=head_bn)
+    maps = model(images(batch=2))
+    assert {name: tuple(values.shape) for name, values in maps.items()} == {
+        "hm": (2, 3, 16, 24),
+        "wh": (2, 10, 16, 24),
+        "reg": (2, 2, 16, 24),
+        "cls_theta": (2, 1, 16, 24),
+    }
+    # every cell starts with the prior: few objects, no offset, a coin's toss for the turn
+    assert (maps["hm"] - 0.1).abs().max() < 0.02
+    assert (maps["cls_theta"] - 0.5).abs().max() < 0.05
+    assert maps["wh"].abs().max() < 0.2
+
+
+def test_logits_are_the_maps_before_the_sigmoid():
+    model = small()
+    maps, logits = model(images()), model(images(), logits=True)
+    for name in ("hm", "cls_theta"):
+        assert torch.equal(maps[name], logits[name].sigmoid())
+    for name in ("wh", "reg"):
+        assert torch.equal(maps[name], logits[name])
+
+
+def test_logits_through_data_parallel():
+    model = small()
+    maps = nn.DataParallel(model)(images(), logits=True)
+    assert torch.equal(maps["hm"], model(images(), logits=True)["hm"])
+
+
+@pytest.mark.parametrize(("head_bn", "layers"), [(False, {"0", "2"}), (True, {"0", "1", "3"})])
+def test_head_layers(head_bn, layers):
+    keys = small(head_bn=head_bn).state_dict()
+    for head in HEADS:
+        assert {key.split(".")[1] for key in keys if key.startswith(f"{head}.")} == layers
+
+
+def test_the_last_kernel_of_wh_is_3_whatever_that_of_the_others():
+    model = small(head_conv=8)
+    assert {name: getattr(model, name)[-1].kernel_size[0] for name in HEADS} == {
+        "hm": 1, "wh": 3, "reg": 1, "cls_theta": 1,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("backbone", ["resnet18", "mobilenetv2"])
+def test_channels_last_gives_the_same_and_stays(backbone):
+    model = small(backbone)
+    with torch.no_grad():
+        expected = model(images())
+        model.to(memory_format=torch.channels_last)
+        maps = model(images().contiguous(memory_format=torch.channels_last))
+    assert maps["hm"].is_contiguous(memory_format=torch.channels_last)
+    for name in HEADS:
+        torch.testing.assert_close(maps[name], expected[name], rtol=1e-4, atol=1e-5)
+
+
+def test_bfloat16_is_near():
+    model = small()
+    with torch.no_grad():
+        expected = model(images())
+        with torch.autocast("cpu", torch.bfloat16):
+            maps = model(images())
+    for name in ("hm", "cls_theta"):
+        torch.testing.assert_close(maps[name].float(), expected[name], rtol=0, atol=0.01)
+
+
+def test_every_parameter_learns():
+    model = small("mobilenetv2", head_bn=True).train()
+    maps = model(images(batch=2))
+    sum(values.square().mean() for values in maps.values()).backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
+
+
+def test_what_it_is_made_for_is_remembered():
+    model = small(classes=["a", "b", "c"], input_size=[320, 608], head_bn=True)
+    assert (model.backbone, model.head_conv, model.head_bn) == ("resnet18", 16, True)
+    assert (model.classes, model.input_size) == (("a", "b", "c"), (320, 608))
+    assert (small().classes, small().input_size) == (None, None)
+
+
+def test_names_must_be_as_many_as_channels():
+    with pytest.raises(ValueError, match=r"2 classes for 3 channels"):
+        small(classes=("a", "b"))
+
+
+def test_an_unknown_backbone():
+    with pytest.raises(InputError, match="vgg"):
+        small("vgg")
+
+
+@pytest.mark.parametrize("pretrained", [None, False, "none"])
+def test_random_weights_need_no_network(pretrained, monkeypatch):
+    monkeypatch.setattr("models.ctrbox_net.load_pretrained", None)
+    CTRBOX(HEADS, pretrained, 4, 1, 8, backbone="resnet18")
+
+
+@pytest.mark.parametrize(
+    ("pretrained", "source"),
+    [(True, "imagenet"), ("imagenet", "imagenet"), ("a.pth", "a.pth")],
+)
+def test_first_weights_are_asked_for(pretrained, source, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        "models.ctrbox_net.load_pretrained", lambda model, source: asked.append(source)
+    )
+    CTRBOX(HEADS, pretrained, 4, 1, 8, backbone="resnet18")
+    assert asked == [source]

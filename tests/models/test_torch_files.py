@@ -1,0 +1,254 @@
+"""Files of tensors: written all or not at all, read without running their code."""
+
+import os
+import pickle
+import subprocess
+import sys
+import textwrap
+import zipfile
+from collections import OrderedDict
+from enum import IntEnum
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from DOTA_devkit.errors import InputError
+from helpers.paths import ROOT
+from models.torch_files import read_torch_file, split_state, to_plain, write_torch_file
+
+
+class Code:
+    """Unpickled in earnest, it makes a folder."""
+
+    def __init__(self, mark: Path):
+        self.mark = mark
+
+    def __reduce__(self):
+        return (os.mkdir, (str(self.mark),))
+
+
+def saved(content: object, path: Path, **options) -> Path:
+    torch.save(content, path, **options)
+    return path
+
+
+def test_what_is_written_is_read(tmp_path):
+    content = {
+        "state": {"a": torch.arange(3.0)},
+        "list": [1, 2.5, None, "x"],
+        "tuple": (True, b"y"),
+    }
+    write_torch_file(tmp_path / "a.pth", content)
+    back = read_torch_file(tmp_path / "a.pth")
+    assert torch.equal(back.pop("state")["a"], content.pop("state")["a"])
+    assert back == content
+    assert os.listdir(tmp_path) == ["a.pth"]
+
+
+def test_a_file_is_replaced(tmp_path):
+    write_torch_file(tmp_path / "a.pth", {"epoch": 1})
+    write_torch_file(tmp_path / "a.pth", {"epoch": 2})
+    assert read_torch_file(tmp_path / "a.pth") == {"epoch": 2}
+
+
+@pytest.mark.parametrize("limit", [0, 100_000])  # bytes that fit: none, or half of the tensor
+def test_a_full_disk_leaves_the_old_file_and_no_litter(tmp_path, limit):
+    path = tmp_path / "a.pth"
+    write_torch_file(path, {"epoch": 1})
+    script = f"""
+        import resource, sys, torch
+        from DOTA_devkit.errors import InputError
+        from models.torch_files import write_torch_file
+        resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))
+        try:
+            write_torch_file({str(path)!r}, {{"a": torch.zeros(50_000)}})
+        except InputError as error:
+            sys.exit(str(error))
+    """
+    run = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 1
+    assert (
+        f"cannot write {path}: File too large; the file that was there is unchanged" in run.stderr
+    )
+    assert os.listdir(tmp_path) == ["a.pth"]
+    assert read_torch_file(path) == {"epoch": 1}
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux only")
+def test_no_space_left(tmp_path):
+    (tmp_path / "a.pth.tmp").symlink_to("/dev/full")
+    with pytest.raises(InputError, match=r"a\.pth: No space left on device$"):
+        write_torch_file(tmp_path / "a.pth", {"a": torch.zeros(1000)})
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_folder_in_the_way(tmp_path):
+    (tmp_path / "a.pth").mkdir()
+    with pytest.raises(InputError, match=r"a\.pth: Is a directory"):
+        write_torch_file(tmp_path / "a.pth", {})
+    assert os.listdir(tmp_path) == ["a.pth"]
+
+
+@pytest.mark.parametrize("folder", ["missing", "file"])
+def test_no_folder_to_write_to(tmp_path, folder):
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=r"cannot write .*a\.pth: No.* directory|Not a directory"):
+        write_torch_file(tmp_path / folder / "a.pth", {})
+
+
+def test_interrupted_it_leaves_no_litter(tmp_path, monkeypatch):
+    write_torch_file(tmp_path / "a.pth", {"epoch": 1})
+
+    def interrupted(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("os.fsync", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write_torch_file(tmp_path / "a.pth", {"epoch": 2})
+    assert os.listdir(tmp_path) == ["a.pth"]
+    assert read_torch_file(tmp_path / "a.pth") == {"epoch": 1}
+
+
+class Colour(IntEnum):
+    RED = 1
+
+
+@pytest.mark.parametrize(
+    ("value", "plain"),
+    [
+        (None, None),
+        (True, True),
+        (np.float64(0.5), 0.5),  # of type float, and yet pickled as NumPy's
+        (np.int32(7), 7),
+        (np.bool_(True), True),
+        (Path("a/b"), str(Path("a/b"))),
+        ([np.float32(1), (2, np.int64(3))], [1.0, (2, 3)]),
+        ({"a": {1: np.float64(2)}}, {"a": {1: 2.0}}),
+        (OrderedDict(a=1), OrderedDict(a=1)),
+    ],
+)
+def test_numbers_and_paths_become_plain(value, plain):
+    result = to_plain(value)
+    assert result == plain
+    assert type(result) is type(plain)
+
+
+@pytest.mark.parametrize(
+    ("value", "where"),
+    [
+        (np.zeros(3), r"content is a ndarray"),
+        ({"a": [1, {2}]}, r"content\['a'\]\[1\] is a set"),
+        ({"a": nn.Linear(1, 1)}, r"content\['a'\] is a Linear"),
+        ([Colour.RED], r"content\[0\] is a Colour"),
+        ({"f": len}, r"content\['f'\] is a builtin_function"),
+    ],
+)
+def test_what_is_not_plain_is_refused_where_it_stands(value, where):
+    with pytest.raises(TypeError, match=where):
+        to_plain(value)
+
+
+def test_parameters_become_tensors():
+    assert type(to_plain(nn.Parameter(torch.zeros(2)))) is torch.Tensor
+
+
+def test_code_is_not_run(tmp_path):
+    mark = tmp_path / "mark"
+    content = {"model_state_dict": {"a": torch.zeros(1)}, "x": Code(mark)}
+    for options in ({}, {"_use_new_zipfile_serialization": False}):
+        path = saved(content, tmp_path / "a.pth", **options)
+        with pytest.raises(InputError, match=r"a\.pth: refused.*mkdir.*could run code"):
+            read_torch_file(path)
+    path.write_bytes(pickle.dumps(Code(mark), protocol=2))
+    with pytest.raises(InputError, match=r"a\.pth: "):
+        read_torch_file(path)
+    assert not mark.exists()
+
+
+def test_a_whole_module_is_refused(tmp_path):
+    path = saved(nn.Linear(2, 2), tmp_path / "a.pth")
+    with pytest.raises(InputError, match=r"a\.pth: refused.*Linear.*state_dict"):
+        read_torch_file(path)
+
+
+@pytest.mark.parametrize(
+    "content", [b"no checkpoint " * 9, b"\x89PNG\r\n\x1a\n" + bytes(99), b"\0"]
+)
+def test_files_of_something_else(tmp_path, content):
+    (tmp_path / "a.pth").write_bytes(content)
+    with pytest.raises(InputError, match=r"a\.pth: not a file of torch\.save"):
+        read_torch_file(tmp_path / "a.pth")
+
+
+@pytest.mark.parametrize("zipped", [True, False])  # today's format, and that before PyTorch 1.6
+@pytest.mark.parametrize("kept", [0.99, 0.5, 0.01])
+def test_files_cut_off(tmp_path, zipped, kept):
+    content = {"a": torch.zeros(1000)}
+    path = saved(content, tmp_path / "a.pth", _use_new_zipfile_serialization=zipped)
+    assert torch.equal(read_torch_file(path)["a"], content["a"])
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(len(whole) * kept)])
+    with pytest.raises(InputError, match=r"a\.pth: .*cut off or damaged"):
+        read_torch_file(path)
+
+
+def test_a_zip_of_something_else(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.pth", "w") as archive:
+        archive.writestr("a.txt", "a")
+    with pytest.raises(InputError, match=r"a\.pth: not a file of torch\.save"):
+        read_torch_file(tmp_path / "a.pth")
+
+
+def test_an_empty_file(tmp_path):
+    (tmp_path / "a.pth").touch()
+    with pytest.raises(InputError, match=r"a\.pth: the file is empty \(0 bytes\)"):
+        read_torch_file(tmp_path / "a.pth")
+
+
+def test_no_file(tmp_path):
+    with pytest.raises(InputError, match=r"a\.pth: no such file"):
+        read_torch_file(tmp_path / "a.pth")
+    with pytest.raises(InputError, match=r"is a folder, not a file"):
+        read_torch_file(tmp_path)
+
+
+STATE = {"a.weight": torch.zeros(2)}
+
+
+@pytest.mark.parametrize(
+    ("content", "rest"),
+    [
+        (STATE, {}),
+        (OrderedDict(STATE), {}),
+        ({"model_state_dict": STATE, "epoch": 3}, {"epoch": 3}),
+        ({"state_dict": STATE, "epoch": 3}, {"epoch": 3}),
+        ({"model": STATE, "model_state_dict": None}, {"model_state_dict": None}),
+    ],
+)
+def test_where_the_weights_are(content, rest, tmp_path):
+    state, beside = split_state(content, tmp_path)
+    assert state.keys() == STATE.keys()
+    assert beside == rest
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        ({}, "a dict with nothing in it"),
+        ({"epoch": 3, "model_state_dict": {}}, "a dict with epoch, model_state_dict"),
+        (["a"], "a list"),
+        (torch.zeros(3), "a Tensor"),
+        (5, "a int"),
+    ],
+)
+def test_no_weights(content, found):
+    with pytest.raises(InputError, match=rf"a\.pth: no weights in it;.* {found}"):
+        split_state(content, Path("a.pth"))

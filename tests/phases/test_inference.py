@@ -1,0 +1,167 @@
+"""From images to detections in source pixels: frames, batches, order, timing."""
+
+import signal
+
+import numpy as np
+import pytest
+import torch
+
+from datasets import DataOptions, open_dataset
+from datasets.batching import start
+from decoder import DecDecoder
+from helpers.data_folders import make_dota
+from helpers.hand_made import CLASSES, Known, small_set, tiny_model
+from inference import InferenceSettings, Timing, postprocess, run_over
+
+CPU = torch.device("cpu")
+
+
+def corners_of(x, y, w, h):
+    """tr, br, bl, tl of an upright box by its centre."""
+    return np.array([[x + w / 2, y - h / 2], [x + w / 2, y + h / 2],
+                     [x - w / 2, y + h / 2], [x - w / 2, y - h / 2]])  # fmt: skip
+
+
+def opened(root, size_wh, ids=("a",), input_hw=(64, 64), **options):
+    make_dota(root, {name: [] for name in ids}, size=size_wh, test=list(ids))
+    options = DataOptions(classes=CLASSES, **options)
+    return open_dataset("dota", root, "test", input_hw, options)
+
+
+# Source size, input (height, width), squash, then scale and pad by hand: input = scale * x + pad.
+FRAMES = {
+    "same": ((64, 64), (64, 64), False, (1, 1), (0, 0)),
+    "landscape": ((128, 64), (64, 64), False, (0.5, 0.5), (0, 16)),
+    "portrait": ((64, 128), (64, 64), False, (0.5, 0.5), (16, 0)),
+    "enlarged": ((32, 16), (64, 64), False, (2, 2), (0, 16)),
+    "much larger than the input": ((640, 320), (64, 64), False, (0.1, 0.1), (0, 16)),
+    "wide input": ((64, 64), (64, 128), False, (1, 1), (32, 0)),
+    "odd border": ((64, 33), (64, 64), False, (1, 1), (0, 15)),
+    "squashed": ((128, 64), (64, 64), True, (0.5, 1), (0, 0)),
+}
+
+
+@pytest.mark.parametrize("frame", FRAMES)
+def test_boxes_come_back_to_the_source(tmp_path, frame):
+    size_wh, input_hw, squash, (sx, sy), (px, py) = FRAMES[frame]
+    x, y, w, h = 0.4 * size_wh[0], 0.6 * size_wh[1], 0.5 * size_wh[0], 0.25 * size_wh[1]
+    model = Known([[(x * sx + px, y * sy + py, w * sx, h * sy, 0.75, 1)]])
+    dataset = opened(tmp_path, size_wh, input_hw=input_hw, squash=squash)
+    (one,) = run_over(model, dataset, InferenceSettings(squash=squash), CPU)
+    assert one.image_id == "a" and one.source is None
+    np.testing.assert_allclose(one.detections.corners, [corners_of(x, y, w, h)], atol=2e-3)
+    np.testing.assert_allclose(one.detections.scores, [0.75])
+    assert one.detections.labels.tolist() == [1]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_order_and_batches(tmp_path, workers):
+    ids = ["e", "a", "d", "b", "c"]
+    found = [[(8 + 8 * k, 32, 8, 8, 0.5, 0)] for k in range(5)]
+    model = Known(found).train()
+    dataset = opened(tmp_path, (64, 64), ids)
+    settings = InferenceSettings(batch_size=2, num_workers=workers)
+    result = list(run_over(model, dataset, settings, CPU))
+    assert model.batches == [2, 2, 1]
+    assert [one.image_id for one in result] == ids
+    centers = [one.detections.corners.mean(axis=(0, 1))[0] for one in result]
+    np.testing.assert_allclose(centers, [8, 16, 24, 32, 40], atol=1e-3)
+    assert not model.training
+
+
+def test_images_of_several_sizes_in_one_batch(tmp_path):
+    make_dota(tmp_path, {"a": []}, size=(128, 64), test=["a", "b", "c"])
+    make_dota(tmp_path, {"b": []}, size=(64, 128))
+    make_dota(tmp_path, {"c": []}, size=(32, 32))
+    dataset = open_dataset("dota", tmp_path, "test", (64, 64), DataOptions(classes=CLASSES))
+    model = Known([[(32, 32, 16, 8, 0.5, 0)]] * 3)
+    a, b, c = (one.detections for one in run_over(model, dataset, InferenceSettings(), CPU))
+    np.testing.assert_allclose(a.corners, [corners_of(64, 32, 32, 16)], atol=1e-3)
+    np.testing.assert_allclose(b.corners, [corners_of(32, 64, 32, 16)], atol=1e-3)
+    np.testing.assert_allclose(c.corners, [corners_of(16, 16, 8, 4)], atol=1e-3)
+
+
+def test_nothing_found(tmp_path):
+    dataset = opened(tmp_path, (50, 30))
+    (one,) = run_over(Known([[]]), dataset, InferenceSettings(), CPU)
+    assert len(one.detections) == 0
+
+
+def test_thresholds_and_K_are_used(tmp_path):
+    """Two boxes of one class that overlap by 1/3, and a weak one apart."""
+    boxes = [(20, 20, 16, 8, 0.9, 0), (28, 20, 16, 8, 0.8, 0), (48, 48, 8, 8, 0.3, 0)]
+
+    def scores(**settings):
+        dataset = opened(tmp_path, (64, 64))
+        (one,) = run_over(Known([boxes]), dataset, InferenceSettings(**settings), CPU)
+        return [round(float(score), 4) for score in one.detections.scores]
+
+    assert scores() == [0.9, 0.3]
+    assert scores(nms_thresh=0.34) == [0.9, 0.8, 0.3]
+    assert scores(conf_thresh=0.5) == [0.9]
+    assert scores(nms_thresh=1.0, K=2) == [0.9, 0.8]
+
+
+def test_sources_travel_along(tmp_path):
+    dataset = opened(tmp_path, (50, 30), keep_source=True)
+    (one,) = run_over(Known([[]]), dataset, InferenceSettings(), CPU)
+    np.testing.assert_array_equal(one.source, dataset.load_image(0))
+
+
+def test_a_batch_gives_what_each_image_gives(tmp_path):
+    """With a real network: neither neighbours in the batch nor their number change the result."""
+    small_set(tmp_path, train=1, val=3)
+    dataset = open_dataset("dota", tmp_path, "test", (64, 64), DataOptions())
+    model = tiny_model()
+    results = [
+        list(run_over(model, dataset, InferenceSettings(0.001, batch_size=size), CPU))
+        for size in (1, 3)
+    ]
+    for alone, together in zip(*results, strict=True):
+        assert len(alone.detections) == len(together.detections) > 0
+        np.testing.assert_allclose(alone.detections.corners, together.detections.corners, atol=1e-2)
+
+
+def test_as_many_sizes_as_maps():
+    maps = Known([[], []])(torch.zeros(2, 3, 64, 64))
+    with pytest.raises(ValueError):
+        postprocess(maps, [(64, 64)], DecDecoder(5, 0.1, 2), InferenceSettings())
+
+
+def test_timing_leaves_out_the_first_of_several_batches():
+    timing = Timing()
+    assert str(timing) == "no image was timed"
+    timing.add(4, network=9.0, postprocess=9.0, total=20.0)
+    assert "mean of 4" in str(timing)
+    timing.add(4, network=0.04, postprocess=0.02, total=0.08)
+    timing.add(2, network=0.02, postprocess=0.01, total=0.04)
+    assert str(timing) == (
+        "network 10.0 ms, decode and NMS 5.0 ms, end to end 20.0 ms an image "
+        "(50.0 images/s, mean of 6)"
+    )
+
+
+def test_timing_leaves_out_what_the_caller_does(tmp_path, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("inference.time.perf_counter", lambda: now[0])
+    dataset = opened(tmp_path, (64, 64), ["a", "b"])
+    timing = Timing()
+    for _ in run_over(Known([[], []]), dataset, InferenceSettings(batch_size=1), CPU, timing):
+        now[0] += 100
+    assert timing.total == 0 and timing.images == 1
+
+
+def test_ctrl_c_while_the_processes_are_made():
+    """A fork's hooks swallow it; it must come once the loader stands, and handlers be as before."""
+
+    class Loader:
+        def __iter__(self):
+            signal.raise_signal(signal.SIGINT)
+            return iter([{}])
+
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        start(Loader())
+    assert signal.getsignal(signal.SIGINT) is before
+    assert list(start([{"a": 1}])) == [{"a": 1}]
+    assert signal.getsignal(signal.SIGINT) is before

@@ -1,0 +1,422 @@
+"""The training loop: exact resume, steps that are skipped, rates, and what it leaves behind."""
+
+import csv
+import math
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+import train as training
+from datasets import DataOptions, open_dataset
+from DOTA_devkit.errors import InputError
+from eval import EvalSettings
+from helpers.hand_made import CLASSES, small_set, tiny_model
+from inference import InferenceSettings
+from models import build_model, read_checkpoint
+from train import BEST, LAST, TrainingStopped, TrainSettings, learning_rate
+
+CPU = torch.device("cpu")
+EVAL = EvalSettings(InferenceSettings(conf_thresh=0.1, batch_size=2))
+SMALL = TrainSettings(
+    epochs=2, batch_size=2, lr=1e-3, warmup_steps=2, save_every=0, num_workers=0, pictures=0
+)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return small_set(tmp_path_factory.mktemp("data"), train=4, val=1)
+
+
+@pytest.fixture(autouse=True)
+def without_curves(request, monkeypatch):
+    """The plot takes longer than an epoch; a test that wants it asks for `real_curves`."""
+    if "real_curves" not in request.fixturenames:
+        monkeypatch.setattr(training, "plot_history", lambda rows, path: None)
+
+
+@pytest.fixture
+def real_curves():
+    """Draw the curves in this test."""
+
+
+def settings(**changes):
+    return TrainSettings(**{**vars(SMALL), **changes})
+
+
+def fit(data, folder, resume=None, model=None, scored=False, **changes):
+    """A run of `settings(**changes)`; returns its model."""
+    train_set = open_dataset("dota", data, "train", (64, 64), DataOptions())
+    val_set = open_dataset("dota", data, "val", (64, 64), DataOptions()) if scored else None
+    model = model or (build_model(resume) if resume else tiny_model())
+    training.train(model, train_set, val_set, settings(**changes), EVAL, folder, CPU, resume=resume)
+    return model
+
+
+def assert_same_weights(a, b):
+    a, b = a.state_dict(), b.state_dict()
+    assert list(a) == list(b)
+    different = [key for key in a if not torch.equal(a[key], b[key])]
+    assert not different
+
+
+class Poisoned(torch.nn.Module):
+    """A loss that is not finite for the steps (counted from 0) of a set; also in its gradient."""
+
+    bad_steps = frozenset()
+
+    def __init__(self, mean_objects):
+        super().__init__()
+        self.inner = training_loss(mean_objects)
+        self.step = -1
+
+    def forward(self, maps, targets, logits=False):
+        self.step += 1
+        losses = self.inner(maps, targets, logits)
+        if self.step in self.bad_steps:
+            losses["wh"] = losses["wh"] * math.nan
+        return losses
+
+
+training_loss = training.DetectionLoss
+
+
+def poison(monkeypatch, steps):
+    monkeypatch.setattr(training, "DetectionLoss", type("P", (Poisoned,), {"bad_steps": steps}))
+
+
+# Exact resume ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("workers, schedule", [(0, "cosine"), (2, "exponential")])
+def test_two_epochs_are_one_and_one_more(data, tmp_path, workers, schedule):
+    changes = {"num_workers": workers, "schedule": schedule}
+    whole = fit(data, tmp_path / "whole", **changes)
+    torch.manual_seed(99)  # what another process would find
+    stopped = tmp_path / "stopped"
+    fit_one_of_two(data, stopped, changes)
+    torch.manual_seed(100)
+    resumed = fit(data, stopped, resume=read_checkpoint(stopped / LAST), **changes)
+    assert_same_weights(whole, resumed)
+    ours, theirs = (read_checkpoint(tmp_path / name / LAST) for name in ("whole", "stopped"))
+    assert ours.epoch == theirs.epoch == 2
+    assert ours.history == theirs.history and len(ours.history) == 2
+    for key, state in ours.optimizer_state["state"].items():
+        assert torch.equal(state["exp_avg"], theirs.optimizer_state["state"][key]["exp_avg"])
+
+
+def fit_one_of_two(data, folder, changes):
+    """A run of two epochs that is stopped (Ctrl-C) in the second."""
+    with pytest.MonkeyPatch.context() as patch:
+        real = training.train_one_epoch
+
+        def one_only(*args):
+            if args[-2] == 2:
+                raise KeyboardInterrupt
+            return real(*args)
+
+        patch.setattr(training, "train_one_epoch", one_only)
+        with pytest.raises(KeyboardInterrupt):
+            fit(data, folder, **changes)
+
+
+def test_workers_change_nothing(data, tmp_path):
+    a = fit(data, tmp_path / "a", epochs=1, num_workers=0)
+    b = fit(data, tmp_path / "b", epochs=1, num_workers=2)
+    assert_same_weights(a, b)
+
+
+def test_the_seed_changes_the_run(data, tmp_path):
+    fit(data, tmp_path / "a", epochs=1, seed=1)
+    fit(data, tmp_path / "b", epochs=1, seed=2)
+    losses = [(tmp_path / name / "train_loss.txt").read_text() for name in "ab"]
+    assert losses[0] != losses[1]
+
+
+@pytest.mark.parametrize("moved", ["another number of parameters", "other shapes", "no dict"])
+def test_a_foreign_optimizer_state_is_refused(data, tmp_path, moved):
+    fit(data, tmp_path, epochs=1)
+    resume = read_checkpoint(tmp_path / LAST)
+    state = resume.optimizer_state
+    if moved == "other shapes":
+        state["state"][0]["exp_avg"] = torch.zeros(3)
+    elif moved == "no dict":
+        resume.optimizer_state = {}
+    else:
+        state["param_groups"][0]["params"].append(len(state["state"]))
+    with pytest.raises(InputError, match=r"model_last\.pth: its optimizer state .*--finetune"):
+        fit(data, tmp_path, resume=resume)
+
+
+# Steps that are not finite ----------------------------------------------------------------------
+
+
+def test_a_bad_step_changes_nothing(data, tmp_path, monkeypatch):
+    """All steps of the epoch are bad: weights and buffers are those of the start."""
+    poison(monkeypatch, {0, 1})
+    model = fit(data, tmp_path, epochs=1)
+    assert_same_weights(model, tiny_model())
+    lines = (tmp_path / "bad_batches.txt").read_text().splitlines()
+    assert len(lines) == 2
+    ids = [image_id for line in lines for image_id in line.partition("images ")[2].split()]
+    assert sorted(ids) == ["im0", "im1", "im2", "im3"]
+    assert "epoch 1 batch 2 " in lines[1] and "wh=nan" in lines[1]
+    assert read_checkpoint(tmp_path / LAST).epoch == 1
+    assert (tmp_path / "train_loss.txt").read_text() == "nan\n"
+
+
+def test_nan_in_an_image_is_caught_before_it_reaches_the_batch_norms(data, tmp_path):
+    train_set = open_dataset("dota", data, "train", (64, 64), DataOptions())
+    train_set.check_labels()
+    real = train_set.__class__.generate_ground_truth
+
+    class Broken(train_set.__class__):
+        def generate_ground_truth(self, image, annotation):
+            sample = real(self, image, annotation)
+            sample["input"][0, 0, 0] = np.nan
+            return sample
+
+    train_set.__class__ = Broken
+    model = tiny_model()
+    training.train(model, train_set, None, settings(epochs=1), EVAL, tmp_path, CPU)
+    assert_same_weights(model, tiny_model())
+
+
+def test_one_bad_step_of_many(data, tmp_path, monkeypatch):
+    poison(monkeypatch, {1})
+    model = fit(data, tmp_path)
+    assert len((tmp_path / "bad_batches.txt").read_text().splitlines()) == 1
+    assert all(torch.isfinite(v).all() for v in model.state_dict().values())
+    losses = [float(x) for x in (tmp_path / "train_loss.txt").read_text().split()]
+    assert len(losses) == 2 and np.isfinite(losses).all()
+
+
+def test_twenty_in_a_row_stop_the_run(data, tmp_path, monkeypatch):
+    """The row goes over the ends of epochs; a good step in between starts it anew."""
+    poison(monkeypatch, {2} | set(range(4, 40)))
+    with pytest.raises(TrainingStopped) as stopped:
+        fit(data, tmp_path, epochs=20, batch_size=1)
+    last = tmp_path / LAST
+    assert "20 steps in a row" in str(stopped.value) and str(last) in str(stopped.value)
+    # four steps an epoch: steps 4 to 23 are 20, the last of them ends epoch 6
+    lines = (tmp_path / "bad_batches.txt").read_text().splitlines()
+    assert len(lines) == 21 and lines[-1].startswith("epoch 6 batch 4 ")
+    checkpoint = read_checkpoint(last)
+    assert checkpoint.epoch == 5
+    assert all(torch.isfinite(v).all() for v in checkpoint.model_state.values())
+
+
+def test_stopped_before_the_first_checkpoint(data, tmp_path, monkeypatch):
+    poison(monkeypatch, set(range(40)))
+    with pytest.raises(TrainingStopped, match="no epoch was finished"):
+        fit(data, tmp_path, batch_size=1, max_bad_steps=3)
+
+
+def test_a_gradient_that_is_not_finite(data, tmp_path):
+    """The losses are finite, a gradient is not."""
+    model = tiny_model()
+    weight = model.hm[0].weight
+    hook = weight.register_hook(lambda grad: grad * math.inf)
+    fit(data, tmp_path, model=model, epochs=1)
+    hook.remove()
+    assert_same_weights(model, tiny_model())
+    assert "nan" not in (tmp_path / "bad_batches.txt").read_text()
+
+
+# Batches ----------------------------------------------------------------------------------------
+
+
+def test_an_empty_batch_costs_no_more_than_a_normal_one(tmp_path):
+    """Half of the images have ten objects, half have none, one image a batch."""
+    from helpers.data_folders import line, make_dota
+
+    rows = [line(10 + 20 * (k % 5), 10 + 40 * (k // 5), 14, 14, "ship") for k in range(10)]
+    labels = {f"im{k}": rows if k % 2 else [] for k in range(4)}
+    make_dota(tmp_path, labels, train=list(labels))
+    options = DataOptions(classes=CLASSES, augment=False)
+    dataset = open_dataset("dota", tmp_path, "train", (64, 64), options)
+    dataset.check_labels()
+    assert dataset.mean_objects(1) == 5
+    criterion = training.DetectionLoss(dataset.mean_objects(1))
+    model = tiny_model().eval()
+    costs = []
+    for index in (0, 1):
+        batch = training.collate([dataset[index]])
+        with torch.no_grad():
+            costs.append(criterion(model(batch["input"], logits=True), batch, logits=True))
+    empty, normal = costs
+    assert empty["wh"] == empty["off"] == empty["cls_theta"] == 0
+    assert 0 < empty["hm"] < 2 * normal["hm"]
+
+
+def test_fewer_images_than_a_batch(data, tmp_path, monkeypatch):
+    sizes = []
+    real = training.DetectionLoss
+
+    class Watched(real):
+        def __init__(self, mean_objects):
+            super().__init__(mean_objects)
+            sizes.append(mean_objects)
+
+        def forward(self, maps, targets, logits=False):
+            sizes.append(len(targets["hm"]))
+            return super().forward(maps, targets, logits)
+
+    monkeypatch.setattr(training, "DetectionLoss", Watched)
+    fit(data, tmp_path, epochs=1, batch_size=64)
+    # 6 objects in the 4 images of the only batch
+    assert sizes == [6, 4]
+
+
+@pytest.mark.parametrize("batch_size, steps", [(1, 4), (3, 1), (4, 1), (5, 1)])
+def test_a_small_last_batch_is_left_out(data, tmp_path, batch_size, steps):
+    dataset = open_dataset("dota", data, "train", (64, 64), DataOptions())
+    loader = training.epoch_loader(dataset, settings(batch_size=batch_size), 1, CPU)
+    assert len(loader) == steps
+
+
+def test_the_order_follows_from_seed_and_epoch(data):
+    dataset = open_dataset("dota", data, "train", (64, 64), DataOptions())
+
+    def order(epoch, seed):
+        loader = training.epoch_loader(dataset, settings(batch_size=1, seed=seed), epoch, CPU)
+        return [int(batch["index"]) for batch in loader]
+
+    orders = {(e, s): tuple(order(e, s)) for e in range(1, 5) for s in (1, 2)}
+    assert all(sorted(o) == [0, 1, 2, 3] for o in orders.values())
+    assert len(set(orders.values())) > 4
+    assert orders[3, 1] == tuple(order(3, 1))
+
+
+def test_one_cell_is_too_little_for_a_batch_norm(data, tmp_path):
+    train_set = open_dataset("dota", data, "train", (32, 32), DataOptions())
+    with pytest.raises(InputError, match="--batch_size"):
+        training.train(tiny_model(), train_set, None, settings(batch_size=1), EVAL, tmp_path, CPU)
+
+
+# Rates ------------------------------------------------------------------------------------------
+
+
+def test_exponential_schedule():
+    rate = learning_rate(settings(lr=1.0, warmup_steps=0, schedule="exponential"), 10)
+    assert [rate(e) for e in (0, 0.9, 1, 2.5)] == pytest.approx([1, 1, 0.96, 0.96**2])
+
+
+def test_cosine_schedule():
+    rate = learning_rate(settings(lr=1.0, warmup_steps=0, schedule="cosine", epochs=4), 10)
+    assert rate(0) == pytest.approx(1)
+    assert rate(2) == pytest.approx(0.505)
+    assert rate(4) == rate(5) == pytest.approx(0.01)
+    rates = [rate(step / 10) for step in range(41)]
+    assert rates == sorted(rates, reverse=True)
+
+
+@pytest.mark.parametrize(
+    "warmup_steps, steps_per_epoch, expected",
+    [
+        (4, 10, [0.25, 0.5, 0.75, 1, 1]),
+        (100, 4, [0.25, 0.5, 0.75, 1, 1]),  # one epoch at the most
+        (0, 10, [1, 1, 1, 1, 1]),
+        (1, 10, [1, 1, 1, 1, 1]),
+    ],
+)
+def test_warm_up(warmup_steps, steps_per_epoch, expected):
+    rate = learning_rate(settings(lr=1.0, lr_gamma=1.0, warmup_steps=warmup_steps), steps_per_epoch)
+    steps = [rate(step / steps_per_epoch) for step in range(5)]
+    assert steps == pytest.approx(expected)
+
+
+# What is left behind ----------------------------------------------------------------------------
+
+
+def test_files_of_a_run(data, tmp_path, real_curves):
+    folder = tmp_path / "deep" / "run"
+    model = fit(data, folder, scored=True, epochs=3, val_every=2, save_every=2, pictures=2)
+    assert {path.name for path in folder.iterdir()} == {
+        "model_last.pth", "model_best.pth", "model_2.pth", "train_loss.txt", "ap_list.txt",
+        "history.csv", "curves.png", "train_batch_0.jpg", "train_batch_1.jpg",
+    }  # fmt: skip
+    assert len((folder / "train_loss.txt").read_text().split()) == 3
+    assert len((folder / "ap_list.txt").read_text().split()) == 2  # of epochs 2 and 3
+    with open(folder / "history.csv", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows] == ["1", "2", "3"]
+    assert [bool(row["ap"]) for row in rows] == [False, True, True]
+    for row in rows:
+        parts = sum(float(row[name]) for name in ("hm", "wh", "off", "cls_theta"))
+        assert float(row["loss"]) == pytest.approx(parts)
+    last = read_checkpoint(folder / LAST)
+    assert last.epoch == 3 and last.classes == CLASSES and last.input_size == (64, 64)
+    assert_same_weights(build_model(last), model)
+    # 2 images of 64x64 a batch
+    assert cv2.imread(str(folder / "train_batch_0.jpg")).shape == (64, 128, 3)
+
+
+def test_the_best_is_kept_and_of_equal_ones_the_later(data, tmp_path, monkeypatch):
+    scores = iter([0.2, 0.5, 0.5, 0.1])
+    monkeypatch.setattr(training, "average_precision", lambda *args: next(scores))
+    fit(data, tmp_path, scored=True, epochs=4)
+    assert read_checkpoint(tmp_path / BEST).epoch == 3
+    assert read_checkpoint(tmp_path / LAST).epoch == 4
+
+
+def test_a_resumed_run_knows_its_best(data, tmp_path, monkeypatch):
+    scores = iter([0.5, 0.4])
+    monkeypatch.setattr(training, "average_precision", lambda *args: next(scores))
+    fit(data, tmp_path, scored=True, epochs=1)
+    fit(data, tmp_path, scored=True, epochs=2, resume=read_checkpoint(tmp_path / LAST))
+    assert read_checkpoint(tmp_path / BEST).epoch == 1
+    assert (tmp_path / "ap_list.txt").read_text() == "0.500000\n0.400000\n"
+
+
+def test_stopped_between_best_and_last(data, tmp_path, monkeypatch):
+    """The best file of the epoch is not lost: the epoch is done again."""
+    monkeypatch.setattr(training, "average_precision", lambda *args: 0.5)
+    fit(data, tmp_path, scored=True, epochs=1)
+    real = training.save_checkpoint
+
+    def dies(path, checkpoint):
+        if path.name == LAST:
+            raise KeyboardInterrupt
+        real(path, checkpoint)
+
+    resume = read_checkpoint(tmp_path / LAST)
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "save_checkpoint", dies)
+        with pytest.raises(KeyboardInterrupt):
+            fit(data, tmp_path, scored=True, resume=resume)
+    assert read_checkpoint(tmp_path / LAST).epoch == 1
+    fit(data, tmp_path, scored=True, resume=read_checkpoint(tmp_path / LAST))
+    assert read_checkpoint(tmp_path / BEST).epoch == read_checkpoint(tmp_path / LAST).epoch == 2
+
+
+def test_without_a_val_list_there_is_no_ap(data, tmp_path):
+    fit(data, tmp_path, epochs=1)
+    assert not (tmp_path / BEST).exists() and not (tmp_path / "ap_list.txt").exists()
+
+
+def test_without_matplotlib_there_is_no_plot(data, tmp_path, monkeypatch, real_curves):
+    monkeypatch.setitem(__import__("sys").modules, "matplotlib.figure", None)
+    fit(data, tmp_path, epochs=1)
+    assert not (tmp_path / "curves.png").exists()
+    assert (tmp_path / "history.csv").is_file()
+
+
+def test_what_is_left_out_is_told_once(data, tmp_path, caplog):
+    options = DataOptions(min_size=19)  # the planes are 18 to 21
+    dataset = open_dataset("dota", data, "train", (64, 64), options)
+    with caplog.at_level("INFO"):
+        training.train(tiny_model(), dataset, None, settings(), EVAL, tmp_path, CPU)
+    told = [text for text in caplog.messages if "not taught in epoch" in text]
+    assert len(told) == 1 and "--min_size 1" in told[0]
+
+
+def test_a_run_learns(data, tmp_path, monkeypatch):
+    """The loss of the same views falls by much within a few epochs."""
+    monkeypatch.setattr(training, "save_checkpoint", lambda path, checkpoint: None)
+    dataset = open_dataset("dota", data, "train", (64, 64), DataOptions(augment=False))
+    changes = {"epochs": 12, "lr": 3e-3, "batch_size": 4, "lr_gamma": 1.0}
+    history = training.train(tiny_model(), dataset, None, settings(**changes), EVAL, tmp_path, CPU)
+    losses = [row["loss"] for row in history.rows]
+    assert losses[-1] < 0.7 * losses[0]

@@ -1,0 +1,176 @@
+"""The pages on deployment and detection: every command and every piece of Python, in order."""
+
+import re
+import shlex
+import subprocess
+import sys
+from xml.etree import ElementTree
+
+import cv2
+import numpy as np
+import pytest
+
+from helpers.paths import ROOT
+from helpers.sharp_exports import CLASSES, make_folder
+from main import main
+from structures.boxes import corners_to_vectors, vectors_to_corners
+from structures.detections import Detections
+
+for package in ("onnx", "onnxruntime", "onnxscript", "openvino"):
+    pytest.importorskip(package)
+
+PICTURE = ROOT / "docs/images/rectangle.svg"
+PAGE = (ROOT / "docs/deploy.md").read_text(encoding="utf-8")
+BLOCK = re.compile(r"```(bash|python)\n(.*?)```", re.DOTALL)
+SMALL = ("--input_h", "96", "--input_w", "128", "--K", "40")
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """model.pth and images/a0.png among others, as the page has them."""
+    make_folder(tmp_path)
+    (tmp_path / "checkpoint.pth").rename(tmp_path / "model.pth")
+    (tmp_path / "images/1.png").rename(tmp_path / "images/a0.png")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_the_picture_shows_what_comes_out():
+    drawn = {one.get("id"): one for one in ElementTree.parse(PICTURE).iter() if one.get("id")}
+    ends = {
+        name: [float(drawn[name].get(key)) for key in ("x1", "y1", "x2", "y2")] for name in "trbl"
+    }
+    points = [drawn[f"corner{number}"] for number in (1, 2, 3, 4)]
+    corners = np.array([[float(one.get("cx")), float(one.get("cy"))] for one in points])
+    center = np.array(ends["t"][:2])
+    centers, vectors, _ = corners_to_vectors(corners[None])
+    np.testing.assert_allclose(centers[0], center, atol=0.1)
+    np.testing.assert_allclose(
+        vectors.reshape(4, 2), [np.array(ends[name][2:]) - center for name in "trbl"], atol=0.1
+    )
+    np.testing.assert_allclose(vectors_to_corners(centers, vectors)[0], corners, atol=0.1)
+    found = Detections(corners[None], np.ones(1), np.zeros(1, np.int64), ("a",))
+    angle = float(drawn["angle"].text.removeprefix("angle "))
+    assert found.rectangles()[0, 4] == pytest.approx(angle, abs=0.1)
+
+
+@pytest.mark.slow
+def test_the_page_from_top_to_bottom(folder, capsys):
+    commands, printed = 0, []
+    for language, text in BLOCK.findall(PAGE):
+        capsys.readouterr()
+        if language == "python":
+            exec(compile(text, "docs/deploy.md", "exec"), {})
+            printed.append(capsys.readouterr().out)
+            continue
+        for line in text.splitlines():
+            program, script, *flags = shlex.split(line)
+            assert (program, script) == ("python", "main.py")
+            small = SMALL if "export" in flags else ()
+            assert main([*flags, *small]) == 0, line
+            commands += 1
+    assert commands == 7
+    for name in ("model.onnx", "whole.onnx", "int8.onnx", "model.xml", "model.bin", "model.pt2",
+                 "trt.onnx", "from_openvino/detections.json"):  # fmt: skip
+        assert (folder / name).is_file(), name
+    first, whole, *_ = printed
+    boxes = [line.split(" ", 2) for line in first.splitlines()]
+    assert boxes and {name for name, *_ in boxes} <= set(CLASSES)
+    assert all(0.3 < float(score) <= 1 for _, score, _ in boxes)
+    assert int(whole.split()[0]) > 0
+
+
+def test_the_page_on_detection(folder, capsys):
+    page = (ROOT / "docs/predict.md").read_text(encoding="utf-8")
+    commands = 0
+    for language, text in BLOCK.findall(page):
+        capsys.readouterr()
+        if language == "python":
+            exec(compile(text, "docs/predict.md", "exec"), {})
+            assert capsys.readouterr().out.count("\n") > 0
+            continue
+        for line in text.splitlines():
+            program, script, *flags = shlex.split(line)
+            assert (program, script) == ("python", "main.py")
+            assert main(flags) == 0, line
+            commands += 1
+    assert commands == 2
+    for name in ("result_predict/detections.json", "result_predict/pictures/a0.jpg",
+                 "benchmark.json"):  # fmt: skip
+        assert (folder / name).is_file(), name
+
+
+@pytest.mark.slow
+def test_boxes_of_the_page_are_those_of_the_detector(folder, capsys):
+    """The letterbox written out on the page against the one of the project."""
+    from deploy.detector import Detector
+
+    assert main(["--phase", "export", "--weights", "model.pth", "--output", "model.onnx",
+                 "--source", "images", *SMALL]) == 0  # fmt: skip
+    (code,) = [text for language, text in BLOCK.findall(PAGE) if "custom_metadata_map" in text]
+    capsys.readouterr()
+    exec(compile(code, "docs/deploy.md", "exec"), {})
+    found = [line.split(" ", 2) for line in capsys.readouterr().out.splitlines()]
+    detector = Detector.load("model.pth", conf_thresh=0.3, nms_thresh=1.0, K=40)
+    ours = detector.detect(cv2.imread("images/a0.png"))
+    assert [name for name, *_ in found] == ours.class_names()
+    corners = np.array(
+        [np.fromstring(re.sub(r"[\[\],]", " ", text), sep=" ") for *_, text in found]
+    )
+    np.testing.assert_allclose(corners.reshape(-1, 4, 2), ours.corners, atol=0.11)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("module", "flags", "told"),
+    [
+        ("benchmarks.deployment", "resnet18 --size 64 --runs 1 --nms", "resnet18-int8-nms.onnx"),
+        ("benchmarks.suppression", "--K 30 --runs 2", "all overlap"),
+    ],
+)
+def test_the_benchmarks_of_the_page(module, flags, told):
+    """On less than what is timed there."""
+    assert f"python -m {module}\n" in PAGE
+    done = subprocess.run(
+        [sys.executable, "-m", module, *flags.split()], cwd=ROOT, text=True, capture_output=True
+    )
+    assert done.returncode == 0 and told in done.stdout, done.stderr
+
+
+def test_flags_on_the_page_exist(capsys):
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    there = set(re.findall(r"--\w+", capsys.readouterr().out))
+    trtexec = {"--onnx", "--minShapes", "--optShapes", "--maxShapes", "--saveEngine",
+               "--stronglyTyped", "--fp16", "--noTF32"}  # fmt: skip
+    split = set(re.findall(r"--\w+", (ROOT / "DOTA_devkit/commands/split.py").read_text()))
+    assert set(re.findall(r"--[a-zA-Z_]\w*", PAGE)) <= there | trtexec | split
+
+
+def test_keys_of_the_metadata_are_all_on_the_page():
+    from deploy.metadata import ModelMetadata
+
+    props = ModelMetadata(CLASSES, "resnet18", 0.1, 0.8, 5).to_props()
+    assert [key for key in props if f"`{key}`" not in PAGE] == []
+
+
+@pytest.mark.parametrize("kind", ["openvino", "torch", "tensorrt"])
+def test_the_table_of_formats_is_what_is_refused(kind):
+    from deploy.export.settings import REFUSED
+
+    (header,) = re.findall(r"^\| \| `onnx` .*$", PAGE, re.MULTILINE)
+    column = [cell.strip() for cell in header.split("|")].index(f"`{kind}`")
+    rows = [line.split("|") for line in PAGE.split(header)[1].splitlines()[2:9]]
+    refused = {row[1].strip().strip("`") for row in rows if row[column].strip() == "no"}
+    assert refused == set(REFUSED.get(kind, ()))
+
+
+def test_the_tolerances_on_the_page():
+    from deploy.export.parity.tolerance import SCORES, TOLERANCES
+
+    for one in TOLERANCES.values():
+        row = (
+            f"| {one.found:.0%} | {one.near:.0%} of them within {one.corner:g} px | "
+            f"{SCORES:.0%} of them within "
+        )
+        assert row.replace("%", " %") + f"{one.score:g} |" in PAGE

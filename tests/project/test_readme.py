@@ -1,0 +1,159 @@
+"""The README's commands, as written and in its order, in an empty folder."""
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from helpers.paths import ROOT
+
+READMES = ("README.md", "README.zh-CN.md")
+
+# What needs the network, or is this test itself.
+NOT_RUN = ("pip install", "python -m pytest")
+# A README shows how a user calls it; without a network and in a test's time it takes these too.
+ADDED = {
+    "--data_dir mydata": "--pretrained none --num_epoch 1 --input_h 64 --input_w 64",
+    "DOTA_devkit convert": "--help",
+    "DOTA_devkit split": "--help",
+    "benchmarks.deployment": "mobilenetv2 --size 64 --runs 1",
+    "benchmarks.detector": "--size 64 --repeats 1",
+    "benchmarks.dataset DIR": "--help",
+    "benchmarks.devkit": "--help",
+}
+
+DEPLOYMENT = re.compile(r"--phase (export|predict|benchmark)")
+"""Run on what the three commands have trained."""
+
+
+def commands(readme: str) -> list[str]:
+    """Commands of the fenced blocks and of inline code, in order, each once."""
+    text = (ROOT / readme).read_text(encoding="utf-8")
+    found = []
+    for block, inline in re.findall(r"```\w*\n(.*?)```|`([^`\n]+)`", text, re.DOTALL):
+        for line in (block or inline).splitlines():
+            for command in line.split("&&"):
+                if command.strip().startswith(("python ", "pip ")):
+                    found.append(command.strip())
+    return list(dict.fromkeys(found))
+
+
+def runnable(readme: str) -> list[str]:
+    return [command for command in commands(readme) if not command.startswith(NOT_RUN)]
+
+
+def run(command: str, folder: Path) -> str:
+    """Output of a command of a README in `folder`; AssertionError where it fails."""
+    for shown, added in ADDED.items():
+        if shown in command:
+            command = f"{command} {added}"
+            break
+    program, *arguments = shlex.split(command)
+    assert program == "python"
+    return run_python([str(ROOT / "main.py") if a == "main.py" else a for a in arguments], folder)
+
+
+def run_python(arguments: list[str], folder: Path) -> str:
+    """Output of the interpreter in `folder`; AssertionError where it fails."""
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        cwd=folder, text=True, capture_output=True, env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert done.returncode == 0, f"{arguments}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def python_of(readme: str) -> str:
+    """The Python code that detects in a picture of the sample set."""
+    text = (ROOT / readme).read_text(encoding="utf-8")
+    (found,) = re.findall(r"```python\n(from deploy .*?)```", text, re.DOTALL)
+    return found
+
+
+def test_both_languages_show_the_same_commands():
+    english, chinese = map(commands, READMES)
+    assert english == chinese
+    assert len(english) >= 10
+
+
+def test_linked_files_are_there():
+    for readme in READMES:
+        text = (ROOT / readme).read_text(encoding="utf-8")
+        targets = re.findall(r"\]\(([^)#]+)", text)
+        missing = [t for t in targets if "://" not in t and not (ROOT / t).exists()]
+        assert not missing, readme
+
+
+def test_flags_named_in_the_readme_exist(capsys):
+    from main import main
+
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    there = set(re.findall(r"--\w+", capsys.readouterr().out))
+    for folder in ("DOTA_devkit/commands", "benchmarks"):
+        for path in (ROOT / folder).glob("*.py"):
+            there |= set(re.findall(r'"(--\w+)"', path.read_text(encoding="utf-8")))
+    for readme in READMES:
+        named = set(re.findall(r"(--\w+)", (ROOT / readme).read_text(encoding="utf-8")))
+        assert named <= there, readme
+
+
+@pytest.mark.slow
+def test_the_three_commands_with_no_data_at_hand(tmp_path):
+    """Train, test, eval: about five minutes on 2 cores, and an AP that means something."""
+    steps = [c for c in runnable("README.md") if re.search(r"--phase (train|test|eval)", c)]
+    train, test, evaluate = [c for c in steps if "--data_dir" not in c][:3]
+    assert "--backbone resnet18" in train
+    log = run(train, tmp_path)
+    assert "epoch 1/" in log and "AP" in log
+    assert (tmp_path / "weights_sample/model_best.pth").is_file()
+    log = run(test, tmp_path)
+    assert "images/s" in log
+    assert len(list((tmp_path / "result_sample/pictures").iterdir())) == 100
+    run(evaluate, tmp_path)
+    scores = json.loads((tmp_path / "result_sample/ap.json").read_text())
+    assert scores["settings"]["conf_thresh"] == 0.01
+    mean = next(row for row in scores["classes"] if row["class"] == "mean")
+    assert mean["AP50"] >= 0.60
+    assert (tmp_path / "result_sample/evaluation.png").is_file()
+
+    export, predict, benchmark = [c for c in runnable("README.md") if DEPLOYMENT.search(c)]
+    assert "parity on 17 images" in run(export, tmp_path)
+    run(predict, tmp_path)
+    pictures = list((tmp_path / "sample_data/images").iterdir())
+    assert len(list((tmp_path / "result_predict/pictures").iterdir())) == len(pictures)
+    assert "ONNX Runtime" in run(benchmark, tmp_path)
+    snippets = [python_of(readme) for readme in READMES]
+    assert snippets[0] == snippets[1]
+    assert "[" in run_python(["-c", snippets[0]], tmp_path)
+
+
+@pytest.mark.slow
+def test_all_other_commands(tmp_path):
+    rng = np.random.default_rng(0)
+    for folder in ("images", "labelTxt"):
+        (tmp_path / "mydata" / folder).mkdir(parents=True)
+    (tmp_path / "mydata/classes.txt").write_text("ship\n")
+    for number in range(10):
+        picture = rng.integers(0, 255, (64, 64, 3), dtype=np.uint8)
+        cv2.imwrite(str(tmp_path / f"mydata/images/P{number}.png"), picture)
+        label = tmp_path / f"mydata/labelTxt/P{number}.txt"
+        label.write_text("10 10 40 10 40 30 10 30 ship 0\n")
+    sample = re.compile(r"--phase (train --backbone|test|eval)")
+    others = [
+        command
+        for command in runnable("README.md")
+        if not sample.search(command) and not DEPLOYMENT.search(command)
+    ]
+    assert len(others) >= 8
+    outputs = {command: run(command, tmp_path) for command in others}
+    assert "GMAC" in outputs["python main.py --phase info --backbone mobilenetv2"]
+    assert (tmp_path / "mydata/train.txt").is_file()
+    assert (tmp_path / "weights_dota/model_last.pth").is_file()
