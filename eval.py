@@ -26,7 +26,7 @@ from DOTA_devkit.submit import write_submission
 from inference import InferenceSettings, Timing, run_over
 from structures.task1 import to_task1, write_results
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 REPORTS = ("ap.csv", "ap.json", "evaluation.png", "Task1.zip")
 
@@ -94,7 +94,7 @@ def evaluate_split(
     tables = to_task1(pairs, dataset.category)
     write_results(tables, result_dir)
     clear_reports(result_dir, merge_dir)
-    log.info("Task1 files of %d images in %s; %s", len(dataset), result_dir, timing)
+    logger.info("Task1 files of %d images in %s; %s", len(dataset), result_dir, timing)
 
     folder = result_dir
     if merge:
@@ -103,19 +103,19 @@ def evaluate_split(
         dataset.merge_crop_image_results(str(result_dir), str(merge_dir))
         paths = {name: merge_dir / f"Task1_{name}.txt" for name in dataset.category}
         tables = {name: read_task1(path) for name, path in paths.items() if path.is_file()}
-        log.info("patches merged by polygon NMS into %s", merge_dir)
+        logger.info("patches merged by polygon NMS into %s", merge_dir)
     archive = write_submission(folder, folder / "Task1.zip", dataset.category)
-    log.info("for an evaluation server: %s", archive)
+    logger.info("for an evaluation server: %s", archive)
 
     scores = None
     if truth is None:
         wanted = "full images (--truth_dir DIR)" if merge else "images"
-        log.info("labels of the %s are not there, so nothing to score against", wanted)
+        logger.info("labels of the %s are not there, so nothing to score against", wanted)
     else:
         scores = evaluate(tables, truth, settings.iou_thresholds, settings.metric)
         report(scores, folder, settings)
     if has_own_evaluation(dataset):
-        log.info(
+        logger.info(
             "%s.dec_evaluation: %s", type(dataset).__name__, dataset.dec_evaluation(str(folder))
         )
     return scores
@@ -169,17 +169,17 @@ def has_own_evaluation(dataset: BaseDataset) -> bool:
 def report(scores: Evaluation, folder: Path, settings: EvalSettings) -> None:
     """The table on screen, as csv and json, and the curves and confusion as a picture."""
     inference = settings.inference
-    log.info(
+    logger.info(
         "%s, IoU %s, scores above %g, NMS at IoU %g; mean over the classes with objects",
         scores.metric, "0.50:0.05:0.95" if scores.metric == "coco" else "0.5 and 0.75",
         inference.conf_thresh, inference.nms_thresh,
     )  # fmt: skip
-    log.info("%s", scores.table())
-    log.info("AP %.4f (%s)", headline(scores), scores.metric)
+    logger.info("%s", scores.table())
+    logger.info("AP %.4f (%s)", headline(scores), scores.metric)
     scores.to_csv(folder / "ap.csv")
     scores.to_json(folder / "ap.json", settings=asdict(inference))
     try:
         plot_evaluation(scores, folder / "evaluation.png")
     except InputError as error:
-        log.warning("no picture of the curves: %s", error)
-    log.info("the table as ap.csv and ap.json, curves as evaluation.png in %s", folder)
+        logger.warning("no picture of the curves: %s", error)
+    logger.info("the table as ap.csv and ap.json, curves as evaluation.png in %s", folder)

@@ -58,7 +58,7 @@ from models.info import describe
 from structures.boxes import HEAD_CHANNELS, STRIDE
 from structures.defaults import CONF_THRESH, NMS_THRESH
 
-log = logging.getLogger("bbavectors")
+logger = logging.getLogger("bbavectors")
 
 Item = TypeVar("Item")
 
@@ -162,7 +162,7 @@ def train(args: argparse.Namespace) -> None:
         model = new_model(args, run.defaults, tuple(train_set.category), input_hw)
     if not goes_on:
         clear_run(run.weights)
-    log.info(
+    logger.info(
         "training %s: %s", model.backbone,
         ", ".join(f"{name} {value}" for name, value in asdict(settings).items()),
     )  # fmt: skip
@@ -171,7 +171,7 @@ def train(args: argparse.Namespace) -> None:
         args.device, gpus=usable_gpus(args), resume=resume,
         extras={"dataset": args.dataset, "data": kept},
     )  # fmt: skip
-    log.info("checkpoints, curves and pictures are in %s", run.weights)
+    logger.info("checkpoints, curves and pictures are in %s", run.weights)
 
 
 def refuse_idle_flags(args: argparse.Namespace) -> None:
@@ -208,7 +208,7 @@ def tell_what_is_taught_otherwise(resume: Checkpoint, options: Mapping[str, obje
     before = resume.extras.get("data", {})
     for name, value in options.items():
         if name in before and before[name] != value:
-            log.warning(
+            logger.warning(
                 "the run was begun with %s %s and goes on with %s: the same flags as then keep it",
                 name, before[name], value,
             )  # fmt: skip
@@ -286,7 +286,7 @@ def info(args: argparse.Namespace) -> None:
         input_hw = input_size(args, OWN_DATA, None)
         classes = asked_classes(args) or DOTA_CLASSES["1.0"]
         model = network(args, classes, input_hw, args.head_conv or OWN_DATA.head_conv, "none")
-    log.info("%s", describe(model, input_hw))
+    logger.info("%s", describe(model, input_hw))
 
 
 def predict(args: argparse.Namespace) -> int:
@@ -313,21 +313,21 @@ def predict(args: argparse.Namespace) -> int:
     about = {"weights": str(args.weights), "runtime": runtime.name}
     done = prediction.predict(detector, args.source, settings, output, model, about)
     if done.written_elsewhere:
-        log.info("this process's part of %d windows is done", done.windows)
+        logger.info("this process's part of %d windows is done", done.windows)
     elif not done.missing:
-        log.info("%s", done.table(detector.classes))
-        log.info(
+        logger.info("%s", done.table(detector.classes))
+        logger.info(
             "%d windows, %d of them without data, in %.1f s; results in %s",
             done.windows, done.without_data, done.seconds, output,
         )  # fmt: skip
     else:
-        log.info(
+        logger.info(
             "this process's part is done; %d batches of others are not, and the last process to be "
             "done writes the results",
             done.missing,
         )  # fmt: skip
     if done.faults:
-        log.error("%d images were left out or not drawn; see above", len(done.faults))
+        logger.error("%d images were left out or not drawn; see above", len(done.faults))
     return 1 if done.faults else 0
 
 
@@ -341,14 +341,14 @@ def benchmark(args: argparse.Namespace) -> None:
     settings = timing.BenchmarkSettings(runs=args.runs, batch_size=args.batch_size or 1)
     paths = find_sources(args.source or [make_sample(SAMPLE_DIR) / "images"])
     result = timing.benchmark(files, paths[: args.runs], detector_settings(args), settings)
-    log.info(
+    logger.info(
         "%s, %d cores, batches of %d, medians of %d runs, milliseconds an image; times faster: "
         "network and decode, against the first row",
         result["processor"], result["cores"], settings.batch_size, settings.runs,
     )  # fmt: skip
-    log.info("%s", timing.table(result))
+    logger.info("%s", timing.table(result))
     timing.write_json(result, path)
-    log.info("the same as JSON in %s", path)
+    logger.info("the same as JSON in %s", path)
 
 
 def export(args: argparse.Namespace) -> None:
@@ -468,7 +468,7 @@ def load_for_inference(args: argparse.Namespace, run: Run) -> tuple[CTRBOX, Base
     dataset = open_dataset(args.dataset, run.data_dir(), "test", input_hw, options)
     check_flags(args, checkpoint, dataset.category)
     model = build_model(checkpoint, args.device)
-    log.info(
+    logger.info(
         "%s: %s of epoch %d, input %dx%d, classes %s",
         checkpoint.path, model.backbone, checkpoint.epoch, *input_hw, ", ".join(dataset.category),
     )  # fmt: skip
@@ -512,7 +512,7 @@ def input_size(
             fit = f"{below} or {above}" if below else f"{above}"
             raise InputError(f"{flag} {value} is no multiple of 32: {fit} would be")
     if trained and size != tuple(trained):
-        log.info("input %dx%d instead of %dx%d, at which it was trained", *size, *trained)
+        logger.info("input %dx%d instead of %dx%d, at which it was trained", *size, *trained)
     return size
 
 
@@ -592,7 +592,7 @@ def usable_gpus(args: argparse.Namespace) -> int:
     there = torch.cuda.device_count() if args.device.type == "cuda" else 1
     if args.ngpus <= max(there, 1):
         return args.ngpus
-    log.warning("--ngpus %d: training on %s, the only ones there", args.ngpus, there)
+    logger.warning("--ngpus %d: training on %s, the only ones there", args.ngpus, there)
     return there
 
 

@@ -19,7 +19,7 @@ from inference import Found, InferenceSettings, Timing, run_over
 from structures.drawing import write_picture
 from structures.task1 import to_task1, write_results
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 PICTURES = "pictures"
 
@@ -52,12 +52,12 @@ def test_split(
             break
     pairs = ((one.image_id, one.detections) for one in found)
     write_results(to_task1(pairs, dataset.category), result_dir)
-    log.info(
+    logger.info(
         "%d detections with a score above %g in %d images",
         sum(len(one.detections) for one in found), settings.conf_thresh, len(found),
     )  # fmt: skip
-    log.info("%s", timing)
-    log.info("pictures (truth in white) in %s, Task1 files in %s", pictures, result_dir)
+    logger.info("%s", timing)
+    logger.info("pictures (truth in white) in %s, Task1 files in %s", pictures, result_dir)
     return found
 
 

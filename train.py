@@ -23,7 +23,7 @@ from inference import to_device
 from models import CTRBOX, Checkpoint, DetectionLoss, save_checkpoint
 from structures.drawing import contact_sheet, draw_targets, write_picture
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 SCHEDULES = ("exponential", "cosine")
 LAST = "model_last.pth"
@@ -113,7 +113,7 @@ def train(
         history.rows = list(resume.history)
         load_optimizer_state(optimizer, resume)
         restore_random_state(resume.random_state)
-        log.info("going on at epoch %d of %d", start, settings.epochs)
+        logger.info("going on at epoch %d of %d", start, settings.epochs)
     parallel = nn.DataParallel(model, list(range(gpus))) if gpus > 1 else model
     batch_size = min(settings.batch_size, len(train_set))
     if batch_size * train_set.input_h * train_set.input_w == 32 * 32:
@@ -138,7 +138,7 @@ def train(
             row["ap"] = average_precision(model, val_set, truth, eval_settings, device)
         history.rows.append(row)
         history.write(folder)
-        log.info("%s", epoch_line(row, settings.epochs))
+        logger.info("%s", epoch_line(row, settings.epochs))
 
         checkpoint = Checkpoint.of(
             model,
@@ -208,7 +208,7 @@ def train_one_epoch(
             interrupts.stop_if_pressed()
     if epoch == 1 and left_out.any():
         counts = zip(LEFT_OUT_REASONS, left_out.tolist(), strict=True)
-        log.info(
+        logger.info(
             "objects in view that were not taught in epoch 1, by reason: %s",
             ", ".join(f"--{reason} {count}" for reason, count in counts),
         )
@@ -245,7 +245,7 @@ class BadSteps:
         values = " ".join(f"{name}={value.item():g}" for name, value in losses.items())
         with open(self.path, "a", encoding="utf-8") as file:
             file.write(f"epoch {epoch} batch {step + 1} {values} images {' '.join(image_ids)}\n")
-        log.warning(
+        logger.warning(
             "a loss or gradient of epoch %d, batch %d is not finite (%s); the step is skipped, "
             "its images stand in %s", epoch, step + 1, values, self.path,
         )  # fmt: skip

@@ -28,7 +28,7 @@ from DOTA_devkit.polygon import bounding_rectangles, polygon_nms, rectangle_nms
 from DOTA_devkit.progress import progress
 from DOTA_devkit.text_table import TextCodes, float_texts, joined_lines
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 IOU_THRESHOLD = 0.1
 KINDS = ("polygon", "rectangle")

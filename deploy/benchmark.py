@@ -34,7 +34,7 @@ from DOTA_devkit.errors import InputError
 from DOTA_devkit.files import replacing
 from DOTA_devkit.tables import format_table
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 STAGES = ("preprocess", "network", "decode", "nms", "end to end")
 
@@ -188,7 +188,7 @@ def runtimes_of(file: Path, asked: str | None = None) -> list[str]:
     there = [name for name in able if find_spec(_PACKAGES[name]) is not None]
     for name in able:
         if name not in there:
-            log.info("%s is not installed, so that %s is not timed in it", name, file)
+            logger.info("%s is not installed, so that %s is not timed in it", name, file)
     if not there:
         raise InputError(f"{file}: none of {', '.join(able)} is installed")
     return there

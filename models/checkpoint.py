@@ -22,7 +22,7 @@ from models.ctrbox_net import CTRBOX
 from models.state_keys import canonical_state
 from models.torch_files import read_torch_file, split_state, write_torch_file
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 EXPORTED = (".onnx", ".xml", ".pt2")
 """Suffixes of files that --phase export makes of a checkpoint."""
@@ -271,5 +271,5 @@ def finetune(model: CTRBOX, path: str | Path) -> list[str]:
         new = [*new, last] if last not in new else new  # as many classes, but others
     taken = {key: state[key] for layer, keys in layers.items() if layer not in new for key in keys}
     model.load_state_dict(own | taken)
-    log.info("fine-tuning from %s; layers that start new: %s", path, ", ".join(new) or "none")
+    logger.info("fine-tuning from %s; layers that start new: %s", path, ", ".join(new) or "none")
     return new

@@ -24,7 +24,7 @@ from models.torch_files import read_torch_file, split_state
 if TYPE_CHECKING:
     from models.ctrbox_net import CTRBOX  # which imports this module
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 def load_pretrained(model: CTRBOX, source: str | Path) -> None:
@@ -58,7 +58,7 @@ def load_pretrained(model: CTRBOX, source: str | Path) -> None:
         hint = f"they are {name}'s: --backbone {name}" if name else difference_text(expected, found)
         raise InputError(f"{origin}: not the weights of {model.backbone} (--pretrained); {hint}")
     model.base_network.load_state_dict(state)
-    log.info("the backbone starts with %s", origin)
+    logger.info("the backbone starts with %s", origin)
 
 
 def _imagenet_state(backbone: str) -> dict[str, Tensor]:

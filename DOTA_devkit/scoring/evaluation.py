@@ -34,7 +34,7 @@ from DOTA_devkit.scoring.matching import (
 )
 from DOTA_devkit.scoring.truth import Truth, select_rows
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 METRICS = ("voc07", "voc12", "coco")
 COCO_THRESHOLDS = tuple(round(0.5 + 0.05 * k, 2) for k in range(10))
@@ -259,7 +259,7 @@ def evaluate(
         )
     listed, unlisted = listed_detections(detections, truth)
     if unlisted:
-        log.warning("%d detections on images that are not listed are left out", unlisted)
+        logger.warning("%d detections on images that are not listed are left out", unlisted)
     scores = tuple(
         _score_class(name, listed[k], select_rows(truth, truth.labels == k), iou_thresholds,
                      metric, rectangles)

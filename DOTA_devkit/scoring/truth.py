@@ -13,7 +13,7 @@ import numpy as np
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.formats import Labels, Task1, read_label_files, read_task1, read_task2
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
@@ -121,7 +121,7 @@ def truth_of(
     if other.any():
         if not one_class:
             unknown = sorted(set(names) - set(classes))
-            log.warning(
+            logger.warning(
                 "%d labels of classes that are not scored are left out: %s",
                 other.sum(), ", ".join(unknown[:10]) + (" ..." if len(unknown) > 10 else ""),
             )  # fmt: skip
@@ -149,7 +149,7 @@ def load_detections(
         )
     missing = [name for name in classes if name not in found]
     if missing:
-        log.warning("no result file in %s for: %s", result_dir, ", ".join(missing))
+        logger.warning("no result file in %s for: %s", result_dir, ", ".join(missing))
     return found
 
 

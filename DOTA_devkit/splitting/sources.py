@@ -17,7 +17,7 @@ import numpy as np
 from DOTA_devkit.images import image_size_wh, read_image
 from DOTA_devkit.splitting.grid import resized_wh
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 # TIFFs of more pixels than this are read window by window, where rasterio is installed.
@@ -53,9 +53,9 @@ def open_source(path: Path | str) -> PatchSource:
         try:
             return WindowedTiff(path)
         except ImportError:
-            log.debug("rasterio is not installed: %s is read as a whole", path)
+            logger.debug("rasterio is not installed: %s is read as a whole", path)
         except _NotWindowed as reason:
-            log.debug("%s is read as a whole: %s", path, reason)
+            logger.debug("%s is read as a whole: %s", path, reason)
     return WholeImage(path)
 
 

@@ -33,7 +33,7 @@ from DOTA_devkit.splitting.options import SplitOptions
 from DOTA_devkit.splitting.sources import PatchSource, open_source
 from DOTA_devkit.splitting.writer import PatchWriter
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 # Remembers how a folder was split, so that another size is not mixed into it.
 STATE_FILE = ".split.json"
@@ -155,7 +155,7 @@ def split_images(
     if list_dir is not None:
         _write_lists(Path(list_dir), list_name, tally.patch_ids, options.suffix)
     if tally.lost:
-        log.info("%d cut objects have no four corners left and were dropped", tally.lost)
+        logger.info("%d cut objects have no four corners left and were dropped", tally.lost)
     return SplitSummary(
         images=len(images),
         patch_ids=tuple(tally.patch_ids),
@@ -225,7 +225,7 @@ def _check_label_files(images: dict[str, Path], label_dir: Path) -> None:
     not_chosen = {path.stem for folder in folders for path in folder.iterdir()}
     extra = sorted(present - set(images) - not_chosen)
     if extra:
-        log.warning(
+        logger.warning(
             "%d label files in %s have no image and are left out, the first is %s",
             len(extra), label_dir, extra[0],
         )  # fmt: skip

@@ -29,7 +29,7 @@ from DOTA_devkit.errors import InputError
 from DOTA_devkit.files import replacing
 from structures.letterbox import Letterbox, normalize
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def build_onnx(job: ExportJob) -> Built:
 
 
 def build_torch(job: ExportJob) -> Built:
-    log.info("tracing network and decoder")
+    logger.info("tracing network and decoder")
     shape, fix_conf = job.settings.input_shape(), job.settings.fix_conf
     program = torch_program.export_program(job.network, job.metadata, shape, fix_conf)
     content = torch_program.serialize(program, job.metadata)
@@ -108,13 +108,13 @@ def build_tensorrt(job: ExportJob) -> Built:
     engine = None
     if tensorrt.is_available():
         onnx.save(file, job.path)
-        log.info("building TensorRT's engine, which takes minutes")
+        logger.info("building TensorRT's engine, which takes minutes")
         try:
             engine = tensorrt.open_engine(job.path, cache, job.profile(), job.settings.half)
         except Exception as error:  # of the runtime's own class, which bears no better name
-            log.warning("TensorRT failed: %s", str(error).strip().partition("\n")[0])
+            logger.warning("TensorRT failed: %s", str(error).strip().partition("\n")[0])
     if engine is None:
-        log.warning(
+        logger.warning(
             "no engine is built: this ONNX Runtime cannot use TensorRT on this machine. The ONNX "
             "file is written all the same"
         )
@@ -142,14 +142,14 @@ def onnx_files(job: ExportJob) -> tuple[onnx.ModelProto, onnx.ModelProto | None]
     if settings.int8:
         graph = quantized_network(job.network, job.input_hw, job.calibration)
     else:
-        log.info("tracing the network")
+        logger.info("tracing the network")
         # OpenVINO has its own way to float16: weights alone
         half = settings.half and settings.format != "openvino"
         graph = export_network(job.network, half)
         if not half and settings.format != "tensorrt":  # on a GPU products are cheaper than memory
             graph = upsampled_convolutions.rewrite(graph)
     box_heads = products_of(job.network.box_heads)
-    log.info("building and checking the graph")
+    logger.info("building and checking the graph")
     shape, fixed = settings.input_shape(), not settings.takes_conf
     file = onnx_model.assemble(graph, box_heads, metadata, shape, fixed)
     onnx_model.check(file)
@@ -164,7 +164,7 @@ def quantized_network(
     """The network's graph in 8 bits. The network's channels are scaled on the way."""
     if not images:
         raise InputError("--int8 needs images to calibrate with: --calibrate PATH, or --data_dir")
-    log.info("calibrating 8 bits with %d images", len(images))
+    logger.info("calibrating 8 bits with %d images", len(images))
     height, width = input_hw
     batches = [
         normalize(Letterbox.fit(image.shape[1::-1], (width, height)).apply(image))[None]

@@ -26,7 +26,7 @@ from DOTA_devkit.errors import InputError
 from DOTA_devkit.files import refuse_unwritable
 from models import CTRBOX
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 def export(
@@ -49,7 +49,7 @@ def export(
     metadata = settings.metadata(model)
     check_output(output, settings.format)
     refuse_non_finite(model)
-    log.info("exporting %s as %s", model.backbone, settings.format)
+    logger.info("exporting %s as %s", model.backbone, settings.format)
     network = ExportNetwork(model)
     check_same_maps(network, model)
     with tempfile.TemporaryDirectory() as folder:
@@ -61,22 +61,22 @@ def export(
             error.filename = error.filename or folder  # a write that fails does not know its file
             raise
         interrupts.stop_if_pressed()
-        log.info("comparing it with the checkpoint on %d images", len(pictures))
+        logger.info("comparing it with the checkpoint on %d images", len(pictures))
         report = compare(model, job, built, pictures, metadata.precision)
         if built.engine is not None:
-            log.info("comparing TensorRT's engine with the checkpoint")
+            logger.info("comparing TensorRT's engine with the checkpoint")
             compare(model, job, built._replace(run=built.engine), pictures, "float16")
         interrupts.stop_if_pressed()
         built.write(output)
     files = files_of(output, settings.format)
-    log.info(
+    logger.info(
         "%s: %.1f MB, input %s %s", " and ".join(map(str, files)),
         sum(file.stat().st_size for file in files) / 1e6,
         metadata.input_type, metadata.to_props()["input_size"],
     )  # fmt: skip
     if settings.format == "tensorrt":
         lines = tensorrt.trtexec_lines(output, job.profile(), settings.half)
-        log.info("an engine for TensorRT's own runtime is made by\n  %s", "\n  ".join(lines))
+        logger.info("an engine for TensorRT's own runtime is made by\n  %s", "\n  ".join(lines))
     return report
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rasterio.crs import CRS
     from rasterio.io import DatasetReader
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 WGS84 = "EPSG:4326"
 
@@ -54,7 +54,7 @@ class Georeference:
             affine = _fitted_affine(points, dataset.name)
         a, b, _, d, e, _ = affine
         if not (np.isfinite(affine).all() and a * e != b * d):
-            log.warning("%s: its georeference fixes no place on the map", dataset.name)
+            logger.warning("%s: its georeference fixes no place on the map", dataset.name)
             return None
         return cls(crs, affine)
 
@@ -115,7 +115,7 @@ def _fitted_affine(
     misfit = (places - origin) - (pixels - middle) @ matrix.T
     off = np.hypot(*np.linalg.solve(matrix, misfit.T)).max()
     if off > COARSE:
-        log.warning(
+        logger.warning(
             "%s: its ground control points lie up to %.1f pixels off the affine map through them, "
             "and so may the coordinates", name, off,
         )  # fmt: skip

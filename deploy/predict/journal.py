@@ -25,7 +25,7 @@ import numpy as np
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.files import remedy
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 PREFIX = "progress-"
 
@@ -94,7 +94,7 @@ class Journal:
         self._path = self.folder / f"{name}.jsonl"
         others = [path for path in sorted(folder.parent.glob(f"{PREFIX}*")) if path != self.folder]
         if others:
-            log.info(
+            logger.info(
                 "%s holds the progress of a run with other images, model or settings; it is left "
                 "alone, and can be deleted", others[0],
             )  # fmt: skip

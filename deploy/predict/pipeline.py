@@ -44,7 +44,7 @@ from DOTA_devkit.errors import InputError
 from DOTA_devkit.tables import format_table
 from structures.detections import Detections
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 TOLD = 20
 """Images that are left out, of which each has a line of its own."""
@@ -117,7 +117,7 @@ def predict(
     missing = 0
     elsewhere = False
     if not own and not progress.is_dir():
-        log.info("nothing is left for this process: there are %d batches", len(batches))
+        logger.info("nothing is left for this process: there are %d batches", len(batches))
         return Prediction(images, faults, len(jobs), 0, 0, time.perf_counter() - begin, True)
     try:
         with Journal(progress, f"shard-{shard.index}-of-{shard.count}") as journal:
@@ -142,14 +142,14 @@ def predict(
             described = {**(about or {}), **_description(detector, settings)}
             unwritten = write_files(images, faults, described, settings.formats, output)
             for text in unwritten.values():
-                log.warning("not whole: %s", text)
+                logger.warning("not whole: %s", text)
             faults |= unwritten
             journal.remove()
     except FileNotFoundError:
         if progress.exists():
             raise
         elsewhere = True
-        log.info("another process has written the results into %s", output)
+        logger.info("another process has written the results into %s", output)
     seconds = time.perf_counter() - begin
     return Prediction(images, faults, len(jobs), without_data, missing, seconds, elsewhere)
 
@@ -176,13 +176,15 @@ def run_batches(
     windows = sum(len(batches[number]) for number in own)
     before = windows - sum(len(batches[number]) for number in waiting)
     if before:
-        log.info("going on with a run that was stopped: %d of %d windows are done", before, windows)
+        logger.info(
+            "going on with a run that was stopped: %d of %d windows are done", before, windows
+        )
     bar = tqdm(total=windows, initial=before, desc="predict", unit="window", disable=None)
     unread: dict[int, str] = {}
     with bar, closing(ahead(read_batches(sources, batches, waiting), AHEAD)) as reading:
         for read in reading:
             for source in read.faults.keys() - unread.keys():
-                log.warning("left out: %s", read.faults[source])
+                logger.warning("left out: %s", read.faults[source])
             unread |= read.faults
             journal.append(detect_batch(detector, read))
             bar.update(len(batches[read.number]))
@@ -240,9 +242,9 @@ def collect(
 def warn_about_skipped(faults: Sequence[str]) -> None:
     """Warn of images that are left out; where one reason meets a whole folder, not of each."""
     for text in faults[:TOLD]:
-        log.warning("left out: %s", text)
+        logger.warning("left out: %s", text)
     if len(faults) > TOLD:
-        log.warning(
+        logger.warning(
             "left out: %d more; detections.json lists all where it is written", len(faults) - TOLD
         )
 
@@ -251,7 +253,7 @@ def warn_about_full_windows(images: Sequence[Predicted], settings: PredictSettin
     """Warn of images that may hold more than the decoder lets through."""
     full = [one.source.path for one in images if not one.detections.complete]
     if full:
-        log.warning(
+        logger.warning(
             "%s%s: all --K detections of a window were taken, and there may be more, less sure "
             "ones: raise --K (an exported file has its own: export it again)%s",
             full[0],

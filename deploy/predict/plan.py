@@ -11,7 +11,7 @@ from deploy.predict.sources import ImageSource
 from deploy.predict.windows import Tiling, Window, plan_windows, whole_window
 from DOTA_devkit.errors import InputError
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 FITS = 4 / 3
@@ -91,7 +91,7 @@ def _ground_scale(source: ImageSource, gsd: float) -> tuple[float, float]:
         size = source.georeference.ground_size((width / 2, height / 2))
     except InputError as error:
         raise InputError(f"{source.path}: {error}") from None
-    log.info("%s: a pixel is %.3g x %.3g m on the ground", source.path, *size)
+    logger.info("%s: a pixel is %.3g x %.3g m on the ground", source.path, *size)
     return size[0] / gsd, size[1] / gsd
 
 

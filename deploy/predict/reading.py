@@ -18,7 +18,7 @@ from deploy.predict.windows import Window
 from DOTA_devkit.errors import InputError
 from structures.letterbox import Letterbox
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 Item = TypeVar("Item")
@@ -57,7 +57,7 @@ def read_batches(
                         reader = stack.enter_context(sources[source].open())
                         opened = source
                         if reader.stretch is not None:
-                            log.info("%s: %s", sources[source].path, reader.stretch)
+                            logger.info("%s: %s", sources[source].path, reader.stretch)
                     image = None if source in broken else read_window(reader, window)
                 except InputError as error:
                     broken[source] = str(error)

@@ -23,7 +23,7 @@ from DOTA_devkit.images import image_size_wh
 if TYPE_CHECKING:
     pass
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 RASTER_SUFFIXES = (".tif", ".tiff", ".vrt", ".jp2")
 """Read through rasterio where that is installed: by windows, with their place on the map."""
@@ -220,6 +220,6 @@ def _has_rasterio() -> bool:
     try:
         import_rasterio()
     except InputError as error:
-        log.warning("%s; without it they are read as a whole, as plain images", error)
+        logger.warning("%s; without it they are read as a whole, as plain images", error)
         return False
     return True

@@ -22,7 +22,7 @@ from structures.detections import Detections
 from structures.drawing import write_picture
 from structures.task1 import to_task1, write_results
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 FORMATS = ("pictures", "task1", "json", "csv", "geojson")
 
@@ -66,7 +66,7 @@ def write_files(
         InputError: a file cannot be written, say for a full disk.
     """
     names = tuple(about["classes"])
-    log.info("writing %s into %s", ", ".join(formats), folder)
+    logger.info("writing %s into %s", ", ".join(formats), folder)
     unwritten: dict[str, str] = {}
     with telling_of_full_disks():
         if "task1" in formats:
@@ -206,7 +206,7 @@ def _write_geojson(path: Path, predicted: Sequence[Predicted]) -> dict[str, str]
     rasters = [one.source for one in predicted if one.source.raster]
     bare = [source.path for source in rasters if source.georeference is None]
     if bare:
-        log.info("no coordinates in %d GeoTIFFs, such as %s, and so not in %s",
+        logger.info("no coordinates in %d GeoTIFFs, such as %s, and so not in %s",
                  len(bare), bare[0], path.name)  # fmt: skip
     unwritten = {}
     if not located:

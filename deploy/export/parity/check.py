@@ -20,7 +20,7 @@ from models import CTRBOX
 from structures.detections import Detections
 from structures.task1 import to_task1
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 BATCH = 4  # of the parity report, where the file's is free
@@ -52,11 +52,11 @@ def compare(
     else:
         found = compare_detections(comparison, settings, pictures)
     comparison.report.ap = ap_of_both(found, pictures, comparison.metadata.classes, settings)
-    log.info("%s", comparison.report)
+    logger.info("%s", comparison.report)
     warn_if_inconclusive(comparison.report)
     if isinstance(comparison, RoundedComparison):
         line, faults = comparison.verdict()
-        log.warning("%s %s", precision, line)
+        logger.warning("%s %s", precision, line)
     else:
         faults = comparison.report.faults()
     if faults:
@@ -67,13 +67,13 @@ def compare(
 def warn_if_inconclusive(report: Report) -> None:
     """Warn where the report says little."""
     if not report.detections and not report.lost:
-        log.warning("nothing is found in these images, and so little is compared: give others")
+        logger.warning("nothing is found in these images, and so little is compared: give others")
     elif 2 * report.matched < report.detections:
-        log.warning(
+        logger.warning(
             "rounding decides on most detections in these images, and so little is compared"
         )
     if not report.empty_images and not report.emptied:
-        log.warning("no image was without detections: give one (--source) to see that as well")
+        logger.warning("no image was without detections: give one (--source) to see that as well")
 
 
 def compare_detections(

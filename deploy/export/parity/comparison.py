@@ -26,7 +26,7 @@ from deploy.metadata import OUTPUTS, ModelMetadata
 from structures.detections import Detections
 from structures.letterbox import Letterbox, normalize
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 class Comparison:
