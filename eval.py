@@ -1,4 +1,4 @@
-"""Run over a split -> Task1 files -> merged Task1 files -> AP table, curves, zip for the server."""
+"""Detect on a split, write Task1 files, merge patches, and score: table, curves, zip."""
 
 from __future__ import annotations
 
@@ -35,9 +35,13 @@ REPORTS = ("ap.csv", "ap.json", "evaluation.png", "Task1.zip")
 class EvalSettings:
     """How detections are made and scored.
 
-    metric: voc07 (11 points), voc12 (area under the curve) or coco (mean over IoU 0.50:0.05:0.95).
-    merge: "yes", "no", or "auto": patches are merged when every id is a patch id and labels of the
-    full images are there. truth_dir: labels of the full images, None for the dataset's own folder.
+    Attributes:
+        inference: how to detect.
+        metric: voc07 (11 points), voc12 (area under the curve) or coco (mean over IoU
+            0.50:0.05:0.95).
+        merge: "yes", "no", or "auto", which merges patches if every id is a patch id and there are
+            labels of the full images.
+        truth_dir: labels of the full images, None for the data set's own folder.
     """
 
     inference: InferenceSettings = field(default_factory=InferenceSettings)
@@ -47,12 +51,12 @@ class EvalSettings:
 
     @property
     def iou_thresholds(self) -> tuple[float, ...]:
-        """The first one is that of the curves and, but for coco, of the AP that is reported."""
+        """IoU thresholds of the AP; curves, voc07 and voc12 are at the first one."""
         return COCO_THRESHOLDS if self.metric == "coco" else (0.5, 0.75)
 
 
 def headline(scores: Evaluation) -> float:
-    """The one number of an evaluation: AP over all thresholds for coco, else at IoU 0.5."""
+    """Return the main score: AP over all thresholds for coco, else at IoU 0.5."""
     return scores.map if scores.metric == "coco" else float(scores.mean_ap[0])
 
 
@@ -63,7 +67,15 @@ def average_precision(
     settings: EvalSettings,
     device: torch.device,
 ) -> float:
-    """Mean AP of the model over a labelled split, patches scored as they are."""
+    """Compute the mean AP of a model on a labelled split; patches are scored as they are.
+
+    Args:
+        model: the network, on `device`.
+        dataset: samples of the phase 'test' or 'val'.
+        truth: the labels of its images.
+        settings: how to detect and score.
+        device: where the model is.
+    """
     found = run_over(model, dataset, settings.inference, device, description="score")
     pairs = ((one.image_id, one.detections) for one in found)
     tables = to_task1(pairs, dataset.category)
@@ -80,11 +92,22 @@ def evaluate_split(
     merge_dir: Path,
     device: torch.device,
 ) -> Evaluation | None:
-    """Detect on every image, write Task1 files, merge where asked, score, and leave the reports.
+    """Detect on every image, write Task1 files, merge patches, score, and write the reports.
 
-    result_dir gets Task1_<class>.txt of the images as they are listed, merge_dir those of the full
-    images where patches are merged; the reports lie beside what they score. Returns None where
-    there is no truth.
+    Args:
+        model: the network, on `device`.
+        dataset: samples of the phase 'test'.
+        settings: how to detect and score.
+        result_dir: gets Task1_<class>.txt of the images as they are listed.
+        merge_dir: gets those of the full images, if patches are merged. The reports are written
+            beside the files that they score.
+        device: where the model is.
+
+    Returns:
+        The scores, or None without labels.
+
+    Raises:
+        InputError: patches are to be merged and there are none, or labels are missing.
     """
     merge = should_merge(dataset, settings)
     truth = full_truth(dataset, settings) if merge else dataset.truth()
@@ -109,8 +132,8 @@ def evaluate_split(
 
     scores = None
     if truth is None:
-        wanted = "full images (--truth_dir DIR)" if merge else "images"
-        logger.info("labels of the %s are not there, so nothing to score against", wanted)
+        wanted = "full images (truth_dir)" if merge else "images"
+        logger.info("there are no labels of the %s, so nothing is scored", wanted)
     else:
         scores = evaluate(tables, truth, settings.iou_thresholds, settings.metric)
         report(scores, folder, settings)
@@ -122,21 +145,21 @@ def evaluate_split(
 
 
 def clear_reports(*folders: Path) -> None:
-    """Take away the reports of an earlier evaluation, which would pass for this one's."""
+    """Delete the reports of an earlier evaluation, which would be taken for this one's."""
     for folder in folders:
         for name in REPORTS:
             (folder / name).unlink(missing_ok=True)
 
 
 def should_merge(dataset: BaseDataset, settings: EvalSettings) -> bool:
-    """Whether patches are put together before scoring; see `EvalSettings.merge`."""
+    """Whether patches are merged before scoring; see `EvalSettings.merge`."""
     if settings.merge == "no":
         return False
     patches = sum(parse_patch_id(image_id) is not None for image_id in dataset.img_ids)
     if settings.merge == "yes":
         if not patches:
             raise InputError(
-                "--merge yes: none of the ids is that of a patch (NAME__RATE__X___Y, such as "
+                "merge yes: none of the ids is that of a patch (NAME__RATE__X___Y, such as "
                 f"P0706__1__0___500); the first one is {dataset.img_ids[0]}"
             )
         return True
@@ -144,7 +167,11 @@ def should_merge(dataset: BaseDataset, settings: EvalSettings) -> bool:
 
 
 def full_truth(dataset: BaseDataset, settings: EvalSettings) -> Truth | None:
-    """Labels of the images that the patches were cut from; None where a file is missing."""
+    """Load the labels of the images that the patches were cut from; None if a file is missing.
+
+    Raises:
+        InputError: the file is missing in a folder that the user named.
+    """
     names = list(dict.fromkeys(source_name(image_id) for image_id in dataset.img_ids))
     folder = settings.truth_dir or getattr(dataset, "label_path", None)
     if folder is None:
@@ -153,7 +180,7 @@ def full_truth(dataset: BaseDataset, settings: EvalSettings) -> Truth | None:
     if missing:
         if settings.truth_dir is not None:
             raise InputError(
-                f"--truth_dir {folder}: {len(missing)} of {len(names)} images have no label file "
+                f"truth_dir {folder}: {len(missing)} of {len(names)} images have no label file "
                 f"there, {missing[0]}.txt is the first"
             )
         return None
@@ -161,13 +188,13 @@ def full_truth(dataset: BaseDataset, settings: EvalSettings) -> Truth | None:
 
 
 def has_own_evaluation(dataset: BaseDataset) -> bool:
-    """Whether the user's class scores results in a way of its own."""
+    """Whether the user's data set class scores results in its own way."""
     ours = (BaseDataset.dec_evaluation, FolderDataset.dec_evaluation)
     return type(dataset).dec_evaluation not in ours
 
 
 def report(scores: Evaluation, folder: Path, settings: EvalSettings) -> None:
-    """The table on screen, as csv and json, and the curves and confusion as a picture."""
+    """Log the AP table, write it as CSV and JSON, and draw curves and confusion matrix."""
     inference = settings.inference
     logger.info(
         "%s, IoU %s, scores above %g, NMS at IoU %g; mean over the classes with objects",

@@ -1,4 +1,4 @@
-"""Images through the network and back: what the training's AP, `test` and `eval` share."""
+"""Images through the network and back: what validation, `test` and `eval` share."""
 
 from __future__ import annotations
 
@@ -24,7 +24,17 @@ from structures.letterbox import Letterbox
 
 @dataclass(frozen=True)
 class InferenceSettings:
-    """How a trained network is run over a list of images."""
+    """How a trained network is run over a list of images.
+
+    Attributes:
+        conf_thresh: detections with a higher score are kept.
+        nms_thresh: a higher IoU suppresses.
+        theta_thresh: with a higher `cls_theta` a box counts as turned.
+        K: most detections of an image.
+        batch_size: images of a batch.
+        num_workers: processes that read images.
+        squash: images are stretched to the input instead of being padded.
+    """
 
     conf_thresh: float = 0.01
     nms_thresh: float = NMS_THRESH
@@ -37,9 +47,9 @@ class InferenceSettings:
 
 @dataclass
 class Timing:
-    """Seconds spent in each stage, and the images that went through.
+    """Seconds spent in each stage, and the number of images.
 
-    The first batch warms up caches and memory and is left out where there are others.
+    The first batch warms up caches and memory; it is not counted if others follow.
     """
 
     images: int = 0
@@ -49,6 +59,7 @@ class Timing:
     _warm: bool = field(default=False, repr=False)
 
     def add(self, images: int, network: float, postprocess: float, total: float) -> None:
+        """Count a batch: its images, and the seconds of each stage."""
         if not self._warm and self.images:
             self.images, self.network, self.postprocess, self.total = 0, 0.0, 0.0, 0.0
             self._warm = True
@@ -65,18 +76,18 @@ class Timing:
         )
         return (
             f"network {network:.1f} ms, decode and NMS {post:.1f} ms, end to end {total:.1f} ms "
-            f"an image ({1000 / total:.1f} images/s, mean of {self.images})"
+            f"per image ({1000 / total:.1f} images/s, mean of {self.images})"
         )
 
 
-class Found(NamedTuple):
-    """What was found in one image."""
+class ImageDetections(NamedTuple):
+    """The detections of one image of a data set."""
 
     image_id: str
     detections: Detections
     """In source pixels, after NMS."""
     source: np.ndarray | None
-    """The image [H, W, 3] BGR where the dataset keeps it (`DataOptions.keep_source`)."""
+    """The image [H, W, 3] BGR if the data set keeps it (`DataOptions.keep_source`)."""
 
 
 def run_over(
@@ -86,11 +97,17 @@ def run_over(
     device: torch.device,
     timing: Timing | None = None,
     description: str = "detect",
-) -> Iterator[Found]:
-    """Detect on each image of `dataset`, in its order.
+) -> Iterator[ImageDetections]:
+    """Detect on each image of a data set, in its order.
 
-    `dataset` gives samples of the phase 'test'. The model is put into eval mode and left there.
-    timing: end to end is reading, network, decoding and NMS; what the caller does is not in it.
+    Args:
+        model: the network; it is put into eval mode and left there.
+        dataset: samples of the phase 'test'.
+        settings: how to detect.
+        device: where the model is.
+        timing: is filled. End to end covers reading, network, decoding and NMS, but not what the
+            caller does with a result.
+        description: title of the progress bar.
     """
     timing = timing if timing is not None else Timing()
     decoder = DecDecoder(
@@ -122,7 +139,7 @@ def run_over(
             bar.update(len(detections))
             interrupts.stop_if_pressed()
             sources = batch.get("source") or [None] * len(detections)
-            yield from map(Found, batch["img_id"], detections, sources)
+            yield from map(ImageDetections, batch["img_id"], detections, sources)
             begin = time.perf_counter()
 
 
@@ -131,7 +148,7 @@ def to_device(
     device: torch.device,
     memory_format: torch.memory_format = torch.channels_last,
 ) -> torch.Tensor:
-    """A batch where the network runs, channels last, which its convolutions take faster."""
+    """Move a batch to the device, channels last, which is faster for convolutions."""
     return images.to(device, non_blocking=True, memory_format=memory_format)
 
 
@@ -141,9 +158,13 @@ def postprocess(
     decoder: DecDecoder,
     settings: InferenceSettings,
 ) -> list[Detections]:
-    """Head maps of a batch -> detections of each image in source pixels, after NMS.
+    """Turn the head maps of a batch into detections of each image in source pixels, after NMS.
 
-    sizes_wh: of the source images, from which the batch was letterboxed.
+    Args:
+        maps: hm [B, C, H, W] and the other heads.
+        sizes_wh: width and height of the source images that the batch was letterboxed from.
+        decoder: head maps -> detections in input pixels.
+        settings: threshold of the NMS, and whether images were squashed.
     """
     height, width = maps["hm"].shape[2:]
     input_wh = (width * STRIDE, height * STRIDE)

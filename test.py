@@ -1,4 +1,4 @@
-"""Run over a split, draw what was found, write it down, time it."""
+"""Detect on a split, draw the detections, write them down, and time it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torch import nn
 
 from datasets import BaseDataset
 from DOTA_devkit.errors import InputError
-from inference import Found, InferenceSettings, Timing, run_over
+from inference import ImageDetections, InferenceSettings, Timing, run_over
 from structures.drawing import write_picture
 from structures.task1 import to_task1, write_results
 
@@ -31,14 +31,23 @@ def test_split(
     result_dir: Path,
     device: torch.device,
     show: bool = False,
-) -> list[Found]:
-    """Pictures of the detections (truth in white) and Task1 files in `result_dir`.
+) -> list[ImageDetections]:
+    """Write pictures of the detections (truth in white) and Task1 files into `result_dir`.
 
-    Returns what was found. show: each picture in a window until a key is pressed; q ends the run.
+    Args:
+        model: the network, on `device`.
+        dataset: samples of the phase 'test'.
+        settings: how to detect.
+        result_dir: where to write; pictures of an earlier run are deleted.
+        device: where the model is.
+        show: show each picture in a window until a key is pressed; q ends the run.
+
+    Returns:
+        The detections of each image.
     """
     pictures = result_dir / PICTURES
     if pictures.is_dir():
-        shutil.rmtree(pictures)  # those of an earlier run would pass for this one's
+        shutil.rmtree(pictures)  # those of an earlier run would be taken for this one's
     pictures.mkdir(parents=True)
     timing = Timing()
     found = []
@@ -62,7 +71,7 @@ def test_split(
 
 
 def show_picture(picture: np.ndarray) -> bool:
-    """Show a picture until a key is pressed; False when it was q."""
+    """Show a picture until a key is pressed; False if it was q."""
     try:
         if sys.platform == "linux" and not {"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys():
             raise cv2.error("no display")  # where Qt would end the process
@@ -70,7 +79,7 @@ def show_picture(picture: np.ndarray) -> bool:
         key = cv2.waitKey(0) & 0xFF
     except cv2.error as error:
         raise InputError(
-            "--show needs a screen and an OpenCV with windows (opencv-python, not the headless "
+            "show needs a screen and an OpenCV with windows (opencv-python, not the headless "
             f"one); without it the pictures are in the result folder ({error})"
         ) from None
     return key != ord("q")

@@ -39,6 +39,6 @@ def logging_of_its_own():
     level = root.level
     yield
     for handler in root.handlers[:]:
-        if type(handler).__module__ == "console":
+        if type(handler).__module__ == "cli.console":
             root.removeHandler(handler)
     root.setLevel(level)

@@ -18,12 +18,17 @@ import pytest
 import torch
 
 import main as program
-import train as training
+import test as tester
+import train as trainer
+from cli.defaults import SAMPLE
 from helpers.command_line import Ran, assert_refused, files_of_at_most, run_main
 from helpers.data_folders import picture, write_image
 from helpers.hand_made import CLASSES, small_set, tiny_model, upright
 from helpers.paths import ROOT
 from models import Checkpoint, read_checkpoint, save_checkpoint
+
+IN_ONE_PROCESS = {"info", "predict", "benchmark", "export"}
+"""Phases that read images in the process of the network."""
 
 TINY = shlex.split(
     "--backbone mobilenetv2 --pretrained none --epochs 1 --batch_size 3 --input_h 64 --input_w 64 "
@@ -35,8 +40,8 @@ TINY = shlex.split(
 def here(tmp_path, monkeypatch):
     """An empty current folder, and no plots, which take longer than an epoch."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(training, "plot_history", lambda rows, path: None)
-    monkeypatch.setattr(program.evaluation, "plot_evaluation", lambda scores, path: None)
+    monkeypatch.setattr("training.history.plot_history", lambda rows, path: None)
+    monkeypatch.setattr("eval.plot_evaluation", lambda scores, path: None)
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +68,7 @@ def trained(data, tmp_path_factory):
 @pytest.fixture
 def call(capsys):
     def run(*words):
-        if "--num_workers" not in words:
+        if "--num_workers" not in words and not IN_ONE_PROCESS & {*words}:
             words += ("--num_workers", 0)
         return run_main(capsys, words)
 
@@ -99,9 +104,9 @@ def test_the_three_commands_of_the_readme(tmp_path, monkeypatch, call):
         made.append(root)
         return root
 
-    monkeypatch.setattr(program, "make_sample", make_small)
-    small = replace(program.SAMPLE, epochs=1, batch_size=3, input_hw=(64, 64), head_conv=8)
-    monkeypatch.setattr(program, "SAMPLE", small)
+    monkeypatch.setattr("cli.run_dir.make_sample", make_small)
+    small = replace(SAMPLE, epochs=1, batch_size=3, input_hw=(64, 64), head_conv=8)
+    monkeypatch.setattr("cli.run_dir.SAMPLE", small)
     ran = call("--phase", "train", "--backbone", "resnet18")
     assert ran.code == 0 and "epoch 1/1  loss" in ran.out and "AP 0." in ran.out
     ran = call("--phase", "test")
@@ -198,20 +203,20 @@ def test_resume_train(train, call, data, tmp_path):
     ran = call(*words, "--resume_train")
     assert_refused(ran, "model_last.pth is at epoch 1 of 1", "--num_epoch")
     ran = call(*words, "--resume_train", "--num_epoch", 2)
-    assert ran.code == 0 and "going on at epoch 2 of 2" in ran.out
+    assert ran.code == 0 and "resuming at epoch 2 of 2" in ran.out
     checkpoint = read_checkpoint(tmp_path / "weights_dota" / "model_last.pth")
     assert checkpoint.epoch == 2 and len(checkpoint.history) == 2
     assert checkpoint.extras["train"]["seed"] == 7 and checkpoint.extras["train"]["batch_size"] == 3
     for name in ("model_1.pth", tmp_path / "weights_dota" / "model_1.pth"):
         ran = call(*words, "--resume_train", name, "--num_epoch", 2)
-        assert ran.code == 0 and "going on at epoch 2 of 2" in ran.out
-    assert "the run was begun with" not in ran.out
+        assert ran.code == 0 and "resuming at epoch 2 of 2" in ran.out
+    assert "the run was started with" not in ran.out
     assert_refused(call(*words, "--resume_train", "model_9.pth"), "model_9.pth", "weights_dota")
     # what is taught is a matter of flags that a run does not bring with it
     ran = call(*words, "--resume_train", "--num_epoch", 3, "--no_augment", "--min_size", 4)
     assert ran.code == 0
-    for told in ("augment True and goes on with False", "min_size 10.0 and goes on with 4"):
-        assert f"the run was begun with {told}" in ran.out
+    for told in ("augment True and is resumed with False", "min_size 10.0 and is resumed with 4"):
+        assert f"the run was started with {told}" in ran.out
 
 
 def test_a_run_that_goes_on_elsewhere(call, data, trained, tmp_path):
@@ -262,14 +267,14 @@ def test_squash(call, own, tmp_path):
     write_image(own / "images" / "im3.png", picture(128, 32))
     file = saved(tmp_path / "x.pth")
     seen = []
-    real = program.testing.run_over
+    real = tester.run_over
 
     def watched(model, *args):
         model.register_forward_pre_hook(lambda m, a: seen.append((a[0] == -0.5).float().mean()))
         return real(model, *args)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(program.testing, "run_over", watched)
+        patch.setattr(tester, "run_over", watched)
         words = ["--phase", "test", "--data_dir", own, "--weights", file]
         assert call(*words).code == call(*words, "--squash").code == 0
     letterboxed, squashed = seen
@@ -292,7 +297,7 @@ def test_squash(call, own, tmp_path):
         ("--init_lr -1", ["--init_lr", "'-1'"]),
         ("--init_lr nan", ["--init_lr", "'nan'"]),
         ("--conf_thresh 1.5", ["--conf_thresh", "from 0 to 1", "'1.5'"]),
-        ("--metric voc99", ["--metric", "voc07"]),
+        ("--phase eval --metric voc99", ["--metric", "voc07"]),
         ("--no_such_flag", ["--no_such_flag"]),
     ],
 )
@@ -623,7 +628,7 @@ def press_ctrl_c(folder, words, when):
     """What a process of its own says on SIGINT (which its workers get too) once `when()` holds."""
     with open(folder / "stdout.txt", "w+") as out, open(folder / "stderr.txt", "w+") as err:
         process = subprocess.Popen(
-            [sys.executable, ROOT / "main.py", *map(str, words), "--device", "cpu"],
+            [sys.executable, ROOT / "main.py", *map(str, words)],
             cwd=folder, stdout=out, stderr=err, start_new_session=True,
         )  # fmt: skip
         try:
@@ -663,7 +668,7 @@ def test_ctrl_c_keeps_what_is_predicted(call, trained, tmp_path):
     ran = press_ctrl_c(tmp_path, words, begun)
     assert_refused(ran, "stopped by Ctrl-C; what is done so far", "the same command", code=130)
     assert "epoch" not in ran.err and not Path("result_predict/detections.json").exists()
-    again = call(*words, "--device", "cpu")
+    again = call(*words)
     assert again.code == 0 and "going on with a run that was stopped" in again.out
     assert Path("result_predict/detections.json").is_file()
 
@@ -685,8 +690,8 @@ def test_ctrl_c_leaves_no_half_exported_file(trained, tmp_path, step):
     ("phase", "where", "kept"),
     [
         ("train", "train.DetectionLoss.forward", "the last finished epoch"),
-        ("test", "inference.postprocess", "begins with the first image again"),
-        ("eval", "inference.postprocess", "begins with the first image again"),
+        ("test", "inference.postprocess", "starts over with the first image"),
+        ("eval", "inference.postprocess", "starts over with the first image"),
         ("predict", "deploy.predict.pipeline.detect_batch", "what is done so far"),
         ("benchmark", "deploy.benchmark.time_stages", "no times were written"),
         ("export", "deploy.export.pipeline.compare", "no file was written"),
@@ -713,7 +718,7 @@ def test_a_ctrl_c_that_a_library_swallows(call, data, trained, monkeypatch, phas
         "eval": [*model, *labelled],
         "export": [*model, *images, "--output", "made.onnx"],
     }.get(phase, [*model, *images])
-    ran = call("--phase", phase, *words, "--device", "cpu")
+    ran = call("--phase", phase, *words)
     assert_refused(ran, "stopped by Ctrl-C", kept, code=130)
     assert not list(Path.cwd().rglob("*made*")) + list(Path.cwd().rglob("model_*.pth"))
 
@@ -732,7 +737,7 @@ def test_a_ctrl_c_that_a_library_makes_another_error(call, monkeypatch, data):
 
 def test_a_run_that_stops_for_non_finite_losses(train, data, monkeypatch):
     monkeypatch.setattr(
-        training.DetectionLoss, "forward",
+        trainer.DetectionLoss, "forward",
         lambda self, maps, targets, logits: {"hm": maps["hm"].sum() * float("nan")},
     )  # fmt: skip
     ran = train(data, "--epochs", 30, "--batch_size", 1)

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from console import explain
+from cli.console import explain
+from cli.phases import PHASES
 from DOTA_devkit.errors import InputError
-from main import PHASES
 
 NO_MEMORY = [
     MemoryError(),
@@ -19,14 +19,14 @@ NO_MEMORY = [
     ("phase", "parts"),
     [
         ("train", ["--batch_size", "--input_h", "--backbone", "last finished epoch"]),
-        ("eval", ["--batch_size", "--backbone", "begins with the first image"]),
+        ("eval", ["--batch_size", "--backbone", "starts over with the first image"]),
         ("predict", ["--batch_size", "--tile", "the same command goes on"]),
         ("benchmark", ["--batch_size", "no times were written"]),
         ("export", ["--source", "--calibrate", "no file was written"]),
     ],
 )
 def test_out_of_memory(error, phase, parts):
-    told = explain(error, PHASES[phase].advice)
+    told = explain(error, PHASES[phase].advice, str)
     assert told.startswith("out of memory: use ") and len(told.splitlines()) == 1
     assert [part for part in parts if part not in told] == []
 
@@ -37,7 +37,7 @@ IN_WORKER = "Caught InputError in DataLoader worker process 0.\nOriginal Traceba
 @pytest.mark.parametrize("phase", PHASES)
 def test_epochs_are_told_of_where_there_are_some(phase):
     errors = [*NO_MEMORY, RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed.")]
-    told = [PHASES[phase].advice.kept, *(explain(one, PHASES[phase].advice) for one in errors)]
+    told = [PHASES[phase].advice.kept, *(explain(one, PHASES[phase].advice, str) for one in errors)]
     assert {"epoch" in text for text in told} == {phase == "train"}
 
 
@@ -52,4 +52,4 @@ def test_epochs_are_told_of_where_there_are_some(phase):
     ],
 )
 def test_other_errors(error, told):
-    assert explain(error, PHASES["predict"].advice) == told
+    assert explain(error, PHASES["predict"].advice, str) == told

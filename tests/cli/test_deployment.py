@@ -16,6 +16,8 @@ from helpers.sharp_exports import SIZE_HW, export
 pytestmark = pytest.mark.slow  # it exports networks or runs files of them
 
 PHASES = ("export", "predict", "benchmark")
+FILES = {"export": "model.onnx", "predict": "", "benchmark": "times.json"}
+"""Name of the file that a phase makes; predict makes a folder."""
 
 
 @pytest.fixture
@@ -37,7 +39,7 @@ def call(capsys, here):
         if phase == "benchmark":
             words += ("--runs", 2)
         words = ("--phase", phase, "--weights", weights, "--source", source, *words)
-        return run_main(capsys, (*words, "--device", "cpu"))
+        return run_main(capsys, words)
 
     return run
 
@@ -166,9 +168,8 @@ def test_a_broken_image_where_all_are_needed(call, here, phase):
 def test_a_file_in_the_place_of_the_output_folder(call, here, phase, place):
     """Told before the work."""
     (here / "a_file").touch()
-    output = f"{place}/model.onnx" if phase == "export" else place
-    ran = call(phase, "--output", output)
-    assert_refused(ran, f"--output {place}: ", "a_file is a file, and a folder is expected")
+    ran = call(phase, "--output", f"{place}/{FILES[phase]}")
+    assert_refused(ran, f"--output {place}", "a_file is a file, and a folder is expected")
     assert ran.out == "" and made(here) == {"a_file"}
 
 
@@ -176,7 +177,7 @@ def test_a_file_in_the_place_of_the_output_folder(call, here, phase, place):
 @pytest.mark.parametrize("phase", PHASES)
 def test_a_folder_that_cannot_be_written(call, here, phase):
     (here / "locked").mkdir(mode=0o555)
-    output = "locked/model.onnx" if phase == "export" else "locked/results"
+    output = f"locked/{FILES[phase] or 'results'}"
     assert_refused(call(phase, "--output", output), "--output locked", "nothing can be written in")
 
 
@@ -264,8 +265,8 @@ def test_openvino_files_of_any_name(call, here):
 def test_a_disk_that_is_full_for_a_benchmark(call, here):
     """The table has been shown by then."""
     with files_of_at_most(100):
-        ran = call("benchmark", "--output", "out")
-    assert_refused(ran, "out/benchmark.json: File too large")
+        ran = call("benchmark", "--output", "out/times.json")
+    assert_refused(ran, "out/times.json: File too large")
     assert "times faster" in ran.out and made(here) == set()
 
 

@@ -35,7 +35,7 @@ def scored(root, found, tmp_path, **settings):
 
 
 def one(image_id, *boxes):
-    """Found boxes (x, y, width, height, score, label) of an image, in source pixels."""
+    """ImageDetections boxes (x, y, width, height, score, label) of an image, in source pixels."""
     corners = np.array(
         [[[x + w, y], [x + w, y + h], [x, y + h], [x, y]] for x, y, w, h, _, _ in boxes]
     ).reshape(-1, 4, 2)
@@ -171,7 +171,7 @@ def test_without_labels_there_are_results_and_no_score(tmp_path, caplog):
     make_dota(tmp_path / "data", {"a": None}, size=(64, 64), test="a")
     with caplog.at_level("INFO"):
         assert scored(tmp_path / "data", [[(32, 32, 16, 16, 0.9, 0)]], tmp_path) is None
-    assert "labels of the images are not there" in "\n".join(caplog.messages)
+    assert "there are no labels of the images" in "\n".join(caplog.messages)
     assert (tmp_path / "result" / "Task1_ship.txt").read_text().startswith("a 0.899999")
     assert not (tmp_path / "result" / "ap.csv").exists()
 
@@ -266,7 +266,7 @@ def test_a_folder_of_labels_elsewhere(patches, tmp_path):
     scores = scored(patches, FOUND, tmp_path, truth_dir=tmp_path / "full")
     assert scores["ship"].objects == 1
     (tmp_path / "full" / "Q.txt").unlink()
-    with pytest.raises(InputError, match=r"--truth_dir .*1 of 2 .*Q\.txt"):
+    with pytest.raises(InputError, match=r"^truth_dir .*1 of 2 .*Q\.txt"):
         scored(patches, FOUND, tmp_path, truth_dir=tmp_path / "full")
 
 
@@ -297,7 +297,7 @@ def test_one_id_that_is_no_patch(patches, tmp_path):
 
 def test_merging_what_is_no_patch(tmp_path):
     data = small_set(tmp_path / "data", train=1, val=1)
-    with pytest.raises(InputError, match=r"--merge yes.*NAME__RATE__X___Y.*im1"):
+    with pytest.raises(InputError, match=r"^merge yes.*NAME__RATE__X___Y.*im1"):
         scored(data, [[]], tmp_path, merge="yes")
 
 

@@ -136,7 +136,7 @@ def test_timing_leaves_out_the_first_of_several_batches():
     timing.add(4, network=0.04, postprocess=0.02, total=0.08)
     timing.add(2, network=0.02, postprocess=0.01, total=0.04)
     assert str(timing) == (
-        "network 10.0 ms, decode and NMS 5.0 ms, end to end 20.0 ms an image "
+        "network 10.0 ms, decode and NMS 5.0 ms, end to end 20.0 ms per image "
         "(50.0 images/s, mean of 6)"
     )
 

@@ -8,14 +8,17 @@ import numpy as np
 import pytest
 import torch
 
-import train as training
+import train as trainer
 from datasets import DataOptions, open_dataset
 from DOTA_devkit.errors import InputError
-from eval import EvalSettings
+from eval import EvalSettings, average_precision
 from helpers.hand_made import CLASSES, small_set, tiny_model
 from inference import InferenceSettings
 from models import build_model, read_checkpoint
-from train import BEST, LAST, TrainingStopped, TrainSettings, learning_rate
+from training.files import BEST, LAST
+from training.guards import TrainingStopped
+from training.schedule import learning_rate
+from training.settings import TrainSettings
 
 CPU = torch.device("cpu")
 EVAL = EvalSettings(InferenceSettings(conf_thresh=0.1, batch_size=2))
@@ -33,7 +36,7 @@ def data(tmp_path_factory):
 def without_curves(request, monkeypatch):
     """The plot takes longer than an epoch; a test that wants it asks for `real_curves`."""
     if "real_curves" not in request.fixturenames:
-        monkeypatch.setattr(training, "plot_history", lambda rows, path: None)
+        monkeypatch.setattr("training.history.plot_history", lambda rows, path: None)
 
 
 @pytest.fixture
@@ -45,13 +48,18 @@ def settings(**changes):
     return TrainSettings(**{**vars(SMALL), **changes})
 
 
-def fit(data, folder, resume=None, model=None, scored=False, **changes):
-    """A run of `settings(**changes)`; returns its model."""
+def fit(data, folder, resume=None, model=None, score=None, **changes):
+    """Run a training with `settings(**changes)` and return its model."""
     train_set = open_dataset("dota", data, "train", (64, 64), DataOptions())
-    val_set = open_dataset("dota", data, "val", (64, 64), DataOptions()) if scored else None
     model = model or (build_model(resume) if resume else tiny_model())
-    training.train(model, train_set, val_set, settings(**changes), EVAL, folder, CPU, resume=resume)
+    trainer.train(model, train_set, settings(**changes), folder, CPU, score=score, resume=resume)
     return model
+
+
+def validation(data):
+    """The AP on the validation list, as the command line measures it."""
+    val_set = open_dataset("dota", data, "val", (64, 64), DataOptions())
+    return lambda model: average_precision(model, val_set, val_set.truth(), EVAL, CPU)
 
 
 def assert_same_weights(a, b):
@@ -79,11 +87,11 @@ class Poisoned(torch.nn.Module):
         return losses
 
 
-training_loss = training.DetectionLoss
+training_loss = trainer.DetectionLoss
 
 
 def poison(monkeypatch, steps):
-    monkeypatch.setattr(training, "DetectionLoss", type("P", (Poisoned,), {"bad_steps": steps}))
+    monkeypatch.setattr(trainer, "DetectionLoss", type("P", (Poisoned,), {"bad_steps": steps}))
 
 
 # Exact resume ---------------------------------------------------------------------------------
@@ -109,14 +117,14 @@ def test_two_epochs_are_one_and_one_more(data, tmp_path, workers, schedule):
 def fit_one_of_two(data, folder, changes):
     """A run of two epochs that is stopped (Ctrl-C) in the second."""
     with pytest.MonkeyPatch.context() as patch:
-        real = training.train_one_epoch
+        real = trainer.train_one_epoch
 
         def one_only(*args):
             if args[-2] == 2:
                 raise KeyboardInterrupt
             return real(*args)
 
-        patch.setattr(training, "train_one_epoch", one_only)
+        patch.setattr(trainer, "train_one_epoch", one_only)
         with pytest.raises(KeyboardInterrupt):
             fit(data, folder, **changes)
 
@@ -145,7 +153,7 @@ def test_a_foreign_optimizer_state_is_refused(data, tmp_path, moved):
         resume.optimizer_state = {}
     else:
         state["param_groups"][0]["params"].append(len(state["state"]))
-    with pytest.raises(InputError, match=r"model_last\.pth: its optimizer state .*--finetune"):
+    with pytest.raises(InputError, match=r"model_last\.pth: its optimizer state .* finetune"):
         fit(data, tmp_path, resume=resume)
 
 
@@ -179,7 +187,7 @@ def test_nan_in_an_image_is_caught_before_it_reaches_the_batch_norms(data, tmp_p
 
     train_set.__class__ = Broken
     model = tiny_model()
-    training.train(model, train_set, None, settings(epochs=1), EVAL, tmp_path, CPU)
+    trainer.train(model, train_set, settings(epochs=1), tmp_path, CPU)
     assert_same_weights(model, tiny_model())
 
 
@@ -238,11 +246,11 @@ def test_an_empty_batch_costs_no_more_than_a_normal_one(tmp_path):
     dataset = open_dataset("dota", tmp_path, "train", (64, 64), options)
     dataset.check_labels()
     assert dataset.mean_objects(1) == 5
-    criterion = training.DetectionLoss(dataset.mean_objects(1))
+    criterion = trainer.DetectionLoss(dataset.mean_objects(1))
     model = tiny_model().eval()
     costs = []
     for index in (0, 1):
-        batch = training.collate([dataset[index]])
+        batch = trainer.collate([dataset[index]])
         with torch.no_grad():
             costs.append(criterion(model(batch["input"], logits=True), batch, logits=True))
     empty, normal = costs
@@ -252,7 +260,7 @@ def test_an_empty_batch_costs_no_more_than_a_normal_one(tmp_path):
 
 def test_fewer_images_than_a_batch(data, tmp_path, monkeypatch):
     sizes = []
-    real = training.DetectionLoss
+    real = trainer.DetectionLoss
 
     class Watched(real):
         def __init__(self, mean_objects):
@@ -263,7 +271,7 @@ def test_fewer_images_than_a_batch(data, tmp_path, monkeypatch):
             sizes.append(len(targets["hm"]))
             return super().forward(maps, targets, logits)
 
-    monkeypatch.setattr(training, "DetectionLoss", Watched)
+    monkeypatch.setattr(trainer, "DetectionLoss", Watched)
     fit(data, tmp_path, epochs=1, batch_size=64)
     # 6 objects in the 4 images of the only batch
     assert sizes == [6, 4]
@@ -272,7 +280,7 @@ def test_fewer_images_than_a_batch(data, tmp_path, monkeypatch):
 @pytest.mark.parametrize("batch_size, steps", [(1, 4), (3, 1), (4, 1), (5, 1)])
 def test_a_small_last_batch_is_left_out(data, tmp_path, batch_size, steps):
     dataset = open_dataset("dota", data, "train", (64, 64), DataOptions())
-    loader = training.epoch_loader(dataset, settings(batch_size=batch_size), 1, CPU)
+    loader = trainer.epoch_loader(dataset, settings(batch_size=batch_size), 1, CPU)
     assert len(loader) == steps
 
 
@@ -280,7 +288,7 @@ def test_the_order_follows_from_seed_and_epoch(data):
     dataset = open_dataset("dota", data, "train", (64, 64), DataOptions())
 
     def order(epoch, seed):
-        loader = training.epoch_loader(dataset, settings(batch_size=1, seed=seed), epoch, CPU)
+        loader = trainer.epoch_loader(dataset, settings(batch_size=1, seed=seed), epoch, CPU)
         return [int(batch["index"]) for batch in loader]
 
     orders = {(e, s): tuple(order(e, s)) for e in range(1, 5) for s in (1, 2)}
@@ -291,8 +299,8 @@ def test_the_order_follows_from_seed_and_epoch(data):
 
 def test_one_cell_is_too_little_for_a_batch_norm(data, tmp_path):
     train_set = open_dataset("dota", data, "train", (32, 32), DataOptions())
-    with pytest.raises(InputError, match="--batch_size"):
-        training.train(tiny_model(), train_set, None, settings(batch_size=1), EVAL, tmp_path, CPU)
+    with pytest.raises(InputError, match="batch_size"):
+        trainer.train(tiny_model(), train_set, settings(batch_size=1), tmp_path, CPU)
 
 
 # Rates ------------------------------------------------------------------------------------------
@@ -332,7 +340,9 @@ def test_warm_up(warmup_steps, steps_per_epoch, expected):
 
 def test_files_of_a_run(data, tmp_path, real_curves):
     folder = tmp_path / "deep" / "run"
-    model = fit(data, folder, scored=True, epochs=3, val_every=2, save_every=2, pictures=2)
+    model = fit(
+        data, folder, score=validation(data), epochs=3, val_every=2, save_every=2, pictures=2
+    )
     assert {path.name for path in folder.iterdir()} == {
         "model_last.pth", "model_best.pth", "model_2.pth", "train_loss.txt", "ap_list.txt",
         "history.csv", "curves.png", "train_batch_0.jpg", "train_batch_1.jpg",
@@ -355,26 +365,35 @@ def test_files_of_a_run(data, tmp_path, real_curves):
 
 def test_the_best_is_kept_and_of_equal_ones_the_later(data, tmp_path, monkeypatch):
     scores = iter([0.2, 0.5, 0.5, 0.1])
-    monkeypatch.setattr(training, "average_precision", lambda *args: next(scores))
-    fit(data, tmp_path, scored=True, epochs=4)
+
+    def score(model):
+        return next(scores)
+
+    fit(data, tmp_path, score=score, epochs=4)
     assert read_checkpoint(tmp_path / BEST).epoch == 3
     assert read_checkpoint(tmp_path / LAST).epoch == 4
 
 
 def test_a_resumed_run_knows_its_best(data, tmp_path, monkeypatch):
     scores = iter([0.5, 0.4])
-    monkeypatch.setattr(training, "average_precision", lambda *args: next(scores))
-    fit(data, tmp_path, scored=True, epochs=1)
-    fit(data, tmp_path, scored=True, epochs=2, resume=read_checkpoint(tmp_path / LAST))
+
+    def score(model):
+        return next(scores)
+
+    fit(data, tmp_path, score=score, epochs=1)
+    fit(data, tmp_path, score=score, epochs=2, resume=read_checkpoint(tmp_path / LAST))
     assert read_checkpoint(tmp_path / BEST).epoch == 1
     assert (tmp_path / "ap_list.txt").read_text() == "0.500000\n0.400000\n"
 
 
 def test_stopped_between_best_and_last(data, tmp_path, monkeypatch):
     """The best file of the epoch is not lost: the epoch is done again."""
-    monkeypatch.setattr(training, "average_precision", lambda *args: 0.5)
-    fit(data, tmp_path, scored=True, epochs=1)
-    real = training.save_checkpoint
+
+    def score(model):
+        return 0.5
+
+    fit(data, tmp_path, score=score, epochs=1)
+    real = trainer.save_checkpoint
 
     def dies(path, checkpoint):
         if path.name == LAST:
@@ -383,11 +402,11 @@ def test_stopped_between_best_and_last(data, tmp_path, monkeypatch):
 
     resume = read_checkpoint(tmp_path / LAST)
     with monkeypatch.context() as patch:
-        patch.setattr(training, "save_checkpoint", dies)
+        patch.setattr(trainer, "save_checkpoint", dies)
         with pytest.raises(KeyboardInterrupt):
-            fit(data, tmp_path, scored=True, resume=resume)
+            fit(data, tmp_path, score=score, resume=resume)
     assert read_checkpoint(tmp_path / LAST).epoch == 1
-    fit(data, tmp_path, scored=True, resume=read_checkpoint(tmp_path / LAST))
+    fit(data, tmp_path, score=score, resume=read_checkpoint(tmp_path / LAST))
     assert read_checkpoint(tmp_path / BEST).epoch == read_checkpoint(tmp_path / LAST).epoch == 2
 
 
@@ -407,16 +426,16 @@ def test_what_is_left_out_is_told_once(data, tmp_path, caplog):
     options = DataOptions(min_size=19)  # the planes are 18 to 21
     dataset = open_dataset("dota", data, "train", (64, 64), options)
     with caplog.at_level("INFO"):
-        training.train(tiny_model(), dataset, None, settings(), EVAL, tmp_path, CPU)
-    told = [text for text in caplog.messages if "not taught in epoch" in text]
-    assert len(told) == 1 and "--min_size 1" in told[0]
+        trainer.train(tiny_model(), dataset, settings(), tmp_path, CPU)
+    told = [text for text in caplog.messages if "ignored in epoch 1" in text]
+    assert len(told) == 1 and "min_size 1" in told[0]
 
 
 def test_a_run_learns(data, tmp_path, monkeypatch):
     """The loss of the same views falls by much within a few epochs."""
-    monkeypatch.setattr(training, "save_checkpoint", lambda path, checkpoint: None)
+    monkeypatch.setattr(trainer, "save_checkpoint", lambda path, checkpoint: None)
     dataset = open_dataset("dota", data, "train", (64, 64), DataOptions(augment=False))
     changes = {"epochs": 12, "lr": 3e-3, "batch_size": 4, "lr_gamma": 1.0}
-    history = training.train(tiny_model(), dataset, None, settings(**changes), EVAL, tmp_path, CPU)
+    history = trainer.train(tiny_model(), dataset, settings(**changes), tmp_path, CPU)
     losses = [row["loss"] for row in history.rows]
     assert losses[-1] < 0.7 * losses[0]

@@ -17,6 +17,7 @@ import pytest
 import torch
 
 import main
+from deploy.detector import Detector
 from deploy.predict import pipeline as prediction
 from deploy.predict import writers as prediction_files
 from deploy.predict.journal import COLUMNS, BatchResult, Journal, progress_folder
@@ -587,7 +588,7 @@ def command(*words):
 
 @pytest.fixture
 def drawn(monkeypatch):
-    monkeypatch.setattr(main.Detector, "load", lambda *_: _WithRuntime())
+    monkeypatch.setattr(Detector, "load", lambda *_: _WithRuntime())
 
 
 class _WithRuntime(DrawnObjects):
@@ -660,7 +661,7 @@ def test_a_flag_of_the_default_value_is_no_flag_that_is_not_given(
 def test_the_defaults_of_a_checkpoint(tmp_path, picture, monkeypatch):
     seen = []
     monkeypatch.setattr(
-        main.Detector, "load", lambda path, settings: seen.append(settings) or _WithRuntime()
+        Detector, "load", lambda path, settings: seen.append(settings) or _WithRuntime()
     )
     weights = tmp_path / "w.pth"
     weights.write_bytes(b"x")
@@ -674,7 +675,8 @@ import sys, time
 from pathlib import Path
 sys.path[:0] = [{root!r}, {tests!r}]
 from helpers.drawn_objects import DrawnObjects
-from predict import PredictSettings, predict
+from deploy.predict.pipeline import predict
+from deploy.predict.settings import PredictSettings
 class Slow(DrawnObjects):
     def detect_inputs(self, images):
         time.sleep(0.2)

@@ -1,42 +1,59 @@
-"""What a command says: its log lines, and the one line of an error that the user can mend."""
+"""What a command prints: its log lines, and the one line of an error that the user can mend."""
 
 from __future__ import annotations
 
 import logging
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from tqdm import tqdm
 
 from DOTA_devkit.errors import InputError
-from train import TrainingStopped
+from training.guards import TrainingStopped
 
 
 @dataclass(frozen=True)
 class Advice:
-    """What to say of a phase that did not come to its end.
+    """What to tell about a phase that did not finish.
 
-    kept: what there is of its work, and how to go on. lighter: what takes less memory.
+    Attributes:
+        kept: what there is of its work, and how to continue.
+        lighter: what takes less memory.
+        diverged: what helps where the losses are not finite.
     """
 
     kept: str
     lighter: str
+    diverged: str = ""
 
 
 def fail(message: str, code: int) -> int:
+    """Print an error and return the exit code."""
     print(f"error: {message}", file=sys.stderr)
     return code
 
 
-def explain(error: Exception, advice: Advice) -> str | None:
-    """One line on an error that the user can mend; None for one that is a fault of ours."""
+def explain(error: Exception, advice: Advice, name_flags: Callable[[str], str]) -> str | None:
+    """Put an error that the user can mend into one line.
+
+    Args:
+        error: what ended the phase.
+        advice: of the phase.
+        name_flags: replaces names of parameters by flags.
+
+    Returns:
+        The line, or None for an error that is a bug of this program.
+    """
     text = str(error)
     if text.startswith("Caught "):  # in a worker process, whose traceback comes first
         text = text.rpartition(f"{type(error).__name__}: ")[2].strip()
-    if isinstance(error, (InputError, TrainingStopped)):
-        return text
+    if isinstance(error, TrainingStopped):
+        return f"{name_flags(text)}; {advice.diverged}"
+    if isinstance(error, InputError):
+        return name_flags(text)
     if "DataLoader worker (pid" in text:
         return (
             "a process that reads images died, mostly for want of (shared) memory: use "
@@ -52,18 +69,20 @@ def explain(error: Exception, advice: Advice) -> str | None:
 
 
 OUT_OF_MEMORY = ("can't allocate memory", "ArrayMemoryError")
-"""Signs of it in the text of a RuntimeError: PyTorch's on the processor, NumPy's in a worker."""
+"""Parts of the text of a RuntimeError for want of memory: PyTorch's on the CPU, NumPy's in a
+worker."""
 
 
 class TqdmHandler(logging.StreamHandler):
-    """Log lines that do not tear a progress bar apart."""
+    """Writes log lines without tearing a progress bar apart."""
 
     def emit(self, record: logging.LogRecord) -> None:
+        """Write one line above the bars."""
         with tqdm.external_write_mode(file=self.stream):
             super().emit(record)
 
     def handleError(self, record: logging.LogRecord) -> None:
-        """An output that takes no more (a full disk, a closed pipe) is an error like any other."""
+        """Raise an OSError where the output takes no more (a full disk, a closed pipe)."""
         error = sys.exc_info()[1]
         if not isinstance(error, OSError):
             return super().handleError(record)
@@ -73,6 +92,7 @@ class TqdmHandler(logging.StreamHandler):
 
 
 def set_up_logging(verbose: bool) -> None:
+    """Send log lines to standard output; `verbose` includes those for debugging."""
     handler = TqdmHandler(sys.stdout)
     handler.setFormatter(logging.Formatter("%(message)s"))
     logging.basicConfig(

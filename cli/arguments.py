@@ -1,0 +1,79 @@
+"""Types of command line arguments: each names the values that it expects."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+
+import torch
+
+from deploy.predict.settings import Shard
+from deploy.predict.writers import FORMATS
+from DOTA_devkit.errors import InputError
+
+
+def number(kind: type, allowed: Callable[[float], bool], expected: str) -> Callable[[str], float]:
+    """Make a type for numbers of a range.
+
+    Args:
+        kind: int or float.
+        allowed: whether a number lies in the range.
+        expected: the range in words, for the error.
+    """
+
+    def parse(text: str) -> float:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = None
+        if value is None or not allowed(value):
+            raise argparse.ArgumentTypeError(f"{expected} expected, got {text!r}")
+        return value
+
+    return parse
+
+
+positive = number(int, lambda value: value > 0, "a whole number above 0")
+natural = number(int, lambda value: value >= 0, "a whole number of 0 or more")
+nonnegative_float = number(float, lambda value: 0 <= value < float("inf"), "a number of 0 or more")
+positive_float = number(float, lambda value: 0 < value < float("inf"), "a number above 0")
+share = number(float, lambda value: 0 <= value <= 1, "a number from 0 to 1")
+
+
+def scales(text: str) -> tuple[float, ...]:
+    """Numbers above 0, separated by commas."""
+    return tuple(positive_float(part) for part in text.split(","))
+
+
+def formats(text: str) -> tuple[str, ...]:
+    """Output formats of `predict`, separated by commas."""
+    asked = tuple(part.strip() for part in text.split(","))
+    if unknown := [name for name in asked if name not in FORMATS]:
+        raise argparse.ArgumentTypeError(f"{', '.join(FORMATS)} expected, got {unknown[0]!r}")
+    return asked
+
+
+def shard(text: str) -> Shard:
+    """A part of the work, `i/n`."""
+    try:
+        return Shard.parse(text)
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def device(text: str) -> torch.device:
+    """A device that is present on this machine."""
+    try:
+        chosen = torch.device(text)
+    except RuntimeError:
+        raise argparse.ArgumentTypeError(f"cpu, cuda or cuda:N expected, got {text!r}") from None
+    if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
+        raise argparse.ArgumentTypeError(
+            f"{text} is not there: PyTorch sees {torch.cuda.device_count()} CUDA devices"
+        )
+    return chosen
+
+
+def default_device() -> torch.device:
+    """The first GPU if there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")

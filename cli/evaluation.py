@@ -1,0 +1,71 @@
+"""The phases test, eval and info: a checkpoint on the test images, and a network in figures."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+
+import eval as evaluator
+import test as tester
+from cli.defaults import OWN_DATA
+from cli.run_dir import RunDir
+from cli.settings import (
+    asked_classes,
+    check_flags,
+    data_options,
+    eval_settings,
+    inference_settings,
+    input_size,
+)
+from cli.training import network
+from datasets import BaseDataset, open_dataset
+from DOTA_devkit.formats import DOTA_CLASSES
+from models import CTRBOX, build_model, read_checkpoint
+from models.info import describe
+
+logger = logging.getLogger("bbavectors")
+
+
+def test(args: argparse.Namespace) -> None:
+    """Draw what a checkpoint detects in the test images, and measure its speed."""
+    run = RunDir.of(args)
+    model, dataset = load_for_inference(args, run)
+    settings = inference_settings(args, "test", run)
+    tester.test_split(model, dataset, settings, run.result, args.device, show=args.show)
+
+
+def evaluate(args: argparse.Namespace) -> None:
+    """Compute the AP of a checkpoint on the test images."""
+    run = RunDir.of(args)
+    model, dataset = load_for_inference(args, run)
+    settings = eval_settings(args, "eval", run)
+    evaluator.evaluate_split(model, dataset, settings, run.result, run.merge, args.device)
+
+
+def info(args: argparse.Namespace) -> None:
+    """Show the parts of a network, its parameters and its cost: of a checkpoint or by flags."""
+    if args.weights:
+        checkpoint = read_checkpoint(RunDir.of(args).checkpoint(args.weights))
+        check_flags(args, checkpoint, asked_classes(args))
+        model = build_model(checkpoint)
+        input_hw = input_size(args, OWN_DATA, model.input_size)
+    else:
+        input_hw = input_size(args, OWN_DATA, None)
+        classes = asked_classes(args) or DOTA_CLASSES["1.0"]
+        model = network(args, classes, input_hw, args.head_conv or OWN_DATA.head_conv, "none")
+    logger.info("%s", describe(model, input_hw))
+
+
+def load_for_inference(args: argparse.Namespace, run: RunDir) -> tuple[CTRBOX, BaseDataset]:
+    """Load the model of a checkpoint, and open the test set with its classes and input size."""
+    checkpoint = read_checkpoint(run.checkpoint(args.weights))
+    input_hw = input_size(args, run.defaults, checkpoint.input_size)
+    options = data_options(args, asked_classes(args) or checkpoint.classes)
+    dataset = open_dataset(args.dataset, run.data_dir(), "test", input_hw, options)
+    check_flags(args, checkpoint, dataset.category)
+    model = build_model(checkpoint, args.device)
+    logger.info(
+        "%s: %s of epoch %d, input %dx%d, classes %s",
+        checkpoint.path, model.backbone, checkpoint.epoch, *input_hw, ", ".join(dataset.category),
+    )  # fmt: skip
+    return model, dataset

@@ -1,0 +1,127 @@
+"""The phase export: a checkpoint -> a model file, checked on images before it is written."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+
+from cli.defaults import OWN_DATA
+from cli.run_dir import RunDir
+from cli.settings import asked_classes, data_options, given, input_size, nms_thresh
+from datasets import BaseDataset, open_dataset
+from datasets.images import read_image
+from datasets.sample import CLASSES as SAMPLE_CLASSES
+from deploy.export.requirements import require_onnx
+from deploy.export.types import CheckImage
+from deploy.predict.sources import find_sources
+from DOTA_devkit.errors import InputError
+from models import CTRBOX, load_model
+
+if TYPE_CHECKING:
+    from deploy.export.settings import ExportSettings
+
+Item = TypeVar("Item")
+
+CALIBRATION_IMAGES = 64
+
+
+def export(args: argparse.Namespace) -> None:
+    """Write a file for runtimes outside Python, checked against the checkpoint on images."""
+    require_onnx()
+    from deploy.export import pipeline  # it needs the packages that the line above checks
+
+    if not args.weights:
+        raise InputError("--phase export needs --weights FILE")
+    model = load_model(args.weights, backbone=args.backbone, classes=asked_classes(args))
+    settings = export_settings(args, model)
+    output = args.output or Path(args.weights).with_suffix(pipeline.SUFFIXES[args.format])
+    for file in pipeline.files_of(output, args.format):
+        if file.exists() and file.samefile(args.weights):
+            raise InputError(
+                f"--output {output} would replace {file}, which it is made of: give another name"
+            )
+    calibration = calibration_images(args, model) if args.int8 else ()
+    pipeline.export(model, output, settings, check_images(args, model), calibration)
+
+
+def export_settings(args: argparse.Namespace, model: CTRBOX) -> ExportSettings:
+    """What the flags ask of the file."""
+    from deploy.export.settings import ExportSettings
+
+    settings = ExportSettings(
+        format=args.format,
+        static=None if args.static is None else tuple(args.static),
+        input_hw=input_size(args, OWN_DATA, model.input_size),
+        input_type=args.input,
+        color=args.color,
+        layout=args.layout,
+        nms_thresh=nms_thresh(args) if args.nms == "graph" else None,
+        fix_conf=args.fix_conf,
+        half=args.half,
+        int8=args.int8,
+        check_nms_thresh=nms_thresh(args),
+        **given(conf_thresh=args.conf_thresh, theta_thresh=args.theta_thresh, K=args.K),
+    )
+    if args.static and settings.input_hw != settings.static[:2] and (args.input_h or args.input_w):
+        raise InputError(
+            f"--static {args.static[0]} {args.static[1]} and --input_h, --input_w "
+            f"{settings.input_hw[0]}, {settings.input_hw[1]} are two sizes: give one of them"
+        )
+    return settings
+
+
+def calibration_images(args: argparse.Namespace, model: CTRBOX) -> list[np.ndarray]:
+    """Images [H, W, 3] BGR from all over the list, as neighbors are often alike."""
+    if args.calibrate:
+        paths = find_sources(args.calibrate, "--calibrate")
+        return [read_image(path) for path in spread(paths, CALIBRATION_IMAGES)]
+    of_sample_set = model.classes == SAMPLE_CLASSES and not args.source
+    if args.data_dir is None and not of_sample_set:
+        raise InputError(
+            "--int8 needs images to calibrate with, like those that it will see: --calibrate PATH "
+            "or --data_dir"
+        )
+    dataset = open_images(args, model, "train")
+    return [dataset.load_image(index) for index in spread(range(len(dataset)), CALIBRATION_IMAGES)]
+
+
+def spread(items: Sequence[Item], count: int) -> list[Item]:
+    """At most `count` of the items, evenly spaced."""
+    return [items[len(items) * k // min(count, len(items))] for k in range(min(count, len(items)))]
+
+
+def check_images(args: argparse.Namespace, model: CTRBOX) -> list[CheckImage]:
+    """The images of the parity report, with their labels if these have the model's classes."""
+    if args.source:
+        paths = find_sources(args.source)[: args.check_images]
+        return [CheckImage(path.name, read_image(path)) for path in paths]
+    dataset = open_images(args, model, "test")
+    labelled = tuple(dataset.category) == model.classes
+    return [
+        CheckImage(
+            dataset.img_ids[index],
+            dataset.load_image(index),
+            labels_of(dataset, index) if labelled and dataset.has_labels(index) else None,
+        )
+        for index in range(min(args.check_images, len(dataset)))
+    ]
+
+
+def open_images(args: argparse.Namespace, model: CTRBOX, phase: str) -> BaseDataset:
+    """Own data, or the sample set, whose images are read as they are, whatever the input size."""
+    run = RunDir.of(args)
+    options = data_options(args, None if run.sample else model.classes)
+    return open_dataset(args.dataset, run.data_dir(), phase, (32, 32), options)
+
+
+def labels_of(dataset: BaseDataset, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Corners, labels and difficulties of an image."""
+    labels = dataset.load_annotation(index)
+    difficult = labels.get("dif")
+    if difficult is None:
+        difficult = np.zeros(len(labels["cat"]), np.int64)
+    return labels["pts"], labels["cat"], difficult

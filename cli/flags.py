@@ -1,0 +1,308 @@
+"""Every flag of `main.py`, once: its names, the phases that take it, its values and its help.
+
+A phase's parser has the flags of that phase alone. A flag whose default depends on the data or on
+the model file is None when it is not given.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cli.arguments import (
+    default_device,
+    device,
+    formats,
+    natural,
+    nonnegative_float,
+    positive,
+    positive_float,
+    scales,
+    shard,
+    share,
+)
+from cli.defaults import OWN_DATA, SAMPLE
+from deploy.predict.writers import FORMATS
+from deploy.runtimes.registry import RUNTIMES
+from DOTA_devkit.scoring import METRICS
+from models import BACKBONES
+from structures.defaults import CONF_THRESH, NMS_THRESH, THETA_THRESH, K
+from training.files import LAST
+from training.settings import SCHEDULES
+
+TRAIN, TEST, EVAL, INFO = ("train",), ("test",), ("eval",), ("info",)
+PREDICT, BENCHMARK, EXPORT = ("predict",), ("benchmark",), ("export",)
+DATA_SET = TRAIN + TEST + EVAL
+MODEL_FILE = PREDICT + BENCHMARK
+DETECTING = DATA_SET + MODEL_FILE
+EVERY = DETECTING + EXPORT + INFO
+
+
+@dataclass(frozen=True)
+class Flag:
+    """A flag of the command line.
+
+    Attributes:
+        names: as they are written; the first one is shown in messages.
+        phases: those that take it.
+        group: heading below which the help lists it.
+        options: what `ArgumentParser.add_argument` takes.
+        help: one text, or one per phase where what the flag does differs.
+        idle_in: phases that accept it without effect, as the original does: scripts that were
+            written for it give all phases the same flags.
+    """
+
+    names: tuple[str, ...]
+    phases: tuple[str, ...]
+    group: str
+    options: Mapping[str, Any]
+    help: str | Mapping[str, str]
+    idle_in: tuple[str, ...] = ()
+
+    @property
+    def dest(self) -> str:
+        """Attribute of the parsed arguments."""
+        return self.options.get("dest", self.names[0].lstrip("-"))
+
+    def add_to(self, parser: argparse._ActionsContainer, phase: str) -> None:
+        """Declare the flag in the parser of a phase."""
+        if phase in self.idle_in:
+            text = argparse.SUPPRESS
+        else:
+            text = self.help if isinstance(self.help, str) else self.help[phase]
+        parser.add_argument(*self.names, **self.options, help=text)
+
+
+def _flags() -> list[Flag]:
+    flags: list[Flag] = []
+
+    def group(title: str):
+        def add(*names: str, phases: tuple[str, ...], help: str | Mapping[str, str],
+                idle_in: tuple[str, ...] = (), **options) -> None:  # fmt: skip
+            flags.append(Flag(names, phases, title, options, help, idle_in))
+
+        return add
+
+    for declare in (_run_flags, _data_flags, _model_flags, _detection_flags, _training_flags,
+                    _evaluation_flags, _prediction_flags, _benchmark_flags,
+                    _export_flags):  # fmt: skip
+        declare(group)
+    return flags
+
+
+# fmt: off
+def _run_flags(group) -> None:
+    add = group("run")
+    add("--run_dir", phases=DETECTING + INFO, type=Path, default=Path(), metavar="DIR",
+        help="folder in which weights_*, result_* and merge_* lie (default: the current one)")
+    add("--device", phases=DETECTING, type=device, default=default_device(), metavar="DEVICE",
+        help={**dict.fromkeys(DATA_SET, "cpu, cuda or cuda:N (default: %(default)s)"),
+              **dict.fromkeys(MODEL_FILE, "cpu, cuda or cuda:N (default: %(default)s); under "
+                              "torchrun, cuda is the GPU of the process's rank")})
+    add("--threads", phases=DETECTING + EXPORT, type=positive, metavar="N",
+        help="CPU threads that the network uses, in every runtime (default: PyTorch's)")
+
+
+def _data_flags(group) -> None:
+    add = group("data")
+    labelled = DATA_SET + EXPORT
+    add("--dataset", phases=labelled + INFO, default="dota", metavar="NAME",
+        help="dota, hrsc, or path/to/file.py:ClassName of a BaseDataset (default: %(default)s)")
+    add("--data_dir", phases=labelled + INFO, type=Path, metavar="DIR",
+        help={**dict.fromkeys((*DATA_SET, "info"), "folder of the data (default: sample set)"),
+              "export": "folder of the data to check and calibrate with (default: sample set)"})
+    add("--classes", phases=EVERY, metavar="A,B",
+        help={**dict.fromkeys((*DATA_SET, "info"), "class names, a file of them, or dota1.0, "
+                              "dota1.5, dota2.0 (default: classes.txt in the data folder, else "
+                              "DOTA 1.0)"),
+              **dict.fromkeys((*MODEL_FILE, "export"), "class names, a file of them, or dota1.0, "
+                              "dota1.5, dota2.0, for a checkpoint that does not name its own")})
+    add("--train_list", phases=TRAIN + EXPORT, metavar="FILE",
+        help="image ids to train on (default: train.txt or trainval.txt)")
+    add("--val_list", phases=DATA_SET, metavar="FILE",
+        help="image ids of the validation list (default: val.txt)")
+    add("--test_list", phases=TEST + EVAL + EXPORT, metavar="FILE",
+        help="image ids of the test list (default: test.txt or val.txt)")
+    add("--allow_overlap", phases=TRAIN, action="store_true",
+        help="accept images that are in both the training and the validation list")
+    add("--hrsc_level", phases=labelled, type=int, default=1, choices=(1, 2, 3),
+        help="class level of HRSC2016 (default: %(default)s)")
+    add("--min_size", phases=TRAIN, type=nonnegative_float, default=10.0, metavar="PX",
+        help="ignore objects whose longer side is shorter (default: %(default)s)")
+    add("--min_visible", phases=TRAIN, type=share, default=0.6, metavar="SHARE",
+        help="ignore objects of which a view shows less (default: %(default)s)")
+    add("--max_objs", phases=TRAIN, type=positive, default=500, metavar="N",
+        help="most training targets of an image (default: %(default)s)")
+    add("--input_h", phases=EVERY, type=positive, metavar="PX",
+        help={**dict.fromkeys((*DATA_SET, "info"), "input height (default: 608; sample: 192)"),
+              **dict.fromkeys((*MODEL_FILE, "export"), "input height (default: the model's)")})
+    add("--input_w", phases=EVERY, type=positive, metavar="PX",
+        help={**dict.fromkeys((*DATA_SET, "info"), "input width (default: 608; sample: 192)"),
+              **dict.fromkeys((*MODEL_FILE, "export"), "input width (default: the model's)")})
+    add("--no_augment", phases=TRAIN, action="store_true",
+        help="train on the images as they are, for example to overfit on purpose")
+    add("--squash", phases=TEST + EVAL + MODEL_FILE, action="store_true",
+        help="stretch images to the input as the original does, for weights of the original")
+    add("--num_workers", phases=DATA_SET, type=natural, metavar="N",
+        help="processes that read images")
+
+
+def _model_flags(group) -> None:
+    add = group("model")
+    built = DATA_SET + INFO
+    add("--weights", "--resume", phases=TEST + EVAL + INFO + MODEL_FILE + EXPORT,
+        dest="weights", metavar="NAME_OR_PATH",
+        help={**dict.fromkeys(TEST + EVAL, "checkpoint by name or path (default: the best of the "
+                              "run, else the last)"),
+              "info": "checkpoint by name or path, instead of a network by flags",
+              **dict.fromkeys(MODEL_FILE, "model file: a checkpoint or an exported file"),
+              "export": "checkpoint to export"})
+    add("--backbone", phases=EVERY, choices=tuple(BACKBONES),
+        help={**dict.fromkeys(TRAIN + INFO, "default: resnet101, or the checkpoint's"),
+              **dict.fromkeys(TEST + EVAL + MODEL_FILE + EXPORT,
+                              "backbone that the model file must have")})
+    add("--head_conv", phases=built, type=positive, metavar="N",
+        help="hidden channels of the heads (default: 256; sample: 64)")
+    add("--head_bn", phases=built, action="store_true", default=None,
+        help="BatchNorm in the heads, which helps with small batches")
+    add("--pretrained", phases=TRAIN, metavar="WHAT",
+        help="first weights of the backbone: imagenet, none, or a file (default: imagenet; "
+             "sample: none)")
+    add("--finetune", phases=TRAIN, type=Path, metavar="FILE",
+        help="start with the weights of a detector")
+    # The original defines it and never reads it.
+    add("--wh_channels", phases=(), idle_in=DATA_SET, type=int, default=8, help="")
+
+
+def _detection_flags(group) -> None:
+    add = group("detection")
+    phases = DETECTING + EXPORT
+    stored = "default: {}, or the exported file's"
+
+    def helped(text: str, default: str) -> dict[str, str]:
+        return {**dict.fromkeys(DATA_SET + EXPORT, f"{text} (default: {default})"),
+                **dict.fromkeys(MODEL_FILE, f"{text} ({stored.format(default)})")}
+
+    add("--K", phases=phases, type=positive, metavar="N",
+        help=helped("most detections of an image", f"{K}"))
+    add("--conf_thresh", phases=phases, type=share, metavar="T",
+        help={**helped("keep detections with a higher score", f"{CONF_THRESH:g}"),
+              **dict.fromkeys(TRAIN + EVAL, "keep detections with a higher score (default: 0.01)")})
+    add("--nms_thresh", phases=phases, type=share, metavar="IOU",
+        help=helped("a higher IoU suppresses", f"{NMS_THRESH:g}"))
+    add("--theta_thresh", phases=phases, type=share, metavar="T",
+        help=helped("with a higher cls_theta a box counts as turned", f"{THETA_THRESH:g}"))
+    add("--batch_size", phases=DETECTING, type=positive, metavar="N",
+        help={**dict.fromkeys(DATA_SET, "images of a batch (default: 16 with a GPU, else 8; "
+                              f"sample: {SAMPLE.batch_size})"),
+              "predict": "windows of a batch (default: 16 with a GPU, else 2)",
+              "benchmark": "images of a batch (default: 1)"})
+
+
+def _training_flags(group) -> None:
+    add = group("training")
+    add("--num_epoch", "--epochs", phases=TRAIN, idle_in=TEST + EVAL, dest="epochs",
+        type=positive, metavar="N",
+        help=f"epochs (default: {OWN_DATA.epochs}; sample: {SAMPLE.epochs})")
+    add("--init_lr", phases=TRAIN, idle_in=TEST + EVAL, type=positive_float, metavar="LR",
+        help=f"learning rate (default: {OWN_DATA.lr}; sample: {SAMPLE.lr})")
+    add("--schedule", phases=TRAIN, choices=SCHEDULES,
+        help=f"of the learning rate (default: {OWN_DATA.schedule}; sample: {SAMPLE.schedule})")
+    add("--save_every", phases=TRAIN, type=natural, metavar="N",
+        help="keep model_<epoch>.pth every N epochs, 0 for never (default: 5; sample: 0)")
+    add("--val_every", phases=TRAIN, type=positive, metavar="N",
+        help="epochs between two validations (default: 1)")
+    add("--resume_train", phases=TRAIN, idle_in=TEST + EVAL, nargs="?", const=LAST, metavar="FILE",
+        help=f"resume a run that was stopped (FILE: {LAST})")
+    add("--overwrite", phases=TRAIN, action="store_true", help="replace an existing run")
+    add("--seed", phases=TRAIN, type=natural, help="of all random numbers (default: 317)")
+    add("--ngpus", phases=TRAIN, idle_in=TEST + EVAL, type=positive, default=1, metavar="N",
+        help="GPUs to train on, with DataParallel (default: %(default)s)")
+
+
+def _evaluation_flags(group) -> None:
+    add = group("evaluation")
+    add("--metric", phases=TRAIN + EVAL, choices=METRICS, default="voc07",
+        help="AP (default: %(default)s)")
+    add("--merge", phases=EVAL, choices=("auto", "yes", "no"), default="auto",
+        help="merge patches before scoring (auto: if all ids are patches and there are labels of "
+             "the full images)")
+    add("--truth_dir", phases=EVAL, type=Path, metavar="DIR",
+        help="labels of the full images, for merged results (default: the labels of the data)")
+    add("--show", phases=TEST, action="store_true", help="show each picture in a window")
+
+
+def _prediction_flags(group) -> None:
+    add = group("prediction")
+    add("--source", phases=MODEL_FILE + EXPORT, nargs="+", metavar="PATH",
+        help={"predict": "images, folders, globs, or lists (.txt) of images",
+              "benchmark": "images, folders, globs, or lists (.txt) of images (default: the "
+                           "sample set)",
+              "export": "images to check the file with: images, folders, globs, or lists (.txt)"})
+    add("--output", phases=MODEL_FILE + EXPORT, type=Path, metavar="PATH",
+        help={"predict": "path of the result, a folder (default: result_predict)",
+              "benchmark": "path of the result, a JSON file (default: benchmark.json)",
+              "export": "path of the result, a model file (default: beside the checkpoint, with "
+                        "the suffix of the format)"})
+    add("--formats", phases=PREDICT, type=formats, default=FORMATS, metavar="A,B",
+        help=f"what to write (default: {','.join(FORMATS)})")
+    add("--tile", phases=PREDICT, type=natural, metavar="PX",
+        help="side of a window in input pixels, 0 for the whole image in one (default: the model's "
+             "input size; an image that hardly exceeds it goes in whole, as in test)")
+    add("--overlap", phases=PREDICT, type=natural, metavar="PX",
+        help="of neighboring windows, at least the length of an object (default: 100, or a sixth "
+             "of the window if that is less)")
+    add("--scales", phases=PREDICT, type=scales, metavar="S,S",
+        help="sizes at which to look at an image, such as 0.5,1 (default: 1)")
+    add("--gsd", phases=PREDICT, type=positive_float, metavar="M",
+        help="meters per pixel that the model was trained at, to which GeoTIFFs are rescaled")
+    add("--shard", phases=PREDICT, type=shard, metavar="I/N",
+        help="do part I (from 0) of N of the work (default: torchrun's rank and world size)")
+    add("--runtime", phases=MODEL_FILE, choices=tuple(RUNTIMES),
+        help="default: by the kind of model file; openvino runs ONNX files as well")
+
+
+def _benchmark_flags(group) -> None:
+    add = group("benchmark")
+    add("--models", phases=BENCHMARK, nargs="+", type=Path, default=(), metavar="FILE",
+        help="more model files, which take turns with --weights")
+    add("--runs", phases=BENCHMARK, type=positive, default=20, metavar="N",
+        help="timed runs, whose medians are shown (default: %(default)s)")
+
+
+def _export_flags(group) -> None:
+    add = group("export")
+    add("--format", phases=EXPORT, choices=("onnx", "torch", "openvino", "tensorrt"),
+        default="onnx",
+        help="ONNX; a program of torch.export (.pt2); OpenVINO (.xml and .bin); or ONNX that "
+             "TensorRT takes, and its engine if it is installed (default: %(default)s)")
+    add("--static", phases=EXPORT, type=positive, nargs=3, metavar=("H", "W", "B"),
+        help="fixed height, width and batch (default: dynamic)")
+    add("--input", phases=EXPORT, choices=("float32", "uint8"), default="float32",
+        help="input of the file: [B, 3, H, W] in BGR, x / 255 - 0.5, or pictures [B, h, w, 3] of "
+             "any size, which it scales and pads itself (default: %(default)s)")
+    add("--color", phases=EXPORT, choices=("BGR", "RGB"), default="BGR",
+        help="channel order of --input uint8 (default: %(default)s)")
+    add("--nms", phases=EXPORT, choices=("none", "graph"), default="none",
+        help="graph: put non-maximum suppression at --nms_thresh into the file "
+             "(default: %(default)s)")
+    add("--layout", phases=EXPORT, choices=("corners", "light-fork"), default="corners",
+        help="outputs corners, scores and labels, or the light fork's rows [1, K, 12]")
+    add("--fix_conf", phases=EXPORT, action="store_true",
+        help="make --conf_thresh a constant instead of an input")
+    add("--half", phases=EXPORT, action="store_true", help="the network in float16")
+    add("--int8", phases=EXPORT, action="store_true",
+        help="the network in 8 bits, except for its first and last layers")
+    add("--calibrate", phases=EXPORT, nargs="+", metavar="PATH",
+        help="images, folders, globs or lists to calibrate --int8 with (default: the training "
+             "images of --data_dir; the sample set for a model trained on it)")
+    add("--check_images", phases=EXPORT, type=positive, default=16, metavar="N",
+        help="images on which the file is compared with the checkpoint: of --source or "
+             "--data_dir, else of the sample set (default: %(default)s)")
+# fmt: on
+
+
+FLAGS: tuple[Flag, ...] = tuple(_flags())

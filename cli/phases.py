@@ -1,0 +1,52 @@
+"""The phases: what each does, what runs it, and what to tell where it does not finish."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from typing import NamedTuple
+
+from cli import deployment, evaluation, exporting, training
+from cli.console import Advice
+
+
+class Phase(NamedTuple):
+    """A value of --phase."""
+
+    about: str
+    """What it does, in a few words, for the help."""
+    run: Callable[[argparse.Namespace], int | None]
+    """Runs it; returns an exit code, or None for 0."""
+    advice: Advice
+
+
+_LIGHTER = "a smaller --batch_size, --input_h and --input_w, or a lighter --backbone"
+_STARTS_OVER = "the same command starts over with the first image"
+
+PHASES = {
+    "train": Phase("train a detector", training.train, Advice(
+        "the last finished epoch, if any, is kept, and --resume_train resumes from there",
+        _LIGHTER,
+        "resume with --resume_train, or begin again, with a lower --init_lr, or with --head_bn for "
+        "small batches",
+    )),
+    "test": Phase("draw detections on the test images and measure the speed", evaluation.test,
+                  Advice(_STARTS_OVER, _LIGHTER)),
+    "eval": Phase("compute AP on the test images", evaluation.evaluate,
+                  Advice(_STARTS_OVER, _LIGHTER)),
+    "predict": Phase("detect in images of any size", deployment.predict, Advice(
+        "what is done so far, if anything, is kept beside the results, and the same command goes "
+        "on from there",
+        "a smaller --batch_size or --tile, or a model with a lighter --backbone, all of which "
+        "start over",
+    )),
+    "export": Phase("make a model file for other runtimes", exporting.export, Advice(
+        "no file was written; the same command starts over",
+        "smaller images to check with, or fewer to calibrate with (--source, --calibrate)",
+    )),
+    "benchmark": Phase("time model files, stage by stage", deployment.benchmark, Advice(
+        "no times were written", "a smaller --batch_size, or fewer files at once"
+    )),
+    "info": Phase("show what a network consists of, its parameters and its cost", evaluation.info,
+                  Advice("nothing was to be written", _LIGHTER)),
+}  # fmt: skip

@@ -1,0 +1,106 @@
+"""The folders that a run reads and writes."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+
+from cli.defaults import OWN_DATA, SAMPLE, Defaults
+from datasets import find_dataset
+from datasets.sample import make_sample
+from DOTA_devkit.errors import InputError
+from training import files
+
+SAMPLE_DIR = Path("sample_data")
+
+
+@dataclass(frozen=True)
+class RunDir:
+    """Where a run reads and writes.
+
+    Attributes:
+        given_data: folder of the data, None for the built-in sample set.
+        weights: checkpoints and curves.
+        result: results of the images as they are listed.
+        merge: results of the full images that patches were cut from.
+    """
+
+    given_data: Path | None
+    weights: Path
+    result: Path
+    merge: Path
+
+    @classmethod
+    def of(cls, args: argparse.Namespace) -> RunDir:
+        """Take the folders from the flags.
+
+        Raises:
+            InputError: `dataset` names no data set, or one that needs a data folder.
+        """
+        find_dataset(args.dataset)
+        sample = args.data_dir is None
+        if sample and args.dataset.lower() != "dota":
+            raise InputError(
+                f"--dataset {args.dataset} needs --data_dir; the built-in sample set is in DOTA "
+                "layout"
+            )
+        name = "sample" if sample else args.dataset.rpartition(":")[2].lower()
+        return cls(
+            given_data=args.data_dir,
+            weights=args.run_dir / f"weights_{name}",
+            result=args.run_dir / f"result_{name}",
+            merge=args.run_dir / f"merge_{name}",
+        )
+
+    @property
+    def sample(self) -> bool:
+        """Whether the data are the built-in sample set."""
+        return self.given_data is None
+
+    def data_dir(self) -> Path:
+        """Return the folder of the data; the sample set is drawn if it does not exist yet."""
+        return make_sample(SAMPLE_DIR) if self.sample else self.given_data
+
+    @property
+    def defaults(self) -> Defaults:
+        """What a flag is when it is not given."""
+        return SAMPLE if self.sample else OWN_DATA
+
+    def checkpoint(self, name: str | None) -> Path:
+        """Find a checkpoint of the run.
+
+        Args:
+            name: file name in `weights`, else a path; None for the best one, else the last.
+
+        Raises:
+            InputError: there is none.
+        """
+        if name is not None:
+            for path in (self.weights / name, Path(name)):
+                if path.is_file():
+                    return path
+            raise InputError(f"no checkpoint {name}, neither in {self.weights} nor as a path")
+        for known in (files.BEST, files.LAST):
+            if (self.weights / known).is_file():
+                return self.weights / known
+        raise InputError(
+            f"no checkpoint in {self.weights}: train first (--phase train), or name one with "
+            "--weights FILE"
+        )
+
+
+def refuse_to_replace(weights: Path) -> None:
+    """Raise an InputError if a run lies in the folder already."""
+    if list(weights.glob("*.pth")):
+        raise InputError(
+            f"{weights} holds a run: resume it (--resume_train), replace it (--overwrite), "
+            "or train beside it (--run_dir DIR)"
+        )
+
+
+def clear_run(folder: Path) -> None:
+    """Delete the files of an earlier run that is to be replaced, and nothing else."""
+    for pattern in files.RUN_FILES:
+        for path in folder.glob(pattern):
+            path.unlink()

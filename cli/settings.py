@@ -1,0 +1,184 @@
+"""Flags -> the settings of the code below the command line."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import Any
+
+import torch
+
+from cli.defaults import OWN_DATA, Defaults
+from cli.run_dir import RunDir
+from datasets import DataOptions
+from deploy.predict.settings import device_of_rank
+from deploy.runtimes.base import DetectorSettings
+from DOTA_devkit.class_lists import parse_class_list
+from DOTA_devkit.errors import InputError
+from eval import EvalSettings
+from inference import InferenceSettings
+from models import Checkpoint
+from structures.defaults import CONF_THRESH, NMS_THRESH
+from training.settings import TrainSettings
+
+logger = logging.getLogger("bbavectors")
+
+
+PHASE_CONF_THRESH = {"test": CONF_THRESH, "eval": 0.01, "train": 0.01}
+"""Score above which detections are kept; AP needs the low ones as well."""
+
+
+def detector_settings(args: argparse.Namespace) -> DetectorSettings:
+    """Settings of a detector; what is not given is taken from the model file."""
+    if (args.input_h is None) != (args.input_w is None):
+        raise InputError("--input_h and --input_w go together here: give both or none")
+    return DetectorSettings(
+        device=device_of_rank(args.device, torch.cuda.device_count()),
+        classes=asked_classes(args),
+        backbone=args.backbone,
+        input_hw=None if args.input_h is None else (args.input_h, args.input_w),
+        conf_thresh=args.conf_thresh,
+        nms_thresh=args.nms_thresh,
+        theta_thresh=args.theta_thresh,
+        K=args.K,
+        squash=args.squash,
+        runtime=args.runtime,
+        batch_size=args.batch_size or OWN_DATA.batch_size,
+    )
+
+
+def given(**flags: Any) -> dict[str, Any]:
+    """Keep the flags that were given (not None); the others are left to the defaults."""
+    return {name: value for name, value in flags.items() if value is not None}
+
+
+def nms_thresh(args: argparse.Namespace) -> float:
+    """IoU of the suppression."""
+    return NMS_THRESH if args.nms_thresh is None else args.nms_thresh
+
+
+def asked_classes(args: argparse.Namespace) -> tuple[str, ...] | None:
+    """Class names that were given, None without any."""
+    return None if args.classes is None else parse_class_list(args.classes)
+
+
+def check_flags(
+    args: argparse.Namespace, checkpoint: Checkpoint, classes: Sequence[str] | None
+) -> None:
+    """Raise an InputError if flags or the classes of the data contradict a checkpoint."""
+    checkpoint.require(
+        backbone=args.backbone,
+        classes=classes,
+        head_conv=args.head_conv,
+        head_bn=args.head_bn,
+    )
+
+
+def input_size(
+    args: argparse.Namespace, defaults: Defaults, trained: tuple[int, int] | None
+) -> tuple[int, int]:
+    """Height and width of the network's input: of the flags, else the checkpoint, else a default.
+
+    Args:
+        args: the flags.
+        defaults: of the data.
+        trained: height and width of the checkpoint, if there is one.
+
+    Raises:
+        InputError: a side is not a multiple of 32.
+    """
+    height, width = trained or defaults.input_hw
+    size = (args.input_h or height, args.input_w or width)
+    for flag, value in zip(("--input_h", "--input_w"), size, strict=True):
+        if value % 32:
+            below, above = value // 32 * 32, -(-value // 32) * 32
+            fit = f"{below} or {above}" if below else f"{above}"
+            raise InputError(f"{flag} {value} is not a multiple of 32; {fit} would be")
+    if trained and size != tuple(trained):
+        logger.info("input %dx%d instead of %dx%d, at which it was trained", *size, *trained)
+    return size
+
+
+def data_options(args: argparse.Namespace, classes: tuple[str, ...] | None) -> DataOptions:
+    """Options of a data set with these classes (None for its own)."""
+    return DataOptions(
+        classes=classes,
+        train_list=args.train_list,
+        val_list=args.val_list,
+        test_list=args.test_list,
+        allow_overlap=args.allow_overlap,
+        min_size=args.min_size,
+        min_visible=args.min_visible,
+        max_objs=args.max_objs,
+        squash=args.squash,
+        hrsc_level=args.hrsc_level,
+        augment=not args.no_augment,
+        nms_thresh=nms_thresh(args),
+        keep_source=args.phase == "test",
+    )
+
+
+def train_settings(
+    args: argparse.Namespace, run: RunDir, resume: Checkpoint | None
+) -> TrainSettings:
+    """Settings of a training: the flags, else those of the resumed run, else the defaults."""
+    before = resume.extras.get("train", {}) if resume else {}
+    known = {field.name for field in fields(TrainSettings)}
+    defaults = {
+        "epochs": run.defaults.epochs,
+        "batch_size": run.defaults.batch_size,
+        "lr": run.defaults.lr,
+        "schedule": run.defaults.schedule,
+        "save_every": run.defaults.save_every,
+        "num_workers": run.defaults.num_workers,
+    } | {name: value for name, value in before.items() if name in known}
+    asked = given(
+        epochs=args.epochs,
+        batch_size=args.batch_size,
+        lr=args.init_lr,
+        schedule=args.schedule,
+        save_every=args.save_every,
+        val_every=args.val_every,
+        num_workers=args.num_workers,
+        seed=args.seed,
+    )
+    return TrainSettings(**(defaults | asked))
+
+
+def inference_settings(args: argparse.Namespace, phase: str, run: RunDir) -> InferenceSettings:
+    """How a phase runs the network over a list of images."""
+    defaults = {
+        "conf_thresh": PHASE_CONF_THRESH[phase],
+        "batch_size": run.defaults.batch_size,
+        "num_workers": run.defaults.num_workers,
+    }
+    asked = given(
+        conf_thresh=args.conf_thresh,
+        nms_thresh=args.nms_thresh,
+        theta_thresh=args.theta_thresh,
+        K=args.K,
+        batch_size=args.batch_size,
+        num_workers=args.num_workers,
+    )
+    return InferenceSettings(**(defaults | asked), squash=args.squash)
+
+
+def eval_settings(args: argparse.Namespace, phase: str, run: RunDir) -> EvalSettings:
+    """How a phase detects and scores."""
+    return EvalSettings(
+        inference=inference_settings(args, phase, run),
+        metric=args.metric,
+        merge=args.merge,
+        truth_dir=args.truth_dir,
+    )
+
+
+def usable_gpus(args: argparse.Namespace) -> int:
+    """Return `ngpus`, or the number there are: scripts of the original ask for several anywhere."""
+    there = torch.cuda.device_count() if args.device.type == "cuda" else 1
+    if args.ngpus <= max(there, 1):
+        return args.ngpus
+    logger.warning("--ngpus %d: only %s available, which are used", args.ngpus, there)
+    return there

@@ -1,0 +1,175 @@
+"""The phase train: what the flags ask for -> a run of `train.train`."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+from collections.abc import Mapping
+from dataclasses import asdict
+from functools import partial
+
+import torch
+
+import train as trainer
+from cli.defaults import Defaults
+from cli.run_dir import RunDir, clear_run, refuse_to_replace
+from cli.settings import (
+    asked_classes,
+    check_flags,
+    data_options,
+    eval_settings,
+    given,
+    input_size,
+    train_settings,
+    usable_gpus,
+)
+from datasets import BaseDataset, DataOptions, open_dataset
+from DOTA_devkit.errors import InputError
+from eval import average_precision
+from models import CTRBOX, Checkpoint, build_model, finetune, read_checkpoint
+from structures.boxes import HEAD_CHANNELS, STRIDE
+from training.settings import TrainSettings
+
+logger = logging.getLogger("bbavectors")
+
+RESUMED_OPTIONS = ("train_list", "val_list", "min_size", "min_visible", "max_objs", "augment")
+"""Data options that decide what a run learns; a resumed run that changes them gets a warning."""
+
+
+def train(args: argparse.Namespace) -> None:
+    """Train from ImageNet or random weights, from another detector, or resume a run."""
+    refuse_contradictions(args)
+    run = RunDir.of(args)
+    resume = read_checkpoint(run.checkpoint(args.resume_train)) if args.resume_train else None
+    settings = train_settings(args, run, resume)
+    if resume is not None:
+        require_resumable(resume, settings)
+    in_place = resume is not None and (
+        os.path.dirname(os.path.realpath(resume.path)) == os.path.realpath(run.weights)
+    )
+    if not (in_place or run.sample or args.overwrite):
+        refuse_to_replace(run.weights)
+
+    options = data_options(args, asked_classes(args) or (resume.classes if resume else None))
+    learned = {name: getattr(options, name) for name in RESUMED_OPTIONS}
+    if resume is not None:
+        warn_if_options_changed(resume, learned)
+    input_hw = input_size(args, run.defaults, resume.input_size if resume else None)
+    train_set, val_set = open_sets(args, run, input_hw, options)
+    if resume is not None:
+        check_flags(args, resume, train_set.category)
+        model = build_model(resume)
+    else:
+        torch.manual_seed(settings.seed)
+        model = new_model(args, run.defaults, tuple(train_set.category), input_hw)
+    if not in_place:
+        clear_run(run.weights)
+    logger.info(
+        "training %s: %s", model.backbone,
+        ", ".join(f"{name} {value}" for name, value in asdict(settings).items()),
+    )  # fmt: skip
+    trainer.train(
+        model, train_set, settings, run.weights, args.device,
+        score=scorer(args, run, val_set), gpus=usable_gpus(args), resume=resume,
+        extras={"dataset": args.dataset, "data": learned},
+    )  # fmt: skip
+    logger.info("checkpoints, curves and pictures are in %s", run.weights)
+
+
+def open_sets(
+    args: argparse.Namespace, run: RunDir, input_hw: tuple[int, int], options: DataOptions
+) -> tuple[BaseDataset, BaseDataset | None]:
+    """Open the training and the validation set, if there is one, and check all their labels."""
+    data_dir = run.data_dir()
+    train_set = open_dataset(args.dataset, data_dir, "train", input_hw, options)
+    val_set = open_dataset(args.dataset, data_dir, "val", input_hw, options)
+    for dataset in filter(None, (train_set, val_set)):
+        dataset.check_labels()
+    return train_set, val_set
+
+
+def scorer(
+    args: argparse.Namespace, run: RunDir, val_set: BaseDataset | None
+) -> trainer.Score | None:
+    """What measures the AP of a model on the validation set; None without one."""
+    if val_set is None:
+        return None
+    return partial(
+        average_precision,
+        dataset=val_set,
+        truth=val_set.truth(),
+        settings=eval_settings(args, "train", run),
+        device=args.device,
+    )
+
+
+def refuse_contradictions(args: argparse.Namespace) -> None:
+    """Raise an InputError for flags that exclude each other."""
+    first_weights = {"--finetune": args.finetune, "--pretrained": args.pretrained}
+    named = list(given(**first_weights))
+    if args.resume_train and named:
+        raise InputError(f"--resume_train resumes a run, which excludes {named[0]}: leave it out")
+    if len(named) > 1:
+        raise InputError("--finetune starts with a whole detector, which excludes --pretrained")
+
+
+def require_resumable(resume: Checkpoint, settings: TrainSettings) -> None:
+    """Raise an InputError if the checkpoint is not one of a run that can be resumed."""
+    if resume.optimizer_state is None:
+        raise InputError(f"{resume.path} holds no state of an optimizer: use --finetune")
+    if resume.epoch >= settings.epochs:
+        raise InputError(
+            f"{resume.path} is at epoch {resume.epoch} of {settings.epochs}: nothing is left to "
+            "train; for more epochs give --num_epoch"
+        )
+
+
+def warn_if_options_changed(resume: Checkpoint, options: Mapping[str, object]) -> None:
+    """Warn if a resumed run would see other objects, images or views than before."""
+    before = resume.extras.get("data", {})
+    for name, value in options.items():
+        if name in before and before[name] != value:
+            logger.warning(
+                "the run was started with %s %s and is resumed with %s: give the same flags to "
+                "keep it", name, before[name], value,
+            )  # fmt: skip
+
+
+def new_model(
+    args: argparse.Namespace,
+    defaults: Defaults,
+    classes: tuple[str, ...],
+    input_hw: tuple[int, int],
+) -> CTRBOX:
+    """Build a network to be trained, with the first weights that the flags name."""
+    if args.finetune is None:
+        pretrained = args.pretrained or defaults.pretrained
+        return network(args, classes, input_hw, args.head_conv or defaults.head_conv, pretrained)
+    there = read_checkpoint(args.finetune).architecture
+    args.backbone = args.backbone or there.backbone
+    args.head_bn = there.head_bn if args.head_bn is None else args.head_bn
+    model = network(args, classes, input_hw, args.head_conv or there.head_conv, "none")
+    finetune(model, args.finetune)
+    return model
+
+
+def network(
+    args: argparse.Namespace,
+    classes: tuple[str, ...],
+    input_hw: tuple[int, int],
+    head_conv: int,
+    pretrained: str,
+) -> CTRBOX:
+    """Build the network that the flags describe."""
+    return CTRBOX(
+        heads={"hm": len(classes), **HEAD_CHANNELS},
+        pretrained=pretrained,
+        down_ratio=STRIDE,
+        final_kernel=1,
+        head_conv=head_conv,
+        backbone=args.backbone or "resnet101",
+        head_bn=bool(args.head_bn),
+        classes=classes,
+        input_size=input_hw,
+    )

@@ -1,0 +1,39 @@
+"""Names of parameters in messages -> flags."""
+
+import pytest
+
+from cli.wording import name_flags
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        # the first word is a parameter, the same word later is a word
+        ("overlap must be smaller than the window, got an overlap of 9",
+         "--overlap must be smaller than the window, got an overlap of 9"),
+        ("source a.png: no such file", "--source a.png: no such file"),
+        # identifiers anywhere
+        ("a.onnx was exported with other settings: conf_thresh 0.1: it has 0.2; K 5: it has 3",
+         "a.onnx was exported with other settings: --conf_thresh 0.1: it has 0.2; --K 5: it has 3"),
+        # a flag stays as it is
+        ("--conf_thresh 2: a number from 0 to 1 expected", "--conf_thresh 2: a number from 0 to 1 "
+         "expected"),
+        # parts of paths, quoted names, calls and assignments are no parameters
+        ("runs/batch_size/a.txt:3: no number", "runs/batch_size/a.txt:3: no number"),
+        ("metadata lacks 'theta_thresh'", "metadata lacks 'theta_thresh'"),
+        ("Detector.load(f, conf_thresh=0.3)", "Detector.load(f, conf_thresh=0.3)"),
+        # of another phase, or of none
+        ("min_size 3", "min_size 3"),
+        ("a_b c", "a_b c"),
+        ("", ""),
+    ],
+)  # fmt: skip
+def test_name_flags(message, expected):
+    assert name_flags(message, "predict") == expected
+
+
+def test_a_parameter_whose_flag_has_another_name():
+    assert name_flags("a lower lr", "train") == "a lower --init_lr"
+    assert name_flags("epochs 0: at least 1 expected", "train") == (
+        "--num_epoch 0: at least 1 expected"
+    )

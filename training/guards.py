@@ -1,0 +1,90 @@
+"""Steps whose loss or gradient is not finite: skipped, recorded, and undone."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import nn
+
+logger = logging.getLogger(__name__)
+
+
+class TrainingStopped(RuntimeError):
+    """Training cannot continue; the message says why and where the last good checkpoint is."""
+
+
+class BadSteps:
+    """Counts steps with a non-finite loss or gradient and records their images.
+
+    Such a step changes nothing. Many in a row mean that the weights themselves are at fault.
+
+    Args:
+        path: text file that gets one line per step.
+        limit: steps in a row that stop the run.
+        last_good: path of the checkpoint to resume from, which need not exist yet.
+    """
+
+    def __init__(self, path: Path, limit: int, last_good: Path):
+        self.path = path
+        self.limit = limit
+        self.last_good = last_good
+        self.count = 0
+        self.in_a_row = 0
+
+    def good(self) -> None:
+        """Note a step that was finite."""
+        self.in_a_row = 0
+
+    def add(
+        self, epoch: int, step: int, image_ids: Sequence[str], losses: Mapping[str, torch.Tensor]
+    ) -> None:
+        """Record a step that was not finite.
+
+        Raises:
+            TrainingStopped: it is one too many in a row.
+        """
+        self.count += 1
+        self.in_a_row += 1
+        values = " ".join(f"{name}={value.item():g}" for name, value in losses.items())
+        with open(self.path, "a", encoding="utf-8") as file:
+            file.write(f"epoch {epoch} batch {step + 1} {values} images {' '.join(image_ids)}\n")
+        logger.warning(
+            "a loss or gradient of epoch %d, batch %d is not finite (%s); the step is skipped, "
+            "its images are listed in %s", epoch, step + 1, values, self.path,
+        )  # fmt: skip
+        if self.in_a_row >= self.limit:
+            kept = (
+                f"the last good checkpoint is {self.last_good}"
+                if self.last_good.is_file()
+                else "no epoch was finished"
+            )
+            raise TrainingStopped(
+                f"{self.in_a_row} steps in a row had a non-finite loss or gradient (their images "
+                f"are listed in {self.path}); {kept}"
+            )
+
+
+class NormStatistics:
+    """The running statistics of the BatchNorms, to be restored after a step that is skipped.
+
+    A forward pass that meets NaN has written it into them before the loss shows it.
+    """
+
+    def __init__(self, model: nn.Module):
+        self.buffers = list(model.buffers())
+        self.copies = [torch.empty_like(buffer) for buffer in self.buffers]
+
+    @torch.no_grad()
+    def save(self) -> None:
+        """Remember the statistics before a step."""
+        if self.buffers:
+            torch._foreach_copy_(self.copies, self.buffers)
+
+    @torch.no_grad()
+    def restore(self) -> None:
+        """Put back what `save` remembered."""
+        if self.buffers:
+            torch._foreach_copy_(self.buffers, self.copies)
