@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from DOTA_devkit.formats import Labels, Task1, read_ids, read_label_files, read_task1, read_task2
-from DOTA_devkit.scoring import average_precision, evaluate, truth_of
+from DOTA_devkit.scoring import average_precision, evaluate, truth_from_labels
 
 LabelReader = Callable[[Iterable[str | Path]], Iterable[Labels]]
 
@@ -73,7 +73,7 @@ class VocFunctions:
         """
         image_ids = list(dict.fromkeys(read_ids(imagesetfile)))
         labels = self._read(annopath.format(image_id) for image_id in image_ids)
-        truth = truth_of(list(labels), image_ids, [classname])
+        truth = truth_from_labels(list(labels), image_ids, [classname])
         read_results = read_task1 if self._task == 1 else read_task2
         evaluation = evaluate(
             {classname: _in_original_order(read_results(detpath.format(classname)))},
