@@ -60,7 +60,7 @@ class _KeptImage:
     def __init__(self, source: PatchSource, version: tuple[Path, int]) -> None:
         self.version = version
         self._source = source
-        self.size_wh, self.read_late = source.size_wh, source.read_late
+        self.size_wh, self.reads_lazily = source.size_wh, source.reads_lazily
 
     def reader(self, rate: float) -> PatchReader:
         return self._source.reader(rate)
