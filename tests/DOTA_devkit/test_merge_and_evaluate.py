@@ -94,7 +94,7 @@ def test_merge_refusals(tmp_path, capsys):
     assert "must be different folders" in capsys.readouterr().err
     assert run("merge", tmp_path / "none", tmp_path / "new") == 2
     assert run("merge", results, tmp_path / "new", "--nms_thresh", "boat=0.2") == 2
-    assert "threshold for boat" in capsys.readouterr().err
+    assert "iou_threshold is given for boat" in capsys.readouterr().err
     write(results, {"Task1_ship.txt": [f"P0 0.9 {SQUARE}", "P0 nan 1 2 3 4 5 6 7 8"]})
     assert run("merge", results, tmp_path / "new") == 2
     assert "Task1_ship.txt:2: " in capsys.readouterr().err
