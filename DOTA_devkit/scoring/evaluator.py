@@ -28,7 +28,10 @@ from DOTA_devkit.scoring.truth import Truth, select_objects
 logger = logging.getLogger(__name__)
 
 METRICS = ("voc07", "voc12", "coco")
+"""The metrics of `evaluate`."""
+
 COCO_THRESHOLDS = tuple(round(0.5 + 0.05 * k, 2) for k in range(10))
+"""COCO's IoU thresholds: 0.5, 0.55, ... 0.95."""
 
 
 def evaluate(

@@ -25,7 +25,7 @@ def format_rows(rows: Sequence[Row], columns: Sequence[str]) -> str:
         The table: scores in percent, score thresholds as they are, "-" for missing values.
     """
     cells = [[_cell(column, row.get(column)) for column in columns] for row in rows]
-    header, *body, summary = format_table([columns, *cells]).splitlines()
+    header, *body, summary = format_table([columns, *cells]).split("\n")
     # The rightmost column is flush right, so every line has the width of the table.
     rule = "-" * len(header)
     return "\n".join([header, rule, *body, rule, summary])

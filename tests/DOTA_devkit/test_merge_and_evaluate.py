@@ -229,11 +229,7 @@ def test_evaluate_writes_files(tmp_path, labels):
 @pytest.mark.parametrize(
     ("options", "class_file", "shown"),
     [
-        (
-            [],
-            None,
-            ["car", "plane", "ship"],
-        ),  # in labels or results; no DOTA order applies
+        ([], None, ["car", "plane", "ship"]),  # in labels or results; no DOTA order applies
         (["--classes", "ship"], None, ["ship"]),
         ([], "ship\ncar\n", ["ship", "car"]),
         (["--classes", "car"], "ship\n", ["car"]),
