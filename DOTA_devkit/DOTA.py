@@ -1,4 +1,4 @@
-"""A data folder (``images/``, ``labelTxt/``) to be looked through and shown, as in the devkit."""
+"""Browse and show a data folder (``images/``, ``labelTxt/``), with the devkit's interface."""
 
 from __future__ import annotations
 
@@ -17,9 +17,13 @@ class DOTA:
     """Index of a data folder.
 
     Attributes:
-        imglist: image ids, those of the label files.
+        basepath: the data folder.
+        labelpath: its ``labelTxt`` folder.
+        imagepath: its ``images`` folder.
+        imgpaths: the label files.
+        imglist: image ids, from the names of the label files.
         ImgToAnns: image id -> objects, see `dota_utils.parse_dota_poly`.
-        catToImgs: class name -> ids of the images that hold it.
+        catToImgs: class name -> ids of the images that contain it.
     """
 
     def __init__(self, basepath: str | Path) -> None:
@@ -33,13 +37,14 @@ class DOTA:
         self.createIndex()
 
     def createIndex(self) -> None:
+        """Read all label files."""
         for image_id, path in zip(self.imglist, self.imgpaths, strict=True):
             self.ImgToAnns[image_id] = dota_utils.parse_dota_poly(path)
             for name in dict.fromkeys(one["name"] for one in self.ImgToAnns[image_id]):
                 self.catToImgs[name].append(image_id)
 
     def getImgIds(self, catNms: str | Sequence[str] = ()) -> list[str]:
-        """Ids of the images that hold all of these classes; of all images without any."""
+        """Ids of the images that contain all of these classes; without classes, of all images."""
         names = [catNms] if isinstance(catNms, str) else list(catNms)
         chosen = [set(self.catToImgs.get(name, ())) for name in names]
         return [image_id for image_id in self.imglist if all(image_id in ids for ids in chosen)]
@@ -50,7 +55,7 @@ class DOTA:
         imgId: str | None = None,
         difficult: int | str | None = None,
     ) -> list[dict]:
-        """Objects of an image: of these classes and this difficulty, where they are given."""
+        """Objects of an image, of these classes and this difficulty if they are given."""
         names = [catNms] if isinstance(catNms, str) else list(catNms)
         return [
             one
@@ -60,19 +65,22 @@ class DOTA:
         ]
 
     def loadImgs(self, imgids: str | Iterable[str] = ()) -> list[np.ndarray]:
-        """Images ``[H, W, 3]``, BGR, by id."""
+        """Load images ``[H, W, 3]`` in BGR by id; InputError for an id without an image."""
         images = find_images(self.imagepath)
         loaded = []
         for image_id in [imgids] if isinstance(imgids, str) else imgids:
             if image_id not in images:
-                raise InputError(f"{self.imagepath}: no image of the id {image_id}")
+                raise InputError(f"{self.imagepath}: no image has the id {image_id}")
             loaded.append(read_image(images[image_id]))
         return loaded
 
     def showAnns(self, objects: Sequence[dict], imgId: str, range: object = None) -> None:
-        """Draw objects over their image, in the current matplotlib axes.
+        """Draw objects on their image, in the current matplotlib axes.
 
-        ``range`` is there for old scripts and has no effect, as in the original.
+        Args:
+            objects: see `loadAnns`.
+            imgId: id of the image.
+            range: accepted for old scripts; has no effect, as in the original.
         """
         from matplotlib import pyplot
 

@@ -1,4 +1,7 @@
-"""DOTA labels to one COCO json, under the classic name. The work is done by `convert`."""
+"""Convert DOTA labels to one COCO json, with the interface of the DOTA devkit.
+
+The work is done by `DOTA_devkit.convert`.
+"""
 
 from __future__ import annotations
 
@@ -16,10 +19,15 @@ wordname_18 = list(DOTA_CLASSES["2.0"])
 
 
 def DOTA2COCO(srcpath, destfile, classes=None):
-    """Write `srcpath`/labelTxt with the sizes of `srcpath`/images as COCO to `destfile`.
+    """Write the labels of a folder as a COCO json.
 
-    `destfile` is replaced, as it always was. Categories are `classes` (by default the 15 of
-    DOTA-v1.0) with ids from 1; a label of another class is an InputError with file and line.
+    Args:
+        srcpath: folder with ``labelTxt/`` and ``images/``, which give the sizes.
+        destfile: file to write; an existing one is replaced, as in the original.
+        classes: names of the categories with ids from 1; None: the 15 classes of DOTA-v1.0.
+
+    Raises:
+        InputError: a label has another class; the message names file and line.
     """
     classes = tuple(classes or wordname_15)
     images = find_images(Path(srcpath) / "images")

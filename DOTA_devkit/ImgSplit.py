@@ -1,23 +1,27 @@
-"""Splitting images and labels under the name of the DOTA devkit; see `DOTA_devkit.splitting`."""
+"""Split images and labels, with the interface of the DOTA devkit.
+
+The work is done by `DOTA_devkit.splitting`.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from DOTA_devkit._compat.split import LabelledSplitter
+from DOTA_devkit._compat.split import LabeledSplitter
 from DOTA_devkit.splitting import SplitOptions
 
 
-class splitbase(LabelledSplitter):
+class splitbase(LabeledSplitter):
     """Splits ``images/`` and ``labelTxt/`` of ``basepath`` into those of ``outpath``.
 
     Args:
-        basepath, outpath: folders of that layout.
-        code: there for old scripts; labels are UTF-8.
-        gap: overlap of neighbours, pixels.
+        basepath: folder to read.
+        outpath: folder to write.
+        code: accepted for old scripts and ignored; labels are UTF-8.
+        gap: overlap of neighboring patches, pixels.
         subsize: side of a patch, pixels.
-        thresh: an object of which no more than this share is left gets difficulty 2.
-        choosebestpoint: begin a cut object at the corner that fits its label's order best.
+        thresh: an object of which at most this share is left gets difficulty 2.
+        choosebestpoint: start a cut object at the corner that best fits its label's order.
         ext: suffix of the patches.
     """
 

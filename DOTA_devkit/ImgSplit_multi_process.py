@@ -1,26 +1,27 @@
-"""As `DOTA_devkit.ImgSplit`, on several cores and with black below and right of small images."""
+"""As `DOTA_devkit.ImgSplit`, on several cores and with padding of small images."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from DOTA_devkit._compat.split import LabelledSplitter
+from DOTA_devkit._compat.split import LabeledSplitter
 from DOTA_devkit.splitting import SplitOptions
 
 
-class splitbase(LabelledSplitter):
+class splitbase(LabeledSplitter):
     """Splits ``images/`` and ``labelTxt/`` of ``basepath`` into those of ``outpath``.
 
     Args:
-        basepath, outpath: folders of that layout.
-        code: there for old scripts; labels are UTF-8.
-        gap: overlap of neighbours, pixels.
+        basepath: folder to read.
+        outpath: folder to write.
+        code: accepted for old scripts and ignored; labels are UTF-8.
+        gap: overlap of neighboring patches, pixels.
         subsize: side of a patch, pixels.
-        thresh: an object of which no more than this share is left gets difficulty 2.
-        choosebestpoint: begin a cut object at the corner that fits its label's order best.
+        thresh: an object of which at most this share is left gets difficulty 2.
+        choosebestpoint: start a cut object at the corner that best fits its label's order.
         ext: suffix of the patches.
-        padding: fill patches of small images up to ``subsize``.
-        num_process: patches written at a time.
+        padding: pad patches of small images to ``subsize`` with black.
+        num_process: number of threads that write patches.
     """
 
     def __init__(

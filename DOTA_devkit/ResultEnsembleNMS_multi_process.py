@@ -1,7 +1,7 @@
-"""NMS over results of whole images, such as those of several models written into one folder.
+"""Apply NMS to results of whole images, such as those of several models in one folder.
 
-Ids are taken as they are, also where they look like those of patches. The target folder is not
-emptied first and numbers are not rounded, unlike in the original.
+Ids are used as they are, even if they look like those of patches. Unlike the original, this does
+not empty the target folder first and does not round numbers.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 nms_thresh = 0.2
-"""IoU above which the lower score is dropped; may be set before merging."""
+"""IoU above which the detection with the lower score is removed; may be set before merging."""
 
 
 def mergesingle(dstpath: str | Path, nms, fullname: str | Path) -> None:
@@ -42,7 +42,7 @@ def mergesingle(dstpath: str | Path, nms, fullname: str | Path) -> None:
 
 
 def mergebase(srcpath: str | Path, dstpath: str | Path, nms) -> None:
-    """Merge all result files of a folder into another with one of the functions above."""
+    """Merge all result files of a folder into another, with one of the ``py_cpu_nms`` functions."""
     merge(srcpath, dstpath, nms, nms_thresh, patches=False)
 
 
@@ -52,10 +52,10 @@ def mergebase_parallel(srcpath: str | Path, dstpath: str | Path, nms) -> None:
 
 
 def mergebyrec(srcpath: str | Path, dstpath: str | Path) -> None:
-    """Merge by the overlap of axis-aligned rectangles."""
+    """Merge by the IoU of axis-aligned rectangles."""
     mergebase(srcpath, dstpath, py_cpu_nms)
 
 
 def mergebypoly(srcpath: str | Path, dstpath: str | Path) -> None:
-    """Merge by the overlap of the oriented boxes."""
+    """Merge by the IoU of the oriented boxes."""
     mergebase_parallel(srcpath, dstpath, py_cpu_nms_poly_fast)

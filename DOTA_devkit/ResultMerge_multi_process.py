@@ -1,4 +1,4 @@
-"""As `DOTA_devkit.ResultMerge`, several classes at a time, and with the paper's threshold 0.1."""
+"""As `DOTA_devkit.ResultMerge`, several classes at a time and with the paper's threshold, 0.1."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 nms_thresh = 0.1
-"""IoU above which the lower score is dropped; may be set before merging."""
+"""IoU above which the detection with the lower score is removed; may be set before merging."""
 
 
 def mergesingle(dstpath: str | Path, nms, fullname: str | Path) -> None:
@@ -37,15 +37,15 @@ def mergesingle(dstpath: str | Path, nms, fullname: str | Path) -> None:
 
 
 def mergebase(srcpath: str | Path, dstpath: str | Path, nms) -> None:
-    """Merge all result files of a folder into another with one of the functions above."""
+    """Merge all result files of a folder into another, with one of the ``py_cpu_nms`` functions."""
     merge(srcpath, dstpath, nms, nms_thresh, workers=os.cpu_count() or 1)
 
 
 def mergebyrec(srcpath: str | Path, dstpath: str | Path) -> None:
-    """Merge by the overlap of axis-aligned rectangles."""
+    """Merge by the IoU of axis-aligned rectangles."""
     mergebase(srcpath, dstpath, py_cpu_nms)
 
 
 def mergebypoly(srcpath: str | Path, dstpath: str | Path) -> None:
-    """Merge by the overlap of the oriented boxes."""
+    """Merge by the IoU of the oriented boxes."""
     mergebase(srcpath, dstpath, py_cpu_nms_poly_fast)

@@ -1,4 +1,7 @@
-"""Splitting images alone under the name of the DOTA devkit; see `DOTA_devkit.splitting`."""
+"""Split images without labels, with the interface of the DOTA devkit.
+
+The work is done by `DOTA_devkit.splitting`.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +15,9 @@ class splitbase(ImageSplitter):
     """Splits the images of ``srcpath`` into ``dstpath``.
 
     Args:
-        srcpath, dstpath: folders of images.
-        gap: overlap of neighbours, pixels.
+        srcpath: folder of images to read.
+        dstpath: folder of patches to write.
+        gap: overlap of neighboring patches, pixels.
         subsize: side of a patch, pixels.
         ext: suffix of the patches.
     """

@@ -1,4 +1,4 @@
-"""As `DOTA_devkit.SplitOnlyImage`, on several cores, with black beside small images."""
+"""As `DOTA_devkit.SplitOnlyImage`, on several cores and with padding of small images."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ class splitbase(ImageSplitter):
     """Splits the images of ``srcpath`` into ``dstpath``.
 
     Args:
-        srcpath, dstpath: folders of images.
-        gap: overlap of neighbours, pixels.
+        srcpath: folder of images to read.
+        dstpath: folder of patches to write.
+        gap: overlap of neighboring patches, pixels.
         subsize: side of a patch, pixels.
         ext: suffix of the patches.
-        padding: fill patches of small images up to ``subsize``.
-        num_process: patches written at a time.
+        padding: pad patches of small images to ``subsize`` with black.
+        num_process: number of threads that write patches.
     """
 
     def __init__(

@@ -1,5 +1,6 @@
-"""Tools for DOTA-style data: polygon overlap and NMS, splitting, merging, scoring, file formats.
+"""Tools for DOTA-style data: polygon IoU and NMS, splitting, merging, scoring, file formats.
 
-Needs no compiler. Imported alone it asks for numpy only; splitting and previews use OpenCV,
-plots matplotlib, long work tqdm, each imported where it is used.
+The package stands alone and needs no compiler. Importing it requires only NumPy; Shapely, OpenCV
+(splitting, previews), matplotlib (plots) and tqdm (progress bars) are imported where they are
+used. Models, datasets for training and everything else that needs PyTorch do not belong here.
 """

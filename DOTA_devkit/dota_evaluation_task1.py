@@ -1,4 +1,4 @@
-"""AP of oriented boxes (Task1) under the names of the DOTA devkit."""
+"""AP of oriented boxes (Task1), with the interface of the DOTA devkit."""
 
 from DOTA_devkit._compat.voc import VocFunctions, voc_ap
 

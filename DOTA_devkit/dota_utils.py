@@ -1,4 +1,7 @@
-"""Helpers under the names of the DOTA devkit; reading is done by `DOTA_devkit.formats`."""
+"""Helper functions with the interface of the DOTA devkit.
+
+Label and result files are read by `DOTA_devkit.formats`.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ wordname_15 = list(DOTA_CLASSES["1.0"])
 wordname_16 = list(DOTA_CLASSES["1.5"])
 wordname_18 = list(DOTA_CLASSES["2.0"])
 
-# What `groundtruth2Task1` gives as score, so that it tells the rate.
+# Rate of a patch -> the score that `groundtruth2Task1` writes to encode it.
 _SCORE_OF_RATE = {0.5: "1", 1.0: "0.8", 2.0: "0.6"}
 
 Point = Sequence[float]
@@ -31,9 +34,14 @@ def custombasename(fullname: str | Path) -> str:
 
 
 def GetFileFromThisRootDir(dir: str | Path, ext: Sequence[str] | str | None = None) -> list[str]:
-    """Paths of all files below a folder, sorted; with ``ext`` those of these suffixes alone.
+    """List all files below a folder, sorted.
 
-    ``ext`` is one suffix or several, with or without their dot.
+    Args:
+        dir: the folder.
+        ext: one suffix or several, with or without the dot; None: all files.
+
+    Returns:
+        Their paths.
     """
     wanted = [ext] if isinstance(ext, str) else ext
     files = sorted(
@@ -46,7 +54,7 @@ def GetFileFromThisRootDir(dir: str | Path, ext: Sequence[str] | str | None = No
 
 
 def parse_dota_poly(filename: str | Path) -> list[dict]:
-    """Objects of a label file: name, difficult (text), poly (four points), area."""
+    """Read the objects of a label file: name, difficult (text), poly (four points), area."""
     labels = read_labels(filename)
     areas = polygon_area(labels.corners).tolist()
     return [
@@ -58,7 +66,7 @@ def parse_dota_poly(filename: str | Path) -> list[dict]:
 
 
 def parse_dota_poly2(filename: str | Path) -> list[dict]:
-    """As `parse_dota_poly`, with poly as eight whole numbers x1, y1, ... x4, y4."""
+    """As `parse_dota_poly`, with poly as eight integers x1, y1, ... x4, y4."""
     objects = parse_dota_poly(filename)
     for one in objects:
         one["poly"] = [int(value) for value in TuplePoly2Poly(one["poly"])]
@@ -66,7 +74,7 @@ def parse_dota_poly2(filename: str | Path) -> list[dict]:
 
 
 def parse_dota_rec(filename: str | Path) -> list[dict]:
-    """As `parse_dota_poly`, and bndbox (xmin, ymin, xmax, ymax)."""
+    """As `parse_dota_poly`, and with bndbox (xmin, ymin, xmax, ymax)."""
     objects = parse_dota_poly(filename)
     for one in objects:
         one["bndbox"] = dots4ToRec4(one["poly"])
@@ -74,31 +82,38 @@ def parse_dota_rec(filename: str | Path) -> list[dict]:
 
 
 def TuplePoly2Poly(poly: Sequence[Point]) -> list[float]:
-    """Four points -> x1, y1, ... x4, y4."""
+    """Convert four points to x1, y1, ... x4, y4."""
     return [value for point in poly[:4] for value in point[:2]]
 
 
 def dots4ToRec4(poly: Sequence[Point]) -> tuple[float, float, float, float]:
-    """Four points -> xmin, ymin, xmax, ymax."""
+    """Convert four points to their bounding rectangle xmin, ymin, xmax, ymax."""
     x, y = zip(*poly[:4], strict=True)
     return min(x), min(y), max(x), max(y)
 
 
 def dots4ToRec8(poly: Sequence[Point]) -> tuple[float, ...]:
-    """Four points -> the eight coordinates of the rectangle around them."""
+    """Convert four points to the eight coordinates of their bounding rectangle."""
     return dots2ToRec8(dots4ToRec4(poly))
 
 
 def dots2ToRec8(rec: Sequence[float]) -> tuple[float, ...]:
-    """xmin, ymin, xmax, ymax -> the rectangle's corners, clockwise on the screen."""
+    """Convert xmin, ymin, xmax, ymax to the rectangle's corners, clockwise on the screen."""
     xmin, ymin, xmax, ymax = rec[:4]
     return xmin, ymin, xmax, ymin, xmax, ymax, xmin, ymax
 
 
 def groundtruth2Task1(srcpath: str | Path, dstpath: str | Path) -> None:
-    """Write labels of patches as result files ``Task1_CLASS.txt``, without difficulty 2.
+    """Write the labels of patches as result files ``Task1_CLASS.txt``, except difficulty 2.
 
-    The score tells the rate: 1 for 0.5, 0.8 for 1, 0.6 for 2.
+    The score encodes the rate of the patch: 1 for 0.5, 0.8 for 1, 0.6 for 2.
+
+    Args:
+        srcpath: folder of label files of patches.
+        dstpath: folder of result files to write.
+
+    Raises:
+        InputError: a label file is not one of a patch at rate 0.5, 1 or 2.
     """
     lines: dict[str, list[str]] = {name: [] for name in wordname_15}
     for path in GetFileFromThisRootDir(srcpath, "txt"):
@@ -106,24 +121,32 @@ def groundtruth2Task1(srcpath: str | Path, dstpath: str | Path) -> None:
         patch = parse_patch_id(patch_id)
         score = None if patch is None else _SCORE_OF_RATE.get(patch.rate)
         if score is None:
-            raise InputError(f"{path}: expected a patch NAME__RATE__X___Y of rate 0.5, 1 or 2")
+            raise InputError(f"{path}: expected a patch NAME__RATE__X___Y with rate 0.5, 1 or 2")
         for one in parse_dota_poly2(path):
             if one["difficult"] != "2":
                 text = " ".join(map(str, one["poly"]))
                 lines.setdefault(one["name"], []).append(f"{patch_id} {score} {text}\n")
-    for name, found in lines.items():
+    for name, results in lines.items():
         with replacing(Path(dstpath) / f"Task1_{name}.txt") as file:
-            file.writelines(found)
+            file.writelines(results)
 
 
 def Task2groundtruth_poly(srcpath: str | Path, dstpath: str | Path) -> None:
-    """Write result files (Task1) with scores above 0.1 as one label file an image."""
+    """Write the detections of Task1 files with scores above 0.1 as one label file per image.
+
+    Args:
+        srcpath: folder of result files.
+        dstpath: folder of label files to write.
+    """
     lines: dict[str, list[str]] = {}
     for path in GetFileFromThisRootDir(srcpath, "txt"):
         class_name = custombasename(path).split("_")[-1]
-        found = read_task1(path)
+        detections = read_task1(path)
         for image_id, score, corners in zip(
-            found.image_ids, found.scores, found.corners.reshape(-1, 8).tolist(), strict=True
+            detections.image_ids,
+            detections.scores,
+            detections.corners.reshape(-1, 8).tolist(),
+            strict=True,
         ):
             if score > 0.1:
                 text = " ".join(f"{value:g}" for value in corners)
@@ -134,29 +157,32 @@ def Task2groundtruth_poly(srcpath: str | Path, dstpath: str | Path) -> None:
 
 
 def polygonToRotRectangle(bbox: Sequence[float]) -> list[float]:
-    """x1, y1, ... x4, y4 -> the rectangle around it that is turned as its first edge.
+    """Compute the rotated rectangle around a quadrilateral that is aligned with its first edge.
+
+    Args:
+        bbox: x1, y1, ... x4, y4.
 
     Returns:
-        [cx, cy, w, h, theta], theta in radians; w and h count the far border.
+        [cx, cy, w, h, theta], theta in radians; w and h include the far border.
     """
     points = np.asarray(bbox, np.float32).reshape(4, 2)
     edge = points[1] - points[0]
     angle = math.atan2(-edge[0], edge[1])
     center = points.mean(axis=0)
-    turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
-    width, height = np.ptp((points - center) @ turn, axis=0) + 1
+    rotation = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+    width, height = np.ptp((points - center) @ rotation, axis=0) + 1
     return [float(center[0]), float(center[1]), float(width), float(height), angle]
 
 
 def cal_line_length(point1: Point, point2: Point) -> float:
-    """Distance of two points."""
+    """Compute the distance of two points."""
     return math.hypot(point1[0] - point2[0], point1[1] - point2[1])
 
 
 def get_best_begin_point(coordinate: Sequence[Point]) -> list[list[float]]:
-    """Turn four points so that they lie nearest to the corners of the rectangle around them."""
+    """Rotate the order of four points to be closest to the corners of their bounding rectangle."""
     xmin, ymin, xmax, ymax = dots4ToRec4(coordinate)
     target = [(xmin, ymin), (xmax, ymin), (xmax, ymax), (xmin, ymax)]
     points = [list(point[:2]) for point in coordinate[:4]]
-    turned = [points[k:] + points[:k] for k in range(4)]
-    return min(turned, key=lambda order: sum(map(cal_line_length, order, target)))
+    rotated = [points[k:] + points[:k] for k in range(4)]
+    return min(rotated, key=lambda order: sum(map(cal_line_length, order, target)))

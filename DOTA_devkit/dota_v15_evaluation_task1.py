@@ -1,11 +1,11 @@
 """AP of oriented boxes for DOTA-1.5, where objects marked difficult count as well.
 
-The original's name of this module, ``dota-v1.5_evaluation_task1``, can't be imported.
+The original's name of this module, ``dota-v1.5_evaluation_task1``, cannot be imported.
 """
 
-from DOTA_devkit._compat.voc import VocFunctions, voc_ap, without_difficulty
+from DOTA_devkit._compat.voc import VocFunctions, read_without_difficulty, voc_ap
 
 __all__ = ["parse_gt", "voc_ap", "voc_eval"]
 
-_functions = VocFunctions(without_difficulty)
+_functions = VocFunctions(read_without_difficulty)
 parse_gt, voc_eval = _functions.parse_gt, _functions.voc_eval

@@ -11,7 +11,11 @@ import numpy as np
 
 from DOTA_devkit.errors import InputError
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+COMMON_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+"""Image formats that patches may be written in, and suffixes that image lists may contain."""
+
+IMAGE_SUFFIXES = (*COMMON_SUFFIXES, ".webp")
+"""Image formats that are read."""
 
 _TAIL = 1 << 16
 """Bytes at the end of a PNG in which its EXIF is looked for, where it stands behind the pixels."""

@@ -1,18 +1,16 @@
 """Merge the detections of patches into detections of whole images.
 
-A detection in patch ``NAME__RATE__X___Y`` lies at (x + X) / RATE, (y + Y) / RATE of image NAME.
-Where patches overlap an object is found several times: greedy non-maximum suppression keeps the
-best. Images come out in the order of their first appearance, their detections by falling score
-(equal ones in the order of input), numbers as Python writes a float.
+A point (x, y) of patch ``NAME__RATE__X___Y`` is ((x + X) / RATE, (y + Y) / RATE) in image NAME.
+Where patches overlap, an object is detected several times: greedy non-maximum suppression keeps
+the best detection. Images are written in the order of their first appearance, their detections
+by descending score (equal ones in input order), numbers as Python writes a float.
 
-An id without patch part is taken for a whole image, so that several results, merged or not, can
-be joined into one (an ensemble).
+An id that is not one of a patch denotes a whole image, so that several results, merged or not,
+can be joined to one (an ensemble).
 """
 
 from __future__ import annotations
 
-import logging
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -27,16 +25,23 @@ from DOTA_devkit.patches import parse_patch_id
 from DOTA_devkit.polygon import bounding_rectangles, polygon_nms, rectangle_nms
 from DOTA_devkit.progress import progress
 from DOTA_devkit.text_table import TextCodes, float_texts, joined_lines
-
-logger = logging.getLogger(__name__)
+from DOTA_devkit.whole_images import ImageDetections, assemble_images
 
 IOU_THRESHOLD = 0.1
-KINDS = ("polygon", "rectangle")
-Suppression = Callable[[np.ndarray, np.ndarray, np.ndarray, float], np.ndarray]
+"""The default threshold: an IoU above it suppresses the detection with the lower score."""
 
-# Detections held in memory; more are kept in a temporary file until their image's turn comes.
+KINDS = ("polygon", "rectangle")
+"""What the IoU is computed of: the oriented boxes or their axis-aligned bounding rectangles."""
+
+Suppression = Callable[[np.ndarray, np.ndarray, np.ndarray, float], np.ndarray]
+"""(image index ``[N]``, scores ``[N]``, corners ``[N, 4, 2]``, IoU threshold) -> ``[M]`` rows to
+keep, image by image."""
+
+# Detections held in memory; more are stored in a temporary file until their image is processed.
 ROWS_IN_MEMORY = 1_000_000
-LINES_AT_ONCE = 1 << 16
+
+# Lines formatted at a time.
+LINES_PER_STEP = 1 << 16
 
 
 def merge_results(
@@ -49,38 +54,37 @@ def merge_results(
     workers: int = 1,
     rows_in_memory: int = ROWS_IN_MEMORY,
 ) -> dict[str, tuple[int, int]]:
-    """Merge all result files of a folder, or of several that are joined.
+    """Merge all result files of a folder, or join and merge those of several folders.
 
     Args:
-        source_dirs: folders of result files (``Task1_ship.txt``, ...), Task1 or Task2. Files of
-            one name are joined, in the order of the folders.
-        target_dir: made if missing; gets files of the same names.
-        iou_threshold: for all classes, or class name -> threshold; classes that are not named
-            take the one of "default", or else 0.1.
-        kind: "polygon", or "rectangle" to compare the axis-aligned rectangles around the
-            detections, far border included, as the original does for Task2. A function of one's
-            own gets (images ``[N]``, scores, corners, threshold) and gives the rows that stay,
-            image after image.
-        patches: read the ids as those of patches; False: take each as it is.
-        workers: processes; each merges one file at a time.
-        rows_in_memory: detections that each process may hold.
+        source_dirs: folders of result files (``Task1_ship.txt``, ...), Task1 or Task2. Files with
+            the same name are joined, in the order of the folders.
+        target_dir: created if missing; receives files with the same names.
+        iou_threshold: for all classes, or class name -> threshold; other classes use the
+            threshold of "default", or else 0.1.
+        kind: "polygon", or "rectangle" to compare the axis-aligned bounding rectangles of the
+            detections, including the far border, as the original does for Task2. May also be a
+            `Suppression` function.
+        patches: interpret ids as those of patches; False: use them as they are.
+        workers: number of processes; each merges one file at a time.
+        rows_in_memory: number of detections each process may hold.
 
     Returns:
-        file name -> (detections read, detections kept).
+        File name -> (detections read, detections kept).
 
     Raises:
-        InputError: nothing to merge, a line that can't be understood, a threshold outside
-            [0, 1] or of a class without file, or a target that is a source.
+        InputError: there is nothing to merge, a line is malformed, a threshold is outside [0, 1]
+            or is given for a class without a file, or the target is one of the sources.
     """
     if isinstance(source_dirs, (str, Path)):
         source_dirs = [source_dirs]
     sources = [Path(folder) for folder in source_dirs]
     target_dir = Path(target_dir)
     if not callable(kind) and kind not in KINDS:
-        raise InputError(f"kind of overlap {kind!r} is not one of {', '.join(KINDS)}")
+        raise InputError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}")
     jobs = [
         _Job(*job, kind, patches, rows_in_memory)
-        for job in _files_and_thresholds(sources, target_dir, iou_threshold)
+        for job in _collect_files(sources, target_dir, iou_threshold)
     ]
     target_dir.mkdir(parents=True, exist_ok=True)
     counts = {}
@@ -104,19 +108,30 @@ def merge_file(
     patches: bool = True,
     rows_in_memory: int = ROWS_IN_MEMORY,
 ) -> tuple[int, int]:
-    """Merge the result files of one class into one; see `merge_results`.
+    """Merge the result files of one class into one.
+
+    Args:
+        sources: result files, all of Task1 or all of Task2.
+        target: file to write.
+        iou_threshold: an IoU above it suppresses the detection with the lower score.
+        kind: see `merge_results`.
+        patches: see `merge_results`.
+        rows_in_memory: see `merge_results`.
 
     Returns:
         (detections read, detections kept).
+
+    Raises:
+        InputError: a line is malformed, or the files have different numbers of coordinates.
     """
-    coordinates = _coordinates(sources)
+    coordinates = _coordinates_per_line(sources)
     ids = TextCodes()
     blocks = (block for path in sources for block in iter_results(path, ids, coordinates))
     read = kept = 0
     with replacing(target) as file:
-        for part in _whole_images(blocks, ids.texts, patches, rows_in_memory):
+        for part in assemble_images(blocks, ids.texts, patches, rows_in_memory):
             read += len(part.scores)
-            part = part.rows(_suppress(part, iou_threshold, kind))
+            part = part.select(_suppress(part, iou_threshold, kind))
             kept += len(part.scores)
             file.writelines(_lines(part, coordinates))
     return read, kept
@@ -129,26 +144,38 @@ def merge_detections(
     *,
     patches: bool = True,
 ) -> Task1:
-    """Merge the detections of one class in memory; see `merge_results`."""
+    """Merge the detections of one class in memory.
+
+    Args:
+        detections: of patches or of whole images.
+        iou_threshold: an IoU above it suppresses the detection with the lower score.
+        kind: see `merge_results`.
+        patches: see `merge_results`.
+
+    Returns:
+        The detections that are kept, in pixels of the whole images.
+    """
     if not len(detections):
         return detections
-    number: dict[str, int] = {}
-    images = [number.setdefault(image_id, len(number)) for image_id in detections.image_ids]
+    index: dict[str, int] = {}
+    images = [index.setdefault(image_id, len(index)) for image_id in detections.image_ids]
     block = ResultBlock(np.array(images), detections.scores, detections.corners)
-    parts = list(_whole_images([block], list(number), patches, len(detections)))
-    part = parts[0].rows(_suppress(parts[0], iou_threshold, kind))
+    parts = list(assemble_images([block], list(index), patches, len(detections)))
+    part = parts[0].select(_suppress(parts[0], iou_threshold, kind))
     image_ids = [part.names[image] for image in part.images.tolist()]
     return Task1(image_ids, part.scores, part.corners)
 
 
 def has_patch_ids(detections: Task1 | Iterable[str]) -> bool:
-    """Whether any of the ids is that of a patch, so that the results are not merged yet."""
+    """Whether any of the ids is one of a patch, so that the results are not merged yet."""
     image_ids = detections.image_ids if isinstance(detections, Task1) else detections
     return any(parse_patch_id(image_id) is not None for image_id in set(image_ids))
 
 
 @dataclass(frozen=True)
 class _Job:
+    """The arguments of `merge_file` for one file name, to be sent to a process."""
+
     sources: tuple[Path, ...]
     target: Path
     iou_threshold: float
@@ -168,14 +195,16 @@ def _run(job: _Job) -> tuple[int, int]:
     )
 
 
-def _files_and_thresholds(
+def _collect_files(
     sources: Sequence[Path], target_dir: Path, iou_threshold: float | Mapping[str, float]
 ) -> list[tuple[tuple[Path, ...], Path, float]]:
-    """(sources, target, threshold) of each file name, once nothing is wrong with them."""
+    """Check the folders and thresholds; list (sources, target, threshold) per file name."""
     files: dict[str, list[Path]] = {}
     for folder in sources:
         if not folder.is_dir():
-            raise InputError(f"{folder}: expected a folder of result files, found none")
+            raise InputError(
+                f"{folder}: expected a folder of result files, but there is no such folder"
+            )
         if target_dir.exists() and folder.samefile(target_dir):
             raise InputError(f"{folder}: source and target must be different folders")
         for path in sorted(folder.glob("*.txt")):
@@ -187,12 +216,12 @@ def _files_and_thresholds(
     unknown = sorted(set(thresholds) - set(classes.values()) - {"default"})
     if unknown:
         raise InputError(
-            f"threshold for {', '.join(unknown)}, but there are result files of "
-            f"{', '.join(classes.values())} only"
+            f"iou_threshold is given for {', '.join(unknown)}, but there are only result files of "
+            f"{', '.join(classes.values())}"
         )
     for name, threshold in thresholds.items():
         if not 0 <= threshold <= 1:
-            raise InputError(f"IoU threshold {threshold} of {name} is not in [0, 1]")
+            raise InputError(f"iou_threshold of {name} must be in [0, 1], got {threshold}")
     default = thresholds.get("default", IOU_THRESHOLD)
     return [
         (tuple(paths), target_dir / name, thresholds.get(classes[name], default))
@@ -206,124 +235,18 @@ def class_of(result_file: Path | str) -> str:
     return stem.removeprefix("Task1_").removeprefix("Task2_")
 
 
-def _coordinates(sources: Sequence[Path | str]) -> int:
-    """Coordinates a line, the same in all files: 8 or 4."""
-    found = {path: result_coordinates(path) for path in sources}
-    known = {path: count for path, count in found.items() if count is not None}
+def _coordinates_per_line(sources: Sequence[Path | str]) -> int:
+    """The number of coordinates per line, 8 or 4, which must be the same in all files."""
+    counts = {path: result_coordinates(path) for path in sources}
+    known = {path: count for path, count in counts.items() if count is not None}
     if len(set(known.values())) > 1:
         text = ", ".join(f"{path} {count}" for path, count in known.items())
-        raise InputError(f"files to join hold different numbers of coordinates: {text}")
+        raise InputError(f"files to join have different numbers of coordinates: {text}")
     return next(iter(known.values()), 8)
 
 
-@dataclass(frozen=True)
-class _Part:
-    """Detections of whole images, in the order of input.
-
-    Attributes:
-        names: image ids.
-        images: ``[N]`` index into ``names``.
-        scores: ``[N]``.
-        corners: ``[N, 4, 2]``, pixels of the whole image.
-    """
-
-    names: list[str]
-    images: np.ndarray
-    scores: np.ndarray
-    corners: np.ndarray
-
-    def rows(self, rows: np.ndarray) -> _Part:
-        return _Part(self.names, self.images[rows], self.scores[rows], self.corners[rows])
-
-
-def _whole_images(
-    blocks: Iterable[ResultBlock], image_ids: list[str], patches: bool, rows_in_memory: int
-) -> Iterator[_Part]:
-    """Detections moved to their whole images, all of an image in the same part.
-
-    ``image_ids`` are what the blocks' numbers stand for; the list may grow while they come.
-
-    Images come in the order of their first appearance. Up to ``rows_in_memory`` detections are
-    gathered; if there are more they go to a temporary file, and come back some images at a time.
-    """
-    places = _Places(image_ids, patches)
-    gathered: list[np.ndarray] = []
-    images: list[np.ndarray] = []
-    rows = 0
-    with tempfile.TemporaryFile() as spill:
-        for block in blocks:
-            image, moved = places.move(block)
-            images.append(image)
-            gathered.append(moved)
-            rows += len(moved)
-            if rows > rows_in_memory:
-                for values in gathered:
-                    values.tofile(spill)
-                gathered.clear()
-        if not rows:
-            return
-        images = np.concatenate(images)
-        if rows <= rows_in_memory:
-            yield _part(places.names, images, np.concatenate(gathered))
-            return
-        spill.flush()
-        values = np.memmap(spill, np.float64, "r", shape=(rows, 9))
-        order = np.argsort(images, kind="stable")
-        count = np.bincount(images, minlength=len(places.names))
-        for start, stop in _batches(count, rows_in_memory):
-            batch = order[start:stop]
-            yield _part(places.names, images[batch], values[batch])
-
-
-def _part(names: list[str], images: np.ndarray, values: np.ndarray) -> _Part:
-    return _Part(names, images, values[:, 0], values[:, 1:].reshape(-1, 4, 2))
-
-
-def _batches(count: np.ndarray, limit: int) -> Iterator[tuple[int, int]]:
-    """Cut a row of images into runs of about ``limit`` detections, never within an image."""
-    ends = np.cumsum(count)
-    done = 0
-    while done < ends[-1]:
-        fitting = ends[np.searchsorted(ends, done + limit, "right") - 1]
-        # An image that is larger than the limit comes alone.
-        stop = int(fitting if fitting > done else ends[np.searchsorted(ends, done, "right")])
-        yield done, stop
-        done = stop
-
-
-class _Places:
-    """Where patches lie, read from each different id once."""
-
-    def __init__(self, image_ids: list[str], patches: bool) -> None:
-        self._image_ids, self._patches = image_ids, patches
-        self.names: list[str] = []
-        self._image: dict[str, int] = {}
-        # [P, 4] for each patch: number of its image, rate, x, y.
-        self._table = np.zeros((0, 4))
-
-    def move(self, block: ResultBlock) -> tuple[np.ndarray, np.ndarray]:
-        """Image numbers ``[N]`` and rows ``[N, 9]``: score and corners in the whole image."""
-        new = [self._place(image_id) for image_id in self._image_ids[len(self._table) :]]
-        if new:
-            self._table = np.concatenate([self._table, new])
-        image, rate, x, y = self._table[block.images].T
-        rows = np.empty((len(image), 9))
-        rows[:, 0] = block.scores
-        rows[:, 1::2] = (block.corners[:, :, 0] + x[:, None]) / rate[:, None]
-        rows[:, 2::2] = (block.corners[:, :, 1] + y[:, None]) / rate[:, None]
-        return image.astype(np.int32), rows
-
-    def _place(self, image_id: str) -> tuple[int, float, int, int]:
-        patch = parse_patch_id(image_id) if self._patches else None
-        name = image_id if patch is None else patch.name
-        image = self._image.setdefault(name, len(self.names))
-        if image == len(self.names):
-            self.names.append(name)
-        return (image, 1.0, 0, 0) if patch is None else (image, patch.rate, patch.x, patch.y)
-
-
-def _suppress(part: _Part, iou_threshold: float, kind: str | Suppression) -> np.ndarray:
-    """Rows that stay, image after image, by falling score."""
+def _suppress(part: ImageDetections, iou_threshold: float, kind: str | Suppression) -> np.ndarray:
+    """Rows to keep, image by image, by descending score."""
     if callable(kind):
         return kind(part.images, part.scores, part.corners, iou_threshold)
     if kind == "polygon":
@@ -334,11 +257,11 @@ def _suppress(part: _Part, iou_threshold: float, kind: str | Suppression) -> np.
     return keep[np.argsort(part.images[keep], kind="stable")]
 
 
-def _lines(part: _Part, coordinates: int) -> Iterator[str]:
-    """The text of a result file, some thousand lines at a time."""
+def _lines(part: ImageDetections, coordinates: int) -> Iterator[str]:
+    """Format a result file, `LINES_PER_STEP` lines at a time."""
     names = np.array([*part.names, ""], object)[:-1]
-    for start in range(0, len(part.scores), LINES_AT_ONCE):
-        rows = slice(start, start + LINES_AT_ONCE)
+    for start in range(0, len(part.scores), LINES_PER_STEP):
+        rows = slice(start, start + LINES_PER_STEP)
         corners = part.corners[rows].reshape(-1, 8)
         if coordinates == 4:
             corners = corners[:, [0, 1, 4, 5]]

@@ -1,12 +1,12 @@
-"""The fields and numbers of a text file, found for the whole file at once.
+"""Parse and write the numbers of text files with array operations.
 
-Result and label files hold millions of short decimal numbers such as ``371.3``. Splitting them
-and calling ``float`` on each takes longer than all the geometry that follows. Here fields are
-found with array operations, and eight digits at a time are turned into a number by the
-multiplications of Lemire ("Faster parsing of eight digits", 2018). A decimal of up to 15 digits
-is a whole number below 2^53 divided by an exact power of ten, and IEEE division rounds
-correctly, so the result is bit by bit what ``float`` gives. All other numbers (an exponent, 16
-digits, ``nan``) are left to ``float`` itself.
+Result and label files contain millions of short decimal numbers such as ``371.3``. Splitting the
+lines and calling ``float`` on each field takes longer than all the geometry that follows. Here
+fields are found with array operations, and eight digits at a time are turned into a number by
+the multiplications of Lemire ("Faster parsing of eight digits", 2018). A decimal of up to 15
+digits is an integer below 2^53 divided by an exact power of ten, and IEEE division rounds
+correctly, so the result is bit for bit that of ``float``. All other numbers (with an exponent,
+with 16 digits, ``nan``) are left to ``float`` itself.
 """
 
 from __future__ import annotations
@@ -14,27 +14,35 @@ from __future__ import annotations
 import numpy as np
 
 MAX_DIGITS = 15
-# Fields turned into numbers together, so that the temporaries stay in the cache.
-_AT_ONCE = 1 << 14
-_POWERS = 10.0 ** np.arange(MAX_DIGITS + 1)
+"""Decimal digits of a number that is parsed without ``float``."""
+
+# Fields parsed at a time, so that the temporaries stay in the cache.
+_FIELDS_PER_STEP = 1 << 14
+_POWERS_OF_TEN = 10.0 ** np.arange(MAX_DIGITS + 1)
 _NEWLINE, _SPACE, _PLUS, _MINUS, _DOT = b"\n +-."
 
 
 class NotANumber(ValueError):
-    """A field that is no number; `token` is its index in the table."""
+    """A field is not a number.
+
+    Attributes:
+        token: index of the field in the table.
+    """
 
     def __init__(self, token: int) -> None:
-        super().__init__(f"field {token} is no number")
+        super().__init__(f"field {token} is not a number")
         self.token = token
 
 
 class TextTable:
-    """Fields of a text, separated by any white space.
+    """The fields of a text, separated by any white space.
 
     Attributes:
-        starts, ends: ``[T]`` byte positions of each field.
-        first: ``[L]`` index of the first field of each line.
-        count: ``[L]`` fields of each line.
+        data: the text, with a line break at the end.
+        starts: ``[T]``, position of the first byte of each field.
+        ends: ``[T]``, position behind the last byte of each field.
+        first: ``[L]``, index of the first field of each line.
+        count: ``[L]``, number of fields of each line.
     """
 
     def __init__(self, data: bytes) -> None:
@@ -42,7 +50,7 @@ class TextTable:
             data += b"\n"
         self.data = data
         text = np.frombuffer(data, np.uint8)
-        # White space, signs and dots all sort up to the dot: the places that matter.
+        # All bytes up to the dot: these include white space, signs and dots.
         self._events = np.flatnonzero(text <= _DOT)
         self._chars = text[self._events]
         spaces = np.flatnonzero(self._chars <= _SPACE)
@@ -62,23 +70,40 @@ class TextTable:
             starts, ends = starts[filled], ends[filled]
             inner, spaces = inner[filled], spaces[filled]
         self.starts, self.ends = starts, ends
-        # Events inside a field: their first index and number.
+        # Signs and dots inside each field: the index of the first one and how many there are.
         self._inner, self._inner_count = inner, spaces - inner
         self.first = np.concatenate([[0], last[:-1]])
         self.count = last - self.first
 
     def field(self, token: int) -> str:
-        """One field as text."""
+        """Decode one field."""
         return self.data[self.starts[token] : self.ends[token]].decode()
 
     def fields(self, first: np.ndarray, last: np.ndarray | None = None) -> list[str]:
-        """Fields as text; with ``last`` everything from one field to another of its line."""
+        """Decode fields.
+
+        Args:
+            first: ``[N]``, indices of fields.
+            last: ``[N]``, indices of later fields of the same lines; None: the same fields.
+
+        Returns:
+            ``[N]``, the text from the start of the first field to the end of the last one.
+        """
         texts = TextCodes()
         codes = self.codes(first, last, texts).tolist()
         return list(map(texts.texts.__getitem__, codes))
 
     def codes(self, first: np.ndarray, last: np.ndarray | None, known: TextCodes) -> np.ndarray:
-        """As `fields`, each as its number in ``known``, where new ones are added."""
+        """Encode fields as integers, one for each different text.
+
+        Args:
+            first: see `fields`.
+            last: see `fields`.
+            known: the codes; new texts are added.
+
+        Returns:
+            ``[N]`` int64.
+        """
         starts = self.starts[first].tolist()
         ends = self.ends[first if last is None else last].tolist()
         data = self.data
@@ -87,20 +112,27 @@ class TextTable:
         )
 
     def numbers(self, tokens: np.ndarray) -> np.ndarray:
-        """Fields as float64, in the shape of ``tokens``.
+        """Parse fields as float64.
+
+        Args:
+            tokens: indices of fields, in any shape.
+
+        Returns:
+            The numbers, in the shape of ``tokens``.
 
         Raises:
-            NotANumber: the first field that ``float`` would not take.
+            NotANumber: for the first field that ``float`` does not accept.
         """
         values = np.empty(tokens.shape)
         flat, flat_tokens = values.reshape(-1), tokens.reshape(-1)
         words = _Words(self.data)
-        for start in range(0, len(flat), _AT_ONCE):
-            chunk = slice(start, start + _AT_ONCE)
+        for start in range(0, len(flat), _FIELDS_PER_STEP):
+            chunk = slice(start, start + _FIELDS_PER_STEP)
             flat[chunk] = self._numbers(flat_tokens[chunk], words)
         return values
 
     def _numbers(self, tokens: np.ndarray, words: _Words) -> np.ndarray:
+        """`numbers` of one step."""
         start, end = self.starts[tokens], self.ends[tokens]
         event, inner = self._inner[tokens], self._inner_count[tokens]
         char = self._chars[event]
@@ -109,20 +141,20 @@ class TextTable:
         start += signed
         event += signed
         inner -= signed
-        pointed = (inner == 1) & (self._chars[event] == _DOT)
-        point = np.where(pointed, self._events[event], end)
-        whole_digits = point - start
-        part_digits = end - point - pointed
-        digits = whole_digits + part_digits
-        plain = ((inner == 0) | pointed) & (digits > 0) & (digits <= MAX_DIGITS)
-        whole_digits *= plain
-        part_digits *= plain
-        whole, whole_good = words.whole_numbers(point, whole_digits)
-        part, part_good = words.whole_numbers(end, part_digits)
-        scale = _POWERS[part_digits]
-        values = (whole * scale + part) / scale
+        has_point = (inner == 1) & (self._chars[event] == _DOT)
+        point = np.where(has_point, self._events[event], end)
+        integer_digits = point - start
+        fraction_digits = end - point - has_point
+        digits = integer_digits + fraction_digits
+        plain = ((inner == 0) | has_point) & (digits > 0) & (digits <= MAX_DIGITS)
+        integer_digits *= plain
+        fraction_digits *= plain
+        integer, integer_valid = words.integers(point, integer_digits)
+        fraction, fraction_valid = words.integers(end, fraction_digits)
+        scale = _POWERS_OF_TEN[fraction_digits]
+        values = (integer * scale + fraction) / scale
         np.negative(values, out=values, where=negative)
-        for k in np.flatnonzero(~(plain & whole_good & part_good)).tolist():
+        for k in np.flatnonzero(~(plain & integer_valid & fraction_valid)).tolist():
             try:
                 values[k] = float(self.field(tokens[k]))
             except ValueError:
@@ -131,10 +163,10 @@ class TextTable:
 
 
 class TextCodes(dict):
-    """Bytes -> number, counted up as they appear.
+    """A dict from the bytes of a text to its code, an integer assigned at first look-up.
 
     Attributes:
-        texts: number -> text.
+        texts: code -> text.
     """
 
     def __init__(self) -> None:
@@ -148,31 +180,31 @@ class TextCodes(dict):
 
 
 class _Words:
-    """The eight bytes before any place of a text, as one number."""
+    """The eight bytes before any position of a text, as one uint64."""
 
     def __init__(self, data: bytes) -> None:
         padded = b"0" * 8 + data
-        # One word for each byte: they overlap, and lie at odd addresses.
+        # One word per byte: the words overlap and are not aligned.
         self._words = np.ndarray((len(data) + 1,), "<u8", padded, strides=(1,))
 
-    def whole_numbers(self, ends: np.ndarray, digits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The numbers of up to 16 digits that end at a place, and whether all were digits."""
-        value, good = self._eight(ends, np.minimum(digits, 8))
+    def integers(self, ends: np.ndarray, digits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Parse up to 16 digits before each end; also return whether all of them are digits."""
+        value, valid = self._eight_digits(ends, np.minimum(digits, 8))
         long = np.flatnonzero(digits > 8)
         if len(long):
-            high, high_good = self._eight(ends[long] - 8, digits[long] - 8)
+            high, high_valid = self._eight_digits(ends[long] - 8, digits[long] - 8)
             value[long] += high * 1e8
-            good[long] &= high_good
-        return value, good
+            valid[long] &= high_valid
+        return value, valid
 
-    def _eight(self, ends: np.ndarray, digits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _eight_digits(self, ends: np.ndarray, digits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         word = self._words[ends]
         word ^= np.uint64(0x3030303030303030)
-        # Bytes before the number, at the low end of the word, become zeros.
+        # Bytes before the number, at the low end of the word, become zero.
         shift = (8 * (8 - digits)).astype(np.uint64)
         word >>= shift
         word <<= shift
-        good = ((word + np.uint64(0x7676767676767676)) | word) & np.uint64(0x8080808080808080)
+        invalid = ((word + np.uint64(0x7676767676767676)) | word) & np.uint64(0x8080808080808080)
         word *= np.uint64(2561)
         word >>= np.uint64(8)
         word &= np.uint64(0x00FF00FF00FF00FF)
@@ -181,11 +213,11 @@ class _Words:
         word &= np.uint64(0x0000FFFF0000FFFF)
         word *= np.uint64(42949672960001)
         word >>= np.uint64(32)
-        return word.astype(np.float64), good == 0
+        return word.astype(np.float64), invalid == 0
 
 
 def joined_lines(columns: np.ndarray) -> str:
-    """Rows of texts ``[N, C]`` as lines, parted by spaces."""
+    """Join rows of texts ``[N, C]`` to lines of fields separated by spaces."""
     count, width = columns.shape
     pieces = np.empty((count, 2 * width), object)
     pieces[:, 0::2] = columns
@@ -195,24 +227,30 @@ def joined_lines(columns: np.ndarray) -> str:
 
 
 def float_texts(values: np.ndarray) -> np.ndarray:
-    """``str`` of each float, as an array of objects.
+    """Write each float as ``str`` does.
 
-    Coordinates are tenths of a pixel as a rule, so that few different ones occur: each of those
-    is written once and then looked up.
+    Coordinates are usually tenths of a pixel, so that few different ones occur: each of these is
+    formatted once and then looked up.
+
+    Args:
+        values: floats of any shape.
+
+    Returns:
+        The texts, an object array of the same shape.
     """
     values = np.asarray(values, np.float64)
     texts = np.empty(values.shape, object)
     with np.errstate(invalid="ignore", over="ignore"):
         tenths = np.rint(values * 10)
         common = (tenths / 10 == values) & (tenths >= 0) & (tenths < 10 * values.size + 1000)
-    # The tenth 0 may be the float -0.0, which is written otherwise.
+    # 0 tenths may be the float -0.0, which is written differently.
     common &= ~np.signbit(values)
-    number = tenths[common].astype(np.int64)
-    table = np.empty(number.max(initial=0) + 1, object)
+    index = tenths[common].astype(np.int64)
+    table = np.empty(index.max(initial=0) + 1, object)
     used = np.zeros(len(table), bool)
-    used[number] = True
+    used[index] = True
     used = np.flatnonzero(used)
     table[used] = list(map(repr, (used / 10).tolist()))
-    texts[common] = table[number]
+    texts[common] = table[index]
     texts[~common] = list(map(repr, values[~common].tolist()))
     return texts

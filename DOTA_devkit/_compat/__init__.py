@@ -1,4 +1,5 @@
-"""What the modules of the historical names (`ImgSplit`, `ResultMerge`, ...) have in common.
+"""Code shared by the modules with historical names (`ImgSplit`, `ResultMerge`, ...).
 
-Only signatures and results of the original belong here; the work is done by the packages beside.
+Only what reproduces the signatures and results of the original devkit belongs here; the work is
+done by `DOTA_devkit.splitting`, `DOTA_devkit.merging` and `DOTA_devkit.scoring`.
 """

@@ -1,4 +1,4 @@
-"""What the devkit's three merging modules have in common."""
+"""Code shared by the devkit's three merging modules."""
 
 from __future__ import annotations
 
@@ -11,10 +11,19 @@ from DOTA_devkit.merging import Suppression, merge_file, merge_results
 from DOTA_devkit.polygon import bounding_rectangles, polygon_nms, rectangle_nms
 
 NMS = Callable[[np.ndarray, float], Sequence[int]]
+"""(rows of coordinates and score, IoU threshold) -> indices of the rows to keep."""
 
 
 def py_cpu_nms_poly(dets: np.ndarray, thresh: float) -> list[int]:
-    """Indices of the rows (x1, y1, ... x4, y4, score) that stay, by falling score."""
+    """Apply NMS by the IoU of quadrilaterals.
+
+    Args:
+        dets: ``[N, 9]``, rows (x1, y1, ... x4, y4, score).
+        thresh: an IoU above it suppresses the row with the lower score.
+
+    Returns:
+        Indices of the rows to keep, by descending score.
+    """
     dets = np.asarray(dets, np.float64).reshape(-1, 9)
     return polygon_nms(dets[:, :8].reshape(-1, 4, 2), dets[:, 8], thresh).tolist()
 
@@ -22,14 +31,20 @@ def py_cpu_nms_poly(dets: np.ndarray, thresh: float) -> list[int]:
 def py_cpu_nms_poly_fast(
     dets: np.ndarray, thresh: float, h_thresh: float | None = None
 ) -> list[int]:
-    """As `py_cpu_nms_poly`, which is as fast; ``h_thresh`` has no effect."""
+    """As `py_cpu_nms_poly`, which is just as fast; ``h_thresh`` has no effect."""
     return py_cpu_nms_poly(dets, thresh)
 
 
 def py_cpu_nms(dets: np.ndarray, thresh: float) -> list[int]:
-    """Indices of the rows (xmin, ymin, xmax, ymax, score) that stay, by falling score.
+    """Apply NMS by the IoU of axis-aligned rectangles, including the far border.
 
-    Rows of eight coordinates and a score stand for the rectangles around them.
+    Args:
+        dets: ``[N, 5]``, rows (xmin, ymin, xmax, ymax, score), or ``[N, 9]``, rows of eight
+            coordinates and a score, which stand for their bounding rectangles.
+        thresh: an IoU above it suppresses the row with the lower score.
+
+    Returns:
+        Indices of the rows to keep, by descending score.
     """
     dets = np.asarray(dets, np.float64)
     dets = dets.reshape(len(dets), -1) if dets.size else dets.reshape(0, 5)
@@ -42,14 +57,14 @@ def py_cpu_nms(dets: np.ndarray, thresh: float) -> list[int]:
 def nmsbynamedict(
     nameboxdict: dict[str, list[Sequence[float]]], nms: NMS, thresh: float
 ) -> dict[str, list[Sequence[float]]]:
-    """Suppress within each image: id -> rows, both ways."""
+    """Apply NMS within each image; argument and result are image id -> rows."""
     return {
         name: [rows[k] for k in nms(np.array(rows), thresh)] for name, rows in nameboxdict.items()
     }
 
 
 def poly2origpoly(poly: Sequence[float], x: float, y: float, rate: float | str) -> list[float]:
-    """Coordinates x1, y1, ... of a patch in its whole image."""
+    """Convert coordinates x1, y1, ... of a patch to those in its whole image."""
     offset = (x, y)
     return [float(value + offset[k % 2]) / float(rate) for k, value in enumerate(poly)]
 
@@ -63,25 +78,35 @@ def merge(
     patches: bool = True,
     workers: int = 1,
 ) -> None:
-    """Merge a folder of result files with one of the functions above, or one like them."""
+    """Merge a folder of result files.
+
+    Args:
+        source: folder of result files.
+        target: folder to write.
+        nms: one of the functions above, or one with the same signature.
+        threshold: of the IoU.
+        patches: interpret ids as those of patches.
+        workers: number of processes.
+    """
     merge_results(source, target, threshold, _kind(nms), patches=patches, workers=workers)
 
 
 def merge_one(
     target: str | Path, nms: NMS, source: str | Path, threshold: float, *, patches: bool = True
 ) -> None:
-    """Merge one result file into a file of its name in the folder ``target``."""
+    """Merge one result file into a file of the same name in the folder ``target``."""
     target = Path(target) / f"{Path(source).stem}.txt"
     merge_file([source], target, threshold, _kind(nms), patches=patches)
 
 
 def _kind(nms: NMS) -> str | Suppression:
+    """What `merge_results` expects as ``kind``."""
     kinds = {py_cpu_nms: "rectangle", py_cpu_nms_poly: "polygon", py_cpu_nms_poly_fast: "polygon"}
-    return kinds.get(nms) or _OwnSuppression(nms)
+    return kinds.get(nms) or _PerImageNMS(nms)
 
 
-class _OwnSuppression:
-    """A user's function of rows (x1, ... y4, score) and threshold, image by image."""
+class _PerImageNMS:
+    """Applies a user's NMS function, of rows (x1, ... y4, score) and threshold, image by image."""
 
     def __init__(self, nms: NMS) -> None:
         self._nms = nms

@@ -1,4 +1,4 @@
-"""What the devkit's four splitting modules have in common."""
+"""Code shared by the devkit's four splitting modules."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from DOTA_devkit.splitting import PatchReader, PatchSource, SplitOptions, open_s
 
 
 class ImageSplitter:
-    """Splits a folder of images; made by the ``splitbase`` of the modules."""
+    """Splits a folder of images; the base class of the modules' ``splitbase``."""
 
     def __init__(
         self,
@@ -24,10 +24,10 @@ class ImageSplitter:
         self._options = options
         self._labels, self._output_labels = labels, output_labels
         self._workers = workers
-        self._kept: _KeptImage | None = None
+        self._cached: _CachedImage | None = None
 
     def splitdata(self, rate: float) -> None:
-        """Split all images, resized by ``rate``; patches that are there are made again."""
+        """Split all images, resized by ``rate``; existing patches are replaced."""
         self._split(find_images(self._images), rate)
 
     def SplitSingle(self, name: str, rate: float, extent: str) -> None:
@@ -43,24 +43,24 @@ class ImageSplitter:
             output_label_dir=self._output_labels,
             workers=self._workers,
             overwrite=True,
-            open_image=self._keep if len(images) == 1 else open_source,
+            open_image=self._open_cached if len(images) == 1 else open_source,
         )
 
-    def _keep(self, path: Path) -> PatchSource:
-        """A single image stays decoded, as `splitdata` is called once a rate."""
+    def _open_cached(self, path: Path) -> PatchSource:
+        """Keep a single image decoded, as `splitdata` is called once per rate."""
         version = (path, path.stat().st_mtime_ns)
-        if self._kept is None or self._kept.version != version:
-            self._kept = _KeptImage(open_source(path), version)
-        return self._kept
+        if self._cached is None or self._cached.version != version:
+            self._cached = _CachedImage(open_source(path), version)
+        return self._cached
 
 
-class _KeptImage:
-    """An image that is not let go of when a split has done with it."""
+class _CachedImage:
+    """An image that is not closed at the end of a split."""
 
     def __init__(self, source: PatchSource, version: tuple[Path, int]) -> None:
         self.version = version
         self._source = source
-        self.size_wh, self.read_late = source.size_wh, source.read_late
+        self.size_wh, self.reads_lazily = source.size_wh, source.reads_lazily
 
     def reader(self, rate: float) -> PatchReader:
         return self._source.reader(rate)
@@ -69,8 +69,13 @@ class _KeptImage:
         pass
 
 
-class LabelledSplitter(ImageSplitter):
-    """Splits ``images/`` and ``labelTxt/`` of one folder into those of another."""
+class LabeledSplitter(ImageSplitter):
+    """Splits ``images/`` and ``labelTxt/`` of one folder into those of another.
+
+    Attributes:
+        basepath: folder to read.
+        outpath: folder to write.
+    """
 
     def __init__(
         self, basepath: str | Path, outpath: str | Path, options: SplitOptions, workers: int

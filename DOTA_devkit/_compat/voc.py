@@ -1,4 +1,4 @@
-"""What the devkit's evaluation modules have in common; scores come from `DOTA_devkit.scoring`."""
+"""Code shared by the devkit's evaluation modules; scores come from `DOTA_devkit.scoring`."""
 
 from __future__ import annotations
 
@@ -9,13 +9,22 @@ from pathlib import Path
 import numpy as np
 
 from DOTA_devkit.formats import Labels, Task1, read_ids, read_label_files, read_task1, read_task2
-from DOTA_devkit.scoring import average_precision, evaluate, truth_of
+from DOTA_devkit.scoring import average_precision, evaluate, truth_from_labels
 
 LabelReader = Callable[[Iterable[str | Path]], Iterable[Labels]]
 
 
 def voc_ap(rec: np.ndarray, prec: np.ndarray, use_07_metric: bool = False) -> float:
-    """AP of a precision/recall curve: area under it, or the mean of 11 points (VOC07)."""
+    """Compute the AP of a precision/recall curve.
+
+    Args:
+        rec: recall ``[N]``, not descending.
+        prec: precision ``[N]``.
+        use_07_metric: mean of 11 points (VOC07) instead of the area under the curve.
+
+    Returns:
+        AP in [0, 1].
+    """
     return average_precision(rec, prec, "voc07" if use_07_metric else "voc12")
 
 
@@ -26,9 +35,14 @@ class VocFunctions:
         self._read, self._task = read, task
 
     def parse_gt(self, filename: str | Path) -> list[dict]:
-        """Objects of a label file: name, difficult and bbox.
+        """Read the objects of a label file.
 
-        bbox is x1, y1, ... x4, y4; for Task2 xmin, ymin, xmax, ymax, and there is area too.
+        Args:
+            filename: label file.
+
+        Returns:
+            One dict per object: name, difficult and bbox (x1, y1, ... x4, y4); for Task2 bbox is
+            (xmin, ymin, xmax, ymax), and there is also area.
         """
         (labels,) = self._read([filename])
         objects = [
@@ -61,19 +75,20 @@ class VocFunctions:
         Args:
             detpath: ``detpath.format(classname)`` is the result file.
             annopath: ``annopath.format(image_id)`` is the label file of an image.
-            imagesetfile: list of image ids, one a line.
-            classname: class to score. Equal scores come in the order of numpy's default sort, as
-                in the original; that differs between processors. `evaluate` keeps the file's.
-            ovthresh: an IoU above it is a hit.
-            use_07_metric: AP as the mean of 11 points instead of the area.
+            imagesetfile: list of image ids, one per line.
+            classname: class to score. Detections with equal scores are in the order of NumPy's
+                default sort, as in the original; it differs between processors. `evaluate` keeps
+                the order of the file.
+            ovthresh: an IoU above it is a match.
+            use_07_metric: mean of 11 points instead of the area under the curve.
 
         Returns:
-            recall ``[N]`` and precision ``[N]`` along the detections, by falling score, and AP;
-            nan for a class without objects.
+            Recall ``[N]`` and precision ``[N]`` along the detections, by descending score, and
+            the AP; nan for a class without objects.
         """
         image_ids = list(dict.fromkeys(read_ids(imagesetfile)))
         labels = self._read(annopath.format(image_id) for image_id in image_ids)
-        truth = truth_of(list(labels), image_ids, [classname])
+        truth = truth_from_labels(list(labels), image_ids, [classname])
         read_results = read_task1 if self._task == 1 else read_task2
         evaluation = evaluate(
             {classname: _in_original_order(read_results(detpath.format(classname)))},
@@ -88,11 +103,11 @@ class VocFunctions:
 
 
 def _in_original_order(detections: Task1) -> Task1:
-    """With equal scores rearranged so that a stable sort gives numpy's default order."""
-    theirs = np.argsort(-detections.scores)
+    """Rearrange equal scores so that a stable sort gives the order of NumPy's default sort."""
+    original = np.argsort(-detections.scores)
     stable = np.argsort(-detections.scores, kind="stable")
-    moved = np.flatnonzero(theirs != stable)
-    source, target = theirs[moved].tolist(), stable[moved].tolist()
+    moved = np.flatnonzero(original != stable)
+    source, target = original[moved].tolist(), stable[moved].tolist()
     image_ids, corners = list(detections.image_ids), detections.corners.copy()
     for one, other in zip(source, target, strict=True):
         image_ids[other] = detections.image_ids[one]
@@ -100,27 +115,27 @@ def _in_original_order(detections: Task1) -> Task1:
     return Task1(image_ids, detections.scores, corners)
 
 
-def without_difficulty(paths: Iterable[str | Path]) -> Iterator[Labels]:
-    """Label files in which every object counts, as DOTA-1.5 has it."""
+def read_without_difficulty(paths: Iterable[str | Path]) -> Iterator[Labels]:
+    """Read label files and mark no object as difficult, as DOTA-1.5 does."""
     for labels in read_label_files(paths):
         yield replace(labels, difficult=np.zeros_like(labels.difficult))
 
 
-def upright_rectangles(paths: Iterable[str | Path]) -> Iterator[Labels]:
-    """Label files of upright rectangles, of which Task2 reads two corners in whole pixels."""
+def read_rectangles(paths: Iterable[str | Path]) -> Iterator[Labels]:
+    """Read label files as the axis-aligned rectangles of Task2: two corners in whole pixels."""
     for labels in read_label_files(paths):
         corners = np.trunc(labels.corners).reshape(-1, 8)[:, [0, 1, 4, 1, 4, 5, 0, 5]]
         yield replace(labels, corners=corners.reshape(-1, 4, 2))
 
 
-def upright_without_difficulty(paths: Iterable[str | Path]) -> Iterator[Labels]:
-    """Both of the above."""
-    for labels in upright_rectangles(paths):
+def read_rectangles_without_difficulty(paths: Iterable[str | Path]) -> Iterator[Labels]:
+    """Combine `read_rectangles` and `read_without_difficulty`."""
+    for labels in read_rectangles(paths):
         yield replace(labels, difficult=np.zeros_like(labels.difficult))
 
 
-def text_or_hrsc_xml(paths: Iterable[str | Path]) -> Iterator[Labels]:
-    """Label files as DOTA text or, where the name ends so, as HRSC2016's XML (all ships)."""
+def read_text_or_hrsc_xml(paths: Iterable[str | Path]) -> Iterator[Labels]:
+    """Read label files as DOTA text or, if their name ends in .xml, as HRSC2016 XML (all ships)."""
     from DOTA_devkit.converters.hrsc import read_hrsc
 
     for path in paths:

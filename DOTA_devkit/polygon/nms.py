@@ -1,4 +1,4 @@
-"""Greedy non-maximum suppression by the overlap of quadrilaterals or of upright rectangles."""
+"""Greedy non-maximum suppression by the IoU of quadrilaterals or of axis-aligned rectangles."""
 
 from __future__ import annotations
 
@@ -6,42 +6,46 @@ from collections.abc import Callable
 
 import numpy as np
 
-from DOTA_devkit.polygon.shapes import Shapes, as_shapes, rectangle_intersection
-from DOTA_devkit.polygon.sweep import group_batches, meeting_pairs
+from DOTA_devkit.polygon.intersection import rectangle_intersection
+from DOTA_devkit.polygon.quads import Quads, as_quads
+from DOTA_devkit.polygon.sweep import group_batches, overlapping_pairs
 
-# Rounds of parallel suppression before the pairs that are left are walked through one by one.
+# Rounds of parallel suppression before the remaining pairs are processed sequentially.
 MAX_ROUNDS = 16
+
+Suppresses = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""(i, j), row numbers ``[P]`` each -> ``[P]`` bool, whether the IoU is above the threshold."""
 
 
 def polygon_nms(
-    corners: np.ndarray | Shapes,
+    corners: np.ndarray | Quads,
     scores: np.ndarray,
     iou_threshold: float,
     labels: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Greedy non-maximum suppression of quadrilaterals by their exact overlap.
+    """Apply greedy non-maximum suppression to quadrilaterals, by their exact IoU.
 
     Args:
         corners: ``[N, 4, 2]``.
-        scores: ``[N]``; of two equal scores the one that comes first is preferred.
-        iou_threshold: an IoU above it suppresses, one equal to it does not.
-        labels: ``[N]``; only those of one label suppress one another. None: all do.
+        scores: ``[N]``; of two equal scores the first one is preferred.
+        iou_threshold: an IoU above it suppresses, an equal one does not.
+        labels: ``[N]``; only boxes of the same label suppress one another. None: all do.
 
     Returns:
-        ``[M]`` int64, the indices that stay, by falling score.
+        ``[M]`` int64, the indices to keep, by descending score.
     """
-    shapes = as_shapes(corners)
+    quads = as_quads(corners)
 
     def suppresses(i: np.ndarray, j: np.ndarray) -> np.ndarray:
-        # No overlap is larger than the one that the rectangles and areas would allow.
-        most = np.minimum(shapes.area[i], shapes.area[j])
-        most = np.minimum(most, rectangle_intersection(shapes.rectangles[i], shapes.rectangles[j]))
-        found = most > iou_threshold * (shapes.area[i] + shapes.area[j] - most)
-        possible = np.flatnonzero(found)
-        found[possible] = shapes.iou(i[possible], j[possible], shapes) > iou_threshold
-        return found
+        # An upper bound of the intersection, from the areas and the bounding rectangles.
+        bound = np.minimum(quads.area[i], quads.area[j])
+        bound = np.minimum(bound, rectangle_intersection(quads.rectangles[i], quads.rectangles[j]))
+        above = bound > iou_threshold * (quads.area[i] + quads.area[j] - bound)
+        possible = np.flatnonzero(above)
+        above[possible] = quads.iou(i[possible], j[possible], quads) > iou_threshold
+        return above
 
-    return _greedy_nms(shapes.rectangles, scores, labels, suppresses)
+    return _greedy_nms(quads.rectangles, scores, labels, suppresses)
 
 
 def rectangle_nms(
@@ -51,12 +55,18 @@ def rectangle_nms(
     labels: np.ndarray | None = None,
     inclusive: bool = False,
 ) -> np.ndarray:
-    """Greedy non-maximum suppression of axis-aligned rectangles; see `polygon_nms`.
+    """Apply greedy non-maximum suppression to axis-aligned rectangles.
 
     Args:
         rectangles: ``[N, 4]`` as (xmin, ymin, xmax, ymax).
+        scores: see `polygon_nms`.
+        iou_threshold: see `polygon_nms`.
+        labels: see `polygon_nms`.
         inclusive: the far border belongs to the rectangle, so that each side is one longer than
-            the difference of its coordinates. The DOTA devkit counts so.
+            the difference of its coordinates, as in the DOTA devkit.
+
+    Returns:
+        ``[M]`` int64, the indices to keep, by descending score.
     """
     rectangles = np.array(rectangles, dtype=np.float64).reshape(-1, 4)
     if inclusive:
@@ -71,12 +81,9 @@ def rectangle_nms(
 
 
 def _greedy_nms(
-    rectangles: np.ndarray,
-    scores: np.ndarray,
-    labels: np.ndarray | None,
-    suppresses: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    rectangles: np.ndarray, scores: np.ndarray, labels: np.ndarray | None, suppresses: Suppresses
 ) -> np.ndarray:
-    """Indices that stay, by falling score; ``suppresses(i, j)`` answers for pairs of indices."""
+    """Indices to keep, by descending score."""
     order = np.argsort(-np.asarray(scores, dtype=np.float64), kind="stable")
     labels = np.zeros(len(order), np.int64) if labels is None else np.asarray(labels, np.int64)
     suppressed = np.zeros(len(order), bool)
@@ -87,44 +94,42 @@ def _greedy_nms(
 
 
 def _suppressed(
-    rectangles: np.ndarray,
-    labels: np.ndarray,
-    rows: np.ndarray,
-    suppresses: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    rectangles: np.ndarray, labels: np.ndarray, rows: np.ndarray, suppresses: Suppresses
 ) -> np.ndarray:
-    """Which of the rows (by falling score within a label) are suppressed.
+    """Which of the rows, sorted by descending score within each label, are suppressed.
 
-    It goes in rounds, so that few overlaps are computed and many at a time: in each, those that
-    no better one still in play could suppress are settled, and only their overlaps are needed.
+    The pairs are processed in rounds, which keeps the number of IoUs low and computes many at a
+    time: each round settles the boxes that no better box still in play could suppress, and needs
+    the IoUs of those boxes only.
     """
     pairs = [np.empty((2, 0), np.int64)]
     pairs += [
         np.stack([np.minimum(i, j), np.maximum(i, j)])
-        for i, j in meeting_pairs(rectangles, groups_a=labels)
+        for i, j in overlapping_pairs(rectangles, groups_a=labels)
     ]
     better, worse = np.concatenate(pairs, axis=1)
     suppressed = np.zeros(len(rows), bool)
     for _ in range(MAX_ROUNDS):
         if not len(better):
             return suppressed
-        waiting = np.zeros(len(rows), bool)
-        waiting[worse] = True
-        settled = ~waiting[better]
+        undecided = np.zeros(len(rows), bool)
+        undecided[worse] = True
+        settled = ~undecided[better]
         i, j = better[settled], worse[settled]
         suppressed[j[suppresses(rows[i], rows[j])]] = True
-        left = ~(settled | suppressed[better] | suppressed[worse])
-        better, worse = better[left], worse[left]
-    found = suppresses(rows[better], rows[worse])
-    _walk(better[found], worse[found], suppressed)
+        remaining = ~(settled | suppressed[better] | suppressed[worse])
+        better, worse = better[remaining], worse[remaining]
+    above = suppresses(rows[better], rows[worse])
+    _suppress_sequentially(better[above], worse[above], suppressed)
     return suppressed
 
 
-def _walk(better: np.ndarray, worse: np.ndarray, suppressed: np.ndarray) -> None:
-    """Suppress along the pairs one by one, for chains that take too many rounds."""
+def _suppress_sequentially(better: np.ndarray, worse: np.ndarray, suppressed: np.ndarray) -> None:
+    """Suppress box by box, for chains of overlaps that would take too many rounds."""
     order = np.argsort(better, kind="stable")
     better, worse = better[order], worse[order]
-    heads, starts = np.unique(better, return_index=True)
+    boxes, starts = np.unique(better, return_index=True)
     ends = np.append(starts, len(better))[1:]
-    for head, start, end in zip(heads.tolist(), starts.tolist(), ends.tolist(), strict=True):
-        if not suppressed[head]:
+    for box, start, end in zip(boxes.tolist(), starts.tolist(), ends.tolist(), strict=True):
+        if not suppressed[box]:
             suppressed[worse[start:end]] = True

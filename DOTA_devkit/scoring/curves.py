@@ -1,4 +1,4 @@
-"""Precision and recall, and the average precision of a curve."""
+"""Precision/recall curves and what is computed from one: average precision and the best F1."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Curve:
-    """Precision and recall of one class at one IoU threshold, one point a detection.
+    """Precision and recall of one class at one IoU threshold, one point per detection.
 
     Attributes:
-        scores: ``[N]``, falling.
-        recall: ``[N]``, rising; nan where there is nothing to find.
+        scores: ``[N]``, descending.
+        recall: ``[N]``, ascending; nan for a class without objects.
         precision: ``[N]``.
     """
 
@@ -23,13 +23,45 @@ class Curve:
     precision: np.ndarray
 
 
-def average_precision(recall: np.ndarray, precision: np.ndarray, metric: str = "voc12") -> float:
-    """AP of a curve.
+def precision_recall_curve(
+    scores: np.ndarray,
+    matched: np.ndarray,
+    ignored: np.ndarray,
+    may_miss: np.ndarray | None = None,
+) -> Curve:
+    """Compute precision and recall along the detections.
 
     Args:
-        recall: ``[N]``, not falling; precision: ``[N]``.
-        metric: "voc07": mean of the best precision at a recall of 0, 0.1 ... 1 or more;
-            "coco": the same with 0, 0.01 ... 1; "voc12": area under the rising envelope.
+        scores: ``[N]``, descending.
+        matched: ``[N]``, the object each detection matches, or -1.
+        ignored: ``[M]`` bool, objects that count neither as found nor as missed.
+        may_miss: ``[N]`` bool, detections that are no false positives if they match nothing.
+
+    Returns:
+        The curve.
+    """
+    counted = np.append(~ignored, False)
+    true_positives = np.cumsum(counted[matched])
+    is_false = matched < 0 if may_miss is None else (matched < 0) & ~may_miss
+    false_positives = np.cumsum(is_false)
+    objects = int(np.sum(~ignored))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        recall = true_positives / np.float64(objects or np.nan)
+    precision = true_positives / np.maximum(true_positives + false_positives, 1)
+    return Curve(scores, recall, precision)
+
+
+def average_precision(recall: np.ndarray, precision: np.ndarray, metric: str = "voc12") -> float:
+    """Compute the AP of a precision/recall curve.
+
+    Args:
+        recall: ``[N]``, not descending.
+        precision: ``[N]``.
+        metric: "voc07": mean of the best precision at a recall of at least 0, 0.1, ... 1;
+            "coco": the same at 0, 0.01, ... 1; "voc12": area under the precision envelope.
+
+    Returns:
+        AP in [0, 1].
     """
     recall, precision = np.asarray(recall, np.float64), np.asarray(precision, np.float64)
     envelope = np.maximum.accumulate(precision[::-1])[::-1]
@@ -41,37 +73,22 @@ def average_precision(recall: np.ndarray, precision: np.ndarray, metric: str = "
     return float(best.mean())
 
 
-def precision_recall_curve(
-    scores: np.ndarray,
-    matched: np.ndarray,
-    ignored: np.ndarray,
-    may_miss: np.ndarray | None = None,
-) -> Curve:
-    """Precision and recall along the detections (by falling score).
-
-    Args:
-        scores: ``[N]``.
-        matched: ``[N]``, the object that each hits, or -1.
-        ignored: ``[M]``, objects that count neither way.
-        may_miss: ``[N]``, detections that are no fault where they hit nothing.
-    """
-    counts = np.append(~ignored, False)
-    hits = np.cumsum(counts[matched])
-    miss = matched < 0 if may_miss is None else (matched < 0) & ~may_miss
-    misses = np.cumsum(miss)
-    objects = int(np.sum(~ignored))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        recall = hits / np.float64(objects or np.nan)
-    precision = hits / np.maximum(hits + misses, 1)
-    return Curve(scores, recall, precision)
-
-
-def ap_of_curve(curve: Curve, objects: int, metric: str) -> float:
+def class_ap(curve: Curve, objects: int, metric: str) -> float:
+    """AP of a class; nan if it has no objects."""
     return average_precision(curve.recall, curve.precision, metric) if objects else math.nan
 
 
 def best_f1(curve: Curve) -> dict[str, float]:
-    # Equal scores stay or go together.
+    """Find the highest F1 on a curve.
+
+    Args:
+        curve: precision and recall of a class.
+
+    Returns:
+        ``best_f1``, the score threshold ``best_score`` that reaches it, and ``best_precision``
+        and ``best_recall`` there; all nan if no detection matches.
+    """
+    # Detections with equal scores are kept or dropped together.
     ends = np.flatnonzero(np.diff(curve.scores, append=-np.inf))
     recall, precision = curve.recall[ends], curve.precision[ends]
     total = recall + precision

@@ -1,4 +1,4 @@
-"""An evaluation as a picture: precision/recall curves and the confusion matrix."""
+"""Plots of an evaluation: precision/recall curves and the confusion matrix."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from DOTA_devkit.scoring.evaluation import Evaluation
 
 
 def plot_evaluation(evaluation: Evaluation, path: Path | str) -> None:
-    """Draw the precision/recall curves and, if it was computed, the confusion matrix.
+    """Plot the precision/recall curves and, if it was computed, the confusion matrix.
 
     Args:
-        evaluation: what `DOTA_devkit.scoring.evaluate` returned.
-        path: picture to write, of any suffix that matplotlib knows.
+        evaluation: the result of `DOTA_devkit.scoring.evaluate`.
+        path: image file to write, with any suffix matplotlib supports.
 
     Raises:
-        InputError: matplotlib is not installed, or it does not know the suffix.
+        InputError: matplotlib is not installed, or does not support the suffix.
     """
     try:
         from matplotlib.figure import Figure
@@ -28,9 +28,9 @@ def plot_evaluation(evaluation: Evaluation, path: Path | str) -> None:
     size = max(6.0, 0.35 * len(evaluation.classes) + 3)
     figure = Figure(figsize=(size * panels, size), layout="constrained")
     axes = np.ravel(figure.subplots(1, panels))
-    _draw_curves(axes[0], evaluation)
+    _plot_curves(axes[0], evaluation)
     if evaluation.confusion is not None:
-        _draw_confusion(axes[1], evaluation)
+        _plot_confusion(axes[1], evaluation)
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     try:
         figure.savefig(path, dpi=120)
@@ -38,7 +38,7 @@ def plot_evaluation(evaluation: Evaluation, path: Path | str) -> None:
         raise InputError(f"{path}: {error}") from None
 
 
-def _draw_curves(axes, evaluation: Evaluation) -> None:
+def _plot_curves(axes, evaluation: Evaluation) -> None:
     for score in evaluation.classes:
         if score.objects:
             axes.step(
@@ -55,15 +55,15 @@ def _draw_curves(axes, evaluation: Evaluation) -> None:
         axes.legend(fontsize="small", title="class, AP")
 
 
-def _draw_confusion(axes, evaluation: Evaluation) -> None:
+def _plot_confusion(axes, evaluation: Evaluation) -> None:
     counts = evaluation.confusion
-    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    row_share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    axes.imshow(row_share, cmap="Blues", vmin=0, vmax=1)
     names = [*(score.name for score in evaluation.classes), "background"]
     axes.set_xticks(range(len(names)), names, rotation=90)
     axes.set_yticks(range(len(names)), names)
     axes.set(xlabel="detected as", ylabel="labelled as", title="at each class's best F1")
     for (row, column), count in np.ndenumerate(counts):
         if count:
-            color = "white" if share[row, column] > 0.5 else "black"
+            color = "white" if row_share[row, column] > 0.5 else "black"
             axes.text(column, row, f"{count}", ha="center", va="center", color=color, size=7)

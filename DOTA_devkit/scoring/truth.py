@@ -1,4 +1,4 @@
-"""Labels and detections as the evaluation takes them."""
+"""Ground truth and detections as the evaluation takes them."""
 
 from __future__ import annotations
 
@@ -12,22 +12,20 @@ import numpy as np
 
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.formats import Labels, Task1, read_label_files, read_task1, read_task2
+from DOTA_devkit.images import COMMON_SUFFIXES
 
 logger = logging.getLogger(__name__)
 
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
-
-
 @dataclass(frozen=True)
 class Truth:
-    """The labelled objects of a set of images.
+    """The labeled objects of a set of images (ground truth).
 
     Attributes:
-        classes: names; ``labels`` count in this order.
-        image_ids: each image once, those without objects included.
+        classes: class names.
+        image_ids: each image once, including those without objects.
         images: ``[N]`` index into ``image_ids`` for each object.
-        corners: ``[N, 4, 2]`` float64.
+        corners: ``[N, 4, 2]`` float64, pixels of the image.
         labels: ``[N]`` int64, index into ``classes``.
         difficult: ``[N]`` bool.
     """
@@ -44,13 +42,19 @@ class Truth:
         objects: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]],
         classes: Sequence[str],
     ) -> Truth:
-        """From arrays in memory.
+        """Make ground truth from arrays in memory.
 
         Args:
-            objects: for each image id (corners ``[N, 4, 2]``, labels ``[N]`` as numbers of
-                ``classes``, difficulties ``[N]``); 1 and above is difficult. Images without
-                objects belong in it too.
+            objects: for each image id (corners ``[N, 4, 2]``, labels ``[N]`` as indices into
+                ``classes``, difficulties ``[N]``); 1 and above is difficult. It must include
+                images without objects.
             classes: class names.
+
+        Returns:
+            The ground truth.
+
+        Raises:
+            ValueError: a label is not an index into ``classes``.
         """
         count = [len(corners) for corners, _, _ in objects.values()]
         corners = [np.reshape(corners, (-1, 4, 2)) for corners, _, _ in objects.values()]
@@ -66,7 +70,7 @@ class Truth:
         )
         if len(truth.labels) and not 0 <= truth.labels.min() <= truth.labels.max() < len(classes):
             raise ValueError(
-                f"labels must lie in [0, {len(classes)}), came from {truth.labels.min()} "
+                f"labels must be in [0, {len(classes)}), got {truth.labels.min()} "
                 f"to {truth.labels.max()}"
             )
         return truth
@@ -79,81 +83,100 @@ def load_truth(
 
     Args:
         label_dir: folder of ``ID.txt``.
-        image_ids: what to score; repeated ids count once, an image suffix is taken off where
-            there is no label file of that whole name.
-        classes: names to score; labels of other classes are passed over, and how many is logged.
-            None: all that occur, sorted.
+        image_ids: images to score; repeated ids count once, and an image suffix is removed if
+            there is no label file of the whole name.
+        classes: class names to score; labels of other classes are ignored, and their number is
+            logged. None: all classes that occur, sorted.
+
+    Returns:
+        The ground truth.
 
     Raises:
-        InputError: a listed image has no label file, or a line in one can't be understood.
+        InputError: a listed image has no label file, or a line of one is malformed.
     """
     label_dir = Path(label_dir)
     ids: dict[str, Path] = {}
     for image_id in dict.fromkeys(image_ids):
         path = label_dir / f"{image_id}.txt"
-        if not path.is_file() and image_id.lower().endswith(IMAGE_SUFFIXES):
+        if not path.is_file() and image_id.lower().endswith(COMMON_SUFFIXES):
             image_id = image_id.rpartition(".")[0]
             path = label_dir / f"{image_id}.txt"
         if not path.is_file():
             raise InputError(f"image {image_id} is listed, but has no label file {path}")
         ids[image_id] = path
-    return truth_of(list(read_label_files(ids.values())), list(ids), classes)
+    return truth_from_labels(list(read_label_files(ids.values())), list(ids), classes)
 
 
-def truth_of(
+def truth_from_labels(
     labels: Sequence[Labels], image_ids: Sequence[str], classes: Sequence[str] | None = None
 ) -> Truth:
-    """From labels that were read, one for each image; see `load_truth`."""
+    """Make ground truth from labels in memory.
+
+    Args:
+        labels: one value per image.
+        image_ids: the ids of these images, without repetition.
+        classes: see `load_truth`.
+
+    Returns:
+        The ground truth.
+    """
     names = [name for one in labels for name in one.names]
     one_class = classes is not None and len(classes) == 1
     classes = tuple(sorted(set(names)) if classes is None else classes)
-    number = {name: k for k, name in enumerate(classes)}
-    numbers = np.fromiter(map(number.get, names, repeat(-1)), np.int64, len(names))
+    class_index = {name: k for k, name in enumerate(classes)}
+    indices = np.fromiter(map(class_index.get, names, repeat(-1)), np.int64, len(names))
     truth = Truth(
         classes=classes,
         image_ids=tuple(image_ids),
         images=np.repeat(np.arange(len(labels)), [len(one) for one in labels]),
         corners=np.concatenate([np.zeros((0, 4, 2)), *(one.corners for one in labels)]),
-        labels=numbers,
+        labels=indices,
         difficult=np.concatenate([np.zeros(0), *(one.difficult for one in labels)]) >= 1,
     )
-    other = numbers < 0
+    other = indices < 0
     if other.any():
         if not one_class:
             unknown = sorted(set(names) - set(classes))
             logger.warning(
-                "%d labels of classes that are not scored are left out: %s",
+                "ignoring %d labels of classes that are not scored: %s",
                 other.sum(), ", ".join(unknown[:10]) + (" ..." if len(unknown) > 10 else ""),
             )  # fmt: skip
-        truth = select_rows(truth, ~other)
+        truth = select_objects(truth, ~other)
     return truth
 
 
 def load_detections(
     result_dir: Path | str, classes: Sequence[str], task: int = 1
 ) -> dict[str, Task1]:
-    """Read the result files ``Task1_CLASS.txt`` (or ``Task2_``) of a folder.
+    """Read the result files ``Task1_CLASS.txt`` (or ``Task2_CLASS.txt``) of a folder.
 
-    A class without a file has no detections; if all are missing, that is an error.
+    Args:
+        result_dir: folder of result files.
+        classes: class names; one without a file has no detections, which is logged.
+        task: 1 or 2.
+
+    Returns:
+        Class name -> detections, for the classes that have a file.
 
     Raises:
-        InputError: no file at all, or a line that can't be understood.
+        InputError: there is no file of any class, or a line is malformed.
     """
     read = {1: read_task1, 2: read_task2}[task]
     paths = {name: Path(result_dir) / f"Task{task}_{name}.txt" for name in classes}
-    found = {name: read(path) for name, path in paths.items() if path.is_file()}
-    if not found:
+    detections = {name: read(path) for name, path in paths.items() if path.is_file()}
+    if not detections:
         raise InputError(
             f"{result_dir}: expected files such as Task{task}_{classes[0] if classes else '...'}"
-            ".txt, found none of any class"
+            ".txt, found none for any class"
         )
-    missing = [name for name in classes if name not in found]
+    missing = [name for name in classes if name not in detections]
     if missing:
         logger.warning("no result file in %s for: %s", result_dir, ", ".join(missing))
-    return found
+    return detections
 
 
-def select_rows(truth: Truth, rows: np.ndarray) -> Truth:
+def select_objects(truth: Truth, rows: np.ndarray) -> Truth:
+    """Keep the objects in the mask ``rows`` ``[N]``; classes and images stay."""
     if rows.all():
         return truth
     return replace(

@@ -1,7 +1,7 @@
-"""Cut large images and their labels into patches ``NAME__RATE__X___Y``, by the devkit's rules.
+"""Split large images and their labels into patches ``NAME__RATE__X___Y``, by the devkit's rules.
 
-Here belongs the way from an image and its label file to patches on disk. Putting results of
-patches back together belongs to `DOTA_devkit.merging`, the command line to `DOTA_devkit.commands`.
+Everything between an image with its label file and the patches on disk belongs here. Merging the
+results of patches belongs to `DOTA_devkit.merging`, the command line to `DOTA_devkit.commands`.
 """
 
 from DOTA_devkit.splitting.grid import resized_wh, windows

@@ -1,16 +1,25 @@
-"""Where the windows of a resized image lie."""
+"""The grid of windows on a resized image."""
 
 from __future__ import annotations
 
 
 def windows(size_wh: tuple[int, int], size: int, gap: int) -> list[tuple[int, int]]:
-    """Left upper corners (x, y) of the windows on an image, column by column."""
+    """Compute the windows that cover an image; the last one of a row or column ends at the border.
+
+    Args:
+        size_wh: width and height of the image, pixels.
+        size: side of a window, pixels.
+        gap: overlap of neighboring windows, pixels.
+
+    Returns:
+        Top left corners (x, y), column by column.
+    """
     columns, rows = (_starts(length, size, size - gap) for length in size_wh)
     return [(x, y) for x in columns for y in rows]
 
 
 def resized_wh(size_wh: tuple[int, int], rate: float) -> tuple[int, int]:
-    """Size of an image resized by a rate: rounded, halves to the even number, at least 1."""
+    """Width and height of a resized image: rounded, halves to the even number, at least 1."""
     width, height = size_wh
     return max(round(width * rate), 1), max(round(height * rate), 1)
 

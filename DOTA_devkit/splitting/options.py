@@ -1,29 +1,28 @@
-"""How images are split."""
+"""The options of a split."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
 from DOTA_devkit.errors import InputError
-
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+from DOTA_devkit.images import COMMON_SUFFIXES
 
 
 @dataclass(frozen=True)
 class SplitOptions:
-    """How to cut.
+    """How images and labels are split.
 
     Attributes:
         size: side of a patch, pixels.
-        gap: overlap of neighbours, pixels.
-        rates: factors by which each image is resized before it is cut.
-        min_share: an object of which no more than this share is left becomes difficult.
-        fit_order: begin a cut object at the corner that fits its label's order best.
-        keep_empty: share of the patches without objects that is kept, 0 to 1; which ones is
-            settled by their names and the seed.
-        seed: another seed keeps other empty patches.
-        suffix: one of `SUFFIXES`.
-        pad: fill patches of small images up to ``size`` with black, right and below.
+        gap: overlap of neighboring patches, pixels.
+        rates: factors by which each image is resized before it is split.
+        min_share: an object of which at most this share of the area is left becomes difficult.
+        fit_order: start a cut object at the corner that best fits the corner order of its label.
+        keep_empty: share of the patches without objects to keep, 0 to 1; their names and the
+            seed decide which ones.
+        seed: a different seed keeps different empty patches.
+        suffix: image format of the patches, one of `DOTA_devkit.images.COMMON_SUFFIXES`.
+        pad: pad patches of small images to ``size`` with black on the right and at the bottom.
         jpeg_quality: 0 to 100.
     """
 
@@ -39,17 +38,21 @@ class SplitOptions:
     jpeg_quality: int = 95
 
     def at_rates(self, *rates: float) -> SplitOptions:
-        """The same at other rates."""
+        """Copy the options with other rates."""
         return replace(self, rates=rates)
 
     def __post_init__(self) -> None:
         if self.size < 1:
-            raise InputError(f"patch size must be 1 or more, came {self.size}")
+            raise InputError(f"size must be at least 1, got {self.size}")
         if not 0 <= self.gap < self.size:
-            raise InputError(f"gap must be in [0, size), here [0, {self.size}), came {self.gap}")
+            raise InputError(
+                f"gap must be in [0, {self.size}), smaller than the size, got {self.gap}"
+            )
         if not self.rates or not all(0 < rate <= 16 for rate in self.rates):
-            raise InputError(f"rates must be above 0 and at most 16, came {self.rates}")
+            raise InputError(f"rates must be above 0 and at most 16, got {self.rates}")
         if not 0 <= self.keep_empty <= 1:
-            raise InputError(f"share of empty patches must be in [0, 1], came {self.keep_empty}")
-        if self.suffix.lower() not in SUFFIXES:
-            raise InputError(f"patches are written as {', '.join(SUFFIXES)}, not {self.suffix!r}")
+            raise InputError(f"keep_empty must be in [0, 1], got {self.keep_empty}")
+        if self.suffix.lower() not in COMMON_SUFFIXES:
+            raise InputError(
+                f"suffix must be one of {', '.join(COMMON_SUFFIXES)}, got {self.suffix!r}"
+            )

@@ -19,9 +19,11 @@ from DOTA_devkit.splitting.grid import resized_wh
 
 logger = logging.getLogger(__name__)
 
+# TIFFs with at least this many pixels are read window by window if rasterio is installed.
+MIN_WINDOWED_PIXELS = 50_000_000
 
-# TIFFs of more pixels than this are read window by window, where rasterio is installed.
-LARGE_PIXELS = 50_000_000
+# Source pixels that bicubic interpolation uses beyond the border of a window.
+INTERPOLATION_MARGIN_PX = 4
 
 
 class PatchSource(Protocol):
@@ -29,40 +31,53 @@ class PatchSource(Protocol):
 
     Attributes:
         size_wh: width and height, pixels.
-        read_late: patches are read from the file, which must stay open until they are.
+        reads_lazily: a reader reads from the file, which must stay open as long as it is used.
     """
 
     size_wh: tuple[int, int]
-    read_late: bool
+    reads_lazily: bool
 
     def reader(self, rate: float) -> PatchReader:
-        """What reads patches of the image resized by the rate, from any thread."""
+        """Return a function that reads patches of the resized image and may run in any thread."""
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file and free the pixels."""
 
 
 PatchReader = Callable[[int, int, int], np.ndarray]
-"""(x, y, size) -> patch ``[h, w, 3]``, BGR, 8 bits; smaller than ``size`` at the border."""
+"""(x, y, size) -> patch ``[h, w, 3]`` uint8 in BGR; smaller than ``size`` at the border."""
 
 
 def open_source(path: Path | str) -> PatchSource:
-    """An image to be cut; a large TIFF is read by windows where rasterio is installed."""
+    """Open an image to split.
+
+    Args:
+        path: image file; a large TIFF is read window by window if rasterio is installed.
+
+    Returns:
+        The open image; the caller closes it.
+
+    Raises:
+        InputError: OpenCV cannot read the image.
+    """
     path = Path(path)
     if path.suffix.lower() in (".tif", ".tiff"):
         try:
             return WindowedTiff(path)
         except ImportError:
             logger.debug("rasterio is not installed: %s is read as a whole", path)
-        except _NotWindowed as reason:
+        except _NotSuitableError as reason:
             logger.debug("%s is read as a whole: %s", path, reason)
     return WholeImage(path)
 
 
 class WholeImage:
-    """An image that is decoded as a whole when a patch is first needed."""
+    """An image that is decoded as a whole when its first patch is needed.
 
-    read_late = False
+    See `PatchSource`.
+    """
+
+    reads_lazily = False
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -73,6 +88,7 @@ class WholeImage:
         return read_image(self._path)
 
     def reader(self, rate: float) -> PatchReader:
+        """Resize the image and return a function that cuts patches from it."""
         image = _resized(self._image, rate)
 
         def read(x: int, y: int, size: int) -> np.ndarray:
@@ -81,61 +97,63 @@ class WholeImage:
         return read
 
     def close(self) -> None:
+        """Free the decoded pixels."""
         self.__dict__.pop("_image", None)
 
 
-class _NotWindowed(Exception):
-    """A TIFF that is small, or of a kind that is left to OpenCV."""
+class _NotSuitableError(Exception):
+    """The TIFF is small, or of a kind that OpenCV should read."""
 
 
 class WindowedTiff:
-    """A large TIFF of which each patch reads its own window only."""
+    """A large TIFF of which each patch reads only its own window.
 
-    read_late = True
+    See `PatchSource`.
+    """
 
-    # Source pixels that bicubic interpolation looks at beyond a window.
-    MARGIN = 4
+    reads_lazily = True
 
-    def __init__(self, path: Path, large_pixels: int | None = None) -> None:
+    def __init__(self, path: Path, min_pixels: int | None = None) -> None:
         import rasterio
 
         self._open = rasterio.open
         self._path = path
-        # A dataset must not be shared by threads: each opens its own.
+        # A dataset must not be shared between threads: each thread opens its own.
         self._local = threading.local()
         self._opened: list = []
         try:
             tiff = self._dataset()
         except rasterio.errors.RasterioIOError as error:
-            raise _NotWindowed(str(error)) from None
+            raise _NotSuitableError(str(error)) from None
         self.size_wh = (tiff.width, tiff.height)
         try:
-            self._check(tiff, LARGE_PIXELS if large_pixels is None else large_pixels)
-        except _NotWindowed:
+            self._check_suitable(tiff, MIN_WINDOWED_PIXELS if min_pixels is None else min_pixels)
+        except _NotSuitableError:
             self.close()
             raise
 
     @staticmethod
-    def _check(tiff, large_pixels: int) -> None:
-        kinds = set(tiff.dtypes)
-        if tiff.width * tiff.height < large_pixels:
-            raise _NotWindowed("it is small")
-        if tiff.count not in (1, 3, 4) or not kinds <= {"uint8", "uint16"}:
-            raise _NotWindowed(f"it has {tiff.count} bands of {', '.join(kinds)}")
+    def _check_suitable(tiff, min_pixels: int) -> None:
+        dtypes = set(tiff.dtypes)
+        if tiff.width * tiff.height < min_pixels:
+            raise _NotSuitableError("it is small")
+        if tiff.count not in (1, 3, 4) or not dtypes <= {"uint8", "uint16"}:
+            raise _NotSuitableError(f"it has {tiff.count} bands of {', '.join(dtypes)}")
         if tiff.colorinterp[0].name == "palette":
-            raise _NotWindowed("it has a palette")
+            raise _NotSuitableError("it has a palette")
 
     def _dataset(self):
         tiff = getattr(self._local, "tiff", None)
         if tiff is None:
             with warnings.catch_warnings():
-                # That an image has no georeference is no news.
+                # Images without a georeference are normal here.
                 warnings.simplefilter("ignore")
                 tiff = self._local.tiff = self._open(self._path)
             self._opened.append(tiff)
         return tiff
 
     def reader(self, rate: float) -> PatchReader:
+        """Return a function that reads and resizes the source window of each patch."""
         return partial(self._read, rate)
 
     def _read(self, rate: float, x: int, y: int, size: int) -> np.ndarray:
@@ -143,22 +161,26 @@ class WindowedTiff:
         right, bottom = min(x + size, width), min(y + size, height)
         if rate == 1:
             return self._pixels(x, y, right, bottom)
-        left, right_source, before_x = self._span(x, right, rate, self.size_wh[0])
-        top, bottom_source, before_y = self._span(y, bottom, rate, self.size_wh[1])
-        block = _resized(self._pixels(left, top, right_source, bottom_source), rate)
-        before_x, before_y = x - before_x, y - before_y
-        return block[before_y : before_y + bottom - y, before_x : before_x + right - x]
+        source_left, source_right, block_x = self._source_span(x, right, rate, self.size_wh[0])
+        source_top, source_bottom, block_y = self._source_span(y, bottom, rate, self.size_wh[1])
+        source = self._pixels(source_left, source_top, source_right, source_bottom)
+        block = _resized(source, rate)
+        return block[y - block_y : bottom - block_y, x - block_x : right - block_x]
 
-    def _span(self, start: int, stop: int, rate: float, length: int) -> tuple[int, int, int]:
-        """Source pixels [first, last) that [start, stop) is made of, and where they begin in it.
+    @staticmethod
+    def _source_span(start: int, stop: int, rate: float, length: int) -> tuple[int, int, int]:
+        """Find the source pixels that the resized pixels [start, stop) are computed from.
 
-        They begin at a multiple of the rate's denominator, which falls on a whole pixel of the
-        resized image, so that the block is sampled where the whole image would be; on an even
-        one, as sizes that end in a half are rounded to even ones.
+        They start at a multiple of the rate's denominator, which maps to a whole pixel of the
+        resized image, so that the block is sampled at the same places as the whole image. The
+        multiple is even because sizes that end in a half are rounded to the even number.
+
+        Returns:
+            The source pixels [first, last), and the resized pixel where they start.
         """
         step = 2 * Fraction(rate).limit_denominator(1000).denominator
-        first = max(math.floor(start / rate) - self.MARGIN, 0) // step * step
-        last = min(math.ceil(stop / rate) + self.MARGIN, length)
+        first = max(math.floor(start / rate) - INTERPOLATION_MARGIN_PX, 0) // step * step
+        last = min(math.ceil(stop / rate) + INTERPOLATION_MARGIN_PX, length)
         return first, last, round(first * rate)
 
     def _pixels(self, left: int, top: int, right: int, bottom: int) -> np.ndarray:
@@ -170,6 +192,7 @@ class WindowedTiff:
         return np.ascontiguousarray(pixels.transpose(1, 2, 0))
 
     def close(self) -> None:
+        """Close the file in all threads."""
         for tiff in self._opened:
             tiff.close()
         self._opened.clear()
@@ -181,7 +204,7 @@ def _resized(image: np.ndarray, rate: float) -> np.ndarray:
         return image
     import cv2
 
-    # By the factor and not by the size: the two sample at slightly different places.
+    # By factor and not by size, as the two sample at slightly different places.
     if min(image.shape[:2]) * rate > 0.5:
         return cv2.resize(image, None, fx=rate, fy=rate, interpolation=cv2.INTER_CUBIC)
     size_wh = resized_wh((image.shape[1], image.shape[0]), rate)

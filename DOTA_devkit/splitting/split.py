@@ -1,14 +1,14 @@
-"""Cut large images and their labels into patches ``NAME__RATE__X___Y``.
+"""Split large images and their labels into patches ``NAME__RATE__X___Y``.
 
 The rules are those of the DOTA devkit. An image is resized by the rate and cut into windows of
-``size`` at a stride of ``size - gap``; the last one of a row is moved back to the border. An
-object wholly inside a window stays as it is. Of one that the border cuts, the part inside stays
-if it has four corners, or five of which the shortest edge becomes its midpoint; it begins at
-the corner that fits the label's order best. Where a share of 0.7 or less is left, its difficulty
-becomes 2.
+``size`` at a stride of ``size - gap``; the last window of a row is moved back to the border. An
+object that lies completely in a window stays as it is. Of an object that the border cuts, the
+part inside stays if it has four corners, or five whose shortest edge is replaced by its
+midpoint; it starts at the corner that best fits the corner order of the label. If a share of 0.7
+or less is left, its difficulty becomes 2.
 
-A patch is written beside its place and renamed, its image last. A split that was killed goes on
-where it was: what is there is not done again.
+A patch is written to a temporary file next to its place and renamed, the image after the label.
+A split that was killed can therefore be resumed: patches that exist are not made again.
 """
 
 from __future__ import annotations
@@ -31,26 +31,26 @@ from DOTA_devkit.splitting.grid import resized_wh, windows
 from DOTA_devkit.splitting.labels import LabelCutter
 from DOTA_devkit.splitting.options import SplitOptions
 from DOTA_devkit.splitting.sources import PatchSource, open_source
-from DOTA_devkit.splitting.writer import PatchWriter
+from DOTA_devkit.splitting.writer import PatchJob, PatchWriter
 
 logger = logging.getLogger(__name__)
 
-# Remembers how a folder was split, so that another size is not mixed into it.
+# Records how a folder was split, so that patches of another size are not mixed in.
 STATE_FILE = ".split.json"
 
 
 @dataclass(frozen=True)
 class SplitSummary:
-    """What a split did.
+    """The result of a split.
 
     Attributes:
-        images: source images.
-        patch_ids: the patches of the whole split, in the order of the lists.
-        written: how many of them were made now.
-        present: how many were there from an earlier run.
-        empty_dropped: patches without objects that were left out.
-        objects: label lines of all patches.
-        objects_lost: cut objects whose part inside has too few or too many corners.
+        images: number of source images.
+        patch_ids: the patches of the whole split, in the order of the images.
+        written: how many of them were written now.
+        present: how many existed from an earlier run.
+        empty_dropped: number of patches without objects that were left out.
+        objects: number of label lines of all patches.
+        objects_dropped: number of cut objects whose part inside has too few or too many corners.
     """
 
     images: int
@@ -59,7 +59,7 @@ class SplitSummary:
     present: int
     empty_dropped: int
     objects: int
-    objects_lost: int
+    objects_dropped: int
 
 
 def split_folder(
@@ -76,15 +76,19 @@ def split_folder(
     Writes ``list_name`` with the ids of all patches and ``images.txt`` with their file names.
 
     Args:
-        data_dir, output_dir: folders of that layout.
-        options: how to cut.
+        data_dir: folder with ``images/`` and ``labelTxt/``.
+        output_dir: folder to write, with the same layout.
+        options: how to split.
         list_name: name of the list of ids.
-        workers: threads; None: one for each core.
-        overwrite: make patches that are there again, whatever made them.
+        workers: number of threads; None: one per core.
+        overwrite: write patches that exist again, whatever made them.
+
+    Returns:
+        What was done.
 
     Raises:
-        InputError: an image without label file, a label or image that can't be understood, or
-            an output folder that holds something else.
+        InputError: an image has no label file, a label or an image cannot be read, or the output
+            folder contains something else.
     """
     data_dir, output_dir = Path(data_dir), Path(output_dir)
     return split_images(
@@ -100,6 +104,7 @@ def split_folder(
     )
 
 
+# Over 60 lines because its many arguments are documented; `_split_one` does the work.
 def split_images(
     images: dict[str, Path],
     output_dir: Path | str,
@@ -113,68 +118,70 @@ def split_images(
     overwrite: bool = False,
     open_image: Callable[[Path], PatchSource] | None = None,
 ) -> SplitSummary:
-    """Split images, with their labels or alone.
+    """Split images, with or without their labels.
 
     Args:
         images: image id -> file; see `DOTA_devkit.images.find_images`.
         output_dir: folder of the patches' images.
-        options: how to cut.
-        label_dir: folder of ``ID.txt`` for each image; None: images alone.
-        output_label_dir: folder of the patches' labels; needed with ``label_dir``.
-        list_dir: where to write ``list_name`` (ids) and ``images.txt`` (file names); None: none.
+        options: how to split.
+        label_dir: folder with ``ID.txt`` for each image; None: images without labels.
+        output_label_dir: folder of the patches' labels; required with ``label_dir``.
+        list_dir: folder for ``list_name`` (ids) and ``images.txt`` (file names); None: no lists.
         list_name: name of the list of ids.
-        workers: threads; None: one for each core. They share the patches of one image, so that
-            a single large one keeps them all busy.
-        overwrite: make patches that are there again, whatever made them.
+        workers: number of threads; None: one per core. They share the patches of one image, so
+            that a single large image keeps all of them busy.
+        overwrite: write patches that exist again, whatever made them.
         open_image: opens an image file; None: `open_source`.
+
+    Returns:
+        What was done.
 
     Raises:
         InputError: see `split_folder`.
+        ValueError: only one of ``label_dir`` and ``output_label_dir`` is given.
     """
     options = options or SplitOptions()
     open_image = open_image or open_source
     output_dir = Path(output_dir)
     if (label_dir is None) != (output_label_dir is None):
-        raise ValueError("label_dir and output_label_dir go together")
-    labels = None
+        raise ValueError("label_dir and output_label_dir must be given together")
     if label_dir is not None:
         label_dir, output_label_dir = Path(label_dir), Path(output_label_dir)
         _check_label_files(images, label_dir)
         output_label_dir.mkdir(parents=True, exist_ok=True)
-        labels = output_label_dir
     output_dir.mkdir(parents=True, exist_ok=True)
-    _claim(output_dir, options, label_dir is not None, overwrite)
-    tally = _Tally()
-    with PatchWriter(output_dir, labels, options, workers, overwrite) as writer:
+    _record_options(output_dir, options, label_dir is not None, overwrite)
+    counts = _Counts()
+    with PatchWriter(output_dir, output_label_dir, options, workers, overwrite) as writer:
         for image_id, path in progress(images.items(), "splitting"):
-            objects = None if label_dir is None else read_labels(label_dir / f"{image_id}.txt")
+            labels = None if label_dir is None else read_labels(label_dir / f"{image_id}.txt")
             with closing(open_image(path)) as source:
-                _split_one(image_id, source, objects, options, writer, tally)
-                if source.read_late:
+                _split_one(image_id, source, labels, options, writer, counts)
+                if source.reads_lazily:
                     writer.finish()
     if list_dir is not None:
-        _write_lists(Path(list_dir), list_name, tally.patch_ids, options.suffix)
-    if tally.lost:
-        logger.info("%d cut objects have no four corners left and were dropped", tally.lost)
+        _write_lists(Path(list_dir), list_name, counts.patch_ids, options.suffix)
+    if counts.objects_dropped:
+        logger.info("dropped %d cut objects that have no four corners left", counts.objects_dropped)
     return SplitSummary(
         images=len(images),
-        patch_ids=tuple(tally.patch_ids),
+        patch_ids=tuple(counts.patch_ids),
         written=writer.written,
         present=writer.present,
-        empty_dropped=tally.empty_dropped,
-        objects=tally.objects,
-        objects_lost=tally.lost,
+        empty_dropped=counts.empty_dropped,
+        objects=counts.objects,
+        objects_dropped=counts.objects_dropped,
     )
 
 
 @dataclass
-class _Tally:
-    """Counts that grow with the images."""
+class _Counts:
+    """What `SplitSummary` reports, added up image by image."""
 
     patch_ids: list[str] = field(default_factory=list)
     empty_dropped: int = 0
     objects: int = 0
-    lost: int = 0
+    objects_dropped: int = 0
 
 
 def _split_one(
@@ -183,28 +190,30 @@ def _split_one(
     labels: Labels | None,
     options: SplitOptions,
     writer: PatchWriter,
-    tally: _Tally,
+    counts: _Counts,
 ) -> None:
+    """Split one image at all rates."""
     for rate in options.rates:
-        rate_wh = resized_wh(source.size_wh, rate)
-        cutter = None if labels is None else LabelCutter(labels, rate, rate_wh, options)
-        places = windows(rate_wh, options.size, options.gap)
-        labelled = [None] * len(places) if cutter is None else cutter.lines(places)
+        size_wh = resized_wh(source.size_wh, rate)
+        cutter = None if labels is None else LabelCutter(labels, rate, size_wh, options)
+        origins = windows(size_wh, options.size, options.gap)
+        label_lines = [None] * len(origins) if cutter is None else cutter.lines(origins)
         jobs = []
-        for (x, y), lines in zip(places, labelled, strict=True):
+        for (x, y), lines in zip(origins, label_lines, strict=True):
             patch_id = str(PatchId(image_id, rate, x, y))
             if lines is not None and not lines and not _keeps_empty(patch_id, options):
-                tally.empty_dropped += 1
+                counts.empty_dropped += 1
                 continue
-            tally.patch_ids.append(patch_id)
-            tally.objects += len(lines or ())
-            jobs.append((patch_id, x, y, lines))
+            counts.patch_ids.append(patch_id)
+            counts.objects += len(lines or ())
+            jobs.append(PatchJob(patch_id, x, y, lines))
         if cutter is not None:
-            tally.lost += cutter.lost
+            counts.objects_dropped += cutter.dropped
         writer.write(source, rate, jobs)
 
 
 def _keeps_empty(patch_id: str, options: SplitOptions) -> bool:
+    """Decide by the name and the seed, so that a split that is repeated keeps the same patches."""
     if options.keep_empty >= 1:
         return True
     draw = zlib.crc32(f"{options.seed} {patch_id}".encode()) / 2**32
@@ -212,6 +221,7 @@ def _keeps_empty(patch_id: str, options: SplitOptions) -> bool:
 
 
 def _check_label_files(images: dict[str, Path], label_dir: Path) -> None:
+    """Raise InputError for images without labels; warn about labels without an image."""
     if not label_dir.is_dir():
         raise InputError(f"{label_dir}: no such folder of labels")
     present = {path.stem for path in label_dir.glob("*.txt")}
@@ -221,20 +231,23 @@ def _check_label_files(images: dict[str, Path], label_dir: Path) -> None:
             f"{len(missing)} images have no label file in {label_dir}, the first is "
             f"{missing[0]}; an image without objects needs an empty one"
         )
+    # The caller may have selected some images of a folder: the labels of the others are expected.
     folders = {path.parent for path in images.values()}
-    not_chosen = {path.stem for folder in folders for path in folder.iterdir()}
-    extra = sorted(present - set(images) - not_chosen)
+    not_selected = {path.stem for folder in folders for path in folder.iterdir()}
+    extra = sorted(present - set(images) - not_selected)
     if extra:
         logger.warning(
-            "%d label files in %s have no image and are left out, the first is %s",
+            "ignoring %d label files in %s that have no image, the first is %s",
             len(extra), label_dir, extra[0],
         )  # fmt: skip
 
 
-def _claim(output_dir: Path, options: SplitOptions, labelled: bool, overwrite: bool) -> None:
-    """Note how the folder is split; refuse one that was split otherwise or holds other images."""
-    # Rates may follow one after the other: a patch's name holds its own.
-    state = {**asdict(replace(options, rates=(1.0,))), "labels": labelled}
+def _record_options(
+    output_dir: Path, options: SplitOptions, labeled: bool, overwrite: bool
+) -> None:
+    """Record how the folder is split; reject one with other options or with other images."""
+    # Different rates may be split one after the other, as the names of the patches contain them.
+    state = {**asdict(replace(options, rates=(1.0,))), "labels": labeled}
     del state["rates"], state["jpeg_quality"]
     path = output_dir / STATE_FILE
     if path.exists() and not overwrite:
@@ -246,15 +259,16 @@ def _claim(output_dir: Path, options: SplitOptions, labelled: bool, overwrite: b
         if different:
             text = ", ".join(f"{key} {before.get(key)}, now {state[key]}" for key in different)
             raise InputError(
-                f"{output_dir} was split otherwise ({text}); choose another folder, or overwrite"
+                f"{output_dir} was split with other options ({text}); choose another folder, or "
+                "set overwrite"
             )
     elif not overwrite and any(output_dir.glob(f"*{options.suffix}")):
         raise InputError(
-            f"{output_dir} holds images that are no part of a split; choose another folder, or "
-            "overwrite"
+            f"{output_dir} contains images that are not part of a split; choose another folder, "
+            "or set overwrite"
         )
-    for rest in output_dir.glob(".*.tmp"):
-        rest.unlink(missing_ok=True)
+    for leftover in output_dir.glob(".*.tmp"):
+        leftover.unlink(missing_ok=True)
     with replacing(path) as file:
         json.dump(state, file, indent=1)
         file.write("\n")

@@ -1,4 +1,4 @@
-"""The names, signatures and results that people's scripts expect of the DOTA devkit."""
+"""The names, signatures and results that existing scripts expect of the DOTA devkit."""
 
 import importlib
 import inspect
@@ -44,18 +44,18 @@ MODULES = (
 
 class TestImports:
     @pytest.mark.parametrize("name", MODULES.split(" "))
-    def test_both_places_are_one_module(self, name):
+    def test_both_import_paths_give_one_module(self, name):
         here = importlib.import_module(f"DOTA_devkit.{name}")
         there = importlib.import_module(f"datasets.DOTA_devkit.{name}")
         assert here is there and here.__spec__.name == here.__name__ == f"DOTA_devkit.{name}"
 
-    def test_a_threshold_set_in_one_place_is_set_in_the_other(self, monkeypatch):
+    def test_threshold_is_shared_by_both_import_paths(self, monkeypatch):
         from datasets.DOTA_devkit import ResultMerge as other
 
         monkeypatch.setattr(other, "nms_thresh", 0.7)
         assert ResultMerge.nms_thresh == 0.7
 
-    def test_submodules_and_attributes(self):
+    def test_submodules_and_attributes_of_the_alias(self):
         package = importlib.import_module("datasets.DOTA_devkit")
         there = importlib.import_module("datasets.DOTA_devkit.commands.merge")
         assert there is importlib.import_module("DOTA_devkit.commands.merge")
@@ -69,7 +69,7 @@ class TestImports:
         "first",
         ["DOTA_devkit.ResultMerge", "datasets.DOTA_devkit.ResultMerge"],
     )
-    def test_in_either_order(self, first):
+    def test_import_in_either_order(self, first):
         code = (
             f"import {first}, DOTA_devkit.ResultMerge as a, datasets.DOTA_devkit.ResultMerge as b; "
             "import pickle; assert a is b and pickle.loads(pickle.dumps(b.mergebypoly)) is "
@@ -77,8 +77,8 @@ class TestImports:
         )
         subprocess.run([sys.executable, "-c", code], check=True)
 
-    def test_the_core_needs_numpy_and_shapely_alone(self):
-        """Nothing heavy is loaded by importing, scoring, merging, reading."""
+    def test_core_needs_only_numpy_and_shapely(self):
+        """Importing, scoring, merging and reading load nothing heavy."""
         code = (
             "import sys\n"
             "for name in ('cv2', 'tqdm', 'matplotlib', 'torch', 'rasterio'):\n"
@@ -130,8 +130,8 @@ class TestImports:
         assert found == parameters.split()
 
 
-class TestPolyiou:
-    def test_vectors(self):
+class TestPolyIoU:
+    def test_vector_double(self):
         vector = polyiou.VectorDouble([0, 0, 2, 0, 2, 2, 0])
         assert vector.size() == 7 and not vector.empty() and polyiou.VectorDouble().empty()
         vector.push_back(np.float32(2))
@@ -139,15 +139,15 @@ class TestPolyiou:
         other = polyiou.VectorDouble([1, 0, 3, 0, 3, 2, 1, 2])
         assert polyiou.iou_poly(vector, other) == pytest.approx(1 / 3)
 
-    def test_far_pairs_and_other_sequences(self):
+    def test_iou_poly_of_distant_pairs_and_sequences(self):
         assert polyiou.iou_poly([0, 0, 1, 0, 1, 1, 0, 1], np.arange(8) + 50) == 0
         assert polyiou.iou_poly([0, 0, 1, 0, 1, 1, 0, 1], (1, 0, 2, 0, 2, 1, 1, 1)) == 0
-        with pytest.raises(ValueError, match="came 8 and 6"):
+        with pytest.raises(ValueError, match="8 coordinates each, got 8 and 6"):
             polyiou.iou_poly([0] * 8, [0] * 6)
 
-    def test_as_recorded(self, shared):
+    def test_iou_poly_as_recorded(self, shared):
         recorded = np.load(shared / "fixtures" / "polyiou_3000.npz")
-        # Of self-crossing ones the recorded values are wrong.
+        # The recorded values are wrong for self-intersecting polygons.
         valid = [
             shapely.is_valid(shapely.polygons(recorded[name].reshape(-1, 4, 2))) for name in "ab"
         ]
@@ -164,31 +164,31 @@ class TestMerging:
     def recorded(self, shared):
         return shared / "fixtures" / "merge20"
 
-    def check(self, folder, recorded):
+    def assert_as_recorded(self, folder, recorded):
         for path in (recorded / "out").iterdir():
             assert (folder / path.name).read_text() == path.read_text()
 
-    def test_folders(self, recorded, tmp_path, monkeypatch):
+    def test_merge_as_recorded(self, recorded, tmp_path, monkeypatch):
         ResultMerge_multi_process.mergebypoly(str(recorded / "in"), str(tmp_path / "a"))
-        self.check(tmp_path / "a", recorded)
+        self.assert_as_recorded(tmp_path / "a", recorded)
         monkeypatch.setattr(ResultMerge, "nms_thresh", 0.1)
         ResultMerge.mergebypoly(recorded / "in", tmp_path / "b")
-        self.check(tmp_path / "b", recorded)
+        self.assert_as_recorded(tmp_path / "b", recorded)
         nms = ResultMerge_multi_process.py_cpu_nms_poly
         ResultMerge_multi_process.mergesingle(tmp_path, nms, recorded / "in" / "Task1_ship.txt")
         name = "Task1_ship.txt"
         assert (tmp_path / name).read_text() == (recorded / "out" / name).read_text()
 
-    def test_with_a_function_of_ones_own(self, recorded, tmp_path, monkeypatch):
+    def test_merge_with_custom_nms(self, recorded, tmp_path, monkeypatch):
         monkeypatch.setattr(ResultMerge, "nms_thresh", 0.1)
 
         def own(dets, thresh):
             return ResultMerge.py_cpu_nms_poly(dets, thresh)
 
         ResultMerge.mergebase(recorded / "in", tmp_path, own)
-        self.check(tmp_path, recorded)
+        self.assert_as_recorded(tmp_path, recorded)
 
-    def test_by_rectangles(self, tmp_path):
+    def test_merge_by_rectangles(self, tmp_path):
         (tmp_path / "in").mkdir()
         text = "P__1__0___0 0.9 0 0 9 9\nP__1__0___0 0.8 1 0 10 9\n"
         (tmp_path / "in" / "Task2_ship.txt").write_text(text)
@@ -197,7 +197,7 @@ class TestMerging:
             merged = (tmp_path / "out" / "Task2_ship.txt").read_text()
             assert merged == "P 0.9 0.0 0.0 9.0 9.0\n"
 
-    def test_ensemble_keeps_ids(self, tmp_path):
+    def test_ensemble_keeps_ids_and_other_files(self, tmp_path):
         (tmp_path / "in").mkdir()
         box = "0 0 9 0 9 9 0 9"
         text = f"P__1__5___0 0.9 {box}\nP__1__0___0 0.8 {box}\nP__1__0___0 0.7 {box}\n"
@@ -211,7 +211,7 @@ class TestMerging:
         ]  # fmt: skip
         assert (tmp_path / "out" / "mine.txt").exists()
 
-    def test_nms_of_rows(self):
+    def test_py_cpu_nms_functions(self):
         rows = np.array([[0, 0, 9, 0, 9, 9, 0, 9, 0.5], [1, 0, 10, 0, 10, 9, 1, 9, 0.9]])
         module = ResultMerge_multi_process
         assert module.py_cpu_nms_poly(rows, 0.1) == [1]
@@ -222,7 +222,7 @@ class TestMerging:
         for nms in (module.py_cpu_nms, module.py_cpu_nms_poly):
             assert nms(np.zeros((0, 9)), 0.1) == []
 
-    def test_helpers(self):
+    def test_merge_helper_functions(self):
         assert ResultMerge.poly2origpoly([1, 2, 3, 4], 10, 20, "0.5") == [22, 44, 26, 48]
         rows = [[0, 0, 9, 0, 9, 9, 0, 9, 0.5]] * 2
         assert ResultMerge.nmsbynamedict({"P": rows}, ResultMerge.py_cpu_nms_poly, 0.1) == {
@@ -242,10 +242,10 @@ class TestSplitting:
         return tmp_path / "in"
 
     @pytest.mark.parametrize("module", ["ImgSplit", "ImgSplit_multi_process"])
-    def test_images_and_labels(self, data, tmp_path, module):
+    def test_split_images_and_labels(self, data, tmp_path, module):
         splitbase = importlib.import_module(f"DOTA_devkit.{module}").splitbase
         splitter = splitbase(str(data), str(tmp_path / "out"), gap=20, subsize=100)
-        for _ in range(2):  # again over the same folder, as the original allows
+        for _ in range(2):  # twice into the same folder, as the original allows
             splitter.splitdata(1)
             splitter.splitdata(0.5)
         names = ["P__0.5__0___0", "P__1__0___0", "P__1__0___30"]
@@ -258,7 +258,7 @@ class TestSplitting:
         assert shape == ((100, 100, 3) if padded else (100, 90, 3))
 
     @pytest.mark.parametrize("module", [SplitOnlyImage, SplitOnlyImage_multi_process])
-    def test_images_alone(self, data, tmp_path, module):
+    def test_split_images_without_labels(self, data, tmp_path, module):
         splitter = module.splitbase(data / "images", tmp_path / "out", gap=20, subsize=100)
         splitter.splitdata(1)
         splitter.SplitSingle("P", 0.5, ".png")
@@ -276,8 +276,8 @@ class TestEvaluation:
         )  # fmt: skip
 
     @pytest.mark.parametrize("name", RECORDED_TIES)
-    def test_as_recorded(self, shared, tmp_path, name):
-        """With the equal scores told apart in the order of the recording."""
+    def test_voc_eval_as_recorded(self, shared, tmp_path, name):
+        """With equal scores changed slightly to have the order of the recording."""
         det, labels, images = self.paths(shared)
         recorded = json.loads((shared / "fixtures" / "voc50" / "ap.json").read_text())
         lines = Path(det.format(name)).read_text().splitlines()
@@ -295,8 +295,8 @@ class TestEvaluation:
                 assert ap == pytest.approx(dota_evaluation_task1.voc_ap(recall, precision, metric))
 
     @pytest.mark.parametrize("name", RECORDED_TIES)
-    def test_equal_scores_come_as_numpy_sorts_them(self, shared, tmp_path, name):
-        """Which is what the original does, on any one machine."""
+    def test_voc_eval_orders_equal_scores_as_numpy(self, shared, tmp_path, name):
+        """As the original does on the same machine."""
         det, labels, images = self.paths(shared)
         lines = Path(det.format(name)).read_text().splitlines()
         order = np.argsort([-float(line.split()[1]) for line in lines])
@@ -304,8 +304,8 @@ class TestEvaluation:
         found = dota_evaluation_task1.voc_eval(det, labels, images, name)
         folder = shared / "fixtures" / "voc50"
         truth = load_truth(folder / "labelTxt", read_ids(images), [name])
-        sorted_ones = read_task1(tmp_path / f"{name}.txt")
-        expected = evaluate({name: sorted_ones}, truth, metric="voc12")[name]
+        in_numpy_order = read_task1(tmp_path / f"{name}.txt")
+        expected = evaluate({name: in_numpy_order}, truth, metric="voc12")[name]
         np.testing.assert_array_equal(found[0], expected.curve.recall)
         np.testing.assert_array_equal(found[1], expected.curve.precision)
 
@@ -316,12 +316,12 @@ class TestEvaluation:
         return str(tmp_path / "{:s}"), str(tmp_path / "{:s}.txt"), tmp_path / "list"
 
     @pytest.mark.parametrize("fields", ["", " 0", " 0 extra", " 0 extra 7"])
-    def test_labels_of_9_to_12_fields(self, tmp_path, fields):
+    def test_voc_eval_with_labels_of_9_to_12_fields(self, tmp_path, fields):
         box = "0 0 9 0 9 9 0 9"
         given = self.write(tmp_path, f"{box} ship{fields}\n", f"P 0.9 {box}\n")
         assert dota_evaluation_task1.voc_eval(*given, "ship")[2] == 1
 
-    def test_difficulty_counts_in_one_version_and_not_in_the_other(self, tmp_path):
+    def test_difficult_objects_count_only_in_v15(self, tmp_path):
         box = "0 0 9 0 9 9 0 9"
         given = self.write(tmp_path, f"{box} ship 1\n", f"P 0.9 {box}\n")
         assert math.isnan(dota_evaluation_task1.voc_eval(*given, "ship")[2])
@@ -330,7 +330,7 @@ class TestEvaluation:
         assert dota_v15_evaluation_task1.parse_gt(tmp_path / "P.txt")[0]["difficult"] == 0
 
     @pytest.mark.parametrize("module", [dota_evaluation_task2, dota_v15_evaluation_task2])
-    def test_task2(self, tmp_path, module):
+    def test_voc_eval_of_task2(self, tmp_path, module):
         given = self.write(
             tmp_path, "10.7 10 20 10 20 30.9 10 30 ship 0\n", "P 0.9 10 10 20 30\nP 0.8 0 0 1 1\n"
         )
@@ -340,14 +340,14 @@ class TestEvaluation:
             {"name": "ship", "difficult": 0, "bbox": [10, 10, 20, 30], "area": 200}
         ]
 
-    def test_empty_file_and_unlisted_image(self, tmp_path):
+    def test_voc_eval_with_empty_file_and_unlisted_image(self, tmp_path):
         box = "0 0 9 0 9 9 0 9"
         given = self.write(tmp_path, f"{box} ship\n", "")
         assert dota_evaluation_task1.voc_eval(*given, "ship")[2] == 0
         given = self.write(tmp_path, f"{box} ship\n", f"Q 0.9 {box}\nP 0.8 {box}\n")
         assert dota_evaluation_task1.voc_eval(*given, "ship")[2] == 1
 
-    def test_hrsc_as_text_and_xml(self, tmp_path):
+    def test_voc_eval_of_hrsc_text_and_xml(self, tmp_path):
         box = "0 0 9 0 9 9 0 9"
         given = self.write(tmp_path, f"{box} ship\n", f"P 0.9 {box}\n")
         assert hrsc2016_evaluation.voc_eval(*given, "ship")[2] == 1
@@ -372,7 +372,7 @@ class TestUtilities:
         path.write_text("gsd:1\n0 1 4.9 1 4.9 3.5 0 3.5 ship 1\n0 0 2 0 2 2 0 2 plane\n")
         return path
 
-    def test_labels(self, label):
+    def test_parse_labels(self, label):
         objects = dota_utils.parse_dota_poly(label)
         assert [one["name"] for one in objects] == ["ship", "plane"]
         assert [one["difficult"] for one in objects] == ["1", "0"]
@@ -380,18 +380,18 @@ class TestUtilities:
         assert dota_utils.parse_dota_poly2(label)[0]["poly"] == [0, 1, 4, 1, 4, 3, 0, 3]
         assert dota_utils.parse_dota_rec(label)[0]["bndbox"] == (0, 1, 4.9, 3.5)
 
-    def test_shapes(self):
+    def test_geometry_functions(self):
         assert dota_utils.TuplePoly2Poly(self.points) == [0, 1, 4, 1, 4, 3.5, 0, 3.5]
         assert dota_utils.dots4ToRec4(self.points) == (0, 1, 4, 3.5)
         assert dota_utils.dots4ToRec8(self.points) == (0, 1, 4, 1, 4, 3.5, 0, 3.5)
         assert dota_utils.cal_line_length((0, 0), (3, 4)) == 5
-        turned = [*self.points[2:], *self.points[:2]]
-        assert dota_utils.get_best_begin_point(turned) == [list(p) for p in self.points]
+        rotated = [*self.points[2:], *self.points[:2]]
+        assert dota_utils.get_best_begin_point(rotated) == [list(p) for p in self.points]
         cx, cy, width, height, angle = dota_utils.polygonToRotRectangle([0, 0, 4, 0, 4, 2, 0, 2])
         assert (cx, cy, angle) == (2, 1, pytest.approx(-math.pi / 2))
         assert (width, height) == (pytest.approx(3), pytest.approx(5))
 
-    def test_files(self, tmp_path):
+    def test_list_files(self, tmp_path):
         for name in ("a.b.txt", "c/d.png", "c/e.txt"):
             (tmp_path / name).parent.mkdir(exist_ok=True)
             (tmp_path / name).write_text("")
@@ -427,7 +427,7 @@ class TestDOTA:
             cv2.imwrite(str(tmp_path / "images" / f"{name}.jpg"), np.zeros((20, 30, 3), np.uint8))
         return DOTA(tmp_path)
 
-    def test_index(self, data):
+    def test_index_and_annotations(self, data):
         assert data.getImgIds() == ["A", "B"]
         assert data.getImgIds(catNms=["ship"]) == ["A", "B"] and data.getImgIds("plane") == ["A"]
         assert data.getImgIds(["ship", "plane"]) == ["A"] and data.getImgIds("boat") == []
@@ -435,13 +435,13 @@ class TestDOTA:
         assert len(data.loadAnns("ship", "A")) == 1 and data.loadAnns("plane", "B") == []
         assert len(data.loadAnns(imgId="A", difficult=1)) == 1
 
-    def test_images(self, data):
+    def test_load_images(self, data):
         assert [image.shape for image in data.loadImgs(["A", "B"])] == [(20, 30, 3)] * 2
         assert len(data.loadImgs("A")) == 1
-        with pytest.raises(InputError, match="no image of the id C"):
+        with pytest.raises(InputError, match="no image has the id C"):
             data.loadImgs("C")
 
-    def test_show(self, data):
+    def test_show_annotations(self, data):
         matplotlib = pytest.importorskip("matplotlib")
         matplotlib.use("Agg")
         from matplotlib import pyplot

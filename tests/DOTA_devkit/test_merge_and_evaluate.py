@@ -1,4 +1,4 @@
-"""The merge and evaluate commands: what they take, say, write and refuse."""
+"""The commands merge and evaluate: input, output, files and errors."""
 
 import csv
 import json
@@ -33,7 +33,7 @@ def lines(path):
 # --- merge ------------------------------------------------------------------------------------
 
 
-def test_merge_gives_the_recorded_lines(shared, tmp_path, capsys):
+def test_merge_as_recorded(shared, tmp_path, capsys):
     assert run("merge", shared / "fixtures/merge20/in", tmp_path / "out", "--workers", 2) == 0
     expected = shared / "fixtures/merge20/out"
     for path in expected.iterdir():
@@ -41,7 +41,7 @@ def test_merge_gives_the_recorded_lines(shared, tmp_path, capsys):
     assert capsys.readouterr().out.splitlines()[-2].split() == ["all", "12000", "3869"]
 
 
-def test_several_folders_and_thresholds_of_classes(tmp_path):
+def test_merge_several_folders_and_class_thresholds(tmp_path):
     one = write(
         tmp_path / "one",
         {
@@ -77,12 +77,12 @@ def test_class_thresholds(text, thresholds):
 
 
 @pytest.mark.parametrize("text", ["1.5", "x", "ship=", "=0.1", "0.1,0.2", "ship=0.1,ship=0.2"])
-def test_thresholds_that_cannot_be(text, tmp_path):
+def test_invalid_class_thresholds(text, tmp_path):
     with pytest.raises(SystemExit):
         run("merge", tmp_path, tmp_path / "out", "--nms_thresh", text)
 
 
-def test_merge_refusals(tmp_path, capsys):
+def test_merge_errors(tmp_path, capsys):
     results = write(tmp_path / "results", {"Task1_ship.txt": [f"P0 0.9 {SQUARE}"]})
     target = write(tmp_path / "out", {"Task1_ship.txt": ["mine"], "Task1_car.txt": ["other"]})
     assert run("merge", results, target) == 2
@@ -94,7 +94,7 @@ def test_merge_refusals(tmp_path, capsys):
     assert "must be different folders" in capsys.readouterr().err
     assert run("merge", tmp_path / "none", tmp_path / "new") == 2
     assert run("merge", results, tmp_path / "new", "--nms_thresh", "boat=0.2") == 2
-    assert "threshold for boat" in capsys.readouterr().err
+    assert "iou_threshold is given for boat" in capsys.readouterr().err
     write(results, {"Task1_ship.txt": [f"P0 0.9 {SQUARE}", "P0 nan 1 2 3 4 5 6 7 8"]})
     assert run("merge", results, tmp_path / "new") == 2
     assert "Task1_ship.txt:2: " in capsys.readouterr().err
@@ -116,14 +116,14 @@ def labels(tmp_path):
 
 
 def table(text):
-    """Rows of the printed table: first word -> the others."""
+    """Rows of the printed table: first word -> the other words."""
     return {line.split()[0]: line.split()[1:] for line in text.splitlines() if line.split()}
 
 
-# The order of equal scores, which is not recorded, moves AP, that of 11 points the most (scoring
-# itself has exact tests); coco has other matching and 101 points.
+# The order of equal scores, which is not recorded, changes AP, mostly that of 11 points (scoring
+# itself has exact tests); coco has different matching and 101 points.
 @pytest.mark.parametrize(("metric", "tolerance"), [("voc07", 3), ("voc12", 0.35), ("coco", 1.5)])
-def test_near_the_recorded_ap_in_each_metric(shared, capsys, metric, tolerance):
+def test_evaluate_near_recorded_ap(shared, capsys, metric, tolerance):
     folder = shared / "fixtures/voc50"
     recorded = json.loads((folder / "ap.json").read_text())
     arguments = [
@@ -152,11 +152,11 @@ def test_near_the_recorded_ap_in_each_metric(shared, capsys, metric, tolerance):
         )
 
 
-def test_patch_results_are_merged_first_and_it_says_so(tmp_path, labels, capsys):
+def test_evaluate_merges_patch_results_first(tmp_path, labels, capsys):
     results = write(
         tmp_path / "results",
         {
-            # one object found on two patches, one at half size, one false alarm
+            # one object detected on two patches, one at half size, one false positive
             "Task1_ship.txt": [
                 f"P0__1__0___0 0.9 {SQUARE}",
                 f"P0__1__5___0 0.8 {' '.join(str(v) for v in (5, 20, 25, 20, 25, 60, 5, 60))}",
@@ -172,14 +172,14 @@ def test_patch_results_are_merged_first_and_it_says_so(tmp_path, labels, capsys)
     rows = table(out)
     assert rows["ship"][:3] == ["2", "3", "100.00"]
     assert rows["mean"][2] == "100.00"
-    # Merged by the command and then scored: the same.
+    # The same if merged by the command and then scored.
     assert run("merge", results, tmp_path / "merged") == 0
     assert run("evaluate", tmp_path / "merged", labels) == 0
     out = capsys.readouterr().out
     assert "merging" not in out and table(out)["ship"] == rows["ship"]
 
 
-def test_patch_labels_are_scored_as_they_are(tmp_path, capsys):
+def test_evaluate_patch_labels_without_merging(tmp_path, capsys):
     labels = write(tmp_path / "labelTxt", {"P0__1__0___0.txt": [f"{SQUARE} ship 0"]})
     results = write(tmp_path / "r", {"Task1_ship.txt": [f"P0__1__0___0 0.9 {SQUARE}"]})
     assert run("evaluate", results, labels) == 0
@@ -188,7 +188,7 @@ def test_patch_labels_are_scored_as_they_are(tmp_path, capsys):
     assert table(out)["ship"][2] == "100.00"
 
 
-def test_task2(tmp_path, labels, capsys):
+def test_evaluate_task2(tmp_path, labels, capsys):
     results = write(tmp_path / "results", {"Task2_ship.txt": ["P0 0.9 10 20 30 60"]})
     assert run("evaluate", results, labels, "--task", 2) == 0
     assert table(capsys.readouterr().out)["ship"][:2] == ["2", "1"]
@@ -196,7 +196,7 @@ def test_task2(tmp_path, labels, capsys):
     assert "expected files such as Task1_" in capsys.readouterr().err
 
 
-def test_written_files(tmp_path, labels):
+def test_evaluate_writes_files(tmp_path, labels):
     results = write(tmp_path / "results", {"Task1_ship.txt": [f"P0 0.9 {SQUARE}"]})
     files = {kind: tmp_path / f"ap.{kind}" for kind in ("csv", "json", "png")}
     arguments = [
@@ -215,7 +215,7 @@ def test_written_files(tmp_path, labels):
     assert run(*arguments) == 0
     with open(files["csv"], newline="") as file:
         rows = {row["class"]: row for row in csv.DictReader(file)}
-    assert float(rows["ship"]["AP50"]) == pytest.approx(6 / 11)  # one of two, 11 points
+    assert float(rows["ship"]["AP50"]) == pytest.approx(6 / 11)  # one of two objects, 11 points
     assert json.loads(files["json"].read_text())["iou_thresholds"] == [0.5, 0.75]
     assert np.ptp(cv2.imread(str(files["png"]))) > 0
     before = files["csv"].read_bytes()
@@ -229,13 +229,13 @@ def test_written_files(tmp_path, labels):
 @pytest.mark.parametrize(
     ("options", "class_file", "shown"),
     [
-        ([], None, ["car", "plane", "ship"]),  # in labels or results; none of DOTA's orders fits
+        ([], None, ["car", "plane", "ship"]),  # in labels or results; no DOTA order applies
         (["--classes", "ship"], None, ["ship"]),
         ([], "ship\ncar\n", ["ship", "car"]),
         (["--classes", "car"], "ship\n", ["car"]),
     ],
 )
-def test_which_classes(tmp_path, labels, capsys, options, class_file, shown):
+def test_evaluate_classes(tmp_path, labels, capsys, options, class_file, shown):
     results = write(
         tmp_path / "results",
         {f"Task1_{name}.txt": [f"P0 0.9 {SQUARE}"] for name in ("ship", "car", "plane")},
@@ -245,15 +245,15 @@ def test_which_classes(tmp_path, labels, capsys, options, class_file, shown):
     assert run("evaluate", results, labels, *options) == 0
     out = capsys.readouterr().out
     rows = table(out)
-    assert run("evaluate", results, labels.parent, *options) == 0  # the data folder will do
+    assert run("evaluate", results, labels.parent, *options) == 0  # the data folder is accepted too
     assert capsys.readouterr().out == out
     assert [name for name in rows if name in ("car", "plane", "ship")] == shown
-    if "plane" in shown:  # without truth: no AP, and not in the mean
+    if "plane" in shown:  # without objects: no AP, and not in the mean
         assert rows["plane"][2] == "-"
         assert rows["mean"][2] != "-"
 
 
-def test_a_class_of_dota_in_dotas_order(tmp_path, capsys):
+def test_evaluate_shows_dota_classes_in_dota_order(tmp_path, capsys):
     labels = write(tmp_path / "labelTxt", {"P0.txt": [f"{SQUARE} ship 0", f"{FAR} plane 0"]})
     results = write(tmp_path / "r", {"Task1_harbor.txt": [f"P0 0.9 {SQUARE}"]})
     assert run("evaluate", results, labels) == 0
@@ -261,7 +261,7 @@ def test_a_class_of_dota_in_dotas_order(tmp_path, capsys):
     assert [n for n in rows if n in ("ship", "plane", "harbor")] == ["plane", "ship", "harbor"]
 
 
-def test_list_of_images(tmp_path, labels, capsys, caplog):
+def test_evaluate_list_of_images(tmp_path, labels, capsys, caplog):
     results = write(tmp_path / "r", {"Task1_ship.txt": [f"P0 0.9 {SQUARE}", f"P9 0.9 {SQUARE}"]})
     ids = tmp_path / "test.txt"
     ids.write_text("P0.png\r\n\r\n")
@@ -273,7 +273,7 @@ def test_list_of_images(tmp_path, labels, capsys, caplog):
     assert "image P7 is listed, but has no label file" in capsys.readouterr().err
 
 
-def test_evaluate_refusals(tmp_path, labels, capsys):
+def test_evaluate_errors(tmp_path, labels, capsys):
     results = write(tmp_path / "r", {"Task1_ship.txt": ["P0 0.9 1 2 3"]})
     assert run("evaluate", results, labels) == 2
     assert "Task1_ship.txt:1: " in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Merging against recorded results and a plain line-by-line merge."""
+"""Merging against recorded results and a simple line-by-line merge."""
 
 import re
 
@@ -30,7 +30,7 @@ def write(folder, files: dict[str, str]):
 
 
 def random_lines(seed: int, count: int = 180) -> list[str]:
-    """Detections of patches at two rates, in any order, with equal scores."""
+    """Detections of patches at three rates, in random order, with equal scores."""
     rng = np.random.default_rng(seed)
     lines = []
     for _ in range(count):
@@ -42,8 +42,8 @@ def random_lines(seed: int, count: int = 180) -> list[str]:
     return lines
 
 
-def plain_merge(lines: list[str], threshold: float, rectangles: bool = False) -> list[str]:
-    """One line after the other, as the rules are written down."""
+def reference_merge(lines: list[str], threshold: float, rectangles: bool = False) -> list[str]:
+    """One line after the other, as the rules are written."""
     images: dict[str, list[tuple[float, list[float]]]] = {}
     for line in lines:
         image_id, score, *values = line.split()
@@ -76,7 +76,7 @@ def plain_merge(lines: list[str], threshold: float, rectangles: bool = False) ->
 
 class TestRecorded:
     @pytest.mark.parametrize("rows_in_memory", [1_000_000, 900, 1])
-    def test_same_lines(self, shared, tmp_path, rows_in_memory):
+    def test_merge_as_recorded(self, shared, tmp_path, rows_in_memory):
         folder = shared / "fixtures" / "merge20"
         counts = merge_results(folder / "in", tmp_path, 0.1, rows_in_memory=rows_in_memory)
         assert sum(read for read, _ in counts.values()) == 12_000
@@ -84,7 +84,7 @@ class TestRecorded:
         for path in (folder / "out").iterdir():
             assert (tmp_path / path.name).read_text() == path.read_text()
 
-    def test_in_memory_and_by_processes(self, shared, tmp_path):
+    def test_merge_in_memory_and_in_processes(self, shared, tmp_path):
         folder = shared / "fixtures" / "merge20"
         merge_results(folder / "in", tmp_path, 0.1, workers=2)
         for path in (folder / "out").iterdir():
@@ -96,25 +96,25 @@ class TestRecorded:
             np.testing.assert_array_equal(merged.corners, expected.corners)
 
 
-class TestAgainstPlainMerge:
+class TestAgainstReference:
     @pytest.mark.parametrize("kind", ["polygon", "rectangle"])
     @pytest.mark.parametrize("threshold", [0.0, 0.1, 0.5])
     @pytest.mark.parametrize("rows_in_memory", [1000, 30])
-    def test_same_lines(self, tmp_path, kind, threshold, rows_in_memory):
+    def test_merge_against_reference(self, tmp_path, kind, threshold, rows_in_memory):
         lines = random_lines(0)
         source = write(tmp_path / "in", {"Task1_ship.txt": "\n".join(lines) + "\n"})
         merge_results(source, tmp_path / "out", threshold, kind, rows_in_memory=rows_in_memory)
         merged = (tmp_path / "out" / "Task1_ship.txt").read_text().splitlines()
-        assert merged == plain_merge(lines, threshold, kind == "rectangle")
+        assert merged == reference_merge(lines, threshold, kind == "rectangle")
 
 
 class TestFolders:
-    def test_several_are_joined_in_their_order(self, tmp_path):
+    def test_folders_are_joined_in_order(self, tmp_path):
         first = write(tmp_path / "a", {
             "Task1_ship.txt": f"Q__1__0___0 0.5 {square(0, 0)}\nP__1__0___0 0.5 {square(0, 0)}\n",
         })  # fmt: skip
         second = write(tmp_path / "b", {
-            # Of whole images, merged already.
+            # Whole images, merged already.
             "Task1_ship.txt": f"P 0.9 {square(1, 0)}\nP 0.3 {square(50, 0)}\n",
             "Task1_plane.txt": f"P 0.9 {square(0, 0)}\n",
         })  # fmt: skip
@@ -124,7 +124,7 @@ class TestFolders:
             f"Q 0.5 {square(0, 0)}\nP 0.9 {square(1, 0)}\nP 0.3 {square(50, 0)}\n"
         )
 
-    def test_thresholds_of_classes(self, tmp_path):
+    def test_class_thresholds(self, tmp_path):
         text = f"P 0.9 {square(0, 0)}\nP 0.8 {square(5, 0)}\n"  # IoU 1/3
         names = ("ship", "plane", "small-vehicle")
         source = write(tmp_path / "in", {f"Task1_{name}.txt": text for name in names})
@@ -140,21 +140,21 @@ class TestFolders:
         merge_results(source, tmp_path / "out")
         assert [p.read_text() for p in sorted((tmp_path / "out").iterdir())] == ["", ""]
 
-    def test_ids_may_be_taken_as_they_are(self, tmp_path):
+    def test_ids_are_unchanged_without_patches(self, tmp_path):
         line = f"P__1__5___0 0.5 {square(0, 0)}\n"
         source = write(tmp_path / "in", {"Task1_ship.txt": line})
         merge_results(source, tmp_path / "out", patches=False)
         assert (tmp_path / "out" / "Task1_ship.txt").read_text() == line
 
     @pytest.mark.parametrize("name", ["a__b", "my image.v2", "P.1__1__0___0"])
-    def test_odd_names(self, tmp_path, name):
+    def test_unusual_image_names(self, tmp_path, name):
         text = f"{name}__0.5__100___0 0.5 {square(0, 0)}\r\n"
         source = write(tmp_path / "in", {"Task1_ship.txt": text})
         merge_results(source, tmp_path / "out")
         merged = (tmp_path / "out" / "Task1_ship.txt").read_text()
         assert merged == f"{name} 0.5 200.0 0.0 220.0 0.0 220.0 20.0 200.0 20.0\n"
 
-    def test_a_size_in_the_rates_place(self, tmp_path):
+    def test_patch_size_instead_of_rate(self, tmp_path):
         text = f"P0861__1024__0___1648 0.5 {square(0, 0)}\n"
         source = write(tmp_path / "in", {"Task1_ship.txt": text})
         merge_results(source, tmp_path / "out")
@@ -176,14 +176,14 @@ class TestErrors:
     def source(self, tmp_path):
         return write(tmp_path / "in", {"Task1_ship.txt": f"P 0.9 {square(0, 0)}\n"})
 
-    def test_of_a_line(self, source, tmp_path):
+    def test_malformed_line(self, source, tmp_path):
         path = source / "Task1_ship.txt"
         path.write_text(path.read_text() + "P 0.8 1 2 3\n")
         with pytest.raises(InputError, match=r"Task1_ship\.txt:2: "):
             merge_results(source, tmp_path / "out")
         assert not list((tmp_path / "out").iterdir())
 
-    def test_of_folders(self, source, tmp_path):
+    def test_invalid_folders(self, source, tmp_path):
         with pytest.raises(InputError, match="source and target must be different"):
             merge_results(source, source)
         with pytest.raises(InputError, match="no result files"):
@@ -191,31 +191,35 @@ class TestErrors:
         with pytest.raises(InputError, match="expected a folder"):
             merge_results(tmp_path / "nothing", tmp_path / "out")
 
-    def test_of_thresholds(self, source, tmp_path):
-        with pytest.raises(InputError, match=r"1\.5 of default is not in \[0, 1\]"):
+    def test_invalid_thresholds_and_kind(self, source, tmp_path):
+        with pytest.raises(
+            InputError, match=r"iou_threshold of default must be in \[0, 1\], got 1\.5"
+        ):
             merge_results(source, tmp_path / "out", 1.5)
-        with pytest.raises(InputError, match=r"threshold for boat, but there are .* ship only"):
+        with pytest.raises(InputError, match=r"is given for boat, but there are only .* ship$"):
             merge_results(source, tmp_path / "out", {"boat": 0.1})
-        with pytest.raises(InputError, match="'circle' is not one of polygon, rectangle"):
+        with pytest.raises(
+            InputError, match="kind must be one of polygon, rectangle, got 'circle'"
+        ):
             merge_results(source, tmp_path / "out", kind="circle")
 
-    def test_of_task1_joined_with_task2(self, source, tmp_path):
+    def test_task1_joined_with_task2(self, source, tmp_path):
         other = write(tmp_path / "b", {"Task1_ship.txt": "P 0.9 0 0 9 9\n"})
         with pytest.raises(InputError, match="different numbers of coordinates"):
             merge_results([source, other], tmp_path / "out")
 
 
-def test_files_alone(tmp_path):
+def test_merge_file(tmp_path):
     write(tmp_path, {"a.txt": f"P 0.9 {square(0, 0)}\n", "b.txt": f"P 0.8 {square(0, 0)}\n"})
     assert merge_file([tmp_path / "a.txt", tmp_path / "b.txt"], tmp_path / "c.txt") == (2, 1)
 
 
-def test_in_memory_of_none():
+def test_merge_no_detections():
     none = Task1([], np.zeros(0), np.zeros((0, 4, 2)))
     assert len(merge_detections(none)) == 0
 
 
-def test_which_results_are_of_patches():
+def test_has_patch_ids():
     assert has_patch_ids(["P1", "P1__1__0___0"])
     assert not has_patch_ids(["P1", "a__b"])
     assert not has_patch_ids(Task1([], np.zeros(0), np.zeros((0, 4, 2))))
@@ -225,5 +229,5 @@ def test_which_results_are_of_patches():
     ("name", "class_name"),
     [("Task1_ship.txt", "ship"), ("a/Task2_small-vehicle.txt", "small-vehicle"), ("x.txt", "x")],
 )
-def test_class_of_a_file(name, class_name):
+def test_class_of_file_name(name, class_name):
     assert class_of(name) == class_name

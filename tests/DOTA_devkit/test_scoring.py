@@ -1,4 +1,4 @@
-"""Scores against recorded ones, and against evaluations written plainly, box by box."""
+"""Scores against recorded ones and against a simple evaluation, box by box."""
 
 import csv
 import json
@@ -50,7 +50,7 @@ def truth_of_squares(
 
 
 def random_scene(seed: int, images: int = 4, boxes: int = 12, rounded: bool = False):
-    """(detections, truth) of one class, crowded, with difficult objects and false alarms."""
+    """(detections, truth) of one class, crowded, with difficult objects and false positives."""
     rng = np.random.default_rng(seed)
     objects, rows = {}, []
     for k in range(images):
@@ -66,17 +66,17 @@ def random_scene(seed: int, images: int = 4, boxes: int = 12, rounded: bool = Fa
     return {"ship": found}, Truth.from_arrays(objects, ["ship"])
 
 
-def plain_area(corners: np.ndarray) -> float:
+def reference_area(corners: np.ndarray) -> float:
     return shapely.make_valid(shapely.Polygon(corners)).area
 
 
-def plain_iou(a: np.ndarray, b: np.ndarray) -> float:
+def reference_iou(a: np.ndarray, b: np.ndarray) -> float:
     a, b = (shapely.make_valid(shapely.Polygon(c)) for c in (a, b))
     shared = a.intersection(b).area
     return shared / (a.area + b.area - shared)
 
 
-def plain_ap(recall: list[float], precision: list[float], metric: str) -> float:
+def reference_ap(recall: list[float], precision: list[float], metric: str) -> float:
     if metric == "voc12":
         area, before = 0.0, 0.0
         for k in range(len(recall)):
@@ -89,10 +89,12 @@ def plain_ap(recall: list[float], precision: list[float], metric: str) -> float:
     return sum(best) / len(points)
 
 
-def plain_evaluation(found: Task1, truth: Truth, threshold: float, metric: str, size=None) -> float:
-    """One detection after the other, as the rules are written down."""
+def reference_evaluation(
+    found: Task1, truth: Truth, threshold: float, metric: str, size=None
+) -> float:
+    """One detection after the other, as the rules are written."""
     low, high = size or (0, math.inf)
-    areas = [plain_area(corners) for corners in truth.corners]
+    areas = [reference_area(corners) for corners in truth.corners]
     ignored = [bool(d) or not low <= a < high for d, a in zip(truth.difficult, areas, strict=True)]
     taken: set[int] = set()
     hits = misses = 0
@@ -100,27 +102,27 @@ def plain_evaluation(found: Task1, truth: Truth, threshold: float, metric: str, 
     for k in sorted(range(len(found)), key=lambda k: -found.scores[k]):
         image = truth.image_ids.index(found.image_ids[k])
         candidates = [j for j in range(len(areas)) if truth.images[j] == image]
-        iou = {j: plain_iou(found.corners[k], truth.corners[j]) for j in candidates}
+        iou = {j: reference_iou(found.corners[k], truth.corners[j]) for j in candidates}
         hit = None
         if metric == "coco":
             free = [
                 j for j in candidates
                 if iou[j] >= threshold and (j not in taken or truth.difficult[j])
             ]  # fmt: skip
-            # Those that count come first, then the larger overlap.
+            # Objects that count come first, then the larger IoU.
             hit = min(free, key=lambda j: (ignored[j], -iou[j]), default=None)
         else:
             best = max(candidates, key=lambda j: iou[j], default=None)
             if best is not None and iou[best] > threshold and (ignored[best] or best not in taken):
                 hit = best
         if hit is None:
-            misses += low <= plain_area(found.corners[k]) < high
+            misses += low <= reference_area(found.corners[k]) < high
         else:
             hits += not ignored[hit]
             taken.add(hit)
         recall.append(hits / max(len(ignored) - sum(ignored), 1))
         precision.append(hits / max(hits + misses, 1))
-    return plain_ap(recall, precision, metric)
+    return reference_ap(recall, precision, metric)
 
 
 class TestRecorded:
@@ -133,7 +135,7 @@ class TestRecorded:
         return detections, truth, json.loads((folder / "ap.json").read_text())
 
     @pytest.mark.parametrize(("metric", "suffix"), [("voc07", "07"), ("voc12", "area")])
-    def test_equal_in_the_recorded_order_of_ties(self, voc50, metric, suffix):
+    def test_ap_in_the_recorded_order_of_ties(self, voc50, metric, suffix):
         detections, truth, recorded = voc50
         ordered = {}
         for name, found in detections.items():
@@ -148,7 +150,7 @@ class TestRecorded:
             expected = [recorded[f"{name}_{t}_{suffix}"] for t in (0.3, 0.5, 0.75)]
             np.testing.assert_allclose(evaluation[name].ap, expected, atol=1e-6)
 
-    def test_numbers_of_objects(self, voc50):
+    def test_numbers_of_objects_and_detections(self, voc50):
         detections, truth, _ = voc50
         evaluation = evaluate(detections, truth)
         assert [score.detections for score in evaluation.classes] == [1382, 705, 225]
@@ -156,40 +158,40 @@ class TestRecorded:
         assert evaluation.images == 50 and evaluation.unlisted == 0
 
 
-class TestAgainstPlainEvaluation:
+class TestAgainstReference:
     @pytest.mark.parametrize("metric", scoring.METRICS)
     @pytest.mark.parametrize("threshold", [0.3, 0.5, 0.75])
     @pytest.mark.parametrize("rounded", [False, True])  # ties
-    def test_ap(self, metric, threshold, rounded):
+    def test_ap_against_reference(self, metric, threshold, rounded):
         for seed in range(2):
             detections, truth = random_scene(seed, rounded=rounded)
             score = evaluate(detections, truth, (threshold,), metric)["ship"]
-            expected = plain_evaluation(detections["ship"], truth, threshold, metric)
+            expected = reference_evaluation(detections["ship"], truth, threshold, metric)
             assert score.ap[0] == pytest.approx(expected, abs=1e-9)
 
     @pytest.mark.parametrize("metric", scoring.METRICS)
     @pytest.mark.parametrize("size", scoring.SIZES)
-    def test_ap_by_size(self, metric, size, monkeypatch):
+    def test_ap_by_size_against_reference(self, metric, size, monkeypatch):
         sizes = {"small": (0, 20**2), "medium": (20**2, 40**2), "large": (40**2, math.inf)}
-        monkeypatch.setattr("DOTA_devkit.scoring.evaluation.SIZES", sizes)
+        monkeypatch.setattr("DOTA_devkit.scoring.evaluator.SIZES", sizes)
         for seed in range(2):
             detections, truth = random_scene(seed)
             score = evaluate(detections, truth, (0.5,), metric)["ship"]
-            expected = plain_evaluation(detections["ship"], truth, 0.5, metric, sizes[size])
+            expected = reference_evaluation(detections["ship"], truth, 0.5, metric, sizes[size])
             assert score.ap_by_size[size] == pytest.approx(expected, abs=1e-9)
             areas = shapely.area(shapely.polygons(truth.corners[~truth.difficult]))
             low, high = sizes[size]
             assert score.objects_by_size[size] == ((areas >= low) & (areas < high)).sum()
 
-    def test_rectangles_count_their_far_border(self):
-        """Task2: from 0 to 9 are ten pixels."""
+    def test_rectangles_include_the_far_border(self):
+        """In Task2 a rectangle from 0 to 9 is ten pixels wide."""
         truth = truth_of_squares({"P": [(square(0, 0, 9), 0, 0)]})
         found = {"ship": task1([("P", 0.9, square(5, 0, 9))])}  # 50 of 150 pixels
         assert evaluate(found, truth, (0.333,), rectangles=True)["ship"].ap[0] == 1
         assert evaluate(found, truth, (0.334,), rectangles=True)["ship"].ap[0] == 0
         assert evaluate(found, truth, (0.333,))["ship"].ap[0] == 0  # 36 of 126
 
-    def test_rectangles_lie_around_turned_boxes(self):
+    def test_rectangles_bound_rotated_boxes(self):
         diamond = np.array([[5, 0], [10, 5], [5, 10], [0, 5]], float)
         truth = truth_of_squares({"P": [(diamond, 0, 0)]})
         found = {"ship": task1([("P", 0.9, square(0, 0))])}
@@ -198,54 +200,54 @@ class TestAgainstPlainEvaluation:
 
 
 class TestMatching:
-    """By hand. Two ships side by side, IoU of `between` with either is above a half."""
+    """Two ships side by side; the IoU of `between` with either is above 0.5."""
 
     truth = truth_of_squares({"P": [(square(0, 0), 0, 0), (square(4, 0), 0, 0)], "Q": []})
     between = square(2.1, 0)
 
-    def test_voc_takes_the_nearest_object_hit_or_not(self):
+    def test_voc_takes_best_object_matched_or_not(self):
         found = {"ship": task1([("P", 0.9, square(4, 0)), ("P", 0.8, self.between)])}
         curve = evaluate(found, self.truth)["ship"].curve
         assert curve.recall.tolist() == [0.5, 0.5] and curve.precision.tolist() == [1, 0.5]
 
-    def test_coco_takes_the_nearest_free_object(self):
+    def test_coco_takes_best_unmatched_object(self):
         found = {"ship": task1([("P", 0.9, square(4, 0)), ("P", 0.8, self.between)])}
         curve = evaluate(found, self.truth, (0.5,), "coco")["ship"].curve
         assert curve.recall.tolist() == [0.5, 1] and curve.precision.tolist() == [1, 1]
 
-    @pytest.mark.parametrize(("metric", "hits"), [("voc12", 0), ("coco", 1)])
-    def test_an_overlap_equal_to_the_threshold(self, metric, hits):
+    @pytest.mark.parametrize(("metric", "ap"), [("voc12", 0), ("coco", 1)])
+    def test_iou_equal_to_threshold(self, metric, ap):
         half = np.array([[0, 0], [10, 0], [10, 5], [0, 5]], float)
         truth = truth_of_squares({"P": [(square(0, 0), 0, 0)]})
         found = {"ship": task1([("P", 0.9, half)])}
-        assert evaluate(found, truth, (0.5,), metric)["ship"].ap[0] == hits
+        assert evaluate(found, truth, (0.5,), metric)["ship"].ap[0] == ap
 
     @pytest.mark.parametrize("metric", scoring.METRICS)
-    def test_on_a_difficult_object_any_number_counts_neither_way(self, metric):
+    def test_difficult_object_ignores_any_number_of_detections(self, metric):
         truth = truth_of_squares({"P": [(square(0, 0), 0, 1), (square(50, 0), 0, 0)]})
         rows = [("P", 0.9, square(0, 0)), ("P", 0.8, square(1, 0)), ("P", 0.7, square(50, 0))]
         score = evaluate({"ship": task1(rows)}, truth, metric=metric)["ship"]
         assert score.objects == 1 and score.ap[0] == pytest.approx(1)
 
-    def test_equal_scores_come_in_input_order(self):
+    def test_equal_scores_keep_input_order(self):
         hit, miss = ("P", 0.5, square(0, 0)), ("P", 0.5, square(80, 80))
         truth = truth_of_squares({"P": [(square(0, 0), 0, 0)]})
         assert evaluate({"ship": task1([hit, miss])}, truth, metric="voc12").map == 1
         assert evaluate({"ship": task1([miss, hit])}, truth, metric="voc12").map == 0.5
 
-    def test_the_same_place_in_another_image_is_a_miss(self):
+    def test_same_place_in_another_image_is_no_match(self):
         found = {"ship": task1([("Q", 0.9, square(0, 0))])}
         assert evaluate(found, self.truth)["ship"].ap[0] == 0
 
 
-class TestOddInput:
+class TestEdgeCases:
     truth = truth_of_squares(
         {"P": [(square(0, 0), 0, 0)], "Q": [(square(0, 0), 0, 0)], "empty": []},
         classes=("ship", "plane"),
     )
     perfect = task1([("P", 0.9, square(0, 0)), ("Q", 0.8, square(0, 0))])
 
-    def test_a_class_without_objects_is_left_out_of_the_mean(self):
+    def test_class_without_objects_is_not_in_the_mean(self):
         found = {"ship": self.perfect, "plane": self.perfect}
         evaluation = evaluate(found, self.truth)
         assert math.isnan(evaluation["plane"].ap[0]) and evaluation["plane"].detections == 2
@@ -269,18 +271,18 @@ class TestOddInput:
         assert evaluation.ap.shape == (0, 1) and math.isnan(evaluation.map)
         assert evaluation.table()
 
-    def test_detections_on_unlisted_images_are_left_out_and_counted(self, caplog):
+    def test_detections_on_unlisted_images_are_ignored(self, caplog):
         rows = [("P", 0.7, square(0, 0)), ("other", 0.9, square(0, 0)), ("Q", 0.8, square(0, 0))]
         with caplog.at_level(logging.WARNING):
             evaluation = evaluate({"ship": task1(rows)}, self.truth)
         assert evaluation.unlisted == 1 and evaluation["ship"].ap[0] == 1
-        assert evaluation["ship"].detections == 2 and "1 detections on images" in caplog.text
+        assert evaluation["ship"].detections == 2 and "ignoring 1 detections" in caplog.text
 
     def test_images_without_detections_count(self):
         found = {"ship": task1([("P", 0.9, square(0, 0))])}
         assert evaluate(found, self.truth, metric="voc12")["ship"].ap[0] == 0.5
 
-    def test_degenerate_and_self_crossing_boxes(self):
+    def test_degenerate_and_self_intersecting_boxes(self):
         bow_tie = square(0, 0)[[0, 2, 1, 3]]
         truth = truth_of_squares({"P": [(square(5, 5)[[0, 0, 0, 0]], 0, 0), (bow_tie, 0, 0)]})
         found = task1([("P", 0.9, bow_tie), ("P", 0.8, square(5, 5)[[0, 0, 1, 1]])])
@@ -291,14 +293,14 @@ class TestOddInput:
         truth = truth_of_squares({"P": [(far, 0, 0)]})
         assert evaluate({"ship": task1([("P", 0.9, far)])}, truth, (0.999,))["ship"].ap[0] == 1
 
-    def test_unknown_names_are_errors(self):
-        with pytest.raises(InputError, match="'voc10' is not one of voc07, voc12, coco"):
+    def test_unknown_metric_or_class_is_an_error(self):
+        with pytest.raises(InputError, match="one of voc07, voc12, coco, got 'voc10'"):
             evaluate({}, self.truth, metric="voc10")
-        with pytest.raises(InputError, match=r"of boat, which is not one of .* ship, plane"):
+        with pytest.raises(InputError, match=r"of boat, but the classes to score are ship, plane"):
             evaluate({"boat": self.perfect}, self.truth)
 
-    def test_labels_outside_the_classes(self):
-        with pytest.raises(ValueError, match=r"must lie in \[0, 1\), came from 1 to 1"):
+    def test_labels_outside_the_classes_are_an_error(self):
+        with pytest.raises(ValueError, match=r"must be in \[0, 1\), got 1 to 1"):
             truth_of_squares({"P": [(square(0, 0), 1, 0)]})
 
 
@@ -312,23 +314,23 @@ class TestAveragePrecision:
             ([1.0], [1.0]),
             ([0.5], [1.0]),
             ([0.3, 0.3, 0.6], [1, 0.5, 2 / 3]),  # 0.3 is not the sum 0.1 + 0.1 + 0.1
-            ([0.1, 0.2, 0.2, 0.3], [0.2, 0.9, 0.5, 0.6]),  # rises on the way
+            ([0.1, 0.2, 0.2, 0.3], [0.2, 0.9, 0.5, 0.6]),  # precision rises on the way
         ],
     )
-    def test_of_curves(self, recall, precision, metric):
-        expected = plain_ap(recall, precision, metric)
+    def test_average_precision_of_curves(self, recall, precision, metric):
+        expected = reference_ap(recall, precision, metric)
         assert average_precision(recall, precision, metric) == pytest.approx(expected, abs=1e-12)
 
 
 class TestBestF1:
-    def test_of_a_curve(self):
+    def test_best_f1_of_a_curve(self):
         truth = truth_of_squares({"P": [(square(0, 0), 0, 0), (square(50, 0), 0, 0)]})
         rows = [("P", 0.9, square(0, 0)), ("P", 0.6, square(50, 0)), ("P", 0.3, square(90, 90))]
         score = evaluate({"ship": task1(rows)}, truth)["ship"]
         assert (score.best_f1, score.best_score) == (1, 0.6)
         assert (score.best_precision, score.best_recall) == (1, 1)
 
-    def test_equal_scores_stay_together(self):
+    def test_best_f1_keeps_equal_scores_together(self):
         truth = truth_of_squares({"P": [(square(0, 0), 0, 0)]})
         rows = [("P", 0.5, square(0, 0)), ("P", 0.5, square(50, 0))]
         score = evaluate({"ship": task1(rows)}, truth)["ship"]
@@ -336,15 +338,15 @@ class TestBestF1:
 
 
 class TestConfusion:
-    def test_counts(self):
+    def test_confusion_counts(self):
         truth = truth_of_squares(
             {
                 "P": [
-                    (square(0, 0), 0, 0),  # found
-                    (square(50, 0), 0, 0),  # taken for a plane
-                    (square(0, 50), 1, 0),  # not found
+                    (square(0, 0), 0, 0),  # detected
+                    (square(50, 0), 0, 0),  # detected as a plane
+                    (square(0, 50), 1, 0),  # not detected
                     (square(50, 50), 1, 1),  # difficult
-                    (square(90, 90), 1, 0),  # found
+                    (square(90, 90), 1, 0),  # detected
                 ]
             },
             classes=("ship", "plane"),
@@ -355,12 +357,12 @@ class TestConfusion:
             ("P", 0.9, square(90, 90)), ("P", 0.1, square(300, 0)),
         ])  # fmt: skip
         evaluation = evaluate({"ship": ships, "plane": planes}, truth)
-        # Kept from each class's best F1 on: the ship at (200, 0) and the plane at (300, 0) go.
+        # With each class's best F1 threshold the ship at (200, 0) and the plane at (300, 0) go.
         assert evaluation.confusion.tolist() == [[1, 1, 0], [0, 1, 1], [0, 0, 0]]
-        # Every object and every detection that is kept is counted once.
+        # Every object and every detection above the threshold is counted once.
         assert evaluation.confusion[:2].sum() == 4
 
-    def test_may_be_skipped(self):
+    def test_confusion_may_be_skipped(self):
         truth = truth_of_squares({"P": []})
         assert evaluate({}, truth, confusion=False).confusion is None
 
@@ -372,7 +374,7 @@ class TestLoading:
             (folder / name).write_text(text)
         return folder
 
-    def test_truth(self, tmp_path, caplog):
+    def test_load_truth(self, tmp_path, caplog):
         box = "0 0 10 0 10 10 0 10"
         folder = self.write(
             tmp_path / "labelTxt",
@@ -384,15 +386,15 @@ class TestLoading:
         assert truth.image_ids == ("P1", "P2", "a b.v1")
         assert truth.images.tolist() == [0, 0, 2] and truth.labels.tolist() == [1, 0, 1]
         assert truth.difficult.tolist() == [False, True, False]
-        assert "1 labels of classes that are not scored are left out: boat" in caplog.text
+        assert "ignoring 1 labels of classes that are not scored: boat" in caplog.text
         assert load_truth(folder, ["P1"]).classes == ("boat", "plane", "ship")
 
-    def test_a_listed_image_without_label_file_is_an_error(self, tmp_path):
+    def test_listed_image_without_label_file_is_an_error(self, tmp_path):
         folder = self.write(tmp_path / "labelTxt", {"P1.txt": ""})
         with pytest.raises(InputError, match=r"P2 is listed, but has no label file .*P2\.txt"):
             load_truth(folder, ["P1", "P2"], ["ship"])
 
-    def test_detections(self, tmp_path, caplog):
+    def test_load_detections(self, tmp_path, caplog):
         line = "P1 0.5 0 0 10 0 10 10 0 10\n"
         folder = self.write(tmp_path / "det", {"Task1_ship.txt": line, "Task1_plane.txt": ""})
         with caplog.at_level(logging.WARNING):
@@ -411,7 +413,7 @@ class TestOutput:
             "image_ids", "images", "corners", "labels", "difficult")))  # fmt: skip
         return evaluate(detections, truth, (0.5, 0.75), "voc12")
 
-    def test_the_mean_over_thresholds_is_a_column_of_coco_alone(self):
+    def test_only_coco_has_a_column_of_mean_ap(self):
         detections, truth = random_scene(3)
         scores = evaluate(detections, truth, metric="coco")
         titles, _, ship = scores.table().splitlines()[:3]
@@ -425,7 +427,7 @@ class TestOutput:
         assert f"{100 * evaluation['ship'].ap[1]:.2f}" in lines[2]
         assert lines[3].split()[:4] == ["plane", "0", "0", "-"]
 
-    def test_table_of_ten_thresholds_shows_two(self):
+    def test_table_shows_two_of_ten_thresholds(self):
         detections, truth = random_scene(3)
         evaluation = evaluate(detections, truth, metric="coco")
         assert evaluation.iou_thresholds == COCO_THRESHOLDS

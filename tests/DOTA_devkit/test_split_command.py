@@ -174,5 +174,5 @@ def test_faults_of_the_folder(data, tmp_path, capsys):
 def test_another_size_is_not_mixed_in(data, tmp_path, capsys):
     assert run("split", data, tmp_path / "out", "--size", 100, "--gap", 50) == 0
     assert run("split", data, tmp_path / "out", "--size", 200, "--gap", 50) == 2
-    assert "was split otherwise (size 100, now 200)" in capsys.readouterr().err
+    assert "was split with other options (size 100, now 200)" in capsys.readouterr().err
     assert run("split", data, tmp_path / "out", "--size", 200, "--gap", 50, "--overwrite") == 0

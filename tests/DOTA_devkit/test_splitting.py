@@ -1,4 +1,4 @@
-"""Splitting against recorded patches and a plain splitter, one object and window at a time."""
+"""Splitting against recorded patches and a simple splitter, object by object."""
 
 import logging
 import subprocess
@@ -44,12 +44,12 @@ def random_boxes(rng: np.random.Generator, count: int, extent: float) -> np.ndar
     u = np.hstack([np.cos(angle), np.sin(angle)]) * width
     v = np.hstack([-np.sin(angle), np.cos(angle)]) * height
     corners = np.stack([-u - v, u - v, u + v, -u + v], axis=1)
-    corners[::2] = corners[::2, ::-1]  # half of them the other way round
+    corners[::2] = corners[::2, ::-1]  # half of them with reversed orientation
     return corners + rng.uniform(-20, extent + 20, (count, 1, 2))
 
 
-def plain_lines(labels: Labels, rate: float, size_wh, window_xy, size: int) -> list[str]:
-    """Label lines of one window, as the rules are written down."""
+def reference_lines(labels: Labels, rate: float, size_wh, window_xy, size: int) -> list[str]:
+    """Label lines of one window, as the rules are written."""
     (x, y), (width, height) = window_xy, size_wh
     right, bottom = min(x + size, width - 1), min(y + size, height - 1)
     window = shapely.box(x, y, right, bottom)
@@ -86,7 +86,7 @@ def plain_lines(labels: Labels, rate: float, size_wh, window_xy, size: int) -> l
 
 @pytest.fixture
 def data(tmp_path):
-    """A folder with one image of 900x700 and 40 labels, and one of 300x200 without any."""
+    """A folder with an image of 900x700 with 40 labels and one of 300x200 without any."""
     rng = np.random.default_rng(0)
     folder = tmp_path / "data"
     for name in ("images", "labelTxt"):
@@ -110,7 +110,7 @@ def files_of(folder) -> dict[str, bytes]:
 
 
 class TestRecorded:
-    def test_same_names_and_lines(self, shared, tmp_path):
+    def test_split_as_recorded(self, shared, tmp_path):
         samples, recorded = shared / "data" / "dota_samples", shared / "fixtures" / "split600"
         for folder in ("images", "labelTxt"):
             (tmp_path / "in" / folder).mkdir(parents=True)
@@ -141,17 +141,17 @@ class TestWindows:
         ("size_wh", "size", "gap", "columns", "rows"),
         [
             ((600, 600), 600, 100, [0], [0]),
-            ((300, 601), 600, 100, [0], [0, 1]),  # the last one moved back
+            ((300, 601), 600, 100, [0], [0, 1]),  # the last one is moved back
             ((1100, 1101), 600, 100, [0, 500], [0, 500, 501]),
             ((1, 1), 600, 0, [0], [0]),
             ((10, 9), 3, 2, list(range(8)), list(range(7))),
         ],
     )
-    def test_grid(self, size_wh, size, gap, columns, rows):
+    def test_windows_by_hand(self, size_wh, size, gap, columns, rows):
         assert windows(size_wh, size, gap) == [(x, y) for x in columns for y in rows]
 
     @pytest.mark.parametrize("seed", range(30))
-    def test_every_pixel_is_covered(self, seed):
+    def test_windows_cover_every_pixel(self, seed):
         rng = np.random.default_rng(seed)
         width, height = (int(v) for v in rng.integers(1, 60, 2))
         size = int(rng.integers(1, 30))
@@ -166,7 +166,7 @@ class TestWindows:
         ("size_wh", "rate", "expected"),
         [((1111, 1113), 0.5, (556, 556)), ((3, 5), 0.1, (1, 1)), ((7, 3), 1.5, (10, 4))],
     )
-    def test_sizes_round_as_opencv_rounds(self, size_wh, rate, expected):
+    def test_resized_wh_rounds_as_opencv(self, size_wh, rate, expected):
         assert resized_wh(size_wh, rate) == expected
         if min(size_wh) * rate > 0.5:
             image = np.zeros((size_wh[1], size_wh[0]), np.uint8)
@@ -175,43 +175,43 @@ class TestWindows:
 
 class TestLabels:
     @pytest.mark.parametrize("rate", [0.5, 1, 2])
-    def test_against_a_plain_splitter(self, rate, monkeypatch):
+    def test_label_lines_against_reference(self, rate, monkeypatch):
         rng = np.random.default_rng(1)
         difficult = rng.integers(0, 2, 150)
         labels = labels_of(random_boxes(rng, 150, 400), difficult=difficult)
         size_wh, options = resized_wh((400, 300), rate), SplitOptions(size=100, gap=30)
         cutter = LabelCutter(labels, rate, size_wh, options)
-        places = windows(size_wh, 100, 30)
-        expected = [plain_lines(labels, rate, size_wh, place, 100) for place in places]
-        assert cutter.lines(places) == expected
-        assert sum(map(len, expected)) > 200 and cutter.lost > 0
-        monkeypatch.setattr("DOTA_devkit.splitting.labels.PAIRS_AT_ONCE", 400)
-        assert cutter.lines(places) == expected
+        origins = windows(size_wh, 100, 30)
+        expected = [reference_lines(labels, rate, size_wh, origin, 100) for origin in origins]
+        assert cutter.lines(origins) == expected
+        assert sum(map(len, expected)) > 200 and cutter.dropped > 0
+        monkeypatch.setattr("DOTA_devkit.splitting.labels.PAIRS_PER_STEP", 400)
+        assert cutter.lines(origins) == expected
 
     @pytest.mark.parametrize(
         ("corners", "line"),
         [
-            # Inside: kept as it is, also at 0.
+            # Inside: unchanged, also at 0.
             ([[0, 0], [9, 0], [9, 9], [0, 9]], "0.0 0.0 9.0 0.0 9.0 9.0 0.0 9.0 ship 0"),
             ([[-0.5, 0], [9, 0], [9, 9], [-0.5, 9]], "0.0 0.0 9.0 0.0 9.0 9.0 0.0 9.0 ship 0"),
-            # 80 % left: counts as before, clamped to 1 and more, and begins at its first corner.
+            # 80 % left: not difficult, clamped to at least 1, and starts at its first corner.
             ([[-2, 10], [8, 10], [8, 20], [-2, 20]], "1.0 10.0 8.0 10.0 8.0 20.0 1.0 20.0 ship 0"),
             # 70 % left: difficult.
             ([[-3, 10], [7, 10], [7, 20], [-3, 20]], "1.0 10.0 7.0 10.0 7.0 20.0 1.0 20.0 ship 2"),
-            # A corner cut off: the shortest of five edges becomes its midpoint.
+            # A corner cut off: the shortest of five edges is replaced by its midpoint.
             (
                 [[98, 10], [108, 20], [96, 32], [86, 20]],
                 "99.0 11.0 100.0 28.0 96.0 32.0 86.0 20.0 ship 0",
             ),
             # Three corners left: dropped.
             ([[110, 20], [130, 40], [110, 60], [90, 40]], None),
-            # Outside, and touching from outside.
+            # Outside, and touching from the outside.
             ([[200, 0], [210, 0], [210, 9], [200, 9]], None),
             ([[100, 0], [110, 0], [110, 9], [100, 9]], None),
             # Without area.
             ([[5, 5], [5, 5], [5, 5], [5, 5]], None),
             ([[5, 5], [9, 9], [20, 20], [30, 30]], None),
-            # Self-crossing: inside kept as it is, dropped where two parts are left.
+            # Self-intersecting: unchanged inside, dropped if two parts are left.
             (
                 [[10, 10], [20, 20], [20, 10], [10, 20]],
                 "10.0 10.0 20.0 20.0 20.0 10.0 10.0 20.0 ship 0",
@@ -219,16 +219,16 @@ class TestLabels:
             ([[95, 10], [106, 10], [95, 20], [106, 20]], None),
         ],
     )
-    def test_by_hand(self, corners, line):
+    def test_label_lines_by_hand(self, corners, line):
         cutter = LabelCutter(labels_of([corners]), 1, (300, 300), SplitOptions(size=100, gap=0))
         assert cutter.lines([(0, 0)]) == [[] if line is None else [line]]
 
-    def test_of_an_image_without_labels(self):
+    def test_label_lines_of_an_image_without_labels(self):
         none, options = labels_of(np.zeros((0, 4, 2))), SplitOptions(size=100, gap=0)
         cutter = LabelCutter(none, 1, (300, 300), options)
         assert cutter.lines([(0, 0), (100, 0)]) == [[], []] and cutter.lines([]) == []
 
-    def test_order_may_be_left_as_it_comes(self):
+    def test_label_lines_without_fit_order(self):
         corners = [[8, 20], [-2, 20], [-2, 10], [8, 10]]
         lines = [
             LabelCutter(
@@ -242,7 +242,7 @@ class TestLabels:
 class TestFolder:
     options = SplitOptions(size=200, gap=50, rates=(1, 0.5))
 
-    def test_layout_and_lists(self, data, tmp_path):
+    def test_split_folder_layout_and_lists(self, data, tmp_path):
         summary = split_folder(data, tmp_path / "out", self.options)
         ids = read_ids(tmp_path / "out" / "trainval.txt")
         assert ids == sorted(summary.patch_ids) and len(ids) == summary.written
@@ -257,33 +257,33 @@ class TestFolder:
         assert cv2.imread(str(tmp_path / "out/images/small__0.5__0___0.png")).shape == (100, 150, 3)
         assert files["labelTxt/small__1__0___0.txt"] == b""
 
-    def test_number_of_workers_changes_nothing(self, data, tmp_path):
+    def test_workers_do_not_change_the_files(self, data, tmp_path):
         for workers in (1, 3):
             split_folder(data, tmp_path / f"{workers}", self.options, workers=workers)
         assert files_of(tmp_path / "1") == files_of(tmp_path / "3")
 
-    def test_images_alone(self, data, tmp_path):
+    def test_split_images_without_labels(self, data, tmp_path):
         images = {"small": data / "images" / "small.png"}
         summary = split_images(images, tmp_path / "out", self.options, list_dir=tmp_path / "lists")
         assert set(files_of(tmp_path / "out")) == {f"{one}.png" for one in summary.patch_ids}
         assert len(read_ids(tmp_path / "lists" / "test.txt")) == 3
 
-    def test_padding(self, data, tmp_path):
+    def test_split_images_with_padding(self, data, tmp_path):
         images = {"small": data / "images" / "small.png"}
         split_images(images, tmp_path, replace(self.options, pad=True, rates=(0.5,)))
         patch = cv2.imread(str(tmp_path / "small__0.5__0___0.png"))
         assert patch.shape == (200, 200, 3) and patch[:100, :150].any()
         assert not patch[100:].any() and not patch[:, 150:].any()
 
-    def test_jpeg(self, data, tmp_path):
+    def test_split_folder_to_jpeg(self, data, tmp_path):
         split_folder(data, tmp_path / "out", replace(self.options, suffix=".jpg"))
         paths = list((tmp_path / "out" / "images").glob("*.jpg"))
         assert len(paths) == 39 and paths[0].read_bytes().startswith(b"\xff\xd8")
         assert read_ids(tmp_path / "out" / "images.txt")[0].endswith(".jpg")
 
     @pytest.mark.parametrize("share", [0, 0.4, 1])
-    def test_share_of_empty_patches(self, data, tmp_path, share):
-        for name in ("a__b.v1", "small"):  # one label alone, so that most patches are empty
+    def test_keep_empty(self, data, tmp_path, share):
+        for name in ("a__b.v1", "small"):  # a single label, so that most patches are empty
             text = "10 10 60 10 60 60 10 60 ship 0\n" if name == "a__b.v1" else ""
             (data / "labelTxt" / f"{name}.txt").write_text(text)
         options = replace(self.options, size=60, gap=0, keep_empty=share)
@@ -293,30 +293,30 @@ class TestFolder:
         total = summary.empty_dropped + len(empty)
         assert total > 200 and len(files) - len(empty) >= 2
         assert abs(len(empty) - share * total) < 0.1 * total
-        # The same ones when it is done again; other ones with another seed.
+        # The same ones when it is repeated, different ones with another seed.
         again = split_folder(data, tmp_path / "again", options)
         assert again.patch_ids == summary.patch_ids
         other = split_folder(data, tmp_path / "other", replace(options, seed=1))
         assert (other.patch_ids == summary.patch_ids) == (share in (0, 1))
 
 
-class TestGoingOn:
+class TestResuming:
     options = SplitOptions(size=200, gap=50, rates=(1, 0.5))
 
-    def test_only_what_is_missing_is_made(self, data, tmp_path):
+    def test_resume_writes_only_missing_files(self, data, tmp_path):
         split_folder(data, tmp_path / "out", self.options)
         whole = files_of(tmp_path / "out")
         removed = ["images/small__1__0___0.png", "labelTxt/a__b.v1__1__0___0.txt", "trainval.txt"]
         for name in removed:
             (tmp_path / "out" / name).unlink()
-        (tmp_path / "out" / "images" / ".x.png.1.tmp").write_text("half of a picture")
+        (tmp_path / "out" / "images" / ".x.png.1.tmp").write_text("half of an image")
         summary = split_folder(data, tmp_path / "out", self.options)
         assert (summary.written, summary.present) == (2, 37)
         assert files_of(tmp_path / "out") == whole
         assert not list((tmp_path / "out").rglob("*.tmp"))
         assert split_folder(data, tmp_path / "out", self.options).written == 0
 
-    def test_after_a_kill(self, data, tmp_path):
+    def test_resume_after_kill(self, data, tmp_path):
         split_folder(data, tmp_path / "whole", self.options)
         code = (
             "import sys, time; from DOTA_devkit import splitting; "
@@ -337,23 +337,23 @@ class TestGoingOn:
         assert (summary.written, summary.present) == (39 - made, made)
         assert files_of(tmp_path / "out") == files_of(tmp_path / "whole")
 
-    def test_rates_may_follow_one_after_the_other(self, data, tmp_path):
+    def test_rates_one_after_the_other(self, data, tmp_path):
         split_folder(data, tmp_path / "out", self.options)
         split_folder(data, tmp_path / "two", replace(self.options, rates=(1,)))
         split_folder(data, tmp_path / "two", replace(self.options, rates=(0.5,)))
         found, whole = files_of(tmp_path / "two"), files_of(tmp_path / "out")
         assert {k for k in found if "/" in k} == {k for k in whole if "/" in k}
 
-    def test_another_size_is_refused(self, data, tmp_path):
+    def test_another_size_is_rejected(self, data, tmp_path):
         split_folder(data, tmp_path / "out", self.options)
         other = replace(self.options, size=100)
-        with pytest.raises(InputError, match=r"split otherwise \(size 200, now 100\)"):
+        with pytest.raises(InputError, match=r"split with other options \(size 200, now 100\)"):
             split_folder(data, tmp_path / "out", other)
         summary = split_folder(data, tmp_path / "out", other, overwrite=True)
         assert summary.present == 0
 
-    def test_a_folder_of_other_images_is_refused(self, data):
-        with pytest.raises(InputError, match="holds images that are no part of a split"):
+    def test_folder_with_other_images_is_rejected(self, data):
+        with pytest.raises(InputError, match="contains images that are not part of a split"):
             split_folder(data, data, self.options)
 
 
@@ -361,46 +361,46 @@ class TestErrors:
     @pytest.mark.parametrize(
         ("options", "message"),
         [
-            ({"size": 0}, "patch size must be 1 or more"),
-            ({"gap": 600}, r"in \[0, size\), here \[0, 600\), came 600"),
+            ({"size": 0}, "size must be at least 1, got 0"),
+            ({"gap": 600}, r"gap must be in \[0, 600\), smaller than the size, got 600"),
             ({"rates": ()}, "rates must be above 0"),
             ({"rates": (1, 0)}, "rates must be above 0"),
-            ({"keep_empty": 1.5}, r"must be in \[0, 1\]"),
-            ({"suffix": ".gif"}, "not '.gif'"),
+            ({"keep_empty": 1.5}, r"keep_empty must be in \[0, 1\], got 1\.5"),
+            ({"suffix": ".gif"}, "one of .png, .* got '.gif'"),
         ],
     )
-    def test_of_options(self, options, message):
+    def test_invalid_options(self, options, message):
         with pytest.raises(InputError, match=message):
             SplitOptions(**options)
 
-    def test_an_image_without_label_file(self, data, tmp_path):
+    def test_image_without_label_file(self, data, tmp_path):
         (data / "labelTxt" / "small.txt").unlink()
         with pytest.raises(InputError, match=r"1 images have no label file .* first is small"):
             split_folder(data, tmp_path / "out")
 
-    def test_a_label_file_without_image(self, data, tmp_path, caplog):
-        (data / "labelTxt" / "lost.txt").write_text("")
+    def test_label_file_without_image_is_a_warning(self, data, tmp_path, caplog):
+        (data / "labelTxt" / "extra.txt").write_text("")
         with caplog.at_level(logging.WARNING):
             split_folder(data, tmp_path / "out")
-        assert "1 label files" in caplog.text and "lost" in caplog.text
+        assert "ignoring 1 label files" in caplog.text and "extra" in caplog.text
 
-    def test_labels_of_images_that_were_not_chosen_are_no_fault(self, data, caplog):
-        chosen = {"small": data / "images" / "small.png"}
+    def test_labels_of_images_not_selected_are_no_warning(self, data, caplog):
+        selected = {"small": data / "images" / "small.png"}
         with caplog.at_level(logging.WARNING):
-            split._check_label_files(chosen, data / "labelTxt")
+            split._check_label_files(selected, data / "labelTxt")
         assert len(list((data / "labelTxt").iterdir())) > 1 and not caplog.text
 
-    def test_a_wrong_label(self, data, tmp_path):
+    def test_malformed_label(self, data, tmp_path):
         (data / "labelTxt" / "small.txt").write_text("1 2 3\n")
         with pytest.raises(InputError, match=r"small\.txt:1: "):
             split_folder(data, tmp_path / "out")
 
-    def test_a_broken_image(self, data, tmp_path):
-        (data / "images" / "small.png").write_bytes(b"no picture")
+    def test_broken_image(self, data, tmp_path):
+        (data / "images" / "small.png").write_bytes(b"no image")
         with pytest.raises(InputError, match=r"small\.png"):
             split_folder(data, tmp_path / "out")
 
-    def test_a_full_disk(self, data, tmp_path, monkeypatch):
+    def test_full_disk(self, data, tmp_path, monkeypatch):
         def full(*_):
             raise OSError(28, "No space left on device")
 
@@ -410,8 +410,8 @@ class TestErrors:
         assert not (tmp_path / "out" / "trainval.txt").exists()
 
 
-class StandInTiff:
-    """What `WindowedTiff` asks of a rasterio dataset, answered by an array ``[H, W, 3]``, RGB."""
+class FakeTiff:
+    """The part of a rasterio dataset that `WindowedTiff` uses, from an array ``[H, W, 3]``, RGB."""
 
     def __init__(self, pixels: np.ndarray, dtype: str = "uint8") -> None:
         self.pixels = pixels.astype(dtype)
@@ -429,10 +429,10 @@ class StandInTiff:
 
 class TestWindowedTiff:
     @pytest.fixture
-    def stand_in(self, monkeypatch):
-        """rasterio, whose files are a fixed array; gives that array."""
+    def fake_tiff(self, monkeypatch):
+        """Replace rasterio by a module whose files are all this dataset."""
         pixels = np.random.default_rng(0).integers(0, 255, (331, 417, 3), np.uint8)
-        dataset = StandInTiff(pixels)
+        dataset = FakeTiff(pixels)
         module = types.ModuleType("rasterio")
         module.open = lambda path: dataset
         module.errors = types.SimpleNamespace(RasterioIOError=OSError)
@@ -440,36 +440,36 @@ class TestWindowedTiff:
         return dataset
 
     @pytest.mark.parametrize("rate", [1, 0.5, 0.75, 0.3, 1.5, 2])
-    def test_windows_are_those_of_the_whole_image(self, stand_in, rate):
-        tiff = WindowedTiff(Path("x.tif"), large_pixels=0)
+    def test_windowed_tiff_equals_whole_image(self, fake_tiff, rate):
+        tiff = WindowedTiff(Path("x.tif"), min_pixels=0)
         assert tiff.size_wh == (417, 331)
-        whole = np.ascontiguousarray(stand_in.pixels[:, :, ::-1])
+        whole = np.ascontiguousarray(fake_tiff.pixels[:, :, ::-1])
         if rate != 1:
             whole = cv2.resize(whole, None, fx=rate, fy=rate, interpolation=cv2.INTER_CUBIC)
         read = tiff.reader(rate)
         for x, y in windows(resized_wh(tiff.size_wh, rate), 100, 20):
             patch, expected = read(x, y, 100), whole[y : y + 100, x : x + 100]
-            # A gray level for the weights: OpenCV has them from the place, in single precision.
+            # OpenCV computes weights from the position in float32: they may differ by a gray level.
             assert patch.shape == expected.shape
             assert np.abs(patch.astype(int) - expected).max() <= (rate == 0.75)
 
-    def test_sixteen_bits_and_one_band(self, stand_in):
-        stand_in.pixels = stand_in.pixels.astype(np.uint16)[:, :, :1] * 256
-        stand_in.dtypes, stand_in.count = ("uint16",), 1
-        patch = WindowedTiff(Path("x.tif"), large_pixels=0).reader(1)(0, 0, 100)
+    def test_windowed_tiff_of_16_bits_and_one_band(self, fake_tiff):
+        fake_tiff.pixels = fake_tiff.pixels.astype(np.uint16)[:, :, :1] * 256
+        fake_tiff.dtypes, fake_tiff.count = ("uint16",), 1
+        patch = WindowedTiff(Path("x.tif"), min_pixels=0).reader(1)(0, 0, 100)
         assert patch.dtype == np.uint8 and patch.shape == (100, 100, 3)
-        np.testing.assert_array_equal(patch[:, :, 0], stand_in.pixels[:100, :100, 0] >> 8)
+        np.testing.assert_array_equal(patch[:, :, 0], fake_tiff.pixels[:100, :100, 0] >> 8)
 
-    def test_small_ones_are_left_to_opencv(self, stand_in, shared):
+    def test_small_tiffs_are_read_by_opencv(self, fake_tiff, shared):
         path = next((shared / "data" / "geotiff").glob("*.tif"))
         assert not isinstance(open_source(path), WindowedTiff)
 
-    def test_real_files(self, shared, tmp_path, monkeypatch):
+    def test_windowed_tiff_of_real_files(self, shared, tmp_path, monkeypatch):
         pytest.importorskip("rasterio")
         images = {path.stem: path for path in (shared / "data" / "geotiff").glob("*.tif")}
         options = SplitOptions(size=300, gap=50, rates=(1, 0.5))
         split_images(images, tmp_path / "whole", options)
-        monkeypatch.setattr("DOTA_devkit.splitting.sources.LARGE_PIXELS", 0)
+        monkeypatch.setattr("DOTA_devkit.splitting.sources.MIN_WINDOWED_PIXELS", 0)
         split_images(images, tmp_path / "windows", options)
         names = sorted(path.name for path in (tmp_path / "whole").glob("*.png"))
         assert names == sorted(path.name for path in (tmp_path / "windows").glob("*.png"))
@@ -479,6 +479,6 @@ class TestWindowedTiff:
                 for folder in ("whole", "windows")
             )
             assert whole.shape == window.shape
-            # Two are JPEG inside, which the two libraries decode a little differently.
+            # Two contain JPEG, which the two libraries decode slightly differently.
             lossless = name.startswith(("OSBS", "2018_SJER"))
             assert np.abs(whole - window).mean() <= (0 if lossless else 1)

@@ -1,4 +1,4 @@
-"""Numbers found in bulk are bit by bit those of ``float``, and are written as ``str`` writes."""
+"""Numbers parsed in bulk are bit for bit those of ``float`` and are written as by ``str``."""
 
 import random
 
@@ -7,7 +7,7 @@ import pytest
 
 from DOTA_devkit.text_table import NotANumber, TextTable, float_texts
 
-ODD_NUMBERS = [
+UNUSUAL_NUMBERS = [
     "0", "-0", "-0.0", "+3.25", ".5", "5.", "00012.500", "0.1", "0.2", "0.3", "371.3",
     "123456789", "123456789.123456", "0.582930612650", "0.12345678901234567",
     "1234567890123456", "99999999.99999999", "999999999999999", "0.000000000000001",
@@ -27,8 +27,8 @@ def random_numbers(count: int) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("texts", [ODD_NUMBERS, random_numbers(20_000)])
-def test_numbers_are_those_of_float(texts):
+@pytest.mark.parametrize("texts", [UNUSUAL_NUMBERS, random_numbers(20_000)])
+def test_numbers_equal_float(texts):
     values, expected = numbers_of(texts), np.array([float(text) for text in texts])
     np.testing.assert_array_equal(values.view(np.int64), expected.view(np.int64))
 
@@ -36,7 +36,7 @@ def test_numbers_are_those_of_float(texts):
 @pytest.mark.parametrize(
     "text", ["a", "1.2.3", "--1", "1-2", "12a", ".", "-", "+", "-.", "1,5", "0x10", "1:2", "1/2"]
 )
-def test_what_is_no_number(text):
+def test_numbers_rejects_other_text(text):
     with pytest.raises(NotANumber) as caught:
         numbers_of(["1", text, "2"])
     assert caught.value.token == 1
@@ -62,12 +62,12 @@ def test_fields_of_lines(data, lines):
     assert found == lines
 
 
-def test_a_span_of_fields_keeps_what_is_between():
+def test_fields_span_keeps_text_between():
     table = TextTable(b"my  image 1 2\n")
     assert table.fields(np.array([0]), np.array([1])) == ["my  image"]
 
 
-def test_floats_are_written_as_python_writes_them():
+def test_float_texts_equal_str():
     rng = np.random.default_rng(0)
     values = np.concatenate([
         [0.0, -0.0, 1e-5, 1e16, 1e22, 123456.7, -3.1, np.nan, np.inf, 0.1 + 0.2, 371.3 + 1000],

@@ -1,7 +1,8 @@
-"""How the equal scores of the recorded evaluation were ordered."""
+"""The order of the equal scores in the recorded evaluation."""
 
-# In which order numpy's sort, which is not stable, gave the equal scores of the recorded
-# evaluation to the original: line numbers of the result files, from 0, falling score.
+# The original sorts scores with NumPy's default sort, which is not stable. Per class, the order
+# of the detections with equal scores when the evaluation was recorded: line numbers of the result
+# files, from 0, by descending score.
 RECORDED_TIES = {
     "ship": [
         1362, 1350, 33, 672, 14, 22, 71, 1314, 553, 558, 566, 1208, 1228, 1043, 289, 1089, 335,
