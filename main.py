@@ -294,7 +294,7 @@ def predict(args: argparse.Namespace) -> int:
     if not args.source or not args.weights:
         raise InputError("--phase predict needs --source PATH and --weights FILE")
     output = args.output or args.run_dir / "result_predict"
-    refuse_unwritable(output)
+    refuse_unwritable(output, "--output")
     detector = Detector.load(args.weights, detector_settings(args))
     settings = PredictSettings(
         tile=args.tile,
@@ -337,7 +337,7 @@ def benchmark(args: argparse.Namespace) -> None:
     if not files:
         raise InputError("--phase benchmark needs --weights FILE (and more with --models)")
     path = (args.output or args.run_dir) / "benchmark.json"
-    refuse_unwritable(path.parent)
+    refuse_unwritable(path.parent, "--output")
     settings = timing.BenchmarkSettings(runs=args.runs, batch_size=args.batch_size or 1)
     paths = find_sources(args.source or [make_sample(SAMPLE_DIR) / "images"])
     result = timing.benchmark(files, paths[: args.runs], detector_settings(args), settings)

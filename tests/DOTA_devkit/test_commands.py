@@ -8,7 +8,13 @@ import pytest
 
 from DOTA_devkit.class_lists import find_class_file, parse_class_list
 from DOTA_devkit.commands import COMMANDS, build_parser, main
-from DOTA_devkit.commands.arguments import fraction, names, numbers, renames, whole_number
+from DOTA_devkit.commands.arguments import (
+    fraction,
+    name_set,
+    non_negative_int,
+    positive_numbers,
+    renames,
+)
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.formats import DOTA_CLASSES
 from DOTA_devkit.tables import display_width, format_table
@@ -105,7 +111,7 @@ def test_interrupt_is_exit_code_130(monkeypatch, capsys):
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("DOTA_devkit.commands.stats.read_set", interrupted)
+    monkeypatch.setattr("DOTA_devkit.commands.stats.read_label_set", interrupted)
     assert main(["stats", "labels"]) == 130
     assert "interrupted" in capsys.readouterr().err
 
@@ -202,15 +208,15 @@ def test_renames(text, pairs):
         (renames, "a"),
         (renames, "a="),
         (renames, "=b"),
-        (whole_number, "-1"),
-        (whole_number, "1.5"),
+        (non_negative_int, "-1"),
+        (non_negative_int, "1.5"),
         (fraction, "1.1"),
         (fraction, "nan"),
         (fraction, "x"),
-        (numbers, "0.5,"),
-        (numbers, "0"),
-        (numbers, "nan"),
-        (numbers, "inf"),
+        (positive_numbers, "0.5,"),
+        (positive_numbers, "0"),
+        (positive_numbers, "nan"),
+        (positive_numbers, "inf"),
     ],
 )
 def test_arguments_that_cannot_be(kind, text):
@@ -219,8 +225,8 @@ def test_arguments_that_cannot_be(kind, text):
 
 
 def test_lists_of_names_and_numbers():
-    assert names("a, b,,c d") == {"a", "b", "c d"}
-    assert numbers("0.5,1") == (0.5, 1.0)
+    assert name_set("a, b,,c d") == {"a", "b", "c d"}
+    assert positive_numbers("0.5,1") == (0.5, 1.0)
     assert (fraction("0"), fraction("1")) == (0.0, 1.0)
 
 
@@ -231,12 +237,12 @@ def test_class_lists(tmp_path):
     path.write_bytes("\ufeffa b\r\n\r\n 船 \r\n".encode())
     assert parse_class_list(str(path)) == ("a b", "船")
     path.write_text("a\nb\na\n")
-    with pytest.raises(InputError, match=r"c\.txt: holds a more than once"):
+    with pytest.raises(InputError, match=r"c\.txt: has a more than once"):
         parse_class_list(str(path))
     path.write_text("\n")
-    with pytest.raises(InputError, match="holds no class names"):
+    with pytest.raises(InputError, match="has no class names"):
         parse_class_list(str(path))
-    for text, message in [("", "holds no class"), ("x.txt", "no such file of class names")]:
+    for text, message in [("", "has no class"), ("x.txt", "no such file of class names")]:
         with pytest.raises(InputError, match=message):
             parse_class_list(text)
 

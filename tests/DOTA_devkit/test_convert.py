@@ -54,7 +54,7 @@ def test_hit_uav_gives_its_own_labels(shared, tmp_path, capsys):
         == 0
     )
     out = capsys.readouterr().out
-    assert "495 objects of classes in --drop left out" in out
+    assert "495 objects of classes in --drop removed" in out
     expected = sorted((source / "labelTxt").glob("*.txt"))
     assert [p.name for p in expected] == sorted(p.name for p in (tmp_path / "labelTxt").iterdir())
     for path in expected:
@@ -102,9 +102,9 @@ def test_all_faults_are_told_and_nothing_is_written(folder, tmp_path, capsys):
     ("options", "message"),
     [
         (["--classes", "van"], "a.xml:1: class 'small vehicle' is not among the classes (van)"),
-        ([], "give --rename 'small vehicle=small-vehicle'"),
-        (["--numbers"], "--numbers is for --to dota and needs --classes"),
-        (["--preview", "1"], "--preview: no image of"),
+        ([], "change it with --rename, for example 'small vehicle' to 'small-vehicle'"),
+        (["--numbers"], "--numbers works with --to dota only, and needs --classes"),
+        (["--preview", "1"], "--preview: found no image with objects for"),
         (["--to", "coco"], "no image called a, whose size is needed (--images)"),
         (["--images", "none"], ""),  # not needed here, so not looked for
     ],
@@ -124,7 +124,7 @@ def test_refusals(folder, tmp_path, capsys, options, message):
 def test_misspelt_class_is_told(folder, tmp_path, caplog):
     source = folder("xml", {"a.xml": XML.format("car")})
     assert convert("rolabelimg", source, tmp_path / "out", "--drop", "Car") == 0
-    assert "classes that no label has: Car (there are car)" in caplog.text
+    assert "classes that no label has: Car (the labels have car)" in caplog.text
 
 
 def test_files_are_never_replaced_in_silence(folder, tmp_path, capsys):
@@ -143,7 +143,7 @@ def test_boxes_of_no_area_are_left_out_and_told(folder, tmp_path, capsys):
     source = folder("xml", {"a.xml": flat})
     assert convert("rolabelimg", source, tmp_path / "out") == 0
     out = capsys.readouterr().out
-    assert "1 boxes of no area left out" in out and "a.xml:1)" in out
+    assert "1 boxes without area removed" in out and "a.xml:1)" in out
     assert (tmp_path / "out" / "a.txt").read_text() == ""
 
 
@@ -202,7 +202,10 @@ def test_class_numbers_need_a_known_order(folder, tmp_path, capsys):
     source = folder("labelTxt", {"a.txt": f"{LINE} van 0\n{LINE} car 1\n"}, images="a")
     target = tmp_path / "x.json"
     assert convert("dota", source, target, "--to", "coco") == 2
-    assert "which number has each of the classes car, van?" in capsys.readouterr().err
+    assert (
+        "the order of the classes car, van is unknown; give it with --classes"
+        in capsys.readouterr().err
+    )
     assert convert("dota", source, target, "--to", "coco", "--classes", "bus,van,car") == 0
     data = json.loads(target.read_text())
     assert [c["name"] for c in data["categories"]] == ["bus", "van", "car"]
@@ -214,7 +217,7 @@ def test_class_numbers_need_a_known_order(folder, tmp_path, capsys):
     assert json.loads(target.read_text())["annotations"][1]["category_id"] == 2
     (tmp_path / "classes.txt").write_text("van\n")
     assert convert("dota", source, target, "--to", "coco", "--overwrite") == 2
-    assert "classes.txt does not hold them all" in capsys.readouterr().err
+    assert "classes.txt does not have all of them" in capsys.readouterr().err
 
 
 def test_hrsc_levels(folder, tmp_path):

@@ -208,19 +208,19 @@ def test_hrsc_class_lists():
 def test_hrsc_faults(tmp_path):
     path = tmp_path / "a.xml"
     path.write_text(HRSC.format(HRSC_OBJECT.format(100000021)))
-    with pytest.raises(InputError, match=r"a\.xml:4: Class_ID 100000021 is not in the tree"):
+    with pytest.raises(InputError, match=r"a\.xml:4: Class_ID 100000021 is not in the class tree"):
         read_hrsc(path, 3)
     path.write_text(HRSC.format("<HRSC_Object></HRSC_Object>"))
     with pytest.raises(InputError, match=r"a\.xml:3: <HRSC_Object> has no <mbox_cx>"):
         read_hrsc(path)
     path.write_text("<annotation/>")
-    with pytest.raises(InputError, match="`convert rolabelimg` reads it"):
+    with pytest.raises(InputError, match="the format 'rolabelimg' reads it"):
         read_hrsc(path)
     path.write_text("<HRSC_Image/>")
-    with pytest.raises(InputError, match="`convert hrsc` reads it"):
+    with pytest.raises(InputError, match="the format 'hrsc' reads it"):
         read_rolabelimg(path)
     assert len(read_hrsc(path).labels.names) == 0
-    with pytest.raises(InputError, match="HRSC level 4: allowed are 1, 2, 3"):
+    with pytest.raises(InputError, match="HRSC level 4: expected one of 1, 2, 3"):
         read_hrsc(path, 4)
 
 
@@ -288,7 +288,9 @@ def test_dota_text(tmp_path):
 
 def test_names_that_dota_text_cannot_carry(tmp_path):
     found = annotation(tmp_path, [("ok", SQUARE, 0), ("small vehicle", SQUARE, 0)])
-    message = r"a\.txt:2: .* give --rename 'small vehicle=small-vehicle'"
+    message = (
+        r"a\.txt:2: .* change it with `rename`, for example 'small vehicle' to 'small-vehicle'"
+    )
     with pytest.raises(InputError, match=message):
         check_dota_names(found)
 
@@ -339,7 +341,7 @@ def test_coco(tmp_path):
 
 
 def test_coco_needs_the_size(tmp_path):
-    with pytest.raises(InputError, match="the size of its image is not known"):
+    with pytest.raises(InputError, match="the size of its image is unknown; give `images`"):
         coco_dict([annotation(tmp_path, [], None)], ("a",))
 
 
@@ -355,7 +357,7 @@ def test_yolo_text(tmp_path):
     again = read_yolo(tmp_path / "out.txt", (100, 200), ("a", "b"))
     assert list(again.labels.names) == ["b", "a"]
     np.testing.assert_allclose(again.labels.corners, found.labels.corners, atol=1e-6)
-    with pytest.raises(InputError, match="the size of its image is not known"):
+    with pytest.raises(InputError, match="the size of its image is unknown; give `images`"):
         write_yolo(tmp_path / "out.txt", annotation(tmp_path, [], None), ("a",))
 
 
@@ -372,15 +374,15 @@ def test_yolo_odd_lines(tmp_path):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("0 .1 .1 .3 .1", ":2: 5 fields, expected 9.*upright boxes"),
+        ("0 .1 .1 .3 .1", ":2: 5 fields, expected 9.*axis-aligned boxes"),
         ("0 .1 .1 .3 .1 .3 .3 .1 .3 .9", ":2: 10 fields, expected 9"),
         ("2 .1 .1 .3 .1 .3 .3 .1 .3", r":2: class 2, expected 0 to 1 \(a, b\)"),
         ("-1 .1 .1 .3 .1 .3 .3 .1 .3", ":2: class -1"),
         ("0.5 .1 .1 .3 .1 .3 .3 .1 .3", ":2: class 0.5"),
         ("nan .1 .1 .3 .1 .3 .3 .1 .3", ":2: class nan"),
-        ("a .1 .1 .3 .1 .3 .3 .1 .3", ":2: expected nine numbers"),
-        ("0 .1 .1 .3 .1 .3 .3 .1 nan", ":2: corners are shares"),
-        ("0 10 20 30 20 30 60 10 60", ":2: corners are shares"),
+        ("a .1 .1 .3 .1 .3 .3 .1 .3", ":2: expected nine numbers, got"),
+        ("0 .1 .1 .3 .1 .3 .3 .1 nan", ":2: expected corners normalized"),
+        ("0 10 20 30 20 30 60 10 60", ":2: expected corners normalized"),
     ],
 )
 def test_yolo_faults(tmp_path, line, message):

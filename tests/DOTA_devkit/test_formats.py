@@ -61,7 +61,7 @@ class TestLabels:
             (f"{BOX}\n", r"P\.txt:1: .*8 fields"),
             (f"{BOX} ship 0\n\n1 2 3\n", r"P\.txt:3: .*3 fields: 1 2 3"),
             ("ship\n", r"P\.txt:1: .*1 fields: ship"),
-            (f"\n1 2 x {BOX[6:]} ship 0\n", r"P\.txt:2: expected a number, came 'x'"),
+            (f"\n1 2 x {BOX[6:]} ship 0\n", r"P\.txt:2: expected a number, got 'x'"),
             (f"{BOX} ship -1\n", r"P\.txt:1: .*difficulty '-1'"),
             (f"{BOX} ship 0.5\n", r"P\.txt:1: .*difficulty '0\.5'"),
             (f"{BOX} small vehicle\n", r"P\.txt:1: .*difficulty 'vehicle'"),
@@ -87,7 +87,7 @@ class TestLabels:
             read_labels(path)
 
     def test_many_files_are_as_one_by_one(self, tmp_path, monkeypatch):
-        monkeypatch.setattr("DOTA_devkit.formats.BLOCK_BYTES", 60)
+        monkeypatch.setattr("DOTA_devkit.formats.labels.BLOCK_BYTES", 60)
         texts = ["", f"gsd:1\n{BOX} ship 1", f"\n{BOX} a b 0\n{BOX} c\n\n", "\n", f"{BOX} x 2\n"]
         paths = [tmp_path / f"{k}.txt" for k in range(len(texts))]
         for path, text in zip(paths, texts, strict=True):
@@ -134,9 +134,9 @@ class TestResults:
     @pytest.mark.parametrize(
         ("text", "message"),
         [
-            (f"P1 0.5 {BOX}\nP1 0.5 1 2 3\n", "ship.txt:2: .*came 5 fields: P1 0.5 1 2 3"),
+            (f"P1 0.5 {BOX}\nP1 0.5 1 2 3\n", "ship.txt:2: .*got 5 fields: P1 0.5 1 2 3"),
             ("P1 0.5 1 2 3 4\n", "6 fields are Task2"),
-            (f"P1 0,5 {BOX}\n", "ship.txt:1: expected a number, came '0,5'"),
+            (f"P1 0,5 {BOX}\n", "ship.txt:1: expected a number, got '0,5'"),
             (f"\nP1 nan {BOX}\n", "ship.txt:2: a score or coordinate is not finite"),
         ],
     )
@@ -160,7 +160,7 @@ class TestResults:
     def test_task2(self, tmp_path):
         found = read_task2(self.write(tmp_path, "P1 0.5 1 2 30 40\n"))
         assert found.corners.tolist() == [[[1, 2], [30, 2], [30, 40], [1, 40]]]
-        with pytest.raises(InputError, match="4 coordinates, came 5"):
+        with pytest.raises(InputError, match="4 coordinates, got 5"):
             read_task2(self.write(tmp_path, "P1 0.5 1 2 30\n"))
 
     @pytest.mark.parametrize(

@@ -60,7 +60,7 @@ def test_same_seed_same_lists_in_any_order_of_the_ids():
 @pytest.mark.parametrize(
     ("ids", "shares", "message"),
     [
-        (["a"], {"train": 0.9, "val": 0.2}, "add up to 1, came train 0.9, val 0.2"),
+        (["a"], {"train": 0.9, "val": 0.2}, "add up to 1, got train 0.9, val 0.2"),
         (["a"], {"train": 1.1, "val": -0.1}, "0 or more"),
         (patches("a", 50), {"train": 0.9, "val": 0.1}, "1 source images cannot fill 2 lists"),
         ([], {"train": 1}, "0 source images"),
@@ -74,7 +74,9 @@ def test_shares_that_cannot_be(ids, shares, message):
 def test_lists_are_never_replaced_in_silence(tmp_path):
     write_lists({"train": ["a", "b"], "val": ["c"]}, tmp_path)
     assert (tmp_path / "train.txt").read_text() == "a\nb\n"
-    with pytest.raises(InputError, match=r"train\.txt and 1 more would be replaced.*--overwrite"):
+    with pytest.raises(
+        InputError, match=r"train\.txt and 1 more would be replaced; .*give `overwrite`"
+    ):
         write_lists({"train": ["x"], "val": ["c"]}, tmp_path)
     assert (tmp_path / "train.txt").read_text() == "a\nb\n"
     write_lists({"train": ["x"], "val": ["c"]}, tmp_path, overwrite=True)
@@ -116,8 +118,8 @@ def test_command(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda p: None, "holds no folder of images"),
-        (lambda p: (p / "images").mkdir(), "holds no folder of images"),
+        (lambda p: None, "contains no folder of images"),
+        (lambda p: (p / "images").mkdir(), "contains no folder of images"),
     ],
 )
 def test_command_without_images(tmp_path, capsys, make, message):

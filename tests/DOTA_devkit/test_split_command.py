@@ -47,7 +47,7 @@ def test_the_recorded_split(shared, tmp_path, capsys):
     assert len(ids(tmp_path / "out/images")) == 13
     assert "13 patches of 2 images" in capsys.readouterr().out
     assert run(*arguments) == 0
-    assert "13 of them were there already" in capsys.readouterr().out
+    assert "13 of them existed already" in capsys.readouterr().out
 
 
 def test_lists_of_train_and_val_into_one_folder(data, tmp_path):
@@ -165,7 +165,7 @@ def test_faults_of_the_folder(data, tmp_path, capsys):
     assert run("split", data, tmp_path / "out2") == 2
     assert "1 images have no label file" in capsys.readouterr().err
     assert run("split", tmp_path / "none", tmp_path / "out2") == 2
-    assert "holds no folder of images" in capsys.readouterr().err
+    assert "contains no folder of images" in capsys.readouterr().err
     (tmp_path / "empty").mkdir()
     assert run("split-images", tmp_path / "empty", tmp_path / "out2") == 2
     assert "no images in this folder" in capsys.readouterr().err

@@ -7,7 +7,7 @@ import pytest
 from DOTA_devkit.commands import main
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.images import find_images
-from DOTA_devkit.stats import collect_stats, measure, read_set
+from DOTA_devkit.stats import collect_stats, measure_boxes, plot_stats, read_label_set
 
 BOX = "10 20 50 20 50 30 10 30"  # 40 x 10
 
@@ -25,7 +25,7 @@ def data(tmp_path):
         for image_id in sized:
             _, png = cv2.imencode(".png", np.zeros((80, 100, 3), np.uint8))
             (tmp_path / "images" / f"{image_id}.png").write_bytes(png.tobytes())
-        return read_set(folder, find_images(tmp_path / "images"))
+        return read_label_set(folder, find_images(tmp_path / "images"))
 
     return make
 
@@ -54,7 +54,7 @@ def counts(stats):
     ],
 )
 def test_measure(corners, longer, shorter, angle):
-    found = measure(np.array([corners], float))
+    found = measure_boxes(np.array([corners], float))
     assert found.longer[0] == pytest.approx(longer)
     assert found.shorter[0] == pytest.approx(shorter, abs=1e-9)
     assert found.angle[0] == pytest.approx(angle)
@@ -62,12 +62,12 @@ def test_measure(corners, longer, shorter, angle):
 
 def test_measure_against_opencv():
     corners = np.random.default_rng(0).uniform(0, 100, (500, 4, 2))
-    found = measure(corners)
+    found = measure_boxes(corners)
     for index, points in enumerate(corners.astype(np.float32)):
         sides = sorted(cv2.minAreaRect(points)[1])
         area = found.longer[index] * found.shorter[index]
         assert area == pytest.approx(sides[0] * sides[1], rel=1e-4)
-    assert measure(np.zeros((0, 4, 2))).longer.shape == (0,)
+    assert measure_boxes(np.zeros((0, 4, 2))).longer.shape == (0,)
 
 
 def test_left_out_by_size_and_cap(data):
@@ -78,8 +78,8 @@ def test_left_out_by_size_and_cap(data):
     assert stats.over_cap == 1  # three of four are large enough, two are taken
     table = stats.table()
     assert "2 images, 4 objects (1 difficult), 1 images without objects" in table
-    assert "left out by --min_size 10 (longer side, pixels): 1 (a 1)" in table
-    assert "left out by --max_objs 2: 1 objects (1 images have more)" in table
+    assert "excluded from training by min_size 10 (longer side, pixels): 1 (a 1)" in table
+    assert "excluded from training by max_objs 2: 1 objects (1 images have more)" in table
 
 
 def test_problems(data):
@@ -93,8 +93,8 @@ def test_problems(data):
                     f"{BOX} b 0",  # the same box, another class
                     "-2 0 9 0 9 9 -2 9 a 0",  # 2 pixels over the border are let pass
                     "-9 0 12 0 12 9 -9 9 a 0",  # reaching outside
-                    "95 50 120 50 120 60 95 60 a 0",  # centre outside
-                    "101 0 120 0 120 9 101 9 a 0",  # wholly outside
+                    "95 50 120 50 120 60 95 60 a 0",  # center outside
+                    "101 0 120 0 120 9 101 9 a 0",  # entirely outside
                     "-50 -9 200 -9 200 99 -50 99 a 0",  # around the image, not outside
                     "5 5 5 5 5 5 5 5 a 0",  # no area
                 ],
@@ -110,14 +110,14 @@ def test_problems(data):
         "x.txt:8",
         "x.txt:9",
     ]
-    assert stats.problems["centre outside the image"] == ["x.txt:7"]
-    assert stats.problems["wholly outside the image"] == ["x.txt:8"]
-    assert stats.problems["labelled twice (same class, IoU above 0.95)"] == ["x.txt:3"]
-    assert stats.problems["boxes of no area"] == ["x.txt:10"]
+    assert stats.problems["center outside the image"] == ["x.txt:7"]
+    assert stats.problems["entirely outside the image"] == ["x.txt:8"]
+    assert stats.problems["labeled twice (same class, IoU above 0.95)"] == ["x.txt:3"]
+    assert stats.problems["boxes without area"] == ["x.txt:10"]
     assert stats.problems["class 'c' is not in the list, objects"] == ["no_image.txt:1"]
     assert stats.problems["label files without an image"] == ["no_image"]
     assert stats.problems["images without a label file"] == ["no_labels"]
-    assert "wholly outside the image: 1 (x.txt:8)" in stats.table()
+    assert "entirely outside the image: 1 (x.txt:8)" in stats.table()
 
 
 def test_sizes_are_not_needed(data):
@@ -140,10 +140,10 @@ def test_faults_of_all_files_at_once(data):
 def test_published_numbers_of_a_real_set(shared):
     """The README of the set, whose numbers its author worked out with other code."""
     folder = shared / "data/hit_uav_small"
-    stats = collect_stats(read_set(folder / "labelTxt", find_images(folder / "images")))
+    stats = collect_stats(read_label_set(folder / "labelTxt", find_images(folder / "images")))
     table = stats.table()
     assert "516 images, 5102 objects (14 difficult), 0 images without objects" in table
-    assert "turned more than 5 degrees from the axes: 69 %" in table
+    assert "rotated more than 5 degrees from the axes: 69%" in table
     rows = {line.split()[0]: line.split() for line in table.splitlines() if line}
     assert rows["bicycle"][1] == "2567" and rows["vehicle"][1] == "2535"
     assert "10.8 / 23.3 / 55.1" in table
@@ -151,7 +151,7 @@ def test_published_numbers_of_a_real_set(shared):
     assert counts(stats) == {}
 
     folder = shared / "data/dota_samples"
-    stats = collect_stats(read_set(folder / "labelTxt", find_images(folder / "images")))
+    stats = collect_stats(read_label_set(folder / "labelTxt", find_images(folder / "images")))
     assert len(stats.problems["reaching outside the image by more than 2 pixels"]) == 20
 
 
@@ -176,7 +176,7 @@ def test_picture_without_matplotlib(data, tmp_path, monkeypatch):
     stats = collect_stats(data({"x": [f"{BOX} b 0"]}))
     monkeypatch.setitem(__import__("sys").modules, "matplotlib", None)
     with pytest.raises(InputError, match=r"pip install -e '.\[plot\]'"):
-        stats.plot(tmp_path / "a.png")
+        plot_stats(stats, tmp_path / "a.png")
     assert not (tmp_path / "a.png").exists()
 
 

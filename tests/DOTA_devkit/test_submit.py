@@ -51,7 +51,7 @@ def test_missing_file(results):
 def test_file_of_no_class(results):
     (results / "Task1_boat.txt").write_text("")
     (found,) = problems(results)
-    assert "1 files are of no class of this version: Task1_boat.txt" in found
+    assert "1 files belong to no class of this release: Task1_boat.txt" in found
 
 
 @pytest.mark.parametrize(("version", "files"), [("1.5", 16), ("2.0", 18)])
@@ -59,7 +59,7 @@ def test_version_by_number_of_files(results, version, files):
     for name in DOTA_CLASSES[version][15:]:
         (results / f"Task1_{name}.txt").write_text("")
     (found,) = problems(results)
-    assert f"they are the files of --version {version}" in found
+    assert f"they are the files of DOTA {version}: give `classes` of that release" in found
     assert len(DOTA_CLASSES[version]) == files
     assert problems(results, classes=DOTA_CLASSES[version]) == []
 
@@ -151,7 +151,7 @@ def test_command(results, tmp_path, capsys):
     ids.write_text("".join(f"{i}.png\r\n" for i in IDS))
     target = tmp_path / "a.zip"
     assert main(["submit", str(results), "--list", str(ids)]) == 0
-    assert "fit to submit" in capsys.readouterr().out
+    assert "ready to submit" in capsys.readouterr().out
     assert main(["submit", str(results), str(target), "--list", str(ids)]) == 0
     assert target.is_file()
     assert main(["submit", str(results), str(target), "--list", str(ids)]) == 2
