@@ -59,7 +59,7 @@ def stop_if_pressed() -> None:
 
 
 @contextmanager
-def held_back() -> Iterator[None]:
+def deferred() -> Iterator[None]:
     """Defer Ctrl-C to the end of the block; processes started inside the block ignore it.
 
     A block that raises an error of its own discards the deferred Ctrl-C.
@@ -68,11 +68,11 @@ def held_back() -> Iterator[None]:
     if not callable(handler) or threading.current_thread() is not threading.main_thread():
         yield
         return
-    deferred = []
-    signal.signal(signal.SIGINT, lambda *call: deferred.append(call))
+    calls = []
+    signal.signal(signal.SIGINT, lambda *call: calls.append(call))
     try:
         yield
     finally:
         signal.signal(signal.SIGINT, handler)
-    if deferred:
-        handler(*deferred[0])
+    if calls:
+        handler(*calls[0])

@@ -58,7 +58,7 @@ def test_a_handler_of_the_caller_stays(handler):
         with interrupts.remembered():
             press()
             assert signal.getsignal(signal.SIGINT) is own
-            with interrupts.held_back():
+            with interrupts.deferred():
                 press()
                 assert len(heard) == 1
             assert len(heard) == 2
@@ -71,7 +71,7 @@ def test_a_handler_of_the_caller_stays(handler):
 def test_it_waits_for_the_end_of_the_block(remembered):
     steps = []
     with interrupts.remembered() if remembered else contextlib.nullcontext():
-        with pytest.raises(KeyboardInterrupt), interrupts.held_back():
+        with pytest.raises(KeyboardInterrupt), interrupts.deferred():
             press()
             press()
             steps.append("went on")
@@ -80,12 +80,12 @@ def test_it_waits_for_the_end_of_the_block(remembered):
 
 
 def test_an_error_in_the_block_goes_before():
-    with pytest.raises(ZeroDivisionError), interrupts.held_back():
+    with pytest.raises(ZeroDivisionError), interrupts.deferred():
         press()
         raise ZeroDivisionError
 
 
-@pytest.mark.parametrize("block", [interrupts.remembered, interrupts.held_back])
+@pytest.mark.parametrize("block", [interrupts.remembered, interrupts.deferred])
 def test_threads_have_no_handlers(block):
     """signal.signal raises in them."""
     went = []
@@ -104,7 +104,7 @@ def test_deaf_to_it_stays_deaf(handler):
     """As what a shell starts in its background is."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        with interrupts.remembered(), interrupts.held_back():
+        with interrupts.remembered(), interrupts.deferred():
             press()
         assert not interrupts.pressed()
     finally:
