@@ -24,7 +24,7 @@ from DOTA_devkit.converters.coco import read_coco, write_coco
 from DOTA_devkit.converters.dota import check_dota_names, read_dota, write_dota
 from DOTA_devkit.converters.hrsc import hrsc_classes, read_hrsc
 from DOTA_devkit.converters.rolabelimg import read_rolabelimg
-from DOTA_devkit.converters.yolo import lies_too_far_outside, read_yolo, write_yolo
+from DOTA_devkit.converters.yolo import read_yolo, rejected_by_ultralytics, write_yolo
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.faults import map_collecting
 from DOTA_devkit.files import refuse_existing, replacing
@@ -274,11 +274,11 @@ def write_folder(
 
 
 def warn_outside(annotations: Iterable[Annotation]) -> None:
-    """Log a warning if Ultralytics would ignore images, see `lies_too_far_outside`."""
+    """Log a warning if Ultralytics would ignore images, see `rejected_by_ultralytics`."""
     places = [
         f"{annotation.path}:{line}"
         for annotation in annotations
-        for line in annotation.labels.lines[lies_too_far_outside(annotation)]
+        for line in annotation.labels.lines[rejected_by_ultralytics(annotation)]
     ]
     if places:
         logger.warning(
@@ -289,7 +289,7 @@ def warn_outside(annotations: Iterable[Annotation]) -> None:
         )
 
 
-def reread(
+def read_back(
     annotations: Sequence[Annotation],
     target: Path,
     target_format: str,

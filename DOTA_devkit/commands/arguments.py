@@ -118,7 +118,7 @@ def add_overwrite(parser: argparse.ArgumentParser, what: str) -> None:
     )
 
 
-def images_beside(given: Path | None, labels: Path) -> dict[str, Path]:
+def images_of_labels(given: Path | None, labels: Path) -> dict[str, Path]:
     """Find the images of some labels.
 
     Args:

@@ -12,7 +12,7 @@ from DOTA_devkit.commands.arguments import (
     HelpFormatter,
     add_classes,
     add_overwrite,
-    images_beside,
+    images_of_labels,
     name_set,
     non_negative_int,
     renames,
@@ -23,8 +23,8 @@ from DOTA_devkit.convert import (
     WRITERS,
     Source,
     complete_class_list,
+    read_back,
     read_folder,
-    reread,
     with_image_sizes,
     without_flat_boxes,
     write_folder,
@@ -154,14 +154,14 @@ def run(arguments: argparse.Namespace) -> None:
     )
     _report(found, annotations, flat, arguments.target)
     if examples:
-        written = reread(examples, arguments.target, arguments.to, classes)
+        written = read_back(examples, arguments.target, arguments.to, classes)
         draw_previews(written, source.images, preview_dir)
         print(f"{len(examples)} previews in {preview_dir}")
 
 
 def _source(arguments: argparse.Namespace) -> Source:
     needs_images = arguments.preview or arguments.to in NEEDS_CLASSES or arguments.format == "yolo"
-    images = images_beside(arguments.images, arguments.source) if needs_images else {}
+    images = images_of_labels(arguments.images, arguments.source) if needs_images else {}
     classes = arguments.classes
     if arguments.format == "yolo" and classes is None:
         class_file = find_class_file(arguments.source)

@@ -9,7 +9,7 @@ from DOTA_devkit.class_lists import find_class_file, read_class_file
 from DOTA_devkit.commands.arguments import (
     add_classes,
     add_overwrite,
-    images_beside,
+    images_of_labels,
     label_folder,
     non_negative_int,
 )
@@ -68,7 +68,7 @@ def run(arguments: argparse.Namespace) -> None:
     classes = arguments.classes
     if classes is None and (class_file := find_class_file(labels)):
         classes = read_class_file(class_file)
-    data = read_label_set(labels, images_beside(arguments.images, labels))
+    data = read_label_set(labels, images_of_labels(arguments.images, labels))
     stats = collect_stats(data, classes, arguments.min_size, arguments.max_objs)
     print(stats.table())
     if arguments.plot:

@@ -17,6 +17,7 @@ from DOTA_devkit.converters.annotation import (
     missing_size_error,
 )
 from DOTA_devkit.files import replacing
+from DOTA_devkit.formats import Labels
 from DOTA_devkit.polygon import polygon_area
 
 
@@ -57,23 +58,7 @@ def coco_dict(
                 "height": annotation.size_wh[1],
             }
         )
-        labels = annotation.labels
-        low, high = labels.corners.min(axis=1), labels.corners.max(axis=1)
-        boxes = [[*xy, *wh] for xy, wh in zip(low.tolist(), (high - low).tolist(), strict=True)]
-        areas = polygon_area(labels.corners).tolist()
-        for index, name in enumerate(labels.names):
-            objects.append(
-                {
-                    "id": len(objects) + 1,
-                    "image_id": image_number,
-                    "category_id": category_ids[name],
-                    "segmentation": [labels.corners[index].ravel().tolist()],
-                    "bbox": boxes[index],
-                    "area": areas[index],
-                    "iscrowd": 0,
-                    "difficult": int(labels.difficult[index]),
-                }
-            )
+        objects += _coco_objects(annotation.labels, category_ids, image_number, len(objects) + 1)
     return {
         "images": images,
         "annotations": objects,
@@ -82,6 +67,27 @@ def coco_dict(
             for name, number in category_ids.items()
         ],
     }
+
+
+def _coco_objects(
+    labels: Labels, category_ids: Mapping[str, int], image_number: int, first_id: int
+) -> list[dict[str, Any]]:
+    low, high = labels.corners.min(axis=1), labels.corners.max(axis=1)
+    boxes = [[*xy, *wh] for xy, wh in zip(low.tolist(), (high - low).tolist(), strict=True)]
+    areas = polygon_area(labels.corners).tolist()
+    return [
+        {
+            "id": first_id + index,
+            "image_id": image_number,
+            "category_id": category_ids[name],
+            "segmentation": [labels.corners[index].ravel().tolist()],
+            "bbox": boxes[index],
+            "area": areas[index],
+            "iscrowd": 0,
+            "difficult": int(labels.difficult[index]),
+        }
+        for index, name in enumerate(labels.names)
+    ]
 
 
 def write_coco(

@@ -101,7 +101,7 @@ def write_yolo(path: Path | str, annotation: Annotation, classes: Sequence[str])
             file.write(f"{classes.index(name)} {values}\n")
 
 
-def lies_too_far_outside(annotation: Annotation) -> np.ndarray:
+def rejected_by_ultralytics(annotation: Annotation) -> np.ndarray:
     """Find objects that make Ultralytics ignore the whole image.
 
     It takes the axis-aligned rectangle around the corners, whose center must lie inside the image

@@ -16,7 +16,7 @@ from DOTA_devkit.converters.coco import coco_dict, read_coco, write_coco
 from DOTA_devkit.converters.dota import check_dota_names, format_number, read_dota, write_dota
 from DOTA_devkit.converters.hrsc import HRSC_CLASSES, hrsc_classes, read_hrsc
 from DOTA_devkit.converters.rolabelimg import read_rolabelimg
-from DOTA_devkit.converters.yolo import lies_too_far_outside, read_yolo, write_yolo
+from DOTA_devkit.converters.yolo import read_yolo, rejected_by_ultralytics, write_yolo
 from DOTA_devkit.errors import InputError
 
 SQUARE = [[10, 20], [30, 20], [30, 60], [10, 60]]
@@ -401,4 +401,4 @@ def test_boxes_for_which_ultralytics_ignores_an_image(tmp_path):
         ([[0, 0], [101, 0], [101, 9], [0, 9]], True),  # wider than the image
     ]
     found = annotation(tmp_path, [("a", corners, 0) for corners, _ in cases])
-    assert lies_too_far_outside(found).tolist() == [outside for _, outside in cases]
+    assert rejected_by_ultralytics(found).tolist() == [outside for _, outside in cases]
