@@ -1,4 +1,4 @@
-"""Statistics against values worked out by hand, OpenCV's rectangles, and published numbers."""
+"""Statistics compared with values computed by hand, with OpenCV and with published numbers."""
 
 import cv2
 import numpy as np
@@ -14,7 +14,7 @@ BOX = "10 20 50 20 50 30 10 30"  # 40 x 10
 
 @pytest.fixture
 def data(tmp_path):
-    """A maker of a folder: image id -> label lines, with 100 x 80 images for `sized` ids."""
+    """Return a function that writes label lines by image id, and 100 x 80 images for `sized`."""
 
     def make(labels, sized=()):
         folder = tmp_path / "labelTxt"
@@ -40,27 +40,27 @@ def counts(stats):
         ([[0, 0], [4, 0], [4, 2], [0, 2]], 4, 2, 0),
         ([[0, 0], [2, 0], [2, 4], [0, 4]], 4, 2, 90),
         ([[4, 2], [0, 2], [0, 0], [4, 0]], 4, 2, 0),  # another first corner
-        ([[0, 0], [0, 2], [4, 2], [4, 0]], 4, 2, 0),  # the other way round
+        ([[0, 0], [0, 2], [4, 2], [4, 0]], 4, 2, 0),  # the other orientation
         (
             [[1e6, 1e6], [1e6 + 3, 1e6 + 3], [1e6 + 2, 1e6 + 4], [1e6 - 1, 1e6 + 1]],
             18**0.5,
             2**0.5,
             45,
         ),
-        ([[0, 0], [4, 2], [4, 0], [0, 2]], 4, 2, 0),  # self-crossing
+        ([[0, 0], [4, 2], [4, 0], [0, 2]], 4, 2, 0),  # self-intersecting
         ([[0, 0], [4, 0], [1, 1], [0, 4]], 32**0.5, 8**0.5, 135),  # concave
         ([[1, 1]] * 4, 0, 0, 0),  # a point
         ([[0, 0], [4, 0], [4, 0], [0, 0]], 4, 0, 0),  # a line
     ],
 )
-def test_measure(corners, longer, shorter, angle):
+def test_measure_boxes(corners, longer, shorter, angle):
     found = measure_boxes(np.array([corners], float))
     assert found.longer[0] == pytest.approx(longer)
     assert found.shorter[0] == pytest.approx(shorter, abs=1e-9)
     assert found.angle[0] == pytest.approx(angle)
 
 
-def test_measure_against_opencv():
+def test_measure_boxes_against_opencv():
     corners = np.random.default_rng(0).uniform(0, 100, (500, 4, 2))
     found = measure_boxes(corners)
     for index, points in enumerate(corners.astype(np.float32)):
@@ -70,28 +70,28 @@ def test_measure_against_opencv():
     assert measure_boxes(np.zeros((0, 4, 2))).longer.shape == (0,)
 
 
-def test_left_out_by_size_and_cap(data):
+def test_stats_excluded_by_min_size_and_max_objs(data):
     tiny = "0 0 9 0 9 9 0 9 a 0"
-    edge = "0 0 10 0 10 3 0 3 a 0"  # 10 on the longer side stays
+    edge = "0 0 10 0 10 3 0 3 a 0"  # a longer side of exactly min_size is kept
     stats = collect_stats(data({"x": [tiny, edge, f"{BOX} b 1", f"{BOX} b"], "y": []}), max_objs=2)
     assert stats.too_small.tolist() == [True, False, False, False]
-    assert stats.over_cap == 1  # three of four are large enough, two are taken
+    assert stats.over_cap == 1  # three of four are large enough, two are used
     table = stats.table()
     assert "2 images, 4 objects (1 difficult), 1 images without objects" in table
     assert "excluded from training by min_size 10 (longer side, pixels): 1 (a 1)" in table
     assert "excluded from training by max_objs 2: 1 objects (1 images have more)" in table
 
 
-def test_problems(data):
+def test_stats_problems(data):
     stats = collect_stats(
         data(
             {
                 "x": [
                     "gsd:0.3",
                     f"{BOX} a 0",
-                    "50 20 50 30 10 30 10.1 20 a 0",  # the first again, from another corner
-                    f"{BOX} b 0",  # the same box, another class
-                    "-2 0 9 0 9 9 -2 9 a 0",  # 2 pixels over the border are let pass
+                    "50 20 50 30 10 30 10.1 20 a 0",  # the first box again, from another corner
+                    f"{BOX} b 0",  # the same box with another class
+                    "-2 0 9 0 9 9 -2 9 a 0",  # 2 pixels beyond the border are tolerated
                     "-9 0 12 0 12 9 -9 9 a 0",  # reaching outside
                     "95 50 120 50 120 60 95 60 a 0",  # center outside
                     "101 0 120 0 120 9 101 9 a 0",  # entirely outside
@@ -120,25 +120,25 @@ def test_problems(data):
     assert "entirely outside the image: 1 (x.txt:8)" in stats.table()
 
 
-def test_sizes_are_not_needed(data):
+def test_stats_without_image_sizes(data):
     stats = collect_stats(data({"x": [f"{BOX} 船 0"]}))
     assert counts(stats) == {}
     assert not any("outside" in title or "without an image" in title for title in stats.problems)
     assert "船" in stats.table()
 
 
-def test_empty_set(data):
+def test_stats_of_an_empty_set(data):
     stats = collect_stats(data({"x": []}))
     assert "1 images, 0 objects" in stats.table()
 
 
-def test_faults_of_all_files_at_once(data):
+def test_read_label_set_reports_all_faults(data):
     with pytest.raises(InputError, match=r"(?s)2 files cannot be used.*a\.txt:1.*b\.txt:2"):
         data({"a": ["1 2 3"], "b": [f"{BOX} x 0", "nan " + BOX[2:] + " x 0"], "c": [f"{BOX} x"]})
 
 
-def test_published_numbers_of_a_real_set(shared):
-    """The README of the set, whose numbers its author worked out with other code."""
+def test_stats_match_published_numbers(shared):
+    """The README of the dataset has these numbers, which its author computed with other code."""
     folder = shared / "data/hit_uav_small"
     stats = collect_stats(read_label_set(folder / "labelTxt", find_images(folder / "images")))
     table = stats.table()
@@ -155,16 +155,18 @@ def test_published_numbers_of_a_real_set(shared):
     assert len(stats.problems["reaching outside the image by more than 2 pixels"]) == 20
 
 
-def test_command_with_picture(data, tmp_path, capsys):
+def test_command_with_plot(data, tmp_path, capsys):
     data({"x": [f"{BOX} 船 0", f"{BOX} b 0"]}, sized=["x"])
     (tmp_path / "classes.txt").write_text("b\n")
-    picture = tmp_path / "out" / "stats.png"
-    command = ["stats", str(tmp_path / "labelTxt"), "--plot", str(picture)]
+    plot = tmp_path / "out" / "stats.png"
+    command = ["stats", str(tmp_path / "labelTxt"), "--plot", str(plot)]
     assert main(command) == 0
     out = capsys.readouterr().out
-    assert "class '船' is not in the list, objects: 1 (x.txt:1)" in out  # of classes.txt beside
-    assert cv2.imread(str(picture)).shape == (850, 1500, 3)
-    assert main(["stats", str(tmp_path)]) == 0  # the data folder will do
+    assert (
+        "class '船' is not in the list, objects: 1 (x.txt:1)" in out
+    )  # classes.txt is beside the labels
+    assert cv2.imread(str(plot)).shape == (850, 1500, 3)
+    assert main(["stats", str(tmp_path)]) == 0  # the data folder is accepted, too
     assert out.startswith(capsys.readouterr().out.rstrip("\n"))
     assert main(command) == 2
     assert "--overwrite" in capsys.readouterr().err
@@ -172,7 +174,7 @@ def test_command_with_picture(data, tmp_path, capsys):
     assert "matplotlib cannot write .xyz" in capsys.readouterr().err
 
 
-def test_picture_without_matplotlib(data, tmp_path, monkeypatch):
+def test_plot_without_matplotlib(data, tmp_path, monkeypatch):
     stats = collect_stats(data({"x": [f"{BOX} b 0"]}))
     monkeypatch.setitem(__import__("sys").modules, "matplotlib", None)
     with pytest.raises(InputError, match=r"pip install -e '.\[plot\]'"):
