@@ -89,7 +89,7 @@ def read_folder(source: Source) -> list[Annotation]:
 
     Raises:
         InputError: the source does not exist or has no label files, the class list of a YOLO
-            dataset is missing, or files cannot be used; the message tells the faults of all files.
+            dataset is missing, or files cannot be used; the message lists the faults of all files.
         OSError: a file cannot be read.
     """
     suffix, reader = READERS[source.format]
@@ -132,7 +132,7 @@ def with_image_sizes(
 
     Raises:
         InputError: an image has no file and its labels have no size, or the file cannot be read;
-            the message tells the faults of all images.
+            the message lists the faults of all images.
     """
 
     def measure(annotation: Annotation) -> Annotation:

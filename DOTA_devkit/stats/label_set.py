@@ -60,7 +60,7 @@ def read_label_set(label_dir: Path | str, images: Mapping[str, Path] | None = No
 
     Raises:
         InputError: the folder is missing or has no labels, or files cannot be used; the message
-            tells the faults of all files.
+            lists the faults of all files.
     """
     label_dir = Path(label_dir)
     if not label_dir.is_dir():

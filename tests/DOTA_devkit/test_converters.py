@@ -97,8 +97,8 @@ def test_rolabelimg_mixed_box_types(tmp_path):
     assert list(found.labels.names) == ["car", "person", "佩里级", "x"]
     assert found.labels.difficult.tolist() == [1, 0, 0, 0]
     assert found.labels.lines.tolist() == [2, 4, 6, 8]
-    turned = [[40, 30], [40, 50], [0, 50], [0, 30]]
-    np.testing.assert_allclose(found.labels.corners, [turned, SQUARE, SQUARE, SQUARE], atol=1e-9)
+    rotated = [[40, 30], [40, 50], [0, 50], [0, 30]]
+    np.testing.assert_allclose(found.labels.corners, [rotated, SQUARE, SQUARE, SQUARE], atol=1e-9)
 
 
 @pytest.mark.parametrize(
