@@ -1,4 +1,4 @@
-"""`python -m DOTA_devkit COMMAND`: split, score and look after DOTA-style data."""
+"""Entry point of `python -m DOTA_devkit COMMAND`, see `DOTA_devkit.commands`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Lists of class names, as files and as text on a command line."""
+"""Lists of class names, in files and as comma-separated text."""
 
 from __future__ import annotations
 
@@ -10,10 +10,20 @@ from DOTA_devkit.errors import InputError
 from DOTA_devkit.formats import DOTA_CLASSES
 
 CLASS_FILE = "classes.txt"
+"""Name of the file with the class names of a data folder, one per line."""
 
 
 def parse_class_list(text: str) -> tuple[str, ...]:
-    """Class names from `a,b`, from a file with one a line, or of a release: `dota1.0`."""
+    """Return the class names that a text stands for.
+
+    Args:
+        text: names with commas between them ("a,b"), a file with one name per line, or a release
+            of DOTA ("dota1.0").
+
+    Raises:
+        InputError: the file does not exist, or there are no names or repeated ones.
+        OSError: the file cannot be read.
+    """
     release = text.lower().removeprefix("dota")
     if text.lower().startswith("dota") and release in DOTA_CLASSES:
         return tuple(DOTA_CLASSES[release])
@@ -21,26 +31,38 @@ def parse_class_list(text: str) -> tuple[str, ...]:
         return read_class_file(text)
     if text.lower().endswith(".txt"):
         raise InputError(f"{text}: no such file of class names")
-    return _checked([name.strip() for name in text.split(",") if name.strip()], repr(text))
+    return _without_repeats([name.strip() for name in text.split(",") if name.strip()], repr(text))
 
 
 def read_class_file(path: Path | str) -> tuple[str, ...]:
-    """Class names, one a line; blank lines do not count."""
+    """Read class names, one per line; blank lines are ignored.
+
+    Raises:
+        InputError: the file has no names or repeated ones.
+        OSError: the file cannot be read.
+    """
     lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
-    return _checked([line.strip() for line in lines if line.strip()], str(path))
+    return _without_repeats([line.strip() for line in lines if line.strip()], str(path))
 
 
 def find_class_file(label_path: Path) -> Path | None:
-    """`classes.txt` in the folder of the labels or beside it; None where there is none."""
+    """Find the class file of some labels.
+
+    Args:
+        label_path: a folder of labels, or one label file.
+
+    Returns:
+        `classes.txt` in the folder of the labels, else the one beside that folder, else None.
+    """
     folder = label_path if label_path.is_dir() else label_path.parent
     candidates = (folder / CLASS_FILE, folder.parent / CLASS_FILE)
     return next((path for path in candidates if path.is_file()), None)
 
 
-def _checked(names: Sequence[str], source: str) -> tuple[str, ...]:
+def _without_repeats(names: Sequence[str], source: str) -> tuple[str, ...]:
     if not names:
-        raise InputError(f"{source}: holds no class names")
+        raise InputError(f"{source}: has no class names")
     repeated = [name for name, count in Counter(names).items() if count > 1]
     if repeated:
-        raise InputError(f"{source}: holds {', '.join(repeated)} more than once")
+        raise InputError(f"{source}: has {', '.join(repeated)} more than once")
     return tuple(names)

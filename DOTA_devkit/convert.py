@@ -1,8 +1,8 @@
-"""Labels from one format to another, a folder at a time.
+"""Conversion of a folder of labels from one format to another.
 
     read_folder  ->  ClassMap.apply  ->  write_folder  ->  draw_previews
 
-A format is a row of READERS or WRITERS below; any reader goes with any writer.
+The formats are listed in READERS and WRITERS; every reader goes with every writer.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from DOTA_devkit.converters.coco import read_coco, write_coco
 from DOTA_devkit.converters.dota import check_dota_names, read_dota, write_dota
 from DOTA_devkit.converters.hrsc import hrsc_classes, read_hrsc
 from DOTA_devkit.converters.rolabelimg import read_rolabelimg
-from DOTA_devkit.converters.yolo import lies_too_far_outside, read_yolo, write_yolo
+from DOTA_devkit.converters.yolo import read_yolo, rejected_by_ultralytics, write_yolo
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.faults import map_collecting
 from DOTA_devkit.files import refuse_existing, replacing
@@ -38,12 +38,19 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Source:
-    """A folder of labels (or one file of them), and what is needed to read it."""
+    """A folder of labels, or one label file, and what is needed to read it.
+
+    Attributes:
+        path: the folder or file.
+        format: a key of `READERS`.
+        images: image id -> file; may be empty if the format includes the image sizes.
+        classes: class names in the order of their numbers, for yolo.
+        hrsc_level: level of the class names, for hrsc.
+    """
 
     path: Path
     format: str
     images: Mapping[str, Path]
-    """Image id -> file; may be empty where the format holds sizes itself."""
     classes: tuple[str, ...] | None = None
     hrsc_level: int = 1
 
@@ -54,21 +61,36 @@ def _read_yolo_file(path: Path, source: Source) -> Annotation:
     return read_yolo(path, image_size_wh(source.images[path.stem]), source.classes or ())
 
 
-# format -> (suffix of its files, reader of one of them)
 READERS: dict[str, tuple[str, Callable[[Path, Source], Annotation]]] = {
     "rolabelimg": (".xml", lambda path, source: read_rolabelimg(path)),
     "hrsc": (".xml", lambda path, source: read_hrsc(path, source.hrsc_level)),
     "dota": (".txt", lambda path, source: read_dota(path)),
     "yolo": (".txt", _read_yolo_file),
 }
+"""Format -> suffix of its files and the reader of one file."""
+
 WRITERS = ("dota", "coco", "yolo")
+"""Formats that `write_folder` writes."""
+
 NEEDS_CLASSES = ("coco", "yolo")
+"""Formats that number the classes, and so need the whole class list to be written."""
 
 
 def read_folder(source: Source) -> list[Annotation]:
-    """Every label file of the source, by image id. All faults are told in one InputError.
+    """Read every label file of the source.
 
-    Images of a YOLO set without a label file are its images without objects, and come too.
+    In a YOLO dataset, images without a label file are images without objects, so they are included.
+
+    Args:
+        source: what to read.
+
+    Returns:
+        The annotations, sorted by image id.
+
+    Raises:
+        InputError: the source does not exist or has no label files, the class list of a YOLO
+            dataset is missing, or files cannot be used; the message lists the faults of all files.
+        OSError: a file cannot be read.
     """
     suffix, reader = READERS[source.format]
     if source.path.is_dir():
@@ -82,16 +104,16 @@ def read_folder(source: Source) -> list[Annotation]:
         raise InputError(f"{source.path}: no such folder of labels")
     if source.format == "yolo" and not source.classes:
         raise InputError(
-            f"{source.path}: YOLO labels hold class numbers; name the classes with --classes "
-            f"(names in order, or a file with one a line) or a {CLASS_FILE} beside the labels"
+            f"{source.path}: YOLO labels have class numbers; name the classes with `classes` "
+            f"(names in order, or a file with one per line) or a {CLASS_FILE} beside the labels"
         )
     annotations = map_collecting(lambda p: reader(p, source), progress(files, "reading"))
     if source.format == "yolo" and source.path.is_dir():
-        labelled = {annotation.image_id for annotation in annotations}
+        labeled = {annotation.image_id for annotation in annotations}
         annotations += [
             build_annotation(path, [], image_size_wh(path))
             for image_id, path in source.images.items()
-            if image_id not in labelled
+            if image_id not in labeled
         ]
     return sorted(annotations, key=lambda annotation: annotation.image_id)
 
@@ -99,7 +121,19 @@ def read_folder(source: Source) -> list[Annotation]:
 def with_image_sizes(
     annotations: Iterable[Annotation], images: Mapping[str, Path]
 ) -> list[Annotation]:
-    """The annotations with the size of their image file, which wins over what an XML says."""
+    """Add the sizes of the image files, which take precedence over sizes in the labels.
+
+    Args:
+        annotations: the annotations.
+        images: image id -> file.
+
+    Returns:
+        The annotations, all of them with a size.
+
+    Raises:
+        InputError: an image has no file and its labels have no size, or the file cannot be read;
+            the message lists the faults of all images.
+    """
 
     def measure(annotation: Annotation) -> Annotation:
         path = images.get(annotation.image_id)
@@ -107,13 +141,13 @@ def with_image_sizes(
             if annotation.size_wh is None:
                 raise InputError(
                     f"{annotation.path}: no image called {annotation.image_id}, "
-                    "whose size is needed (--images)"
+                    "whose size is needed (`images`)"
                 )
             return annotation
         size_wh = image_size_wh(path)
         if annotation.size_wh not in (None, size_wh):
             logger.warning(
-                "%s: says that the image has the size %s, %s has %s",
+                "%s: the image size in the labels is %s, but %s has %s",
                 annotation.path,
                 annotation.size_wh,
                 path,
@@ -125,7 +159,14 @@ def with_image_sizes(
 
 
 def without_flat_boxes(annotations: Iterable[Annotation]) -> tuple[list[Annotation], list[str]]:
-    """The annotations without boxes of no area (a click that was no drag), and where these are."""
+    """Remove boxes without area, such as those of a click without a drag.
+
+    Args:
+        annotations: the annotations.
+
+    Returns:
+        The annotations without these boxes, and ``file:line`` of each removed box.
+    """
     kept, flat = [], []
     for annotation in annotations:
         has_area = polygon_area(annotation.labels.corners) > 0
@@ -141,11 +182,22 @@ def without_flat_boxes(annotations: Iterable[Annotation]) -> tuple[list[Annotati
 def complete_class_list(
     names: Iterable[str], source: Source, class_file: Path | None = None
 ) -> tuple[str, ...]:
-    """The class list, in order, for a format that stores numbers.
+    """Find the class list, in order, for a format that stores class numbers.
 
-    Sorted names of what occurs would not do: a val set that lacks one class of the train set
-    would number the others differently. So: `class_file`, the levels of HRSC, or the release of
-    DOTA that has all the names.
+    Sorting the names that occur would not do, as a val set that lacks a class of the train set
+    would number the others differently. So the list comes from `class_file`, else from the level of
+    HRSC, else from the first release of DOTA that has all the names.
+
+    Args:
+        names: the class names that occur.
+        source: where they were read from.
+        class_file: file with one class name per line.
+
+    Returns:
+        All class names in the order of their numbers.
+
+    Raises:
+        InputError: no list has all the names.
     """
     names = set(names)
     if class_file is not None:
@@ -158,14 +210,14 @@ def complete_class_list(
         if names <= set(candidate):
             return tuple(candidate)
     raise InputError(
-        f"{source.path}: which number has each of the classes {', '.join(sorted(names))}? Give "
-        f"their order with --classes (names, or a file with one a line)"
-        + (f"; {class_file} does not hold them all" if class_file else "")
+        f"{source.path}: the order of the classes {', '.join(sorted(names))} is unknown; give it "
+        "with `classes` (names, or a file with one per line)"
+        + (f"; {class_file} does not have all of them" if class_file else "")
     )
 
 
 def target_files(annotations: Iterable[Annotation], target: Path, target_format: str) -> list[Path]:
-    """The files that `write_folder` writes."""
+    """Return the files that `write_folder` writes."""
     if target_format == "coco":
         return [target]
     files = [target / f"{annotation.image_id}.txt" for annotation in annotations]
@@ -181,13 +233,21 @@ def write_folder(
     numbers: bool = False,
     overwrite: bool = False,
 ) -> None:
-    """Write the labels: a folder of text files, or for COCO one json file.
+    """Write labels as a folder of text files, or for COCO as one json file.
 
     Args:
-        classes: all classes in order; needed for coco and yolo, and for dota with `numbers`.
+        annotations: the labels of all images.
+        target: folder to write into, for COCO the file.
+        target_format: one of `WRITERS`.
+        classes: all class names in order; needed for coco and yolo, and for dota with `numbers`.
         images: image id -> file, for the file names in COCO.
-        numbers: dota with the position of the class in `classes` in place of its name.
-        overwrite: replace files that are there; otherwise they are an InputError.
+        numbers: write dota with the position of the class in `classes` instead of its name.
+        overwrite: replace existing files.
+
+    Raises:
+        InputError: files exist and `overwrite` is false, a class name cannot be written as DOTA
+            text, or an image size is unknown.
+        OSError: a file cannot be written.
     """
     files = target_files(annotations, target, target_format)
     refuse_existing(files, overwrite)
@@ -214,27 +274,38 @@ def write_folder(
 
 
 def warn_outside(annotations: Iterable[Annotation]) -> None:
+    """Log a warning if Ultralytics would ignore images, see `rejected_by_ultralytics`."""
     places = [
         f"{annotation.path}:{line}"
         for annotation in annotations
-        for line in annotation.labels.lines[lies_too_far_outside(annotation)]
+        for line in annotation.labels.lines[rejected_by_ultralytics(annotation)]
     ]
     if places:
         logger.warning(
-            "%d boxes have their centre outside the image or are larger than it (first: %s); "
-            "Ultralytics ignores the whole image for such a box",
+            "%d boxes have their center outside the image or are larger than it (first: %s); "
+            "Ultralytics ignores an image with such a box",
             len(places),
             places[0],
         )
 
 
-def reread(
+def read_back(
     annotations: Sequence[Annotation],
     target: Path,
     target_format: str,
     classes: Sequence[str] | None = None,
 ) -> list[Annotation]:
-    """The same images as `annotations`, read back from what `write_folder` wrote."""
+    """Read some images back from what `write_folder` wrote.
+
+    Args:
+        annotations: the images to read.
+        target: as for `write_folder`.
+        target_format: as for `write_folder`.
+        classes: as for `write_folder`.
+
+    Returns:
+        The annotations as written, for the same images.
+    """
     if target_format == "coco":
         wanted = {annotation.image_id for annotation in annotations}
         return [found for found in read_coco(target) if found.image_id in wanted]

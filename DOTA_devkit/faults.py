@@ -1,4 +1,4 @@
-"""Going on after a bad file, so that a user sees the faults of a whole folder at once."""
+"""Collecting the errors of many files, so that a user sees all of them at once."""
 
 from __future__ import annotations
 
@@ -10,14 +10,35 @@ from DOTA_devkit.errors import InputError
 from DOTA_devkit.formats import Labels, read_label_files, read_labels
 from DOTA_devkit.progress import progress
 
-SHOWN = 20
+MAX_SHOWN_FAULTS = 20
+"""Faults that a message lists; it counts the others. Enough to see a pattern on one screen."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
+def shorten_faults(faults: Sequence[str], limit: int = MAX_SHOWN_FAULTS) -> list[str]:
+    """Return the first `limit` faults and, if there are more, a last line "and N more"."""
+    shown = list(faults[:limit])
+    if len(faults) > limit:
+        shown.append(f"and {len(faults) - limit} more")
+    return shown
+
+
 def map_collecting(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
-    """`[function(item) for item in items]`; one InputError at the end tells all that arose."""
+    """Apply `function` to every item, going on after an InputError.
+
+    Args:
+        function: called with one item, usually a file to read.
+        items: the items.
+
+    Returns:
+        The results in the order of the items.
+
+    Raises:
+        InputError: `function` raised it for at least one item; the message lists the first
+            `MAX_SHOWN_FAULTS` of them.
+    """
     results, faults = [], []
     for item in items:
         try:
@@ -27,16 +48,25 @@ def map_collecting(function: Callable[[Item], Result], items: Iterable[Item]) ->
     if len(faults) == 1:
         raise InputError(faults[0])
     if faults:
-        shown = faults[:SHOWN]
-        if len(faults) > SHOWN:
-            shown.append(f"and {len(faults) - SHOWN} more")
-        raise InputError("\n  ".join([f"{len(faults)} files cannot be used:", *shown]))
+        header = f"{len(faults)} files cannot be used:"
+        raise InputError("\n  ".join([header, *shorten_faults(faults)]))
     return results
 
 
 def read_all_labels(paths: Sequence[Path], title: str = "labels") -> list[Labels]:
-    """The labels of every file, under a progress bar; one InputError tells all faults."""
+    """Read DOTA label files under a progress bar.
+
+    Args:
+        paths: the label files.
+        title: text in front of the bar.
+
+    Returns:
+        The labels of each file, in the order of `paths`.
+
+    Raises:
+        InputError: files that cannot be used, all of them in one message.
+    """
     try:
         return list(progress(read_label_files(paths), title, total=len(paths)))
-    except InputError:  # it stops at the first fault
+    except InputError:  # the fast reader stops at the first bad file
         return map_collecting(read_labels, progress(paths, title))

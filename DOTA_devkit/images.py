@@ -1,4 +1,4 @@
-"""Finding images by their id, and their sizes without decoding them."""
+"""Finding images by their id, and reading their sizes without decoding them."""
 
 from __future__ import annotations
 
@@ -17,17 +17,24 @@ COMMON_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 IMAGE_SUFFIXES = (*COMMON_SUFFIXES, ".webp")
 """Image formats that are read."""
 
-_TAIL = 1 << 16
-"""Bytes at the end of a PNG in which its EXIF is looked for, where it stands behind the pixels."""
+_PNG_TAIL_BYTES = 1 << 16
+"""Bytes at the end of a PNG that are searched for EXIF data, which may follow the pixels."""
 
-# Where label folders of the known layouts have their images, as seen from the label folder.
+# Names of the folder of images beside the folder of labels, in the known layouts.
 _IMAGE_FOLDERS = ("images", "AllImages", "JPEGImages", "Images", "image", "img", "imgs")
 
 
 def find_images(folder: Path | str) -> dict[str, Path]:
-    """Image id (file name without its suffix) -> path, sorted by id.
+    """Find the images in a folder.
 
-    Raises InputError where the folder is missing or two images share an id.
+    Args:
+        folder: the folder; its subfolders and hidden files are ignored.
+
+    Returns:
+        Image id (file name without suffix) -> path, sorted by file name.
+
+    Raises:
+        InputError: the folder is missing, or two images share an id.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -38,15 +45,23 @@ def find_images(folder: Path | str) -> dict[str, Path]:
             continue
         other = images.setdefault(path.stem, path)
         if other is not path:
-            raise InputError(f"{other} and {path} share the id {path.stem}: labels fit one image")
+            raise InputError(f"{other} and {path} share the id {path.stem}, which must be unique")
     return images
 
 
 def guess_image_folder(label_folder: Path | str) -> Path | None:
-    """The folder of images that belongs to a folder of labels; None where none is found."""
+    """Find the folder of images that belongs to a folder of labels.
+
+    Args:
+        label_folder: the folder of labels, such as ``labelTxt`` or ``labels/train``.
+
+    Returns:
+        The first folder of a known layout that contains images, the label folder itself last;
+        None if there is none.
+    """
     label_folder = Path(label_folder)
     beside = [label_folder.parent / name for name in _IMAGE_FOLDERS]
-    # .../labels/train of a YOLO layout has its images in .../images/train.
+    # In a YOLO layout the images of .../labels/train are in .../images/train.
     mirrored = [label_folder.parent.parent / name / label_folder.name for name in _IMAGE_FOLDERS]
     for folder in (*beside, *mirrored, label_folder):
         if folder.is_dir() and any(p.suffix.lower() in IMAGE_SUFFIXES for p in folder.iterdir()):
@@ -55,13 +70,18 @@ def guess_image_folder(label_folder: Path | str) -> Path | None:
 
 
 def read_image(path: Path | str) -> np.ndarray:
-    """Image [H, W, 3] in BGR, 8 bits. Raises InputError where it cannot be read whole."""
+    """Read an image as uint8 ``[H, W, 3]`` in BGR.
+
+    Raises:
+        InputError: OpenCV is not installed or cannot read the file.
+        OSError: the file cannot be opened.
+    """
     cv2 = import_cv2()
-    # Through the bytes: imread cannot open names outside the code page on Windows.
+    # Not imread, which on Windows cannot open names outside of the code page.
     data = np.fromfile(path, dtype=np.uint8)
     try:
         image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
-    except cv2.error:  # a header that promises more than OpenCV takes
+    except cv2.error:  # a header with more pixels than OpenCV accepts
         image = None
     if image is None:
         raise InputError(f"{path}: not an image that OpenCV can read")
@@ -69,19 +89,33 @@ def read_image(path: Path | str) -> np.ndarray:
 
 
 def import_cv2() -> ModuleType:
-    """OpenCV, imported where pictures are needed; InputError where it is not installed."""
+    """Import OpenCV, which only work on pixels needs.
+
+    Raises:
+        InputError: it is not installed.
+    """
     try:
         import cv2
     except ImportError:
-        raise InputError("pictures need OpenCV: pip install opencv-python") from None
+        raise InputError("images need OpenCV: pip install opencv-python") from None
     return cv2
 
 
 def image_size_wh(path: Path | str) -> tuple[int, int]:
-    """Width and height of an image as `read_image` would give it, from its header where possible.
+    """Return the size that `read_image` would give, read from the header if possible.
 
-    A set such as DOTA has images of 100 megapixels: decoding them all takes minutes, the headers
-    milliseconds. Files whose header may turn the image (EXIF) are decoded.
+    A dataset such as DOTA has images of 100 megapixels: decoding them all takes minutes, reading
+    the headers milliseconds. Files that EXIF data may rotate are decoded.
+
+    Args:
+        path: the image file.
+
+    Returns:
+        Width and height in pixels.
+
+    Raises:
+        InputError: the image cannot be read, or OpenCV is needed and not installed.
+        OSError: the file cannot be opened.
     """
     with open(path, "rb") as file:
         magic = file.read(8)
@@ -115,8 +149,8 @@ def _png_size(file: BinaryIO) -> tuple[int, int] | None:
             length -= 8
         elif kind == b"eXIf":
             return None
-        elif kind == b"IDAT":  # it may come behind the pixels, through which there is no short way
-            file.seek(max(file.tell(), file.seek(0, 2) - _TAIL))
+        elif kind == b"IDAT":  # EXIF may follow the pixels, which cannot be skipped in one step
+            file.seek(max(file.tell(), file.seek(0, 2) - _PNG_TAIL_BYTES))
             return None if b"eXIf" in file.read() else size
         file.seek(length + 4, 1)
     return None
@@ -137,7 +171,7 @@ def _jpeg_size(file: BinaryIO) -> tuple[int, int] | None:
         if 0xC0 <= marker[1] <= 0xCF and marker[1] not in (0xC4, 0xC8, 0xCC):  # start of frame
             height, width = struct.unpack(">HH", segment[3:7])
             size = width, height
-        if marker[1] == 0xDA:  # the pixels begin
+        if marker[1] == 0xDA:  # start of the pixels
             return size
         if marker[1] == 0xE1 and segment[2:6] == b"Exif":
             return None
@@ -155,9 +189,9 @@ def _bmp_size(file: BinaryIO) -> tuple[int, int] | None:
 
 
 def _tiff_size(file: BinaryIO, order: str, offset: bytes) -> tuple[int, int] | None:
-    """From the first directory; None where a tag turns the image or is of an odd type."""
+    """Read the first directory; return None if a tag rotates the image or has an odd type."""
     width_tag, height_tag, orientation_tag = 256, 257, 274
-    formats = {3: "H2x", 4: "I"}  # 16 or 32 bits, left in the four bytes of the value
+    formats = {3: "H2x", 4: "I"}  # 16 or 32 bits, left-aligned in the four bytes of the value
     file.seek(struct.unpack(order + "I", offset)[0])
     count = file.read(2)
     if len(count) < 2:

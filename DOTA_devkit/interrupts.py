@@ -1,8 +1,11 @@
-"""Ctrl-C that is not lost on the way.
+"""Ctrl-C that ends a long run even if a library swallows it.
 
-Python turns Ctrl-C into a KeyboardInterrupt, wherever the program is just then. Where that is code
-that clears exceptions (a hook of a fork, a destructor, C++ that asks whether an object has an
-attribute), nobody hears of it and the work goes on. So it is remembered here, and long work asks.
+Python turns Ctrl-C into a KeyboardInterrupt, raised in whatever code the main thread runs at that
+moment. Some code discards every exception: a hook of `os.fork`, a destructor (`__del__`), C++ that
+asks whether a Python object has an attribute. If Ctrl-C arrives there, the exception disappears
+and the program goes on as if nothing had happened. So `remembered` records each Ctrl-C, and
+long-running loops ask for it with `stop_if_pressed`; those under a bar of `DOTA_devkit.progress`
+do so already.
 """
 
 from __future__ import annotations
@@ -17,13 +20,14 @@ _pressed = threading.Event()
 
 @contextmanager
 def remembered() -> Iterator[None]:
-    """Within it, and there alone, `pressed` knows of a Ctrl-C, which raises KeyboardInterrupt as it
-    does without.
+    """Record each Ctrl-C inside the block, so that `pressed` and `stop_if_pressed` know of it.
 
-    A handler that the caller has set stays, and threads other than the main one have none.
+    Ctrl-C raises KeyboardInterrupt as usual; the record is cleared at the end of the block. Nothing
+    is recorded if the caller has installed a handler of its own, which stays in place, or in a
+    thread other than the main one, as Python allows no signal handlers there.
     """
-    usual = signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    if not usual or threading.current_thread() is not threading.main_thread():
+    default_handler = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if not default_handler or threading.current_thread() is not threading.main_thread():
         yield
         return
     signal.signal(signal.SIGINT, _remember)
@@ -40,28 +44,35 @@ def _remember(signum: int, frame: object) -> None:
 
 
 def pressed() -> bool:
-    """Whether Ctrl-C was pressed within `remembered`."""
+    """Whether Ctrl-C was pressed inside the current `remembered` block."""
     return _pressed.is_set()
 
 
 def stop_if_pressed() -> None:
-    """KeyboardInterrupt once Ctrl-C was pressed, whatever became of its first one."""
-    if _pressed.is_set():
+    """Raise the KeyboardInterrupt again if Ctrl-C was pressed and something swallowed it.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C was pressed inside the current `remembered` block.
+    """
+    if pressed():
         raise KeyboardInterrupt
 
 
 @contextmanager
-def held_back() -> Iterator[None]:
-    """Ctrl-C waits until the end of the block; processes that are made in it pay no heed to it."""
+def deferred() -> Iterator[None]:
+    """Defer Ctrl-C to the end of the block; processes started inside the block ignore it.
+
+    A block that raises an error of its own discards the deferred Ctrl-C.
+    """
     handler = signal.getsignal(signal.SIGINT)
     if not callable(handler) or threading.current_thread() is not threading.main_thread():
         yield
         return
-    waiting = []
-    signal.signal(signal.SIGINT, lambda *call: waiting.append(call))
+    calls = []
+    signal.signal(signal.SIGINT, lambda *call: calls.append(call))
     try:
         yield
     finally:
         signal.signal(signal.SIGINT, handler)
-    if waiting:
-        handler(*waiting[0])
+    if calls:
+        handler(*calls[0])

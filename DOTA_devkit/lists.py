@@ -1,4 +1,4 @@
-"""Train, val and test lists of a folder, with all patches of a source image on one side."""
+"""Train, val and test lists of a folder, with all patches of a source image in the same list."""
 
 from __future__ import annotations
 
@@ -16,7 +16,14 @@ from DOTA_devkit.tables import format_table
 
 
 def group_by_source(image_ids: Iterable[str]) -> dict[str, list[str]]:
-    """Source image -> its ids, both sorted: the patches of one image (and it itself) together."""
+    """Group image ids by source image: an image and all of its patches form one group.
+
+    Args:
+        image_ids: ids of patches or whole images.
+
+    Returns:
+        Id of the source image -> its ids, both sorted.
+    """
     groups: dict[str, list[str]] = {}
     for image_id in sorted(image_ids):
         groups.setdefault(source_name(image_id), []).append(image_id)
@@ -26,23 +33,26 @@ def group_by_source(image_ids: Iterable[str]) -> dict[str, list[str]]:
 def split_ids(
     image_ids: Iterable[str], shares: Mapping[str, float], seed: int = 0
 ) -> dict[str, list[str]]:
-    """Divide ids over lists at random, source images whole.
+    """Divide ids over lists at random without dividing a source image.
 
-    The groups are shuffled; each goes to the list that is furthest below its share of the ids, so
-    the shares hold to within one source image. A list with a share is never left empty.
+    The source images are shuffled; each goes to the list that is furthest below its share of the
+    ids, so the shares hold to within one source image. A list with a share is never left empty.
 
     Args:
-        image_ids: any ids, patches or whole images.
-        shares: list name -> share of the ids, adding up to 1. A share of 0 makes no list.
+        image_ids: ids of patches or whole images.
+        shares: list name -> share of the ids; they add up to 1. A share of 0 makes no list.
         seed: the same seed and ids give the same lists, in whatever order the ids come.
 
     Returns:
-        List name -> sorted ids. Raises InputError for shares that make no sense and where there
-        are fewer source images than lists.
+        List name -> sorted ids.
+
+    Raises:
+        InputError: a share is negative, the shares do not add up to 1, or there are fewer source
+            images than lists.
     """
     if any(share < 0 for share in shares.values()) or abs(sum(shares.values()) - 1) > 1e-6:
-        told = ", ".join(f"{name} {share:g}" for name, share in shares.items())
-        raise InputError(f"the shares must be 0 or more and add up to 1, came {told}")
+        given = ", ".join(f"{name} {share:g}" for name, share in shares.items())
+        raise InputError(f"the shares must be 0 or more and add up to 1, got {given}")
     shares = {name: share for name, share in shares.items() if share > 0}
     groups = list(group_by_source(image_ids).values())
     if len(groups) < len(shares):
@@ -68,7 +78,16 @@ def split_ids(
 
 
 def write_lists(lists: Mapping[str, Sequence[str]], folder: Path, overwrite: bool = False) -> None:
-    """Write `<name>.txt`, one id a line; files that are there are an InputError."""
+    """Write `<name>.txt` for each list, one id per line.
+
+    Args:
+        lists: list name -> image ids.
+        folder: folder to write into.
+        overwrite: replace existing files.
+
+    Raises:
+        InputError: a file exists and `overwrite` is false.
+    """
     paths = {name: folder / f"{name}.txt" for name in lists}
     refuse_existing(paths.values(), overwrite)
     for name, ids in lists.items():
@@ -77,8 +96,18 @@ def write_lists(lists: Mapping[str, Sequence[str]], folder: Path, overwrite: boo
 
 
 def count_objects(lists: Mapping[str, Sequence[str]], label_dir: Path) -> dict[str, Counter[str]]:
-    """List name -> objects of each class, of the images that have a label file."""
+    """Count the objects of each class in each list.
 
+    Args:
+        lists: list name -> image ids.
+        label_dir: folder of the label files; ids without one are skipped.
+
+    Returns:
+        List name -> number of objects of each class.
+
+    Raises:
+        InputError: label files that cannot be used, all of a list in one message.
+    """
     objects = {}
     for name, ids in lists.items():
         paths = [path for i in ids if (path := label_dir / f"{i}.txt").is_file()]
@@ -90,7 +119,12 @@ def count_objects(lists: Mapping[str, Sequence[str]], label_dir: Path) -> dict[s
 def lists_table(
     lists: Mapping[str, Sequence[str]], objects: Mapping[str, Counter[str]] | None = None
 ) -> str:
-    """What is in each list: ids, source images and, where `objects` says, objects of each class."""
+    """Format what is in each list: images, source images and objects of each class.
+
+    Args:
+        lists: list name -> image ids.
+        objects: list name -> number of objects of each class; without it they are left out.
+    """
     objects = objects or {}
     classes = sorted({name for counts in objects.values() for name in counts})
     return format_table(

@@ -1,14 +1,14 @@
-"""Names of patches: ``NAME__RATE__X___Y`` says where in which image a patch was cut."""
+"""Patch ids: ``NAME__RATE__X___Y`` says from which image and where a patch was cut."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
 
-# No image is enlarged so much: other tools write the patch size in the rate's place.
 MAX_RATE = 16
+"""Largest rate in a patch id. A larger number is a patch size, which other tools write there."""
 
-# From the right, as NAME may hold "__" itself.
+# Greedy, so that NAME may contain "__" itself.
 _PATCH_ID = re.compile(
     r"(?P<name>.+)__(?P<rate>\d+\.?\d*|\.\d+)__(?P<x>-?\d+)___(?P<y>-?\d+)", re.DOTALL
 )
@@ -20,8 +20,9 @@ class PatchId:
 
     Attributes:
         name: id of the source image.
-        rate: factor by which the source was resized before it was cut.
-        x, y: left upper corner of the patch in the resized image, pixels.
+        rate: factor by which the source image was resized before the cut.
+        x: left edge of the patch in the resized image, in pixels.
+        y: top edge of the patch in the resized image, in pixels.
     """
 
     name: str
@@ -35,9 +36,15 @@ class PatchId:
 
 
 def parse_patch_id(image_id: str) -> PatchId | None:
-    """The parts of a patch's id, None for the id of a whole image.
+    """Parse the id of a patch.
 
-    A "rate" above 16 is a patch size, as other tools write it, and means rate 1.
+    A rate above `MAX_RATE` is a patch size, as other tools write it, and means rate 1.
+
+    Args:
+        image_id: any image id.
+
+    Returns:
+        The parts of the id, None for the id of a whole image.
     """
     match = _PATCH_ID.fullmatch(image_id)
     if match is None:
@@ -50,6 +57,6 @@ def parse_patch_id(image_id: str) -> PatchId | None:
 
 
 def source_name(image_id: str) -> str:
-    """Id of the image that a patch was cut from; of a whole image its own id."""
+    """Return the id of the image that a patch was cut from; for a whole image its own id."""
     patch = parse_patch_id(image_id)
     return image_id if patch is None else patch.name

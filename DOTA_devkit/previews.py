@@ -1,4 +1,4 @@
-"""Pictures of labels drawn on their images: proof that a conversion or a split is right."""
+"""Labels drawn on their images, to check a conversion by eye."""
 
 from __future__ import annotations
 
@@ -13,16 +13,24 @@ from DOTA_devkit.files import replacing
 from DOTA_devkit.images import import_cv2, read_image
 from DOTA_devkit.progress import progress
 
-LONGEST_SIDE = 1600
-_LEGEND_LINE = 22
-_SMALL = 40  # pixels of the picture, below which a thick outline would hide the object
+_LONGEST_SIDE_PX = 1600
+_LEGEND_LINE_PX = 22
+_SMALL_OBJECT_PX = 40  # in the preview; a thick outline would hide a smaller object
 _FONT_SCALE = 0.5
+_SUBPIXEL_BITS = 4  # fractional bits of drawn positions, for the outlines of small boxes
+_SUBPIXELS = 1 << _SUBPIXEL_BITS
 
 
 def choose_examples(
     annotations: Sequence[Annotation], images: Mapping[str, Path], count: int
 ) -> list[Annotation]:
-    """`count` annotations that have objects and an image, spread evenly over the set."""
+    """Choose annotations to draw, spread evenly over those that have objects and an image.
+
+    Args:
+        annotations: the annotations of a dataset.
+        images: image id -> file.
+        count: how many to choose; fewer if there are not as many.
+    """
     usable = [a for a in annotations if len(a.labels.names) and a.image_id in images]
     if len(usable) <= count:
         return usable
@@ -30,7 +38,7 @@ def choose_examples(
 
 
 def preview_files(annotations: Sequence[Annotation], folder: Path) -> list[Path]:
-    """The pictures that `draw_previews` makes."""
+    """Return the files that `draw_previews` writes."""
     return [folder / f"{annotation.image_id}.jpg" for annotation in annotations]
 
 
@@ -39,90 +47,104 @@ def draw_previews(
 ) -> list[Path]:
     """Draw the boxes of each annotation on its image, as `<image id>.jpg` in `folder`.
 
+    Args:
+        annotations: what to draw.
+        images: image id -> file, for all annotations.
+        folder: folder to write into.
+
     Returns:
         The files written.
+
+    Raises:
+        InputError: OpenCV is not installed, or an image cannot be read.
     """
     cv2 = import_cv2()
-
-    colours = class_colours({name for a in annotations for name in a.labels.names})
+    colors = class_colors({name for a in annotations for name in a.labels.names})
     files = preview_files(annotations, folder)
     for annotation, path in zip(progress(annotations, "drawing"), files, strict=True):
-        picture = draw_labels(read_image(images[annotation.image_id]), annotation, colours)
+        picture = draw_labels(read_image(images[annotation.image_id]), annotation, colors)
         _, data = cv2.imencode(".jpg", picture)
         with replacing(path, "wb") as file:
             file.write(data.tobytes())
     return files
 
 
-def class_colours(names: set[str]) -> dict[str, tuple[int, int, int]]:
-    """A BGR colour for each class, hues as far from each other as their number allows."""
-    colours = {}
+def class_colors(names: set[str]) -> dict[str, tuple[int, int, int]]:
+    """Return a BGR color for each class, with hues spread by the golden ratio."""
+    colors = {}
     for index, name in enumerate(sorted(names)):
         red, green, blue = colorsys.hsv_to_rgb(index * 0.618034 % 1, 0.85, 1.0)
-        colours[name] = (round(255 * blue), round(255 * green), round(255 * red))
-    return colours
+        colors[name] = (round(255 * blue), round(255 * green), round(255 * red))
+    return colors
 
 
 def draw_labels(
-    image: np.ndarray, annotation: Annotation, colours: Mapping[str, tuple[int, int, int]]
+    image: np.ndarray, annotation: Annotation, colors: Mapping[str, tuple[int, int, int]]
 ) -> np.ndarray:
-    """A copy of the image, no larger than LONGEST_SIDE, with the boxes and a legend below.
+    """Draw boxes and, below the image, a legend.
 
-    A dot marks the first corner of each box, a thin outline a difficult one.
+    A dot marks the first corner of each box, a thin outline a difficult or small object.
+
+    Args:
+        image: uint8 ``[H, W, 3]`` in BGR.
+        annotation: its labels.
+        colors: class name -> BGR color.
+
+    Returns:
+        A new uint8 image in BGR, downscaled so that no side of the image (without the legend)
+        exceeds 1600 pixels.
     """
     cv2 = import_cv2()
-
-    scale = min(1.0, LONGEST_SIDE / max(image.shape[:2]))
+    scale = min(1.0, _LONGEST_SIDE_PX / max(image.shape[:2]))
     if scale < 1:
         image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    legend = _legend(annotation, colours, image.shape[1])
+    legend = _draw_legend(annotation, colors, image.shape[1])
     picture = np.concatenate([image, legend])
     labels = annotation.labels
-    # Four more bits of position keep the outline of small boxes true.
-    corners = np.round(labels.corners * scale * 16).clip(-(2**30), 2**30).astype(np.int32)
+    corners = np.round(labels.corners * scale * _SUBPIXELS).clip(-(2**30), 2**30).astype(np.int32)
     for box, name, difficult in zip(corners, labels.names, labels.difficult, strict=True):
-        small = np.ptp(box, axis=0).max() < _SMALL * 16
+        small = np.ptp(box, axis=0).max() < _SMALL_OBJECT_PX * _SUBPIXELS
         cv2.polylines(
             picture,
             [box.reshape(-1, 1, 2)],
             True,
-            colours[name],
+            colors[name],
             1 if small or difficult else 2,
             cv2.LINE_AA,
-            4,
+            _SUBPIXEL_BITS,
         )
         x, y = (int(value) for value in box[0])
-        cv2.circle(picture, (x, y), (2 if small else 3) * 16, colours[name], -1, cv2.LINE_AA, 4)
-    picture[image.shape[0] :] = legend  # boxes that reach below the image
+        radius = (2 if small else 3) * _SUBPIXELS
+        cv2.circle(picture, (x, y), radius, colors[name], -1, cv2.LINE_AA, _SUBPIXEL_BITS)
+    picture[image.shape[0] :] = legend  # redrawn over boxes that reach below the image
     return picture
 
 
-def _legend(
-    annotation: Annotation, colours: Mapping[str, tuple[int, int, int]], width: int
+def _draw_legend(
+    annotation: Annotation, colors: Mapping[str, tuple[int, int, int]], width: int
 ) -> np.ndarray:
-    """A strip as wide as the image: image id, then one line a class with its number of objects."""
+    """Draw a strip as wide as the image: image id, then a line per class with its object count."""
     cv2 = import_cv2()
-
     names = sorted(set(annotation.labels.names))
-    strip = np.zeros((_LEGEND_LINE * (len(names) + 1), width, 3), dtype=np.uint8)
+    strip = np.zeros((_LEGEND_LINE_PX * (len(names) + 1), width, 3), dtype=np.uint8)
     lines = [(f"{annotation.image_id}: {len(annotation.labels.names)} objects", (255, 255, 255))]
     for name in names:
         count = list(annotation.labels.names).count(name)
-        lines.append((f"{_drawable(name, colours)}: {count}", colours[name]))
-    for row, (text, colour) in enumerate(lines):
+        lines.append((f"{_drawable(name, colors)}: {count}", colors[name]))
+    for row, (text, color) in enumerate(lines):
         cv2.putText(
             strip,
             text.encode("ascii", "replace").decode(),
-            (6, _LEGEND_LINE * (row + 1) - 7),
+            (6, _LEGEND_LINE_PX * (row + 1) - 7),
             cv2.FONT_HERSHEY_SIMPLEX,
             _FONT_SCALE,
-            colour,
+            color,
             1,
             cv2.LINE_AA,
         )
     return strip
 
 
-def _drawable(name: str, colours: Mapping[str, tuple[int, int, int]]) -> str:
-    """OpenCV draws ASCII alone: other names become their number in the sorted class list."""
-    return name if name.isascii() else f"class {sorted(colours).index(name)}"
+def _drawable(name: str, colors: Mapping[str, tuple[int, int, int]]) -> str:
+    """Return ASCII text for a class, as OpenCV draws nothing else: its name or its number."""
+    return name if name.isascii() else f"class {sorted(colors).index(name)}"

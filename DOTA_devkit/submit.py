@@ -1,4 +1,7 @@
-"""What the DOTA evaluation server takes: one Task1 file a class, of merged results, in a zip."""
+"""Checking and zipping merged results for the DOTA evaluation server.
+
+The server takes a zip with one Task1 file per class, whose image ids are those of whole images.
+"""
 
 from __future__ import annotations
 
@@ -15,28 +18,34 @@ from DOTA_devkit.patches import parse_patch_id, source_name
 from DOTA_devkit.progress import progress
 from DOTA_devkit.tables import format_table
 
-PREFIX = "Task1_"
+_PREFIX = "Task1_"
 
-# Images that the server scores: the test set of v1.0 and v1.5, test-dev of v2.0.
 TEST_IMAGES = {"1.0": 937, "1.5": 937, "2.0": 2792}
+"""DOTA release -> images that the server scores: the test set, for 2.0 test-dev."""
 
-# The date of every file in the zip, the earliest that the format knows: the same results make
-# the same bytes.
+# The date of every file in the zip, the earliest that the format allows: it is fixed so that the
+# same results give the same bytes.
 _ZIP_DATE = (1980, 1, 1, 0, 0, 0)
 
 
 @dataclass(frozen=True)
 class SubmissionReport:
-    """What a folder of results holds; `problems` is empty where the server would take it."""
+    """The contents of a folder of results.
+
+    Attributes:
+        detections: class -> number of detections, in the order of the classes.
+        images: images with at least one detection.
+        expected_images: images of the test set, 0 if unknown.
+        problems: reasons not to submit; empty if the server would accept the results.
+    """
 
     detections: dict[str, int]
-    """Class -> lines, in the order of the classes."""
     images: int
-    """Images with at least one detection."""
     expected_images: int
     problems: list[str] = field(default_factory=list)
 
     def table(self) -> str:
+        """Format the number of detections per class and of images as text."""
         return "\n".join(
             [
                 format_table([["class", "detections"], *self.detections.items()]),
@@ -52,15 +61,21 @@ def check_submission(
     expected_images: int | None = None,
     min_images: float = 0.9,
 ) -> SubmissionReport:
-    """Look for all that makes the server refuse results, or score them lower than they are.
+    """Look for everything that makes the server reject results or score them too low.
 
     Args:
         result_dir: folder with `Task1_<class>.txt`.
         classes: the classes, each of which needs its file (an empty one will do).
-        image_ids: ids of the test images; ids that are not among them are a problem.
-        expected_images: number of test images where there is no list of them.
-        min_images: share of the test images that must have a detection: results of half a test
-            set are the usual reason for an AP of 38, and the server does not tell.
+        image_ids: ids of the test images; detections on other images are a problem.
+        expected_images: number of test images if `image_ids` is not given.
+        min_images: share of the test images that must have a detection. Results of half a test
+            set are the usual reason for an AP of 38, and the server gives no warning.
+
+    Returns:
+        What the folder contains, and the problems.
+
+    Raises:
+        InputError: `result_dir` is not a folder.
     """
     result_dir = Path(result_dir)
     if not result_dir.is_dir():
@@ -74,7 +89,7 @@ def check_submission(
     detections = dict.fromkeys(classes, 0)
     seen: set[str] = set()
     for name in progress(classes, "checking"):
-        path = result_dir / f"{PREFIX}{name}.txt"
+        path = result_dir / f"{_PREFIX}{name}.txt"
         if not path.is_file():
             continue
         try:
@@ -90,24 +105,28 @@ def check_submission(
         if patches:
             problems.append(
                 f"{path}: {len(patches)} ids are patches ({patches[0]}): merge the results first "
-                "(python -m DOTA_devkit merge); unmerged results score some 15 points less"
+                "(python -m DOTA_devkit merge); unmerged results score about 15 points lower"
             )
         elif known_ids is not None and (unlisted := sorted(ids - known_ids)):
             problems.append(f"{path}: {len(unlisted)} ids are not in the list ({unlisted[0]})")
 
     covered = len(seen if known_ids is None else seen & known_ids)
     if covered < min_images * expected_images:
-        problems.append(
-            f"{result_dir}: only {covered} of {expected_images} test images have a detection; "
-            "the server counts every object of the others as missed (half the test set gives an "
-            "AP of about 38). Run all of them, or lower --min_images where this is meant"
-        )
+        problems.append(_too_few_images(result_dir, covered, expected_images))
     return SubmissionReport(detections, covered, expected_images, problems)
 
 
+def _too_few_images(result_dir: Path, covered: int, expected_images: int) -> str:
+    return (
+        f"{result_dir}: only {covered} of {expected_images} test images have a detection; the "
+        "server counts every object of the others as missed (half the test set gives an AP of "
+        "about 38). Run the detector on all of them, or lower `min_images` if this is intended"
+    )
+
+
 def _file_name_problems(result_dir: Path, classes: Sequence[str]) -> list[str]:
-    expected = {f"{PREFIX}{name}.txt" for name in classes}
-    present = {path.name for path in result_dir.iterdir() if path.name.startswith(PREFIX)}
+    expected = {f"{_PREFIX}{name}.txt" for name in classes}
+    present = {path.name for path in result_dir.iterdir() if path.name.startswith(_PREFIX)}
     problems = []
     if missing := sorted(expected - present):
         problems.append(
@@ -116,33 +135,45 @@ def _file_name_problems(result_dir: Path, classes: Sequence[str]) -> list[str]:
         )
     if extra := sorted(present - expected):
         problems.append(
-            f"{result_dir}: {len(extra)} files are of no class of this version: "
-            f"{', '.join(extra)}" + _fitting_version(present)
+            f"{result_dir}: {len(extra)} files belong to no class of this release: "
+            f"{', '.join(extra)}" + _matching_release(present)
         )
     return problems
 
 
-def _fitting_version(present: set[str]) -> str:
-    """A hint at the release of DOTA whose files these are."""
+def _matching_release(present: set[str]) -> str:
+    """Return a hint if the files are those of another release of DOTA, else an empty text."""
     for version, classes in DOTA_CLASSES.items():
-        if present == {f"{PREFIX}{name}.txt" for name in classes}:
-            return f"; they are the files of --version {version}"
+        if present == {f"{_PREFIX}{name}.txt" for name in classes}:
+            return f"; they are the files of DOTA {version}: give `classes` of that release"
     return ""
 
 
 def write_submission(
     result_dir: Path | str, zip_path: Path | str, classes: Sequence[str] = DOTA_CLASSES["1.0"]
 ) -> Path:
-    """Zip the Task1 files of `classes` (an empty one where a class has none), all at the top.
+    """Zip the Task1 files of `classes` for the server, without folders.
 
-    The same files give the same bytes, on any machine; an interrupted run leaves no half zip.
+    The same files give the same bytes on any machine, and an interrupted run leaves no partial
+    zip.
+
+    Args:
+        result_dir: folder with `Task1_<class>.txt`.
+        zip_path: the zip to write or replace.
+        classes: the classes; one without a file gets an empty file.
+
+    Returns:
+        `zip_path`.
+
+    Raises:
+        OSError: a file cannot be read or written.
     """
     result_dir, zip_path = Path(result_dir), Path(zip_path)
     with (
         replacing(zip_path, "wb") as file,
         zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive,
     ):
-        for name in progress(sorted(f"{PREFIX}{name}.txt" for name in classes), "zipping"):
+        for name in progress(sorted(f"{_PREFIX}{name}.txt" for name in classes), "zipping"):
             entry = zipfile.ZipInfo(name, _ZIP_DATE)
             entry.compress_type = zipfile.ZIP_DEFLATED
             entry.create_system = 3

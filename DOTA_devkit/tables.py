@@ -1,4 +1,4 @@
-"""Text tables whose columns stand under each other, with Chinese names too."""
+"""Text tables with aligned columns, also for East Asian characters, which are two cells wide."""
 
 from __future__ import annotations
 
@@ -7,7 +7,14 @@ from collections.abc import Iterable, Sequence
 
 
 def format_table(rows: Iterable[Sequence[object]]) -> str:
-    """Rows of cells as lines: the first column flush left, the others flush right."""
+    """Format rows as lines: the first column aligned left, the others aligned right.
+
+    Args:
+        rows: rows of equal length; cells are converted with `str`.
+
+    Returns:
+        The lines, joined by line breaks; an empty text for no rows.
+    """
     cells = [[str(cell) for cell in row] for row in rows]
     if not cells:
         return ""
@@ -24,5 +31,5 @@ def format_table(rows: Iterable[Sequence[object]]) -> str:
 
 
 def display_width(text: str) -> int:
-    """Columns that a terminal gives to a text: two for an East Asian wide character."""
+    """Return the number of terminal cells of a text: two for an East Asian wide character."""
     return sum(2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text)

@@ -1,7 +1,7 @@
-"""XML with line numbers, as forgiving about the bytes around the document as annotation tools need.
+"""An XML reader with line numbers that tolerates what annotation tools write around the document.
 
-The standard tree knows no lines, and stops at a blank before the XML declaration, at a byte order
-mark behind a blank, and at the GBK text that Chinese editors write; all three are found in real
+`xml.etree` has no line numbers, and it fails at a blank before the XML declaration, at a byte
+order mark after a blank, and at the GBK text that Chinese editors write; all three occur in real
 annotation folders.
 """
 
@@ -20,7 +20,15 @@ _DECLARED_ENCODING = re.compile(rb"""<\?xml[^>]*?encoding\s*=\s*["']([\w.:-]+)["
 
 
 class XmlElement:
-    """One element: `tag`, stripped `text`, `children`, and the `line` where its tag opens."""
+    """One element of a document.
+
+    Attributes:
+        path: the file.
+        tag: name of the element.
+        line: line of its opening tag, starting at 1.
+        text: its text, stripped.
+        children: its child elements in document order.
+    """
 
     __slots__ = ("children", "line", "path", "tag", "text")
 
@@ -33,34 +41,53 @@ class XmlElement:
 
     @property
     def where(self) -> str:
+        """``file:line`` of the element, for error messages."""
         return f"{self.path}:{self.line}"
 
     def find(self, tag: str) -> XmlElement | None:
-        """The first child called `tag`, None where there is none."""
+        """Return the first child called `tag`, None if there is none."""
         return next((child for child in self.children if child.tag == tag), None)
 
     def iter(self, tag: str) -> Iterator[XmlElement]:
-        """Every element called `tag` at any depth below this one, in document order."""
+        """Yield every descendant called `tag` in document order."""
         for child in self.children:
             if child.tag == tag:
                 yield child
             yield from child.iter(tag)
 
     def required(self, tag: str) -> XmlElement:
-        """The first child called `tag`; InputError with file and line where there is none."""
+        """Return the first child called `tag`.
+
+        Raises:
+            InputError: there is none; the message has file and line.
+        """
         child = self.find(tag)
         if child is None:
             raise InputError(f"{self.where}: <{self.tag}> has no <{tag}>")
         return child
 
     def required_text(self, tag: str) -> str:
+        """Return the text of the first child called `tag`.
+
+        Raises:
+            InputError: there is no such child or it is empty; the message has file and line.
+        """
         child = self.required(tag)
         if not child.text:
             raise InputError(f"{child.where}: <{tag}> is empty")
         return child.text
 
     def number(self, tag: str, default: float | None = None) -> float:
-        """The finite number in the child `tag`; `default` where the child is absent or empty."""
+        """Return the number in the first child called `tag`.
+
+        Args:
+            tag: name of the child.
+            default: result for a child that is absent or empty; None makes that an error.
+
+        Raises:
+            InputError: the text is not a finite number, or a required child is absent or empty;
+                the message has file and line.
+        """
         child = self.find(tag)
         if default is not None and (child is None or not child.text):
             return default
@@ -75,7 +102,19 @@ class XmlElement:
 
 
 def read_xml(path: Path | str) -> XmlElement:
-    """The root element of an XML file. Raises InputError with the line where it is broken."""
+    """Read an XML file.
+
+    Args:
+        path: the file, in the encoding that it declares, UTF-8, UTF-16 or GB 18030.
+
+    Returns:
+        The root element.
+
+    Raises:
+        InputError: the document is empty or not well-formed (the message has the line), or its
+            encoding is unknown.
+        OSError: the file cannot be read.
+    """
     path = Path(path)
     text = _decode(path.read_bytes(), path)
     body = text.lstrip("\ufeff \t\r\n")
@@ -114,7 +153,7 @@ def read_xml(path: Path | str) -> XmlElement:
 
 
 def _decode(data: bytes, path: Path) -> str:
-    """Text of an XML file: by its byte order mark, its declaration, as UTF-8, else as GB 18030."""
+    """Decode by the byte order mark, else the declaration, else UTF-8, else GB 18030."""
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return data.decode("utf-16", errors="replace")
     declared = _DECLARED_ENCODING.search(data[:400])
@@ -124,4 +163,6 @@ def _decode(data: bytes, path: Path) -> str:
             return data.decode(encoding)
         except (UnicodeDecodeError, LookupError):
             continue
-    raise InputError(f"{path}: the text is neither UTF-8 nor GB 18030, nor what it declares to be")
+    raise InputError(
+        f"{path}: the text is neither UTF-8 nor GB 18030, nor the encoding that it declares"
+    )

@@ -42,5 +42,5 @@ def start(loader: Iterable[dict]) -> Iterator[dict]:
     In the middle of a fork Python loses it (it is "ignored" in a hook of the fork). The processes
     pay no heed to any: the main process ends them, and its message is the only one.
     """
-    with interrupts.held_back():
+    with interrupts.deferred():
         return iter(loader)

@@ -1,7 +1,7 @@
-"""The command line of the devkit: one module a command, each with `add_parser` and `run`.
+"""The command line of the devkit: one module per command, each with `add_parser` and `run`.
 
-Only this package knows argparse, prints to stdout and turns errors into exit codes: 0 on success
-alone, 2 for what the user gave, 130 for Ctrl-C.
+Here belongs all that knows argparse, prints to stdout, names flags and turns errors into exit
+codes (0 only for success, 2 for bad input, 130 for Ctrl-C). The work itself does not.
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from DOTA_devkit.commands import convert, evaluate, lists, merge, split, stats, submit
 from DOTA_devkit.errors import InputError
@@ -19,10 +20,11 @@ COMMANDS = (split, merge, evaluate, convert, lists, stats, submit)
 
 
 def build_parser() -> argparse.ArgumentParser:
+    """Build the parser of all commands; parsed arguments have the command's `run` function."""
     parser = argparse.ArgumentParser(
         prog="python -m DOTA_devkit",
         description="Split, list, merge, score, convert and check DOTA-style data.",
-        epilog="`python -m DOTA_devkit COMMAND --help` tells what a command takes.",
+        epilog="Run `python -m DOTA_devkit COMMAND --help` for the arguments of a command.",
     )
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for command in COMMANDS:
@@ -31,8 +33,16 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns its exit code."""
-    # OpenCV reads GeoTIFFs well, but complains of each tag that it does not know.
+    """Run one command.
+
+    Args:
+        argv: command and arguments, by default those of the process.
+
+    Returns:
+        The exit code: 0 for success, 1 if the reader of the output went away, 2 for bad input or
+        a failed file operation, 130 for Ctrl-C.
+    """
+    # OpenCV reads GeoTIFFs well, but warns about each tag that it does not know.
     os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
     logging.basicConfig(format="%(message)s", stream=sys.stderr)
     logging.getLogger("DOTA_devkit").setLevel(logging.INFO)
@@ -43,13 +53,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         arguments.run(arguments)
         sys.stdout.flush()
-    except BrokenPipeError:  # `| head` has seen enough
+    except BrokenPipeError:  # the reader is gone, as after `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (InputError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {name_flags(str(error), vars(arguments))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
     return 0
+
+
+def name_flags(message: str, parameters: Collection[str]) -> str:
+    """Replace the parameters that an error names in backticks by the flags of the command.
+
+    Args:
+        message: the message of an `InputError`, such as "... give `overwrite`".
+        parameters: names of the parameters that are flags of the command.
+
+    Returns:
+        The message for the command line, such as "... give --overwrite".
+    """
+    return re.sub(
+        r"`(\w+)`", lambda match: f"--{match[1]}" if match[1] in parameters else match[0], message
+    )

@@ -1,4 +1,4 @@
-"""Arguments that several commands share, and the types that parse them."""
+"""Arguments that several commands share, and the argparse types that parse them."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from DOTA_devkit.images import IMAGE_SUFFIXES, find_images, guess_image_folder
 
 
 class HelpFormatter(argparse.HelpFormatter):
-    """Leaves text that has lines of its own, as examples have, and wraps the rest."""
+    """Keeps the line breaks of texts with several lines, such as examples; wraps other texts."""
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         return text if "\n" in text else super()._fill_text(text, width, indent)
 
 
 def class_list(text: str) -> tuple[str, ...]:
-    """argparse type of `--classes`."""
+    """Parse `--classes`, see `parse_class_list`."""
     try:
         return parse_class_list(text)
     except (InputError, OSError) as error:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
-def names(text: str) -> frozenset[str]:
-    """argparse type of a comma list."""
+def name_set(text: str) -> frozenset[str]:
+    """Parse names with commas between them."""
     return frozenset(part.strip() for part in text.split(",") if part.strip())
 
 
 def renames(text: str) -> dict[str, str]:
-    """argparse type of OLD=NEW,OLD=NEW."""
+    """Parse OLD=NEW,OLD=NEW into old name -> new name."""
     pairs = {}
     for part in filter(None, map(str.strip, text.split(","))):
         old, equals, new = part.partition("=")
@@ -42,15 +42,15 @@ def renames(text: str) -> dict[str, str]:
     return pairs
 
 
-def whole_number(text: str) -> int:
-    """argparse type of a count, 0 or more."""
+def non_negative_int(text: str) -> int:
+    """Parse a count, 0 or more."""
     if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 0 or more")
+        raise argparse.ArgumentTypeError(f"{text!r} is not an integer of 0 or more")
     return int(text)
 
 
 def fraction(text: str) -> float:
-    """argparse type of a share or an IoU, 0 to 1."""
+    """Parse a share or an IoU, 0 to 1."""
     try:
         value = float(text)
     except ValueError:
@@ -61,69 +61,85 @@ def fraction(text: str) -> float:
 
 
 def class_thresholds(text: str) -> dict[str, float]:
-    """argparse type of 0.1,ship=0.2: a threshold for all classes ("default") and single ones."""
+    """Parse 0.1,ship=0.2 into class -> threshold; "default" is the one of all other classes."""
     thresholds = {}
     for part in filter(None, map(str.strip, text.split(","))):
         name, equals, value = part.rpartition("=")
         key = name.strip() if equals else "default"
         if not key or key in thresholds:
-            raise argparse.ArgumentTypeError(f"{part!r}: expected one T, and CLASS=T for classes")
+            raise argparse.ArgumentTypeError(
+                f"{part!r}: expected T once, and CLASS=T for single classes"
+            )
         thresholds[key] = fraction(value.strip())
     return thresholds
 
 
-def numbers(text: str) -> tuple[float, ...]:
-    """argparse type of a comma list of positive numbers."""
+def positive_numbers(text: str) -> tuple[float, ...]:
+    """Parse positive numbers with commas between them."""
     try:
         values = tuple(float(part) for part in text.split(","))
     except ValueError:
         values = (0.0,)
     if not all(0 < value < float("inf") for value in values):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a list of numbers above 0, as 0.5,1")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a list of numbers above 0, such as 0.5,1"
+        )
     return values
 
 
 def add_classes(parser: argparse.ArgumentParser, purpose: str) -> None:
+    """Add `--classes`; `purpose` begins its help text."""
     parser.add_argument(
         "--classes",
         type=class_list,
         metavar="LIST",
-        help=f"{purpose}: names with commas between (a,b), a file with one a line, or dota1.0, "
-        "dota1.5, dota2.0",
+        help=f"{purpose}: names with commas between them (a,b), a file with one per line, or "
+        "dota1.0, dota1.5, dota2.0",
     )
 
 
 def add_workers(parser: argparse.ArgumentParser) -> None:
+    """Add `--workers`; 0 stands for one process per core."""
     parser.add_argument(
         "--workers",
-        type=whole_number,
+        type=non_negative_int,
         default=0,
         metavar="N",
-        help="processes (default: one a core)",
+        help="number of processes (default: one per core)",
     )
 
 
 def add_overwrite(parser: argparse.ArgumentParser, what: str) -> None:
+    """Add `--overwrite`; `what` names the replaced files in its help text."""
     parser.add_argument(
         "--overwrite",
         action="store_true",
-        help=f"replace {what} of the same name that are there (otherwise an error)",
+        help=f"replace existing {what} (otherwise an error)",
     )
 
 
-def images_beside(given: Path | None, labels: Path) -> dict[str, Path]:
-    """Image id -> file: of `--images`, else of the folder that belongs to the labels, else none."""
+def images_of_labels(given: Path | None, labels: Path) -> dict[str, Path]:
+    """Find the images of some labels.
+
+    Args:
+        given: the folder of `--images`.
+        labels: a folder of labels or one label file.
+
+    Returns:
+        Image id -> file, of `given`, else of the folder that belongs to the labels; empty if there
+        is none.
+    """
     folder = given or guess_image_folder(labels if labels.is_dir() else labels.parent)
     return {} if folder is None else find_images(folder)
 
 
 def label_folder(path: Path) -> Path:
-    """`labelTxt` of a data folder, where that is given in place of the folder of labels."""
+    """Return the folder of labels, `labelTxt` if the folder around it is given."""
     inner = path / "labelTxt"
     return inner if inner.is_dir() else path
 
 
 def listed_ids(path: Path) -> list[str]:
-    """Ids of a list, with or without the suffix of the image."""
+    """Read the image ids of a list, whose lines may be file names of images."""
     ids = [Path(line) for line in read_ids(path)]
     return [p.stem if p.suffix.lower() in IMAGE_SUFFIXES else p.name for p in ids]

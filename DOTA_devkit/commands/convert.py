@@ -1,4 +1,4 @@
-"""`convert`: labels of another format to DOTA text, and DOTA text to COCO and YOLO-OBB."""
+"""`convert`: labels of other formats to DOTA text, and to COCO and YOLO-OBB."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from DOTA_devkit.commands.arguments import (
     HelpFormatter,
     add_classes,
     add_overwrite,
-    images_beside,
-    names,
+    images_of_labels,
+    name_set,
+    non_negative_int,
     renames,
-    whole_number,
 )
 from DOTA_devkit.convert import (
     NEEDS_CLASSES,
@@ -23,8 +23,8 @@ from DOTA_devkit.convert import (
     WRITERS,
     Source,
     complete_class_list,
+    read_back,
     read_folder,
-    reread,
     with_image_sizes,
     without_flat_boxes,
     write_folder,
@@ -41,7 +41,7 @@ logger = logging.getLogger(__name__)
 
 EXAMPLES = """
 examples:
-  roLabelImg XML to DOTA text, two classes joined and one left out, four pictures as proof:
+  roLabelImg XML to DOTA text, with two classes merged, one dropped and four previews to check:
     convert rolabelimg Annotations labelTxt --rename Car=vehicle,Van=vehicle --drop Person \\
         --preview 4
   HRSC2016 XML, four categories instead of "ship":
@@ -55,17 +55,19 @@ examples:
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    """Add the parser of the command."""
     parser = subparsers.add_parser(
         "convert",
-        help="labels of other formats to DOTA text, DOTA text to COCO and YOLO-OBB",
-        description="Convert a folder of labels (or one file). Class names can be changed and "
-        "left out on the way. All faults are told, with file and line, before anything is written.",
+        help="convert labels of other formats to DOTA text, DOTA text to COCO and YOLO-OBB",
+        description="Convert a folder of labels or one label file. Classes can be renamed and "
+        "dropped on the way. All errors are reported, with file and line, before anything is "
+        "written.",
         epilog=EXAMPLES,
         formatter_class=HelpFormatter,
     )
-    parser.add_argument("format", choices=READERS, help="what the labels are now")
-    parser.add_argument("source", type=Path, help="folder of label files, or one of them")
-    parser.add_argument("target", type=Path, help="folder to write, for coco a .json file")
+    parser.add_argument("format", choices=READERS, help="format of the labels")
+    parser.add_argument("source", type=Path, help="folder of label files, or one label file")
+    parser.add_argument("target", type=Path, help="folder to write into, for coco a .json file")
     parser.add_argument("--to", choices=WRITERS, default="dota", help="new format (default: dota)")
     parser.add_argument(
         "--images",
@@ -74,52 +76,61 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         help="folder of the images (default: images, AllImages or JPEGImages "
         "beside the labels); needed for coco, yolo and previews",
     )
-    add_classes(parser, "the classes, in order; a number in place of a name is a position in it")
+    _add_class_options(parser)
+    _add_preview_options(parser)
+    add_overwrite(parser, "files")
+    parser.set_defaults(run=run)
+
+
+def _add_class_options(parser: argparse.ArgumentParser) -> None:
+    add_classes(parser, "the classes, in order; a number instead of a name is a position in it")
     parser.add_argument(
         "--numbers",
         action="store_true",
-        help="write class numbers (positions in --classes) in DOTA text",
+        help="write class numbers (positions in --classes) into DOTA text",
     )
     parser.add_argument(
         "--rename",
         type=renames,
         default={},
         metavar="OLD=NEW,...",
-        help="change class names; several may get the same",
+        help="rename classes; several may get the same name",
     )
     parser.add_argument(
-        "--drop", type=names, default=frozenset(), metavar="A,B", help="leave these classes out"
+        "--drop", type=name_set, default=frozenset(), metavar="A,B", help="drop these classes"
     )
     parser.add_argument(
         "--level",
         type=int,
         choices=LEVELS,
         default=1,
-        help="hrsc: 1 ship, 2 categories, 3 types (default: 1)",
+        help="classes of hrsc: 1 ship, 2 categories, 3 types (default: 1)",
     )
+
+
+def _add_preview_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--preview",
-        type=whole_number,
+        type=non_negative_int,
         default=0,
         metavar="N",
-        help="draw the new labels of N images, read back from what was written",
+        help="draw the labels of N images, read back from the written files",
     )
     parser.add_argument(
         "--preview_dir",
         type=Path,
         metavar="DIR",
-        help="folder of the pictures (default: TARGET_preview)",
+        help="folder of the previews (default: TARGET_preview)",
     )
-    add_overwrite(parser, "files")
-    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> None:
+    """Run the command."""
     if arguments.numbers and (arguments.to != "dota" or not arguments.classes):
-        raise InputError("--numbers is for --to dota and needs --classes")
+        raise InputError("--numbers works with --to dota only, and needs --classes")
     source = _source(arguments)
     found = read_folder(source)
-    # Class numbers of a YOLO file are names by now, so its classes are no check on new names.
+    # The classes of YOLO labels name their numbers; they do not restrict the new names.
     class_map = ClassMap(
         arguments.rename, arguments.drop, None if source.format == "yolo" else arguments.classes
     )
@@ -143,14 +154,14 @@ def run(arguments: argparse.Namespace) -> None:
     )
     _report(found, annotations, flat, arguments.target)
     if examples:
-        written = reread(examples, arguments.target, arguments.to, classes)
+        written = read_back(examples, arguments.target, arguments.to, classes)
         draw_previews(written, source.images, preview_dir)
-        print(f"{len(examples)} pictures in {preview_dir}")
+        print(f"{len(examples)} previews in {preview_dir}")
 
 
 def _source(arguments: argparse.Namespace) -> Source:
     needs_images = arguments.preview or arguments.to in NEEDS_CLASSES or arguments.format == "yolo"
-    images = images_beside(arguments.images, arguments.source) if needs_images else {}
+    images = images_of_labels(arguments.images, arguments.source) if needs_images else {}
     classes = arguments.classes
     if arguments.format == "yolo" and classes is None:
         class_file = find_class_file(arguments.source)
@@ -170,7 +181,7 @@ def _target_classes(
     class_file = find_class_file(arguments.source)
     classes = complete_class_list(names_found, source, class_file)
     logger.info(
-        "class numbers by %s: %s", class_file or "the order of the data set", ", ".join(classes)
+        "class numbers by %s: %s", class_file or "the order of the dataset", ", ".join(classes)
     )
     return classes
 
@@ -178,13 +189,13 @@ def _target_classes(
 def _plan_previews(
     arguments: argparse.Namespace, source: Source, annotations: list[Annotation]
 ) -> tuple[list[Annotation], Path]:
-    """Which images to draw and where; InputError before anything is written."""
+    """Choose which images to draw and where, before anything is written."""
     target = arguments.target
     preview_dir = arguments.preview_dir or target.with_name(f"{target.stem}_preview")
     examples = choose_examples(annotations, source.images, arguments.preview)
     if arguments.preview and not examples:
         raise InputError(
-            f"--preview: no image of {arguments.source} with objects was found; give --images"
+            f"--preview: found no image with objects for {arguments.source}; give --images"
         )
     refuse_existing(preview_files(examples, preview_dir), arguments.overwrite)
     return examples, preview_dir
@@ -193,7 +204,7 @@ def _plan_previews(
 def _warn_unused(class_map: ClassMap, annotations: list[Annotation]) -> None:
     if unused := class_map.unused(annotations):
         logger.warning(
-            "--rename or --drop names classes that no label has: %s (there are %s)",
+            "--rename or --drop names classes that no label has: %s (the labels have %s)",
             ", ".join(unused),
             ", ".join(count_classes(annotations)) or "none",
         )
@@ -204,12 +215,12 @@ def _report(
 ) -> None:
     before, after = count_classes(found), count_classes(annotations)
     print(format_table([["class", "objects"], *after.items()]))
-    left_out = sum(before.values()) - sum(after.values()) - len(flat)
+    dropped = sum(before.values()) - sum(after.values()) - len(flat)
     notes = [f"{sum(after.values())} objects of {len(annotations)} images -> {target}"]
-    if left_out:
-        notes.append(f"{left_out} objects of classes in --drop left out")
+    if dropped:
+        notes.append(f"{dropped} objects of classes in --drop removed")
     if flat:
-        notes.append(f"{len(flat)} boxes of no area left out (first: {flat[0]})")
+        notes.append(f"{len(flat)} boxes without area removed (first: {flat[0]})")
     empty = Counter(bool(a.labels.names) for a in annotations)[False]
     if empty:
         notes.append(f"{empty} images without objects")

@@ -1,4 +1,4 @@
-"""`evaluate`: AP of result files against labels."""
+"""`evaluate`: average precision of result files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from DOTA_devkit.commands.arguments import (
     add_overwrite,
     fraction,
     label_folder,
-    numbers,
+    positive_numbers,
 )
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.files import refuse_existing
@@ -39,18 +39,21 @@ examples:
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    """Add the parser of the command."""
     parser = subparsers.add_parser(
         "evaluate",
-        help="AP of result files against labels",
-        description="Score Task1_<class>.txt (or Task2) against a folder of labels: AP per class "
-        "and mean over the classes that have objects, AP by size, precision and recall at the "
-        "best F1. Results of patches are merged first where the labels are of whole images. "
-        "Objects marked difficult count neither way.",
+        help="average precision of result files",
+        description="Score Task1_<class>.txt (or Task2) against a folder of labels: AP per class, "
+        "its mean over the classes that have objects, AP by object size, precision and recall at "
+        "the best F1. Results of patches are merged first if the labels are those of whole "
+        "images. Difficult objects are ignored.",
         epilog=EXAMPLES,
         formatter_class=HelpFormatter,
     )
     parser.add_argument("results", type=Path, help="folder of Task1_<class>.txt")
-    parser.add_argument("labels", type=Path, help="folder of labels, or one that holds labelTxt/")
+    parser.add_argument(
+        "labels", type=Path, help="folder of labels, or one that contains labelTxt/"
+    )
     parser.add_argument(
         "--list",
         type=Path,
@@ -61,22 +64,28 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         parser,
         "the classes to score (default: classes.txt in or beside the labels, else all that occur)",
     )
+    _add_metric_options(parser)
+    _add_output_options(parser)
+    parser.set_defaults(run=run)
+
+
+def _add_metric_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--task",
         type=int,
         choices=(1, 2),
         default=1,
-        help="1: oriented boxes, 2: upright rectangles, Task2_<class>.txt (default: 1)",
+        help="1: oriented boxes, 2: horizontal boxes in Task2_<class>.txt (default: 1)",
     )
     parser.add_argument(
         "--metric",
         choices=METRICS,
         default="voc07",
-        help="voc07: 11 points; voc12: area; coco: 101 points (default: voc07)",
+        help="voc07: 11-point AP, voc12: area under the curve, coco: 101-point AP (default: voc07)",
     )
     parser.add_argument(
         "--iou",
-        type=numbers,
+        type=positive_numbers,
         metavar="T,T",
         help="IoU thresholds (default: 0.5, for coco 0.5 to 0.95)",
     )
@@ -85,11 +94,14 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         type=fraction,
         default=0.1,
         metavar="T",
-        help="IoU of the NMS where results of patches are merged (default: 0.1)",
+        help="IoU threshold of the NMS that merges results of patches (default: 0.1)",
     )
-    parser.add_argument("--csv", type=Path, metavar="FILE", help="write the table")
+
+
+def _add_output_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="write the table as CSV")
     parser.add_argument(
-        "--json", type=Path, metavar="FILE", help="write the table and the confusion matrix"
+        "--json", type=Path, metavar="FILE", help="write the table and the confusion matrix as JSON"
     )
     parser.add_argument(
         "--plot",
@@ -98,18 +110,18 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         help="draw precision/recall curves and the confusion matrix (.png)",
     )
     add_overwrite(parser, "files")
-    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> None:
+    """Run the command."""
     outputs = [path for path in (arguments.csv, arguments.json, arguments.plot) if path]
     refuse_existing(outputs, arguments.overwrite)
     labels = label_folder(arguments.labels)
-    image_ids = read_ids(arguments.list) if arguments.list else _labelled_ids(labels)
+    image_ids = read_ids(arguments.list) if arguments.list else _labeled_ids(labels)
     classes = _classes(arguments, labels, image_ids)
     truth = load_truth(labels, image_ids, classes)
     detections = load_detections(arguments.results, classes, arguments.task)
-    detections = _whole_images(arguments, detections, truth)
+    detections = _merge_patches(arguments, detections, truth)
     evaluation = evaluate(
         detections, truth, arguments.iou, arguments.metric, rectangles=arguments.task == 2
     )
@@ -126,7 +138,7 @@ def run(arguments: argparse.Namespace) -> None:
         print(f"written: {path}")
 
 
-def _labelled_ids(labels: Path) -> list[str]:
+def _labeled_ids(labels: Path) -> list[str]:
     if not labels.is_dir():
         raise InputError(f"{labels}: no such folder of labels")
     ids = sorted(path.stem for path in labels.glob("*.txt") if path.name != CLASS_FILE)
@@ -138,7 +150,7 @@ def _labelled_ids(labels: Path) -> list[str]:
 def _classes(
     arguments: argparse.Namespace, labels: Path, image_ids: Sequence[str]
 ) -> tuple[str, ...]:
-    """The classes to score; where nobody names them, all of the labels and of the result files."""
+    """Return the classes to score, by default all in the labels and the result files."""
     if arguments.classes:
         return arguments.classes
     if class_file := find_class_file(labels):
@@ -146,24 +158,24 @@ def _classes(
     prefix = f"Task{arguments.task}_"
     found = {path.stem.removeprefix(prefix) for path in arguments.results.glob(f"{prefix}*.txt")}
     found |= set(load_truth(labels, image_ids).classes)
-    for names in DOTA_CLASSES.values():  # in the order that everybody prints
+    for names in DOTA_CLASSES.values():  # in their usual order
         if found <= set(names):
             return tuple(name for name in names if name in found)
     return tuple(sorted(found))
 
 
-def _whole_images(
+def _merge_patches(
     arguments: argparse.Namespace, detections: Mapping[str, Task1], truth: Truth
 ) -> Mapping[str, Task1]:
-    """The detections, merged if they are of patches and the labels are not."""
-    labelled = set(truth.image_ids)
+    """Merge the detections if they are those of patches and the labels are not."""
+    labeled = set(truth.image_ids)
     detected = {image_id for found in detections.values() for image_id in found.image_ids}
-    patches = sorted(i for i in detected - labelled if parse_patch_id(i))
+    patches = sorted(i for i in detected - labeled if parse_patch_id(i))
     if not patches:
         return detections
     print(
         f"{len(patches)} ids are patches ({patches[0]}), the labels are of whole images: "
-        f"merging at NMS {arguments.nms_thresh:g} before scoring"
+        f"merging the results first, with an NMS threshold of {arguments.nms_thresh:g}"
     )
     kind = "polygon" if arguments.task == 1 else "rectangle"
     return {

@@ -1,4 +1,4 @@
-"""`lists`: train.txt, val.txt and test.txt of a folder of images."""
+"""`lists`: divide the images of a folder into train.txt, val.txt and test.txt."""
 
 from __future__ import annotations
 
@@ -12,26 +12,27 @@ from DOTA_devkit.lists import count_objects, lists_table, split_ids, write_lists
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    """Add the parser of the command."""
     parser = subparsers.add_parser(
         "lists",
         help="train, val and test lists of a folder of images",
-        description="Divide the images of a folder at random over train.txt, val.txt and test.txt. "
-        "All patches of a source image come into the same list, so that nothing seen in training "
-        "is scored.",
+        description="Divide the images of a folder at random into train.txt, val.txt and test.txt. "
+        "All patches of a source image go into the same list, so that no image content is used for "
+        "both training and evaluation.",
         epilog="example: lists data --val 0.1 --test 0.2 --seed 1",
     )
-    parser.add_argument("data_dir", type=Path, help="folder that holds images/ (and labelTxt/)")
+    parser.add_argument("data_dir", type=Path, help="folder that contains images/ (and labelTxt/)")
     parser.add_argument(
         "--images",
         type=Path,
         metavar="DIR",
-        help="folder of the images (default: images or AllImages in DATA_DIR, or itself)",
+        help="folder of the images (default: images or AllImages in DATA_DIR, or DATA_DIR itself)",
     )
     parser.add_argument(
         "--labels",
         type=Path,
         metavar="DIR",
-        help="folder of the labels, for the table (default: DATA_DIR/labelTxt)",
+        help="folder of the labels, to count objects (default: DATA_DIR/labelTxt)",
     )
     parser.add_argument(
         "--val",
@@ -45,11 +46,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         type=fraction,
         default=0.1,
         metavar="SHARE",
-        help="share of test.txt, 0 for none (default: 0.1); train gets the rest",
+        help="share of test.txt, 0 for none (default: 0.1); train.txt gets the rest",
     )
-    parser.add_argument(
-        "--seed", type=int, default=0, help="another seed makes other lists (default: 0)"
-    )
+    parser.add_argument("--seed", type=int, default=0, help="random seed (default: 0)")
     parser.add_argument(
         "--output", type=Path, metavar="DIR", help="folder of the lists (default: DATA_DIR)"
     )
@@ -58,6 +57,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
+    """Run the command."""
     data_dir = arguments.data_dir
     folder = (
         arguments.images
@@ -65,7 +65,7 @@ def run(arguments: argparse.Namespace) -> None:
         or (data_dir if data_dir.is_dir() and find_images(data_dir) else None)
     )
     if folder is None:
-        raise InputError(f"{data_dir}: holds no folder of images; give --images")
+        raise InputError(f"{data_dir}: contains no folder of images; give --images")
     images = find_images(folder)
     if not images:
         raise InputError(f"{folder}: no images in this folder")

@@ -1,4 +1,4 @@
-"""`merge`: results of patches to results of whole images, one folder or several joined."""
+"""`merge`: results of patches into results of whole images, from one folder or several."""
 
 from __future__ import annotations
 
@@ -25,12 +25,13 @@ examples:
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    """Add the parser of the command."""
     parser = subparsers.add_parser(
         "merge",
-        help="results of patches to results of whole images",
-        description="Move the detections of patches (ids NAME__RATE__X___Y) to their whole images "
-        "and drop what was found twice, by non-maximum suppression. Results of whole images are "
-        "taken as they are, so several folders make an ensemble.",
+        help="merge results of patches into results of whole images",
+        description="Map the detections of patches (ids NAME__RATE__X___Y) to their whole images "
+        "and remove duplicates by non-maximum suppression. Results of whole images are used as "
+        "they are, so several folders make an ensemble.",
         epilog=EXAMPLES,
         formatter_class=HelpFormatter,
     )
@@ -38,23 +39,22 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         "results",
         type=Path,
         nargs="+",
-        help="folders of Task1_<class>.txt (or Task2), joined if several",
+        help="folders of Task1_<class>.txt (or Task2); several are combined",
     )
-    parser.add_argument("target", type=Path, help="folder to write")
+    parser.add_argument("target", type=Path, help="folder to write into")
     parser.add_argument(
         "--nms_thresh",
         type=class_thresholds,
         default=IOU_THRESHOLD,
         metavar="T[,CLASS=T,...]",
-        help="IoU above which the lower score goes, for all classes and for single "
-        f"ones (default: {IOU_THRESHOLD})",
+        help="IoU above which the box with the lower score is removed, for all classes and for "
+        f"single ones (default: {IOU_THRESHOLD})",
     )
     parser.add_argument(
         "--kind",
         choices=KINDS,
         default="polygon",
-        help="overlap of the turned boxes, or of the upright rectangles around "
-        "them (default: polygon)",
+        help="IoU of the oriented boxes, or of the horizontal boxes around them (default: polygon)",
     )
     add_workers(parser)
     add_overwrite(parser, "result files")
@@ -62,6 +62,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
+    """Run the command."""
     written = {path.name for folder in arguments.results for path in folder.glob("*.txt")}
     refuse_existing([arguments.target / name for name in sorted(written)], arguments.overwrite)
     counts = merge_results(

@@ -1,4 +1,4 @@
-"""`split` and `split-images`: patches of large images, with their labels or alone."""
+"""`split` and `split-images`: cut large images into patches, with or without labels."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from DOTA_devkit.commands.arguments import (
     add_workers,
     fraction,
     listed_ids,
-    numbers,
-    whole_number,
+    non_negative_int,
+    positive_numbers,
 )
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.images import find_images, guess_image_folder
@@ -30,17 +30,25 @@ examples:
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    """Add the parsers of both commands."""
+    _add_split(subparsers)
+    _add_split_images(subparsers)
+
+
+def _add_split(subparsers: argparse._SubParsersAction) -> None:
     parser = subparsers.add_parser(
         "split",
-        help="patches of large images with their labels",
-        description="Cut images and labels into overlapping patches NAME__RATE__X___Y. What of an "
-        "object lies in a patch becomes its label there; where 70 % or less is left, its "
-        "difficulty is 2. A split that was stopped goes on where it was.",
+        help="cut large images and their labels into patches",
+        description="Cut images and labels into overlapping patches NAME__RATE__X___Y. The part of "
+        "an object inside a patch becomes its label there; if 70% or less of the object is left, "
+        "its difficulty is 2. A split that was interrupted continues where it stopped.",
         epilog=SPLIT_EXAMPLES,
         formatter_class=HelpFormatter,
     )
-    parser.add_argument("data_dir", type=Path, help="folder that holds images/ and labelTxt/")
-    parser.add_argument("target", type=Path, help="folder to write: images/, labelTxt/ and lists")
+    parser.add_argument("data_dir", type=Path, help="folder that contains images/ and labelTxt/")
+    parser.add_argument(
+        "target", type=Path, help="folder to write into: images/, labelTxt/ and lists"
+    )
     parser.add_argument(
         "--images",
         type=Path,
@@ -59,15 +67,21 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         nargs="+",
         default=[],
         metavar="FILE",
-        help="take the images of these lists only, and write a list of the same "
-        "name for each (default: all images, list trainval.txt)",
+        help="split the images of these lists only, and write a list of the same name for each "
+        "(default: all images, list trainval.txt)",
     )
+    _add_label_options(parser)
+    _add_common(parser)
+    parser.set_defaults(run=run_split)
+
+
+def _add_label_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--min_share",
         type=fraction,
         default=0.7,
         metavar="SHARE",
-        help="share of an object that must be left for it not to become difficult (default: 0.7)",
+        help="share of an object that must be left for it to stay a normal object (default: 0.7)",
     )
     parser.add_argument(
         "--keep_empty",
@@ -80,22 +94,22 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         "--seed",
         type=int,
         default=0,
-        help="another seed keeps other patches without objects (default: 0)",
+        help="random seed of the choice among patches without objects (default: 0)",
     )
-    _add_common(parser)
-    parser.set_defaults(run=run_split)
 
+
+def _add_split_images(subparsers: argparse._SubParsersAction) -> None:
     parser = subparsers.add_parser(
         "split-images",
-        help="patches of large images without labels",
+        help="cut large images without labels into patches",
         description="Cut images into overlapping patches NAME__RATE__X___Y, as for a test set.",
         epilog=SPLIT_IMAGES_EXAMPLES,
         formatter_class=HelpFormatter,
     )
     parser.add_argument("images", type=Path, help="folder of images, or one image")
-    parser.add_argument("target", type=Path, help="folder to write the patches to")
+    parser.add_argument("target", type=Path, help="folder to write the patches into")
     parser.add_argument(
-        "--list", type=Path, metavar="FILE", help="take the images of this list only"
+        "--list", type=Path, metavar="FILE", help="split the images of this list only"
     )
     parser.add_argument(
         "--list_file", type=Path, metavar="FILE", help="write the ids of the patches to this file"
@@ -107,49 +121,50 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--size",
-        type=whole_number,
+        type=non_negative_int,
         default=600,
         metavar="PIXELS",
         help="side of a patch (default: 600)",
     )
     parser.add_argument(
         "--gap",
-        type=whole_number,
+        type=non_negative_int,
         default=100,
         metavar="PIXELS",
-        help="overlap of neighbouring patches (default: 100)",
+        help="overlap of neighboring patches (default: 100)",
     )
     parser.add_argument(
         "--rates",
-        type=numbers,
+        type=positive_numbers,
         default=(1.0,),
         metavar="R,R",
-        help="factors by which the images are resized before (default: 1)",
+        help="factors by which the images are resized first (default: 1)",
     )
     parser.add_argument(
         "--format",
         choices=("png", "jpg"),
         default="png",
-        help="format of the patches: png is exact, jpg a tenth of the size (default: png)",
+        help="format of the patches: png is lossless, jpg a tenth of the size (default: png)",
     )
     parser.add_argument(
-        "--pad", action="store_true", help="fill patches of small images up to the size with black"
+        "--pad", action="store_true", help="pad patches of small images with black to the full size"
     )
     add_workers(parser)
     parser.add_argument(
         "--overwrite",
         action="store_true",
-        help="make patches that are there again (otherwise they are kept, and a "
-        "folder that was split in another way is an error)",
+        help="write existing patches again (otherwise they are kept, and a folder that was split "
+        "with other options is an error)",
     )
 
 
 def run_split(arguments: argparse.Namespace) -> None:
+    """Run the command `split`."""
     data_dir = arguments.data_dir
     labels = arguments.labels or data_dir / "labelTxt"
     folder = arguments.images or guess_image_folder(data_dir / "labelTxt")
     if folder is None:
-        raise InputError(f"{data_dir}: holds no folder of images; give --images")
+        raise InputError(f"{data_dir}: contains no folder of images; give --images")
     images = find_images(folder)
     options = _options(
         arguments,
@@ -159,7 +174,7 @@ def run_split(arguments: argparse.Namespace) -> None:
     )
     for path in arguments.list or [None]:
         summary = split_images(
-            images if path is None else listed_detections(images, path),
+            images if path is None else _select_listed(images, path),
             arguments.target / "images",
             options,
             label_dir=labels,
@@ -173,13 +188,14 @@ def run_split(arguments: argparse.Namespace) -> None:
 
 
 def run_split_images(arguments: argparse.Namespace) -> None:
+    """Run the command `split-images`."""
     source = arguments.images
     images = {source.stem: source} if source.is_file() else find_images(source)
     if not images:
         raise InputError(f"{source}: no images in this folder")
     list_file = arguments.list_file
     summary = split_images(
-        listed_detections(images, arguments.list) if arguments.list else images,
+        _select_listed(images, arguments.list) if arguments.list else images,
         arguments.target,
         _options(arguments),
         list_dir=list_file.parent if list_file else None,
@@ -201,8 +217,8 @@ def _options(arguments: argparse.Namespace, **others: float) -> SplitOptions:
     )
 
 
-def listed_detections(images: dict[str, Path], list_file: Path) -> dict[str, Path]:
-    """The images of a list; InputError for ids without an image."""
+def _select_listed(images: dict[str, Path], list_file: Path) -> dict[str, Path]:
+    """Return the images of a list; an id without an image is an InputError."""
     ids = listed_ids(list_file)
     missing = [image_id for image_id in ids if image_id not in images]
     if missing:
@@ -215,9 +231,9 @@ def listed_detections(images: dict[str, Path], list_file: Path) -> dict[str, Pat
 def _report(summary: SplitSummary, target: Path, title: str = "") -> None:
     notes = [f"{len(summary.patch_ids)} patches of {summary.images} images -> {target}"]
     if summary.present:
-        notes.append(f"{summary.present} of them were there already")
+        notes.append(f"{summary.present} of them existed already")
     if summary.objects:
         notes.append(f"{summary.objects} objects")
     if summary.empty_dropped:
-        notes.append(f"{summary.empty_dropped} patches without objects left out")
+        notes.append(f"{summary.empty_dropped} patches without objects dropped")
     print(title + "; ".join(notes))

@@ -1,4 +1,4 @@
-"""`stats`: what is in a folder of labels, and what is wrong with it."""
+"""`stats`: statistics of a folder of labels, and likely mistakes in it."""
 
 from __future__ import annotations
 
@@ -8,71 +8,69 @@ from pathlib import Path
 from DOTA_devkit.class_lists import find_class_file, read_class_file
 from DOTA_devkit.commands.arguments import (
     add_classes,
-    images_beside,
+    add_overwrite,
+    images_of_labels,
     label_folder,
-    whole_number,
+    non_negative_int,
 )
 from DOTA_devkit.files import refuse_existing
-from DOTA_devkit.stats import collect_stats, read_set
+from DOTA_devkit.stats import collect_stats, plot_stats, read_label_set
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    """Add the parser of the command."""
     parser = subparsers.add_parser(
         "stats",
-        help="classes, sizes, angles and faults of a folder of labels",
-        description="Tell what a folder of DOTA labels holds: classes, sizes, angles, aspect "
-        "ratios, objects an image, what training would leave out, and labels that are most likely "
+        help="classes, sizes, angles and likely mistakes in a folder of labels",
+        description="Print statistics of a folder of DOTA labels: classes, sizes, angles, aspect "
+        "ratios, objects per image, what training would exclude, and labels that are most likely "
         "mistakes.",
         epilog="example: stats data/labelTxt --classes data/classes.txt --plot stats.png",
     )
-    parser.add_argument("labels", type=Path, help="folder of labels, or one that holds labelTxt/")
+    parser.add_argument(
+        "labels", type=Path, help="folder of labels, or one that contains labelTxt/"
+    )
     parser.add_argument(
         "--images",
         type=Path,
         metavar="DIR",
-        help="folder of the images (default: images beside the labels); without "
-        "images nothing is said about labels outside",
+        help="folder of the images (default: images beside the labels); without images, labels "
+        "outside of them are not found",
     )
     add_classes(
         parser,
-        "the classes that are allowed (default: classes.txt in or beside the "
-        "folder, if there is one)",
+        "the allowed classes (default: classes.txt in or beside the folder, if there is one)",
     )
     parser.add_argument(
         "--min_size",
         type=float,
         default=10,
         metavar="PIXELS",
-        help="longer side below which training leaves an object out (default: 10)",
+        help="longer side below which training excludes an object (default: 10)",
     )
     parser.add_argument(
         "--max_objs",
-        type=whole_number,
+        type=non_negative_int,
         default=500,
         metavar="N",
-        help="objects of an image that training takes (default: 500)",
+        help="objects of an image that training uses at most (default: 500)",
     )
-    parser.add_argument(
-        "--plot", type=Path, metavar="FILE", help="draw a picture (.png, .pdf, .svg)"
-    )
-    parser.add_argument(
-        "--overwrite",
-        action="store_true",
-        help="replace the picture if it is there (otherwise an error)",
-    )
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw a plot (.png, .pdf, .svg)")
+    add_overwrite(parser, "files")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> None:
+    """Run the command."""
     if arguments.plot:
         refuse_existing([arguments.plot], arguments.overwrite)
     labels = label_folder(arguments.labels)
     classes = arguments.classes
     if classes is None and (class_file := find_class_file(labels)):
         classes = read_class_file(class_file)
-    data = read_set(labels, images_beside(arguments.images, labels))
+    data = read_label_set(labels, images_of_labels(arguments.images, labels))
     stats = collect_stats(data, classes, arguments.min_size, arguments.max_objs)
     print(stats.table())
     if arguments.plot:
-        stats.plot(arguments.plot)
-        print(f"\npicture: {arguments.plot}")
+        plot_stats(stats, arguments.plot)
+        print(f"\nplot: {arguments.plot}")

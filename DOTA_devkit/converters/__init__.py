@@ -1,1 +1,5 @@
-"""One module a label format: how it is read, and how it is written."""
+"""Label formats other than plain DOTA text: one module per format that reads or writes one file.
+
+`annotation.py` has what all of them share. Whole folders belong to `DOTA_devkit.convert`, the
+command line to `DOTA_devkit.commands.convert`.
+"""

@@ -1,4 +1,4 @@
-"""What every reader gives and every writer takes: the labels of one image, in its pixels."""
+"""The labels of one image, as every reader returns and every writer takes them."""
 
 from __future__ import annotations
 
@@ -15,19 +15,31 @@ from DOTA_devkit.formats import Labels
 
 @dataclass(frozen=True)
 class Annotation:
-    """The labels of one image and where they came from."""
+    """The labels of one image and where they came from.
+
+    Attributes:
+        image_id: file name of the image without suffix.
+        path: file that the labels were read from.
+        labels: the objects, corners in pixels of the image.
+        size_wh: width and height of the image, None if the label file does not tell.
+    """
 
     image_id: str
     path: Path
-    """File that the labels were read from."""
     labels: Labels
     size_wh: tuple[int, int] | None = None
-    """Size of the image, None where the file does not say."""
 
 
 @dataclass(frozen=True)
 class ObjectRecord:
-    """One object as a reader meets it; `corners` is [4, 2]."""
+    """One object as a reader finds it.
+
+    Attributes:
+        name: class name.
+        corners: ``[4, 2]``, in pixels of the image.
+        difficult: difficulty, 0 for a normal object.
+        line: line number in the label file, starting at 1.
+    """
 
     name: str
     corners: np.ndarray
@@ -38,7 +50,13 @@ class ObjectRecord:
 def build_annotation(
     path: Path, records: Sequence[ObjectRecord], size_wh: tuple[int, int] | None = None
 ) -> Annotation:
-    """The annotation of the image that the label file `path` is named after."""
+    """Build the annotation of the image that a label file is named after.
+
+    Args:
+        path: the label file; its stem is the image id.
+        records: the objects.
+        size_wh: width and height of the image, None if unknown.
+    """
     labels = Labels(
         corners=np.array([r.corners for r in records], dtype=np.float64).reshape(-1, 4, 2),
         names=tuple(r.name for r in records),
@@ -50,10 +68,13 @@ def build_annotation(
 
 @dataclass(frozen=True)
 class ClassMap:
-    """Which class names are changed, left out and allowed.
+    """Which class names are renamed, dropped and allowed.
 
-    `drop` is compared with the name in the file and with the name after `rename`. With `classes`
-    a name that is a number is a position in it (from 0), and any other name is an error.
+    Attributes:
+        rename: old name -> new name; applied once, so ``{"a": "b", "b": "c"}`` turns a into b.
+        drop: classes to leave out, by their name in the file or by the new name.
+        classes: the allowed names after renaming, None for all. A name that is a number and not
+            itself in the list is a position in it, counted from 0.
     """
 
     rename: dict[str, str] = field(default_factory=dict)
@@ -61,7 +82,11 @@ class ClassMap:
     classes: tuple[str, ...] | None = None
 
     def apply(self, annotation: Annotation) -> Annotation:
-        """The annotation under the new names, without the classes that are left out."""
+        """Return the annotation with the new names, without the dropped classes.
+
+        Raises:
+            InputError: a class is not in `classes`; the message has file and line.
+        """
         labels = annotation.labels
         keep, names = [], []
         for index, original in enumerate(labels.names):
@@ -71,8 +96,8 @@ class ClassMap:
             if self.classes is not None and name not in self.classes:
                 raise InputError(
                     f"{annotation.path}:{labels.lines[index]}: class {original!r} is not among "
-                    f"the classes ({', '.join(self.classes)}); add it to --classes, or give "
-                    f"--rename {original}=... or --drop {original}"
+                    f"the classes ({', '.join(self.classes)}); add {original!r} to `classes`, or "
+                    "name it in `rename` or `drop`"
                 )
             keep.append(index)
             names.append(name)
@@ -84,14 +109,20 @@ class ClassMap:
         return self.classes[int(name)] if int(name) < len(self.classes) else name
 
     def unused(self, annotations: Iterable[Annotation]) -> list[str]:
-        """Names in `rename` and `drop` that no annotation holds: most likely misspelt."""
+        """Return the names in `rename` and `drop` that no annotation has, likely misspelled."""
         seen = {name for annotation in annotations for name in annotation.labels.names}
         seen |= {self.rename.get(name, name) for name in seen}
         return sorted((set(self.rename) | self.drop) - seen)
 
 
 def select_labels(labels: Labels, keep: Sequence[int], names: Sequence[str]) -> Labels:
-    """The objects `keep` of `labels`, called `names` (one for each that is kept)."""
+    """Return some of the objects of `labels` under new names.
+
+    Args:
+        labels: the objects.
+        keep: ``[K]`` indices of the objects to keep.
+        names: ``[K]`` their class names.
+    """
     rows = np.asarray(keep, dtype=np.int64)
     return Labels(
         corners=labels.corners[rows],
@@ -101,13 +132,13 @@ def select_labels(labels: Labels, keep: Sequence[int], names: Sequence[str]) -> 
     )
 
 
-def size_is_missing(annotation: Annotation) -> InputError:
-    """The error of a writer that needs the size of the image."""
-    return InputError(f"{annotation.path}: the size of its image is not known; give --images")
+def missing_size_error(annotation: Annotation) -> InputError:
+    """Build the error of a writer that needs the size of the image."""
+    return InputError(f"{annotation.path}: the size of its image is unknown; give `images`")
 
 
 def count_classes(annotations: Iterable[Annotation]) -> Counter[str]:
-    """Objects of each class, the most frequent first."""
+    """Count the objects of each class, the most frequent class first."""
     counts: Counter[str] = Counter()
     for annotation in annotations:
         counts.update(annotation.labels.names)
@@ -115,9 +146,19 @@ def count_classes(annotations: Iterable[Annotation]) -> Counter[str]:
 
 
 def rotated_corners(cx: float, cy: float, w: float, h: float, angle: float) -> np.ndarray:
-    """Corners [4, 2] of a rectangle turned by `angle` radians (from x towards y, so clockwise to
-    the eye, as y points down): the corners that are top left, top right, bottom right and bottom
-    left before the turn, in this order."""
+    """Return the corners of a rotated rectangle.
+
+    Args:
+        cx: x of the center.
+        cy: y of the center.
+        w: side along x before the rotation.
+        h: side along y before the rotation.
+        angle: rotation in radians from x towards y, which looks clockwise as y points down.
+
+    Returns:
+        ``[4, 2]`` float64: the corners that are top left, top right, bottom right and bottom left
+        before the rotation.
+    """
     offsets = 0.5 * np.array([[-w, -h], [w, -h], [w, h], [-w, h]], dtype=np.float64)
     cos, sin = np.cos(angle), np.sin(angle)
     return np.array([cx, cy]) + offsets @ np.array([[cos, sin], [-sin, cos]])

@@ -1,4 +1,4 @@
-"""Labels -> COCO json, turned boxes as the four corners of `segmentation`."""
+"""COCO json, with the four corners of an oriented box as its `segmentation`."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from DOTA_devkit.converters.annotation import (
     Annotation,
     ObjectRecord,
     build_annotation,
-    size_is_missing,
+    missing_size_error,
 )
 from DOTA_devkit.files import replacing
+from DOTA_devkit.formats import Labels
 from DOTA_devkit.polygon import polygon_area
 
 
@@ -25,13 +26,22 @@ def coco_dict(
     classes: Sequence[str],
     file_names: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """The COCO form of a set: `images`, `annotations`, `categories`, all ids from 1.
+    """Build the COCO dictionary of a dataset: `images`, `annotations`, `categories`; ids from 1.
 
-    `segmentation` holds the eight corner values of the box (what rotated detectors read), `bbox`
-    the upright rectangle around it (x, y, w, h), `area` the area of the turned box, `difficult`
-    the label's difficulty (COCO itself has no such key). `file_names` gives the image's file for
-    its id; without an entry it is `<id>.png`.
-    Raises InputError where the size of an image is not known.
+    Of each object, `segmentation` has the eight corner coordinates (which rotated detectors read),
+    `bbox` the axis-aligned rectangle around them (x, y, w, h), `area` the area of the oriented box
+    and `difficult` the difficulty, a key that COCO itself lacks.
+
+    Args:
+        annotations: the labels of all images, with sizes.
+        classes: all class names, in the order of their category ids.
+        file_names: image id -> file name; ``<id>.png`` for ids without an entry.
+
+    Returns:
+        The dictionary, ready for json.
+
+    Raises:
+        InputError: the size of an image is unknown.
     """
     file_names = file_names or {}
     category_ids = {name: number for number, name in enumerate(classes, 1)}
@@ -39,7 +49,7 @@ def coco_dict(
     objects: list[dict[str, Any]] = []
     for image_number, annotation in enumerate(annotations, 1):
         if annotation.size_wh is None:
-            raise size_is_missing(annotation)
+            raise missing_size_error(annotation)
         images.append(
             {
                 "id": image_number,
@@ -48,23 +58,7 @@ def coco_dict(
                 "height": annotation.size_wh[1],
             }
         )
-        labels = annotation.labels
-        low, high = labels.corners.min(axis=1), labels.corners.max(axis=1)
-        boxes = [[*xy, *wh] for xy, wh in zip(low.tolist(), (high - low).tolist(), strict=True)]
-        areas = polygon_area(labels.corners).tolist()
-        for index, name in enumerate(labels.names):
-            objects.append(
-                {
-                    "id": len(objects) + 1,
-                    "image_id": image_number,
-                    "category_id": category_ids[name],
-                    "segmentation": [labels.corners[index].ravel().tolist()],
-                    "bbox": boxes[index],
-                    "area": areas[index],
-                    "iscrowd": 0,
-                    "difficult": int(labels.difficult[index]),
-                }
-            )
+        objects += _coco_objects(annotation.labels, category_ids, image_number, len(objects) + 1)
     return {
         "images": images,
         "annotations": objects,
@@ -75,20 +69,59 @@ def coco_dict(
     }
 
 
+def _coco_objects(
+    labels: Labels, category_ids: Mapping[str, int], image_number: int, first_id: int
+) -> list[dict[str, Any]]:
+    low, high = labels.corners.min(axis=1), labels.corners.max(axis=1)
+    boxes = [[*xy, *wh] for xy, wh in zip(low.tolist(), (high - low).tolist(), strict=True)]
+    areas = polygon_area(labels.corners).tolist()
+    return [
+        {
+            "id": first_id + index,
+            "image_id": image_number,
+            "category_id": category_ids[name],
+            "segmentation": [labels.corners[index].ravel().tolist()],
+            "bbox": boxes[index],
+            "area": areas[index],
+            "iscrowd": 0,
+            "difficult": int(labels.difficult[index]),
+        }
+        for index, name in enumerate(labels.names)
+    ]
+
+
 def write_coco(
     path: Path | str,
     annotations: Sequence[Annotation],
     classes: Sequence[str],
     file_names: Mapping[str, str] | None = None,
 ) -> None:
-    """Write `coco_dict(...)` as UTF-8 json."""
+    """Write a dataset as COCO json in UTF-8.
+
+    Args:
+        path: the file to write or replace.
+        annotations: as for `coco_dict`.
+        classes: as for `coco_dict`.
+        file_names: as for `coco_dict`.
+
+    Raises:
+        InputError: the size of an image is unknown.
+        OSError: the file cannot be written.
+    """
     data = coco_dict(annotations, classes, file_names)
     with replacing(path) as file:
         json.dump(data, file, ensure_ascii=False)
 
 
 def read_coco(path: Path | str) -> list[Annotation]:
-    """The annotations in a file that `write_coco` wrote, by image id; `lines` are object ids."""
+    """Read a file that `write_coco` wrote.
+
+    Args:
+        path: the json file.
+
+    Returns:
+        The annotations in the order of the file's images; `lines` of their labels are object ids.
+    """
     path = Path(path)
     data = json.loads(path.read_text(encoding="utf-8"))
     names = {category["id"]: category["name"] for category in data["categories"]}

@@ -1,4 +1,4 @@
-"""DOTA label text (`labelTxt`): reading it, and writing what other formats hold."""
+"""DOTA label text (`labelTxt`)."""
 
 from __future__ import annotations
 
@@ -12,28 +12,40 @@ from DOTA_devkit.formats import read_labels
 
 
 def read_dota(path: Path | str) -> Annotation:
-    """The labels of one DOTA text file."""
+    """Read one DOTA label file, see `DOTA_devkit.formats.read_labels`."""
     path = Path(path)
     return Annotation(image_id=path.stem, path=path, labels=read_labels(path))
 
 
 def check_dota_names(annotation: Annotation) -> None:
-    """InputError with file and line for a class name that the blank-separated text cannot carry."""
+    """Check that all class names can be written as DOTA text, whose fields are space-separated.
+
+    Raises:
+        InputError: a name is empty or contains white space; the message has file and line.
+    """
     for name, line in zip(annotation.labels.names, annotation.labels.lines, strict=True):
         if len(name.split()) != 1:
             raise InputError(
-                f"{annotation.path}:{line}: class {name!r} holds a blank, which label text cannot "
-                f"carry; give --rename '{name}={'-'.join(name.split())}'"
+                f"{annotation.path}:{line}: class {name!r} contains white space, which separates "
+                f"the fields of label text; change it with `rename`, for example {name!r} to "
+                f"{'-'.join(name.split())!r}"
             )
 
 
 def write_dota(
     path: Path | str, annotation: Annotation, classes: Sequence[str] | None = None
 ) -> None:
-    """One line an object: eight corner values, class, difficulty.
+    """Write one line per object: eight corner coordinates, class, difficulty.
 
-    The class is its position in `classes` where these are given, else its name. Values keep two
-    decimals: 0.005 pixels are far below what anybody can label.
+    Coordinates are rounded to two decimals, as 0.005 pixels are far below what anybody can label.
+
+    Args:
+        path: the file to write or replace.
+        annotation: the labels; `check_dota_names` tells whether their names can be written.
+        classes: if given, write the position of the class in it instead of its name.
+
+    Raises:
+        OSError: the file cannot be written.
     """
     labels = annotation.labels
     with replacing(path) as file:
@@ -46,6 +58,6 @@ def write_dota(
 
 
 def format_number(value: float, decimals: int) -> str:
-    """The shortest text of `value` rounded to `decimals`: 12.5, 7, 0."""
+    """Format `value` rounded to `decimals` as the shortest text: 12.5, 7, 0."""
     text = f"{value:.{decimals}f}".rstrip("0").rstrip(".")
     return "0" if text == "-0" else text

@@ -1,4 +1,4 @@
-"""HRSC2016 XML -> labels, at any of the three levels of its class tree."""
+"""HRSC2016 XML, read at any of the three levels of its class tree."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from DOTA_devkit.xml_tree import XmlElement, read_xml
 SHIP = "ship"
 LEVELS = (1, 2, 3)
 
-# The class tree of the data set's sysdata.xml: Class_ID - 100000000 -> (name, class of level 2).
-# Blanks become dashes, as in DOTA's names, and the four types that are drawings in ASCII there
-# ("OXo|--)", "Car carrier([]==[])") carry the names in use for them, fit for file names.
+# The class tree in sysdata.xml of the dataset: Class_ID - 100000000 -> (name, class of level 2).
+# Spaces become dashes, as in the names of DOTA. The four types whose names are ASCII drawings there
+# ("OXo|--)", "Car carrier([]==[])") have the names commonly used for them, fit for file names.
 HRSC_CLASSES: dict[int, tuple[str, str]] = {
-    1: (SHIP, SHIP),  # known as a ship and no further
+    1: (SHIP, SHIP),  # a ship of unknown category
     2: ("aircraft-carrier", "aircraft-carrier"),
     3: ("warcraft", "warcraft"),
     4: ("merchant-ship", "merchant-ship"),
@@ -56,10 +56,16 @@ _ID_OFFSET = 100000000
 
 
 def hrsc_classes(level: int) -> tuple[str, ...]:
-    """Class names of a level (1: ship, 2: category, 3: type), in the order of their ids.
+    """Return the class names of a level, in the order of their ids.
 
-    Levels 2 and 3 keep "ship" for objects that the data set knows no closer; level 3 also keeps
-    the names of level 2 for the same reason.
+    Levels 2 and 3 include "ship" for objects whose category the dataset does not tell; level 3 also
+    includes the names of level 2 for objects whose type it does not tell.
+
+    Args:
+        level: 1 (ship), 2 (category) or 3 (type).
+
+    Raises:
+        InputError: there is no such level.
     """
     _check_level(level)
     if level == 1:
@@ -68,17 +74,26 @@ def hrsc_classes(level: int) -> tuple[str, ...]:
 
 
 def read_hrsc(path: Path | str, level: int = 1) -> Annotation:
-    """The labels of one HRSC2016 file, classes named as `hrsc_classes(level)`.
+    """Read one HRSC2016 file.
 
-    Raises InputError with file and line for a missing tag, a value that is no finite number and,
-    above level 1, a Class_ID that is not in the data set's tree.
+    Args:
+        path: the XML file; its stem is the image id.
+        level: level of the class names, see `hrsc_classes`.
+
+    Returns:
+        The labels, with the size of the image if the file has it.
+
+    Raises:
+        InputError: a tag is missing, a value is not a finite number or, above level 1, a Class_ID
+            is not in the class tree; the message has file and line. Also for an unknown level.
+        OSError: the file cannot be read.
     """
     _check_level(level)
     root = read_xml(path)
     if root.tag != "HRSC_Image":
         raise InputError(
-            f"{root.where}: expected <HRSC_Image>, came <{root.tag}>"
-            + ("; `convert rolabelimg` reads it" if root.tag == "annotation" else "")
+            f"{root.where}: expected <HRSC_Image>, got <{root.tag}>"
+            + ("; the format 'rolabelimg' reads it" if root.tag == "annotation" else "")
         )
     width, height = root.number("Img_SizeWidth", 0), root.number("Img_SizeHeight", 0)
     records = [
@@ -107,8 +122,9 @@ def _class_name(element: XmlElement, level: int) -> str:
     entry = HRSC_CLASSES.get(int(class_id) - _ID_OFFSET)
     if entry is None:
         raise InputError(
-            f"{element.required('Class_ID').where}: Class_ID {class_id:.0f} is not in the tree of "
-            f"HRSC2016 ({_ID_OFFSET + min(HRSC_CLASSES)} to {_ID_OFFSET + max(HRSC_CLASSES)}); "
+            f"{element.required('Class_ID').where}: Class_ID {class_id:.0f} is not in the class "
+            "tree of HRSC2016 "
+            f"({_ID_OFFSET + min(HRSC_CLASSES)} to {_ID_OFFSET + max(HRSC_CLASSES)}); "
             "level 1 reads every object as a ship"
         )
     return entry[0 if level == 3 else 1]
@@ -116,4 +132,4 @@ def _class_name(element: XmlElement, level: int) -> str:
 
 def _check_level(level: int) -> None:
     if level not in LEVELS:
-        raise InputError(f"HRSC level {level}: allowed are {', '.join(map(str, LEVELS))}")
+        raise InputError(f"HRSC level {level}: expected one of {', '.join(map(str, LEVELS))}")

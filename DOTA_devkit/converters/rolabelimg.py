@@ -1,4 +1,4 @@
-"""roLabelImg XML (turned `robndbox`, upright `bndbox`, both in one file) -> labels."""
+"""roLabelImg XML: oriented `robndbox` and axis-aligned `bndbox`, also mixed in one file."""
 
 from __future__ import annotations
 
@@ -19,17 +19,27 @@ BOX_TAGS = ("robndbox", "bndbox")
 
 
 def read_rolabelimg(path: Path | str) -> Annotation:
-    """The labels of one roLabelImg (or plain LabelImg / VOC) file.
+    """Read one roLabelImg (or plain LabelImg / VOC) file.
 
-    The image is named after the XML file: its `filename` tag often has no extension or is stale.
-    Raises InputError with file and line for a missing tag, a value that is no finite number and
-    a box of a kind that is not known.
+    The image id is the stem of the XML file, as the `filename` tag often has no suffix or is
+    outdated.
+
+    Args:
+        path: the XML file.
+
+    Returns:
+        The labels, with the size of the image if the file has it.
+
+    Raises:
+        InputError: a tag is missing, a value is not a finite number, or a box has an unknown type;
+            the message has file and line.
+        OSError: the file cannot be read.
     """
     root = read_xml(path)
     if root.tag != "annotation":
         raise InputError(
-            f"{root.where}: expected <annotation> (roLabelImg), came <{root.tag}>"
-            + ("; `convert hrsc` reads it" if root.tag == "HRSC_Image" else "")
+            f"{root.where}: expected <annotation> (roLabelImg), got <{root.tag}>"
+            + ("; the format 'hrsc' reads it" if root.tag == "HRSC_Image" else "")
         )
     size = root.find("size")
     size_wh = None
@@ -50,7 +60,7 @@ def _read_object(element: XmlElement) -> ObjectRecord:
 
 
 def _read_box(element: XmlElement) -> np.ndarray:
-    """Corners [4, 2] of an <object>; its <type>, where there is one, settles which box counts."""
+    """Return the corners [4, 2] of an <object>; if it has both boxes, its <type> decides."""
     kind = element.find("type")
     if kind is not None and kind.text and kind.text not in BOX_TAGS:
         raise InputError(

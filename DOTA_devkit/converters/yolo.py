@@ -1,4 +1,4 @@
-"""YOLO-OBB text: `class x1 y1 x2 y2 x3 y3 x4 y4`, corners as shares of the image's size."""
+"""YOLO-OBB text: `class x1 y1 x2 y2 x3 y3 x4 y4`, normalized by width and height of the image."""
 
 from __future__ import annotations
 
@@ -12,23 +12,33 @@ from DOTA_devkit.converters.annotation import (
     Annotation,
     ObjectRecord,
     build_annotation,
-    size_is_missing,
+    missing_size_error,
 )
 from DOTA_devkit.converters.dota import format_number
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.files import replacing
 
-FIELDS = 9
-# Boxes of patches may reach far over the border, but never as far as this:
-# such values are pixels.
-LOWEST, HIGHEST = -10.0, 10.0
+_FIELDS = 9
+# Normalized boxes may reach far beyond the border of a patch, but never as far as this. Values out
+# of this range are pixels.
+_MIN_NORMALIZED, _MAX_NORMALIZED = -10.0, 10.0
 
 
 def read_yolo(path: Path | str, size_wh: tuple[int, int], classes: Sequence[str]) -> Annotation:
-    """The labels of one YOLO-OBB file, corners in pixels of an image of `size_wh`.
+    """Read one YOLO-OBB file.
 
-    Raises InputError with file and line for a wrong number of fields, a class that is no position
-    in `classes` and corners that are not normalised.
+    Args:
+        path: the label file; its stem is the image id.
+        size_wh: width and height of the image in pixels.
+        classes: all class names, in the order of the class numbers.
+
+    Returns:
+        The labels, in pixels of the image.
+
+    Raises:
+        InputError: a line has a wrong number of fields, a class that is not a position in
+            `classes`, or corners that are not normalized; the message has file and line.
+        OSError: the file cannot be read.
     """
     path = Path(path)
     records = []
@@ -41,23 +51,24 @@ def read_yolo(path: Path | str, size_wh: tuple[int, int], classes: Sequence[str]
 def _read_line(
     fields: list[str], where: str, line: int, size_wh: tuple[int, int], classes: Sequence[str]
 ) -> ObjectRecord:
-    if len(fields) != FIELDS:
+    if len(fields) != _FIELDS:
         raise InputError(
-            f"{where}: {len(fields)} fields, expected {FIELDS}: class x1 y1 x2 y2 x3 y3 x4 y4"
-            + (" (5 fields are upright boxes, not YOLO-OBB)" if len(fields) == 5 else "")
+            f"{where}: {len(fields)} fields, expected {_FIELDS}: class x1 y1 x2 y2 x3 y3 x4 y4"
+            + (" (5 fields are axis-aligned boxes, not YOLO-OBB)" if len(fields) == 5 else "")
         )
     try:
-        # Exporters write the class as 3 or 3.0.
+        # Some tools write the class as 3.0 instead of 3.
         label, *values = map(float, fields)
     except ValueError:
-        raise InputError(f"{where}: expected nine numbers, came {' '.join(fields)!r}") from None
+        raise InputError(f"{where}: expected nine numbers, got {' '.join(fields)!r}") from None
     if not (math.isfinite(label) and label == int(label) and 0 <= label < len(classes)):
         raise InputError(
             f"{where}: class {fields[0]}, expected 0 to {len(classes) - 1} ({', '.join(classes)})"
         )
-    if not all(LOWEST <= value <= HIGHEST for value in values):
+    if not all(_MIN_NORMALIZED <= value <= _MAX_NORMALIZED for value in values):
         raise InputError(
-            f"{where}: corners are shares of the image's size (0 to 1), came {' '.join(fields[1:])}"
+            f"{where}: expected corners normalized by the image size (0 to 1), got "
+            f"{' '.join(fields[1:])}"
         )
     return ObjectRecord(
         name=classes[int(label)],
@@ -68,23 +79,41 @@ def _read_line(
 
 
 def write_yolo(path: Path | str, annotation: Annotation, classes: Sequence[str]) -> None:
-    """One line an object. The format knows no difficulty, so difficult objects look like others.
+    """Write one line per object.
 
-    Raises InputError where the size of the image is not known.
+    The format has no difficulty, so difficult objects become normal ones.
+
+    Args:
+        path: the file to write or replace.
+        annotation: the labels, with the size of the image.
+        classes: all class names, in the order of the class numbers.
+
+    Raises:
+        InputError: the size of the image is unknown.
+        OSError: the file cannot be written.
     """
     if annotation.size_wh is None:
-        raise size_is_missing(annotation)
+        raise missing_size_error(annotation)
     with replacing(path) as file:
         for corners, name in zip(annotation.labels.corners, annotation.labels.names, strict=True):
-            # Eight decimals are a thousandth of a pixel in an image of 100,000.
+            # Eight decimals are a thousandth of a pixel in an image of 100,000 pixels.
             values = " ".join(format_number(v, 8) for v in (corners / annotation.size_wh).ravel())
             file.write(f"{classes.index(name)} {values}\n")
 
 
-def lies_too_far_outside(annotation: Annotation) -> np.ndarray:
-    """Which objects [N] make Ultralytics ignore the whole image: it takes the upright rectangle
-    around the corners, whose centre must lie inside and which must be no larger than the image."""
+def rejected_by_ultralytics(annotation: Annotation) -> np.ndarray:
+    """Find objects that make Ultralytics ignore the whole image.
+
+    It takes the axis-aligned rectangle around the corners, whose center must lie inside the image
+    and which must not be larger than the image.
+
+    Args:
+        annotation: the labels, with the size of the image.
+
+    Returns:
+        Mask ``[N]``.
+    """
     size = np.array(annotation.size_wh, dtype=np.float64)
     low, high = annotation.labels.corners.min(axis=1), annotation.labels.corners.max(axis=1)
-    centre, extent = (low + high) / 2, high - low
-    return ((centre < 0) | (centre > size) | (extent > size)).any(axis=1)
+    center, extent = (low + high) / 2, high - low
+    return ((center < 0) | (center > size) | (extent > size)).any(axis=1)

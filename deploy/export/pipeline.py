@@ -110,4 +110,4 @@ def check_output(output: Path, kind: str) -> None:
                 f"--output {output} would come with {beside}, where another file is: move it, or "
                 "give another name"
             )
-    refuse_unwritable(output.parent)
+    refuse_unwritable(output.parent, "--output")

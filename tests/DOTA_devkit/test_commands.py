@@ -1,4 +1,4 @@
-"""The command line as a whole: help, exit codes, what it needs installed, shared arguments."""
+"""The command line as a whole: help, exit codes, required packages, shared arguments."""
 
 import argparse
 import subprocess
@@ -7,8 +7,14 @@ import sys
 import pytest
 
 from DOTA_devkit.class_lists import find_class_file, parse_class_list
-from DOTA_devkit.commands import COMMANDS, build_parser, main
-from DOTA_devkit.commands.arguments import fraction, names, numbers, renames, whole_number
+from DOTA_devkit.commands import COMMANDS, build_parser, main, name_flags
+from DOTA_devkit.commands.arguments import (
+    fraction,
+    name_set,
+    non_negative_int,
+    positive_numbers,
+    renames,
+)
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.formats import DOTA_CLASSES
 from DOTA_devkit.tables import display_width, format_table
@@ -18,7 +24,7 @@ LINE = "10 20 30 20 30 60 10 60"
 
 
 def run(*arguments, block=(), cwd=ROOT, **settings):
-    """The command in a process of its own, where importing the modules in `block` fails."""
+    """Run a command in a process of its own, in which the modules in `block` cannot be imported."""
     code = (
         f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
         f"for name in {list(block)!r}: sys.modules[name] = None\n"
@@ -57,7 +63,7 @@ def subcommands():
     return action.choices
 
 
-def test_the_commands_are_those_that_were_promised():
+def test_parser_has_all_commands():
     assert set(subcommands()) == {
         "split",
         "split-images",
@@ -81,7 +87,7 @@ def test_every_argument_has_a_help_text():
 @pytest.mark.parametrize(
     "arguments", [[], ["nonsense"], ["lists"], ["stats", "x", "--max_objs", "-1"]]
 )
-def test_wrong_usage_is_exit_code_2(arguments, capsys):
+def test_wrong_usage_exits_with_2(arguments, capsys):
     with pytest.raises(SystemExit) as stopped:
         main(arguments)
     assert stopped.value.code == 2
@@ -101,16 +107,22 @@ def test_runs_as_a_module(tmp_path):
     assert done.stderr == f"error: {tmp_path / 'none'}: no such folder of labels\n"
 
 
-def test_interrupt_is_exit_code_130(monkeypatch, capsys):
+def test_ctrl_c_exits_with_130(monkeypatch, capsys):
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("DOTA_devkit.commands.stats.read_set", interrupted)
+    monkeypatch.setattr("DOTA_devkit.commands.stats.read_label_set", interrupted)
     assert main(["stats", "labels"]) == 130
     assert "interrupted" in capsys.readouterr().err
 
 
-def test_a_full_disk_is_an_error_and_leaves_nothing(tmp_path):
+def test_name_flags_replaces_known_parameters_only():
+    message = "a.txt:1: `a` is no class; give `classes` or `hrsc_level`"
+    expected = "a.txt:1: `a` is no class; give --classes or `hrsc_level`"
+    assert name_flags(message, {"classes", "overwrite"}) == expected
+
+
+def test_full_disk_is_an_error_and_leaves_no_files(tmp_path):
     labels = tmp_path / "labelTxt"
     labels.mkdir()
     (labels / "a.txt").write_text(f"{LINE} ship 0\n" * 2000)
@@ -128,7 +140,7 @@ def test_a_full_disk_is_an_error_and_leaves_nothing(tmp_path):
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_output_that_nobody_reads_to_the_end(tmp_path):
+def test_closed_output_pipe_is_no_traceback(tmp_path):
     labels = tmp_path / "labelTxt"
     labels.mkdir()
     (labels / "a.txt").write_text("".join(f"{LINE} class{i} 0\n" for i in range(5000)))
@@ -144,7 +156,7 @@ def test_output_that_nobody_reads_to_the_end(tmp_path):
     assert "Traceback" not in done.stderr and "Broken pipe" not in done.stderr
 
 
-def test_no_bars_where_there_is_no_terminal(tmp_path):
+def test_no_progress_bars_without_a_terminal(tmp_path):
     (tmp_path / "a.txt").write_text(f"{LINE} ship 0\n")
     done = run("stats", tmp_path)
     assert done.returncode == 0 and done.stderr == ""
@@ -153,8 +165,8 @@ def test_no_bars_where_there_is_no_terminal(tmp_path):
 HEAVY = ("cv2", "matplotlib", "tqdm", "torch", "torchvision", "rasterio", "PIL", "scipy")
 
 
-def test_numpy_and_shapely_are_enough(tmp_path):
-    """Merge, evaluate, lists, submit and the formats, with everything else out of reach."""
+def test_commands_need_only_numpy_and_shapely(tmp_path):
+    """merge, evaluate, lists, submit and convert run without any other package."""
     (tmp_path / "labelTxt").mkdir()
     (tmp_path / "images").mkdir()
     (tmp_path / "results").mkdir()
@@ -202,46 +214,46 @@ def test_renames(text, pairs):
         (renames, "a"),
         (renames, "a="),
         (renames, "=b"),
-        (whole_number, "-1"),
-        (whole_number, "1.5"),
+        (non_negative_int, "-1"),
+        (non_negative_int, "1.5"),
         (fraction, "1.1"),
         (fraction, "nan"),
         (fraction, "x"),
-        (numbers, "0.5,"),
-        (numbers, "0"),
-        (numbers, "nan"),
-        (numbers, "inf"),
+        (positive_numbers, "0.5,"),
+        (positive_numbers, "0"),
+        (positive_numbers, "nan"),
+        (positive_numbers, "inf"),
     ],
 )
-def test_arguments_that_cannot_be(kind, text):
+def test_argument_types_reject_bad_values(kind, text):
     with pytest.raises(argparse.ArgumentTypeError):
         kind(text)
 
 
-def test_lists_of_names_and_numbers():
-    assert names("a, b,,c d") == {"a", "b", "c d"}
-    assert numbers("0.5,1") == (0.5, 1.0)
+def test_name_set_and_positive_numbers():
+    assert name_set("a, b,,c d") == {"a", "b", "c d"}
+    assert positive_numbers("0.5,1") == (0.5, 1.0)
     assert (fraction("0"), fraction("1")) == (0.0, 1.0)
 
 
-def test_class_lists(tmp_path):
+def test_parse_class_list(tmp_path):
     assert parse_class_list("a, b") == ("a", "b")
     assert parse_class_list("dota1.5") == DOTA_CLASSES["1.5"]
     path = tmp_path / "c.txt"
     path.write_bytes("\ufeffa b\r\n\r\n 船 \r\n".encode())
     assert parse_class_list(str(path)) == ("a b", "船")
     path.write_text("a\nb\na\n")
-    with pytest.raises(InputError, match=r"c\.txt: holds a more than once"):
+    with pytest.raises(InputError, match=r"c\.txt: has a more than once"):
         parse_class_list(str(path))
     path.write_text("\n")
-    with pytest.raises(InputError, match="holds no class names"):
+    with pytest.raises(InputError, match="has no class names"):
         parse_class_list(str(path))
-    for text, message in [("", "holds no class"), ("x.txt", "no such file of class names")]:
+    for text, message in [("", "has no class"), ("x.txt", "no such file of class names")]:
         with pytest.raises(InputError, match=message):
             parse_class_list(text)
 
 
-def test_class_file_in_the_folder_wins_over_the_one_beside(tmp_path):
+def test_find_class_file_prefers_the_label_folder(tmp_path):
     labels = tmp_path / "labels"
     labels.mkdir()
     assert find_class_file(labels) is None
@@ -252,7 +264,7 @@ def test_class_file_in_the_folder_wins_over_the_one_beside(tmp_path):
     assert find_class_file(labels) == labels / "classes.txt"
 
 
-def test_tables():
+def test_format_table_aligns_wide_characters():
     assert format_table([]) == ""
     assert format_table([["", "n"], ["船", 12], ["abc", 1]]) == "      n\n船   12\nabc   1"
     assert display_width("a船ｗ") == 5

@@ -1,4 +1,4 @@
-"""The convert command, whole folders: what it writes, refuses and proves by pictures."""
+"""The convert command on whole folders: what it writes, rejects and draws."""
 
 import json
 
@@ -17,7 +17,7 @@ LINE = "10 20 30 20 30 60 10 60"
 
 @pytest.fixture
 def folder(tmp_path):
-    """Image files 100 x 80 in images/, and a maker of label files."""
+    """Return a function that writes a folder of label files, and 100 x 80 images into images/."""
     (tmp_path / "images").mkdir()
 
     def make(name, files, images=()):
@@ -37,7 +37,7 @@ def convert(*arguments):
     return main(["convert", *map(str, arguments)])
 
 
-def test_hit_uav_gives_its_own_labels(shared, tmp_path, capsys):
+def test_convert_reproduces_the_labels_of_hit_uav(shared, tmp_path, capsys):
     source = shared / "data/hit_uav_small"
     assert (
         convert(
@@ -54,7 +54,7 @@ def test_hit_uav_gives_its_own_labels(shared, tmp_path, capsys):
         == 0
     )
     out = capsys.readouterr().out
-    assert "495 objects of classes in --drop left out" in out
+    assert "495 objects of classes in --drop removed" in out
     expected = sorted((source / "labelTxt").glob("*.txt"))
     assert [p.name for p in expected] == sorted(p.name for p in (tmp_path / "labelTxt").iterdir())
     for path in expected:
@@ -75,19 +75,19 @@ def test_hit_uav_gives_its_own_labels(shared, tmp_path, capsys):
         (["--drop", "1"], [f"{LINE} car 0", ""]),
     ],
 )
-def test_names_and_numbers(folder, tmp_path, options, lines):
+def test_convert_class_names_and_numbers(folder, tmp_path, options, lines):
     source = folder("xml", {"a.xml": XML.format("car"), "b.xml": XML.format("1")})
     assert convert("rolabelimg", source, tmp_path / "out", *options) == 0
     assert [(tmp_path / "out" / f"{n}.txt").read_text().strip() for n in "ab"] == lines
 
 
-def test_one_file(folder, tmp_path):
+def test_convert_one_file(folder, tmp_path):
     source = folder("xml", {"a.xml": XML.format("car"), "b.xml": "broken"})
     assert convert("rolabelimg", source / "a.xml", tmp_path / "out") == 0
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["a.txt"]
 
 
-def test_all_faults_are_told_and_nothing_is_written(folder, tmp_path, capsys):
+def test_convert_reports_all_faults_and_writes_nothing(folder, tmp_path, capsys):
     good, bad = XML.format("car"), XML.format("car").replace(">20</cx>", ">x</cx>")
     source = folder("xml", {"a.xml": bad, "b.xml": good, "c.xml": "<annotation>"})
     assert convert("rolabelimg", source, tmp_path / "out") == 2
@@ -102,14 +102,14 @@ def test_all_faults_are_told_and_nothing_is_written(folder, tmp_path, capsys):
     ("options", "message"),
     [
         (["--classes", "van"], "a.xml:1: class 'small vehicle' is not among the classes (van)"),
-        ([], "give --rename 'small vehicle=small-vehicle'"),
-        (["--numbers"], "--numbers is for --to dota and needs --classes"),
-        (["--preview", "1"], "--preview: no image of"),
+        ([], "change it with --rename, for example 'small vehicle' to 'small-vehicle'"),
+        (["--numbers"], "--numbers works with --to dota only, and needs --classes"),
+        (["--preview", "1"], "--preview: found no image with objects for"),
         (["--to", "coco"], "no image called a, whose size is needed (--images)"),
-        (["--images", "none"], ""),  # not needed here, so not looked for
+        (["--images", "none"], ""),  # not needed here, so not checked
     ],
 )
-def test_refusals(folder, tmp_path, capsys, options, message):
+def test_convert_rejects_bad_options(folder, tmp_path, capsys, options, message):
     source = folder("xml", {"a.xml": XML.format("small vehicle")})
     if "--images" in options:
         options = [*options, "--rename", "small vehicle=van"]
@@ -121,13 +121,13 @@ def test_refusals(folder, tmp_path, capsys, options, message):
     assert not (tmp_path / "out").exists()
 
 
-def test_misspelt_class_is_told(folder, tmp_path, caplog):
+def test_convert_warns_about_a_misspelled_class(folder, tmp_path, caplog):
     source = folder("xml", {"a.xml": XML.format("car")})
     assert convert("rolabelimg", source, tmp_path / "out", "--drop", "Car") == 0
-    assert "classes that no label has: Car (there are car)" in caplog.text
+    assert "classes that no label has: Car (the labels have car)" in caplog.text
 
 
-def test_files_are_never_replaced_in_silence(folder, tmp_path, capsys):
+def test_convert_replaces_files_only_with_overwrite(folder, tmp_path, capsys):
     source = folder("xml", {"a.xml": XML.format("car"), "b.xml": XML.format("car")})
     target = folder("out", {"b.txt": "mine\n", "c.txt": "other\n"})
     assert convert("rolabelimg", source, target) == 2
@@ -138,16 +138,16 @@ def test_files_are_never_replaced_in_silence(folder, tmp_path, capsys):
     assert (target / "c.txt").read_text() == "other\n"
 
 
-def test_boxes_of_no_area_are_left_out_and_told(folder, tmp_path, capsys):
+def test_convert_drops_and_reports_boxes_without_area(folder, tmp_path, capsys):
     flat = XML.format("car").replace("<w>20", "<w>0")
     source = folder("xml", {"a.xml": flat})
     assert convert("rolabelimg", source, tmp_path / "out") == 0
     out = capsys.readouterr().out
-    assert "1 boxes of no area left out" in out and "a.xml:1)" in out
+    assert "1 boxes without area removed" in out and "a.xml:1)" in out
     assert (tmp_path / "out" / "a.txt").read_text() == ""
 
 
-def test_previews_are_read_back_from_what_was_written(folder, tmp_path):
+def test_previews_show_the_written_labels(folder, tmp_path):
     source = folder("xml", {f"{n}.xml": XML.format("佩里级") for n in "abcde"}, images="abcde")
     for to, classes in [
         ("dota", []),
@@ -159,13 +159,13 @@ def test_previews_are_read_back_from_what_was_written(folder, tmp_path):
         pictures = sorted((tmp_path / f"{to}_preview").iterdir())
         assert [p.name for p in pictures] == ["a.jpg", "c.jpg", "e.jpg"]
         picture = cv2.imread(str(pictures[0])).astype(int)
-        assert picture.shape[1] == 100 and picture.shape[0] > 80  # a legend below
-        coloured = np.ptp(picture, axis=2) > 60
-        assert coloured[40, 29:32].any() and coloured[60, 20]  # right and bottom edge
-        assert not coloured[30:50, 15:25].any() and not coloured[:80, 40:].any()
+        assert picture.shape[1] == 100 and picture.shape[0] > 80  # the legend is below the image
+        colored = np.ptp(picture, axis=2) > 60
+        assert colored[40, 29:32].any() and colored[60, 20]  # right and bottom edge
+        assert not colored[30:50, 15:25].any() and not colored[:80, 40:].any()
 
 
-def test_dota_to_yolo_and_back(shared, tmp_path, capsys):
+def test_convert_dota_to_yolo_and_back(shared, tmp_path, capsys):
     folder = shared / "data/dota_samples"
     images = ["--images", folder / "images"]
     assert convert("dota", folder / "labelTxt", tmp_path / "labels", "--to", "yolo", *images) == 0
@@ -178,7 +178,7 @@ def test_dota_to_yolo_and_back(shared, tmp_path, capsys):
         np.testing.assert_allclose(before.corners, after.corners, atol=0.0051)
 
 
-def test_yolo_images_without_a_label_file_are_without_objects(folder, tmp_path, capsys):
+def test_yolo_image_without_label_file_has_no_objects(folder, tmp_path, capsys):
     labels = folder("labels", {"a.txt": "1 .1 .25 .3 .25 .3 .75 .1 .75\n"}, images="ab")
     assert convert("yolo", labels, tmp_path / "out") == 2
     assert "name the classes with --classes" in capsys.readouterr().err
@@ -192,17 +192,20 @@ def test_yolo_images_without_a_label_file_are_without_objects(folder, tmp_path, 
     assert [i["file_name"] for i in data["images"]] == ["a.png", "b.png"]
 
 
-def test_yolo_label_without_an_image(folder, tmp_path, capsys):
+def test_yolo_label_without_an_image_is_an_error(folder, tmp_path, capsys):
     labels = folder("labels", {"a.txt": "", "classes.txt": "x"}, images="b")
     assert convert("yolo", labels, tmp_path / "out") == 2
     assert "a.txt: no image called a" in capsys.readouterr().err
 
 
-def test_class_numbers_need_a_known_order(folder, tmp_path, capsys):
+def test_convert_to_coco_needs_the_class_order(folder, tmp_path, capsys):
     source = folder("labelTxt", {"a.txt": f"{LINE} van 0\n{LINE} car 1\n"}, images="a")
     target = tmp_path / "x.json"
     assert convert("dota", source, target, "--to", "coco") == 2
-    assert "which number has each of the classes car, van?" in capsys.readouterr().err
+    assert (
+        "the order of the classes car, van is unknown; give it with --classes"
+        in capsys.readouterr().err
+    )
     assert convert("dota", source, target, "--to", "coco", "--classes", "bus,van,car") == 0
     data = json.loads(target.read_text())
     assert [c["name"] for c in data["categories"]] == ["bus", "van", "car"]
@@ -214,10 +217,10 @@ def test_class_numbers_need_a_known_order(folder, tmp_path, capsys):
     assert json.loads(target.read_text())["annotations"][1]["category_id"] == 2
     (tmp_path / "classes.txt").write_text("van\n")
     assert convert("dota", source, target, "--to", "coco", "--overwrite") == 2
-    assert "classes.txt does not hold them all" in capsys.readouterr().err
+    assert "classes.txt does not have all of them" in capsys.readouterr().err
 
 
-def test_hrsc_levels(folder, tmp_path):
+def test_convert_hrsc_levels(folder, tmp_path):
     text = (
         "<HRSC_Image><HRSC_Objects><HRSC_Object><Class_ID>100000006</Class_ID>"
         "<mbox_cx>20</mbox_cx><mbox_cy>40</mbox_cy><mbox_w>20</mbox_w><mbox_h>40</mbox_h>"
@@ -239,7 +242,7 @@ def test_hrsc_levels(folder, tmp_path):
     ]
 
 
-def test_wrong_folders(folder, tmp_path, capsys):
+def test_convert_rejects_wrong_folders(folder, tmp_path, capsys):
     assert convert("rolabelimg", tmp_path / "none", tmp_path / "out") == 2
     assert "no such folder of labels" in capsys.readouterr().err
     assert convert("rolabelimg", folder("empty", {}), tmp_path / "out") == 2
@@ -251,7 +254,7 @@ def test_wrong_folders(folder, tmp_path, capsys):
     assert error.startswith("error: ") and "Traceback" not in error
 
 
-def test_classic_dota2coco(shared, folder, tmp_path):
+def test_historical_dota2coco(shared, folder, tmp_path):
     from DOTA_devkit.DOTA2COCO import DOTA2COCO, wordname_15
 
     destination = tmp_path / "x.json"

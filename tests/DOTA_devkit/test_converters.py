@@ -1,4 +1,4 @@
-"""Readers and writers of label formats, against values worked out by hand."""
+"""Readers and writers of label formats, against values computed by hand."""
 
 import json
 import math
@@ -16,14 +16,14 @@ from DOTA_devkit.converters.coco import coco_dict, read_coco, write_coco
 from DOTA_devkit.converters.dota import check_dota_names, format_number, read_dota, write_dota
 from DOTA_devkit.converters.hrsc import HRSC_CLASSES, hrsc_classes, read_hrsc
 from DOTA_devkit.converters.rolabelimg import read_rolabelimg
-from DOTA_devkit.converters.yolo import lies_too_far_outside, read_yolo, write_yolo
+from DOTA_devkit.converters.yolo import read_yolo, rejected_by_ultralytics, write_yolo
 from DOTA_devkit.errors import InputError
 
 SQUARE = [[10, 20], [30, 20], [30, 60], [10, 60]]
 
 
 def annotation(tmp_path, objects, size_wh=(100, 200), name="a.txt"):
-    """An Annotation of (class, corners, difficult) rows; line numbers from 1."""
+    """Build an Annotation of (class, corners, difficult) rows, with line numbers from 1."""
     records = [
         ObjectRecord(cls, np.array(corners, float), difficult, line)
         for line, (cls, corners, difficult) in enumerate(objects, 1)
@@ -37,13 +37,13 @@ def annotation(tmp_path, objects, size_wh=(100, 200), name="a.txt"):
 @pytest.mark.parametrize(
     ("box", "corners"),
     [
-        # upright: top left, top right, bottom right, bottom left
+        # not rotated: top left, top right, bottom right, bottom left
         ((20, 40, 20, 40, 0), SQUARE),
-        # a quarter turn takes +x to +y (down): top left goes to the top right
+        # 90 degrees take +x to +y (down): top left goes to the top right
         ((0, 0, 4, 2, math.pi / 2), [[1, -2], [1, 2], [-1, 2], [-1, -2]]),
-        # half a turn: the same box, starting at the opposite corner
+        # 180 degrees: the same box, starting at the opposite corner
         ((20, 40, 20, 40, math.pi), [[30, 60], [10, 60], [10, 20], [30, 20]]),
-        # 30 degrees, (2, 0) of the right edge's middle goes to (sqrt(3), 1)
+        # 30 degrees: (2, 0), the center of the right edge, goes to (sqrt(3), 1)
         ((0, 0, 4, 0, math.pi / 6), [[-(3**0.5), -1], [3**0.5, 1], [3**0.5, 1], [-(3**0.5), -1]]),
     ],
 )
@@ -81,14 +81,14 @@ def rolabelimg(tmp_path, *objects, size="<size><width>100</width><height>200</he
     return path
 
 
-def test_both_kinds_of_boxes_in_one_file(tmp_path):
+def test_rolabelimg_mixed_box_types(tmp_path):
     path = rolabelimg(
         tmp_path,
         "<type>robndbox</type><name>car</name><difficult>1</difficult>"
         + ROBNDBOX.format(math.pi / 2),
         "<type>bndbox</type><name>person</name>" + BNDBOX,
         "<name>佩里级</name>" + ROBNDBOX.format(0),  # no type, no difficult
-        # Reversed, as a drag from bottom right gives: no bow-tie.
+        # Reversed, as from a drag that starts at the bottom right; not self-intersecting.
         "<name>x</name><bndbox><xmin>30</xmin><ymin>60</ymin><xmax>10</xmax><ymax>20</ymax></bndbox>",
     )
     found = read_rolabelimg(path)
@@ -97,27 +97,27 @@ def test_both_kinds_of_boxes_in_one_file(tmp_path):
     assert list(found.labels.names) == ["car", "person", "佩里级", "x"]
     assert found.labels.difficult.tolist() == [1, 0, 0, 0]
     assert found.labels.lines.tolist() == [2, 4, 6, 8]
-    turned = [[40, 30], [40, 50], [0, 50], [0, 30]]
-    np.testing.assert_allclose(found.labels.corners, [turned, SQUARE, SQUARE, SQUARE], atol=1e-9)
+    rotated = [[40, 30], [40, 50], [0, 50], [0, 30]]
+    np.testing.assert_allclose(found.labels.corners, [rotated, SQUARE, SQUARE, SQUARE], atol=1e-9)
 
 
 @pytest.mark.parametrize(
     ("kind", "first_x"),
-    [("robndbox", 40), ("bndbox", 10), ("", 40)],  # the type settles it, else the turned box
+    [("robndbox", 40), ("bndbox", 10), ("", 40)],  # the type decides, else the oriented box
 )
-def test_an_object_with_both_boxes(tmp_path, kind, first_x):
+def test_rolabelimg_object_with_both_boxes(tmp_path, kind, first_x):
     path = rolabelimg(
         tmp_path, f"<type>{kind}</type><name>car</name>{BNDBOX}{ROBNDBOX.format(math.pi / 2)}"
     )
     assert read_rolabelimg(path).labels.corners[0, 0, 0] == pytest.approx(first_x)
 
 
-def test_type_that_names_the_box_which_is_not_there(tmp_path):
+def test_rolabelimg_type_names_an_absent_box(tmp_path):
     path = rolabelimg(tmp_path, "<type>robndbox</type><name>car</name>" + BNDBOX)
     np.testing.assert_allclose(read_rolabelimg(path).labels.corners, [SQUARE])
 
 
-def test_file_without_objects_or_size(tmp_path):
+def test_rolabelimg_without_objects_or_size(tmp_path):
     found = read_rolabelimg(rolabelimg(tmp_path, size=""))
     assert found.labels.corners.shape == (0, 4, 2)
     assert found.size_wh is None
@@ -138,13 +138,13 @@ def test_file_without_objects_or_size(tmp_path):
         ("<name>car</name><difficult>maybe</difficult>" + BNDBOX, ":3: <difficult> is 'maybe'"),
     ],
 )
-def test_faults_of_rolabelimg(tmp_path, entry, message):
+def test_rolabelimg_errors_name_file_and_line(tmp_path, entry, message):
     with pytest.raises(InputError, match=r"P0\.5 a\.xml" + message):
         read_rolabelimg(rolabelimg(tmp_path, entry))
 
 
-def test_odd_files_of_real_sets(shared):
-    """Corners within rounding of those that ship with the files, made by other code."""
+def test_rolabelimg_real_files(shared):
+    """Corners agree, up to rounding, with the labels shipped with the files, made by other code."""
     folder = shared / "data/rolabelimg_samples"
     files = sorted((folder / "Annotations").glob("*.xml"))
     assert len(files) == 9
@@ -152,7 +152,7 @@ def test_odd_files_of_real_sets(shared):
         found = read_rolabelimg(path)
         expected = folder / "labelTxt" / f"{path.stem}.txt"
         if not expected.is_file():
-            assert len(found.labels.names) == 7  # <object> in it, counted by grep
+            assert len(found.labels.names) == 7  # number of <object> tags, counted with grep
             continue
         rows = [line.split() for line in expected.read_text(encoding="utf-8").splitlines()]
         assert list(found.labels.names) == [row[8] for row in rows]
@@ -177,11 +177,11 @@ HRSC_OBJECT = """
         (1, 100000013, "ship"),
         (2, 100000013, "aircraft-carrier"),
         (3, 100000013, "Kuznetsov"),
-        (2, 100000016, "aircraft-carrier"),  # Tarawa: a carrier in sysdata.xml
-        (2, 100000029, "warcraft"),  # the medical ship too is listed there
+        (2, 100000016, "aircraft-carrier"),  # Tarawa is a carrier in sysdata.xml
+        (2, 100000029, "warcraft"),  # sysdata.xml lists the medical ship there
         (2, 100000022, "merchant-ship"),
         (2, 100000027, "submarine"),
-        (2, 100000001, "ship"),  # known no closer
+        (2, 100000001, "ship"),  # of unknown category
         (3, 100000003, "warcraft"),
         (1, 100000999, "ship"),
     ],
@@ -201,26 +201,26 @@ def test_hrsc_levels(tmp_path, level, class_id, name):
 def test_hrsc_class_lists():
     assert [len(hrsc_classes(level)) for level in (1, 2, 3)] == [1, 5, 31]
     assert len(HRSC_CLASSES) == 31
-    # Names become parts of lines and of file names.
+    # Names become fields of label lines and parts of file names.
     assert all(set(name).isdisjoint(' |()[]_/\\:"') for name in hrsc_classes(3))
 
 
-def test_hrsc_faults(tmp_path):
+def test_hrsc_errors_name_file_and_line(tmp_path):
     path = tmp_path / "a.xml"
     path.write_text(HRSC.format(HRSC_OBJECT.format(100000021)))
-    with pytest.raises(InputError, match=r"a\.xml:4: Class_ID 100000021 is not in the tree"):
+    with pytest.raises(InputError, match=r"a\.xml:4: Class_ID 100000021 is not in the class tree"):
         read_hrsc(path, 3)
     path.write_text(HRSC.format("<HRSC_Object></HRSC_Object>"))
     with pytest.raises(InputError, match=r"a\.xml:3: <HRSC_Object> has no <mbox_cx>"):
         read_hrsc(path)
     path.write_text("<annotation/>")
-    with pytest.raises(InputError, match="`convert rolabelimg` reads it"):
+    with pytest.raises(InputError, match="the format 'rolabelimg' reads it"):
         read_hrsc(path)
     path.write_text("<HRSC_Image/>")
-    with pytest.raises(InputError, match="`convert hrsc` reads it"):
+    with pytest.raises(InputError, match="the format 'hrsc' reads it"):
         read_rolabelimg(path)
     assert len(read_hrsc(path).labels.names) == 0
-    with pytest.raises(InputError, match="HRSC level 4: allowed are 1, 2, 3"):
+    with pytest.raises(InputError, match="HRSC level 4: expected one of 1, 2, 3"):
         read_hrsc(path, 4)
 
 
@@ -234,14 +234,14 @@ def test_hrsc_faults(tmp_path):
         (ClassMap(rename={"Car": "v", "Van": "v"}), ["v", "v", "0", "Person"]),
         (ClassMap(drop=frozenset(["Van", "0"])), ["Car", "Person"]),
         (ClassMap(rename={"Car": "v", "Van": "v"}, drop=frozenset("v")), ["0", "Person"]),
-        # the old name too can be left out, and a name is renamed once only
+        # the old name can be dropped as well, and a name is renamed only once
         (
             ClassMap(rename={"Car": "Van", "Van": "x"}, drop=frozenset(["0"])),
             ["Van", "x", "Person"],
         ),
         # a number is a position in the classes
         (ClassMap(classes=("Person", "Car", "Van")), ["Car", "Van", "Person", "Person"]),
-        # unless a class is called so
+        # unless a class has that name
         (ClassMap(classes=("Person", "Car", "Van", "0")), ["Car", "Van", "0", "Person"]),
     ],
 )
@@ -252,16 +252,16 @@ def test_class_map(tmp_path, class_map, names):
     assert list(mapped.labels.names) == names
     assert len(mapped.labels.corners) == len(mapped.labels.difficult) == len(names)
     kept_lines = mapped.labels.lines - 1
-    np.testing.assert_array_equal(mapped.labels.difficult, kept_lines)  # rows stay together
+    np.testing.assert_array_equal(mapped.labels.difficult, kept_lines)  # the rows stay aligned
 
 
-def test_unknown_class_and_number(tmp_path):
+def test_class_map_rejects_unknown_class_and_number(tmp_path):
     found = annotation(tmp_path, [("a", SQUARE, 0), ("2", SQUARE, 0)])
     with pytest.raises(InputError, match=r"a\.txt:2: class '2' is not among the classes \(a, b\)"):
         ClassMap(classes=("a", "b")).apply(found)
 
 
-def test_unused_names_are_told(tmp_path):
+def test_class_map_finds_unused_names(tmp_path):
     found = annotation(tmp_path, [("Car", SQUARE, 0)])
     class_map = ClassMap(rename={"Car": "v", "Vam": "v"}, drop=frozenset(["v", "Pers"]))
     assert class_map.unused([found]) == ["Pers", "Vam"]
@@ -270,7 +270,7 @@ def test_unused_names_are_told(tmp_path):
 # --- DOTA text --------------------------------------------------------------------------------
 
 
-def test_dota_text(tmp_path):
+def test_dota_text_round_trip(tmp_path):
     found = annotation(tmp_path, [("船", SQUARE, 0), ("b", np.array(SQUARE) / 3 - 20, 2)])
     write_dota(tmp_path / "out.txt", found)
     assert (tmp_path / "out.txt").read_bytes().decode() == (
@@ -286,9 +286,11 @@ def test_dota_text(tmp_path):
     ]
 
 
-def test_names_that_dota_text_cannot_carry(tmp_path):
+def test_dota_text_rejects_names_with_spaces(tmp_path):
     found = annotation(tmp_path, [("ok", SQUARE, 0), ("small vehicle", SQUARE, 0)])
-    message = r"a\.txt:2: .* give --rename 'small vehicle=small-vehicle'"
+    message = (
+        r"a\.txt:2: .* change it with `rename`, for example 'small vehicle' to 'small-vehicle'"
+    )
     with pytest.raises(InputError, match=message):
         check_dota_names(found)
 
@@ -296,7 +298,7 @@ def test_names_that_dota_text_cannot_carry(tmp_path):
 # --- COCO -------------------------------------------------------------------------------------
 
 
-def test_coco(tmp_path):
+def test_coco_dict_and_round_trip(tmp_path):
     diamond = [[50, 10], [60, 30], [50, 50], [40, 30]]
     sets = [
         annotation(tmp_path, [("b", SQUARE, 0), ("a", diamond, 1)], name="P0.txt"),
@@ -328,7 +330,7 @@ def test_coco(tmp_path):
             "segmentation": [[50, 10, 60, 30, 50, 50, 40, 30]],
             "bbox": [40, 10, 20, 40],
             "area": 400,
-        },  # half the rectangle around it
+        },  # half of the rectangle around it
     ]
     write_coco(tmp_path / "x.json", sets, ("a", "b", "c"), {"P0": "P0.bmp"})
     assert json.loads((tmp_path / "x.json").read_text()) == data
@@ -339,14 +341,14 @@ def test_coco(tmp_path):
 
 
 def test_coco_needs_the_size(tmp_path):
-    with pytest.raises(InputError, match="the size of its image is not known"):
+    with pytest.raises(InputError, match="the size of its image is unknown; give `images`"):
         coco_dict([annotation(tmp_path, [], None)], ("a",))
 
 
 # --- YOLO-OBB ---------------------------------------------------------------------------------
 
 
-def test_yolo_text(tmp_path):
+def test_yolo_text_round_trip(tmp_path):
     found = annotation(tmp_path, [("b", SQUARE, 1), ("a", np.array(SQUARE) - 20, 0)])
     write_yolo(tmp_path / "out.txt", found, ("a", "b"))
     assert (tmp_path / "out.txt").read_text() == (
@@ -355,11 +357,11 @@ def test_yolo_text(tmp_path):
     again = read_yolo(tmp_path / "out.txt", (100, 200), ("a", "b"))
     assert list(again.labels.names) == ["b", "a"]
     np.testing.assert_allclose(again.labels.corners, found.labels.corners, atol=1e-6)
-    with pytest.raises(InputError, match="the size of its image is not known"):
+    with pytest.raises(InputError, match="the size of its image is unknown; give `images`"):
         write_yolo(tmp_path / "out.txt", annotation(tmp_path, [], None), ("a",))
 
 
-def test_yolo_odd_lines(tmp_path):
+def test_yolo_tolerates_odd_white_space(tmp_path):
     path = tmp_path / "a.txt"
     path.write_bytes(b"\xef\xbb\xbf\r\n1.0\t.1  .1 .3 .1 .3 .3 .1 .3 \r\n\r\n")
     found = read_yolo(path, (100, 200), ("a", "b"))
@@ -372,31 +374,31 @@ def test_yolo_odd_lines(tmp_path):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("0 .1 .1 .3 .1", ":2: 5 fields, expected 9.*upright boxes"),
+        ("0 .1 .1 .3 .1", ":2: 5 fields, expected 9.*axis-aligned boxes"),
         ("0 .1 .1 .3 .1 .3 .3 .1 .3 .9", ":2: 10 fields, expected 9"),
         ("2 .1 .1 .3 .1 .3 .3 .1 .3", r":2: class 2, expected 0 to 1 \(a, b\)"),
         ("-1 .1 .1 .3 .1 .3 .3 .1 .3", ":2: class -1"),
         ("0.5 .1 .1 .3 .1 .3 .3 .1 .3", ":2: class 0.5"),
         ("nan .1 .1 .3 .1 .3 .3 .1 .3", ":2: class nan"),
-        ("a .1 .1 .3 .1 .3 .3 .1 .3", ":2: expected nine numbers"),
-        ("0 .1 .1 .3 .1 .3 .3 .1 nan", ":2: corners are shares"),
-        ("0 10 20 30 20 30 60 10 60", ":2: corners are shares"),
+        ("a .1 .1 .3 .1 .3 .3 .1 .3", ":2: expected nine numbers, got"),
+        ("0 .1 .1 .3 .1 .3 .3 .1 nan", ":2: expected corners normalized"),
+        ("0 10 20 30 20 30 60 10 60", ":2: expected corners normalized"),
     ],
 )
-def test_yolo_faults(tmp_path, line, message):
+def test_yolo_errors_name_file_and_line(tmp_path, line, message):
     path = tmp_path / "a.txt"
     path.write_text(f"0 .1 .1 .3 .1 .3 .3 .1 .3\n{line}\n")
     with pytest.raises(InputError, match=r"a\.txt" + message):
         read_yolo(path, (100, 200), ("a", "b"))
 
 
-def test_boxes_for_which_ultralytics_ignores_an_image(tmp_path):
+def test_rejected_by_ultralytics(tmp_path):
     cases = [
         (SQUARE, False),
-        (np.subtract(SQUARE, [20, 0]), False),  # centre on the border
+        (np.subtract(SQUARE, [20, 0]), False),  # center on the border
         (np.subtract(SQUARE, [21, 0]), True),
         (np.add(SQUARE, [81, 0]), True),
         ([[0, 0], [101, 0], [101, 9], [0, 9]], True),  # wider than the image
     ]
     found = annotation(tmp_path, [("a", corners, 0) for corners, _ in cases])
-    assert lies_too_far_outside(found).tolist() == [outside for _, outside in cases]
+    assert rejected_by_ultralytics(found).tolist() == [outside for _, outside in cases]

@@ -1,4 +1,4 @@
-"""Label, result and list files: what is read, and what the errors say."""
+"""Label files, result files and id lists: what is read, and what the errors say."""
 
 import numpy as np
 import pytest
@@ -29,7 +29,7 @@ class TestLabels:
             ("\n\r\n  \n", []),
             ("imagesource:GoogleEarth\ngsd:0.146\n", []),
             ("acquisition dates:2016-05-04\ngsd:null\n" + BOX + " ship 0\n", [("ship", 0, 3)]),
-            (f"{BOX} ship", [("ship", 0, 1)]),  # 9 fields, no line end
+            (f"{BOX} ship", [("ship", 0, 1)]),  # 9 fields, no line break
             (f"{BOX} ship 1\n", [("ship", 1, 1)]),
             (f"{BOX} ship 2 tr 0.5\n", [("ship", 2, 1)]),  # 12 fields
             (f"{BOX} ship 1.0\n", [("ship", 1, 1)]),
@@ -61,7 +61,7 @@ class TestLabels:
             (f"{BOX}\n", r"P\.txt:1: .*8 fields"),
             (f"{BOX} ship 0\n\n1 2 3\n", r"P\.txt:3: .*3 fields: 1 2 3"),
             ("ship\n", r"P\.txt:1: .*1 fields: ship"),
-            (f"\n1 2 x {BOX[6:]} ship 0\n", r"P\.txt:2: expected a number, came 'x'"),
+            (f"\n1 2 x {BOX[6:]} ship 0\n", r"P\.txt:2: expected a number, got 'x'"),
             (f"{BOX} ship -1\n", r"P\.txt:1: .*difficulty '-1'"),
             (f"{BOX} ship 0.5\n", r"P\.txt:1: .*difficulty '0\.5'"),
             (f"{BOX} small vehicle\n", r"P\.txt:1: .*difficulty 'vehicle'"),
@@ -74,7 +74,7 @@ class TestLabels:
         path.write_text(text)
         with pytest.raises(InputError, match=message):
             read_labels(path)
-        # Also where many files are read together.
+        # The same error when many files are read together.
         good = tmp_path / "good.txt"
         good.write_text(f"{BOX} ship 0\n")
         with pytest.raises(InputError, match=message):
@@ -86,8 +86,8 @@ class TestLabels:
         with pytest.raises(InputError, match=r"P\.txt:2: expected UTF-8"):
             read_labels(path)
 
-    def test_many_files_are_as_one_by_one(self, tmp_path, monkeypatch):
-        monkeypatch.setattr("DOTA_devkit.formats.BLOCK_BYTES", 60)
+    def test_read_label_files_equals_read_labels(self, tmp_path, monkeypatch):
+        monkeypatch.setattr("DOTA_devkit.formats.labels.BLOCK_BYTES", 60)
         texts = ["", f"gsd:1\n{BOX} ship 1", f"\n{BOX} a b 0\n{BOX} c\n\n", "\n", f"{BOX} x 2\n"]
         paths = [tmp_path / f"{k}.txt" for k in range(len(texts))]
         for path, text in zip(paths, texts, strict=True):
@@ -134,9 +134,9 @@ class TestResults:
     @pytest.mark.parametrize(
         ("text", "message"),
         [
-            (f"P1 0.5 {BOX}\nP1 0.5 1 2 3\n", "ship.txt:2: .*came 5 fields: P1 0.5 1 2 3"),
+            (f"P1 0.5 {BOX}\nP1 0.5 1 2 3\n", "ship.txt:2: .*got 5 fields: P1 0.5 1 2 3"),
             ("P1 0.5 1 2 3 4\n", "6 fields are Task2"),
-            (f"P1 0,5 {BOX}\n", "ship.txt:1: expected a number, came '0,5'"),
+            (f"P1 0,5 {BOX}\n", "ship.txt:1: expected a number, got '0,5'"),
             (f"\nP1 nan {BOX}\n", "ship.txt:2: a score or coordinate is not finite"),
         ],
     )
@@ -144,7 +144,7 @@ class TestResults:
         with pytest.raises(InputError, match=message):
             read_task1(self.write(tmp_path, text))
 
-    def test_blocks_are_whole_lines(self, tmp_path):
+    def test_iter_results_keeps_lines_whole(self, tmp_path):
         text = "".join(f"P{k} 0.{k} {BOX}\n" for k in range(10, 60)) + f"last 0.5 {BOX}"
         path = self.write(tmp_path, text)
         whole = read_task1(path)
@@ -157,24 +157,24 @@ class TestResults:
         with pytest.raises(InputError, match=r"ship\.txt:52: "):
             list(iter_results(path, TextCodes(), block_bytes=50))
 
-    def test_task2(self, tmp_path):
+    def test_read_task2(self, tmp_path):
         found = read_task2(self.write(tmp_path, "P1 0.5 1 2 30 40\n"))
         assert found.corners.tolist() == [[[1, 2], [30, 2], [30, 40], [1, 40]]]
-        with pytest.raises(InputError, match="4 coordinates, came 5"):
+        with pytest.raises(InputError, match="4 coordinates, got 5"):
             read_task2(self.write(tmp_path, "P1 0.5 1 2 30\n"))
 
     @pytest.mark.parametrize(
         ("text", "count"),
         [("", None), ("\n", None), (f"\na b 0.5 {BOX}\n", 8), ("P1 0.5 1 2 3 4\n", 4)],
     )
-    def test_coordinates_of_a_file(self, text, count, tmp_path):
+    def test_result_coordinates(self, text, count, tmp_path):
         assert result_coordinates(self.write(tmp_path, text)) == count
 
-    def test_coordinates_of_something_else(self, tmp_path):
+    def test_result_coordinates_of_another_file(self, tmp_path):
         with pytest.raises(InputError, match=r"ship\.txt:2: expected an image id"):
             result_coordinates(self.write(tmp_path, "\nhello world\n"))
 
-    def test_written_as_the_detector_writes(self, tmp_path):
+    def test_write_task1_matches_the_detector(self, tmp_path):
         path = tmp_path / "deeper" / "Task1_ship.txt"
         corners = np.array([[[1.25, 2], [3, 4], [5, 6], [-7.06, 8]]])
         write_task1(path, ["P1"], np.array([0.5]), corners)
@@ -184,12 +184,12 @@ class TestResults:
         assert path.read_text() == ""
 
 
-def test_id_lists(tmp_path):
+def test_read_ids(tmp_path):
     path = tmp_path / "list.txt"
     path.write_bytes("\ufeffP1\r\n\r\n P2.png \nmy image\nP1".encode())
     assert read_ids(path) == ["P1", "P2.png", "my image", "P1"]
 
 
-def test_class_lists():
+def test_dota_classes():
     assert [len(names) for names in DOTA_CLASSES.values()] == [15, 16, 18]
     assert DOTA_CLASSES["1.0"][0] == "plane" and DOTA_CLASSES["1.0"][14] == "helicopter"

@@ -1,4 +1,4 @@
-"""Image sizes from headers, against the decoder; finding images by id."""
+"""Image sizes from headers compared with the decoder; finding images by id."""
 
 import struct
 import zlib
@@ -22,55 +22,55 @@ def write_image(path, width=37, height=23, channels=3):
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".jpeg", ".bmp", ".tif", ".webp"])
 @pytest.mark.parametrize("channels", [1, 3])
-def test_size_of_each_format(tmp_path, suffix, channels):
+def test_image_size_of_each_format(tmp_path, suffix, channels):
     path = write_image(tmp_path / f"图 a.b{suffix}", channels=channels)
     assert image_size_wh(path) == (37, 23)
     assert read_image(path).shape == (23, 37, 3)
 
 
-def test_size_by_content_not_by_suffix(tmp_path):
+def test_image_size_by_content_not_by_suffix(tmp_path):
     path = write_image(tmp_path / "a.png")
     path.rename(tmp_path / "a.jpg")
     assert image_size_wh(tmp_path / "a.jpg") == (37, 23)
 
 
-# One TIFF directory with the entry "orientation" (0x0112) = 6: a quarter turn.
-TURNED = b"MM\x00*" + struct.pack(">IHHHIHHI", 8, 1, 0x0112, 3, 1, 6, 0, 0)
+# A TIFF directory with the one entry "orientation" (0x0112) = 6: rotated by 90 degrees.
+ROTATED = b"MM\x00*" + struct.pack(">IHHHIHHI", 8, 1, 0x0112, 3, 1, 6, 0, 0)
 
 
 def exif_of_jpeg():
-    segment = b"Exif\x00\x00" + TURNED
+    segment = b"Exif\x00\x00" + ROTATED
     return b"\xff\xe1" + struct.pack(">H", len(segment) + 2) + segment
 
 
 def exif_of_png():
-    chunk = b"eXIf" + TURNED
-    return struct.pack(">I", len(TURNED)) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    chunk = b"eXIf" + ROTATED
+    return struct.pack(">I", len(ROTATED)) + chunk + struct.pack(">I", zlib.crc32(chunk))
 
 
 @pytest.mark.parametrize(
     ("suffix", "before", "exif"),
     [
         (".jpg", None, exif_of_jpeg()),  # at the beginning
-        (".jpg", b"\xff\xda", exif_of_jpeg()),  # behind the size, in front of the pixels
+        (".jpg", b"\xff\xda", exif_of_jpeg()),  # after the size, before the pixels
         (".png", b"IDAT", exif_of_png()),
-        (".png", b"IEND", exif_of_png()),  # behind the pixels
+        (".png", b"IEND", exif_of_png()),  # after the pixels
     ],
 )
-def test_size_of_an_image_that_is_turned_by_its_exif(tmp_path, suffix, before, exif):
+def test_image_size_of_an_image_rotated_by_exif(tmp_path, suffix, before, exif):
     path = write_image(tmp_path / f"a{suffix}")
     data = path.read_bytes()
-    # a PNG's chunk begins with four bytes of length
+    # a chunk of a PNG begins with four bytes of length
     place = 2 if before is None else data.index(before) - (4 if suffix == ".png" else 0)
     path.write_bytes(data[:place] + exif + data[place:])
-    assert read_image(path).shape == (37, 23, 3)  # what everybody who reads the image gets
+    assert read_image(path).shape == (37, 23, 3)  # what every reader of the image gets
     assert image_size_wh(path) == (23, 37)
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize("kind", [3, 4])
-def test_size_in_either_byte_order_of_tiff(tmp_path, order, kind):
-    """A file of a header and one directory alone: it can be measured, though not decoded."""
+def test_image_size_of_tiff_in_both_byte_orders(tmp_path, order, kind):
+    """A file of header and directory only has a size, although it cannot be decoded."""
     value = {3: "HH", 4: "I"}[kind]
     entries = [
         (tag, struct.pack(order + value, *((size, 0) if kind == 3 else (size,))))
@@ -85,7 +85,7 @@ def test_size_in_either_byte_order_of_tiff(tmp_path, order, kind):
     assert image_size_wh(path) == (3000, 2000)
 
 
-def test_sizes_of_real_images(shared):
+def test_image_size_of_real_images(shared):
     folders = ("data/dota_samples/images", "data/hit_uav_small/images", "data/geotiff")
     paths = [path for folder in folders for path in find_images(shared / folder).values()]
     assert len(paths) > 500
@@ -98,11 +98,11 @@ def test_sizes_of_real_images(shared):
     "data",
     [
         b"", b"text", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM12", b"II*\0", b"MM\0*\0\0",
-        b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0",  # cut off within its size
-        b"P6 100000 100000 255\n123",  # more pixels than OpenCV takes
+        b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0",  # truncated within the size
+        b"P6 100000 100000 255\n123",  # more pixels than OpenCV accepts
     ],
 )  # fmt: skip
-def test_not_an_image(tmp_path, data):
+def test_image_size_rejects_other_files(tmp_path, data):
     path = tmp_path / "a.png"
     path.write_bytes(data)
     with pytest.raises(InputError, match=r"a\.png: not an image"):
@@ -126,7 +126,7 @@ def test_find_images(tmp_path):
         ("data/labelTxt", "data/images"),
         ("data/Annotations", "data/AllImages"),
         ("data/labels/train", "data/images/train"),
-        ("data/both", "data/both"),  # roLabelImg saves beside the image by default
+        ("data/both", "data/both"),  # by default roLabelImg saves beside the image
     ],
 )
 def test_guess_image_folder(tmp_path, labels, images):

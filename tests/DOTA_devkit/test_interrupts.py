@@ -1,4 +1,4 @@
-"""Ctrl-C: remembered where it is lost, held back where it must not come, handlers left as found."""
+"""Ctrl-C that is recorded or deferred; signal handlers are restored."""
 
 import contextlib
 import signal
@@ -11,7 +11,7 @@ from DOTA_devkit import interrupts
 
 @pytest.fixture(autouse=True)
 def handler():
-    """The handler is in the end what it was before."""
+    """Check that the handler after the test is the one before it."""
     before = signal.getsignal(signal.SIGINT)
     yield before
     assert signal.getsignal(signal.SIGINT) is before
@@ -21,7 +21,7 @@ def press():
     signal.raise_signal(signal.SIGINT)
 
 
-def test_it_comes_as_an_exception_and_is_known():
+def test_remembered_raises_and_records_ctrl_c():
     with pytest.raises(KeyboardInterrupt), interrupts.remembered():
         assert not interrupts.pressed()
         interrupts.stop_if_pressed()
@@ -31,80 +31,80 @@ def test_it_comes_as_an_exception_and_is_known():
             assert interrupts.pressed()
 
 
-def test_it_is_forgotten_behind():
+def test_remembered_forgets_at_the_end_of_the_block():
     with contextlib.suppress(KeyboardInterrupt), interrupts.remembered():
         press()
     assert not interrupts.pressed()
-    interrupts.stop_if_pressed()  # the next work of this process goes on
+    interrupts.stop_if_pressed()  # later work of this process is not affected
 
 
-def test_it_is_known_although_something_swallows_it():
+def test_remembered_records_a_swallowed_ctrl_c():
     with interrupts.remembered():
         with contextlib.suppress(KeyboardInterrupt):
             press()
         for _ in range(2):
             with pytest.raises(KeyboardInterrupt):
                 interrupts.stop_if_pressed()
-    with interrupts.remembered():  # another run knows nothing of it
+    with interrupts.remembered():  # a later block has no record of it
         assert not interrupts.pressed()
         interrupts.stop_if_pressed()
 
 
-def test_a_handler_of_the_caller_stays(handler):
-    heard = []
-    signal.signal(signal.SIGINT, lambda *call: heard.append(call))
+def test_handler_of_the_caller_stays(handler):
+    calls = []
+    signal.signal(signal.SIGINT, lambda *call: calls.append(call))
     try:
         own = signal.getsignal(signal.SIGINT)
         with interrupts.remembered():
             press()
             assert signal.getsignal(signal.SIGINT) is own
-            with interrupts.held_back():
+            with interrupts.deferred():
                 press()
-                assert len(heard) == 1
-            assert len(heard) == 2
+                assert len(calls) == 1
+            assert len(calls) == 2
         assert not interrupts.pressed()
     finally:
         signal.signal(signal.SIGINT, handler)
 
 
 @pytest.mark.parametrize("remembered", [False, True])
-def test_it_waits_for_the_end_of_the_block(remembered):
+def test_deferred_ctrl_c_arrives_at_the_end_of_the_block(remembered):
     steps = []
     with interrupts.remembered() if remembered else contextlib.nullcontext():
-        with pytest.raises(KeyboardInterrupt), interrupts.held_back():
+        with pytest.raises(KeyboardInterrupt), interrupts.deferred():
             press()
             press()
-            steps.append("went on")
+            steps.append("continued")
         assert interrupts.pressed() == remembered
-    assert steps == ["went on"]
+    assert steps == ["continued"]
 
 
-def test_an_error_in_the_block_goes_before():
-    with pytest.raises(ZeroDivisionError), interrupts.held_back():
+def test_deferred_ctrl_c_gives_way_to_an_error():
+    with pytest.raises(ZeroDivisionError), interrupts.deferred():
         press()
         raise ZeroDivisionError
 
 
-@pytest.mark.parametrize("block", [interrupts.remembered, interrupts.held_back])
-def test_threads_have_no_handlers(block):
-    """signal.signal raises in them."""
-    went = []
+@pytest.mark.parametrize("block", [interrupts.remembered, interrupts.deferred])
+def test_blocks_work_in_other_threads(block):
+    """signal.signal raises an error in them."""
+    finished = []
 
     def work():
         with block():
-            went.append(True)
+            finished.append(True)
 
     thread = threading.Thread(target=work)
     thread.start()
     thread.join()
-    assert went == [True]
+    assert finished == [True]
 
 
-def test_deaf_to_it_stays_deaf(handler):
-    """As what a shell starts in its background is."""
+def test_ignored_signal_stays_ignored(handler):
+    """A shell starts background processes with SIGINT ignored."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        with interrupts.remembered(), interrupts.held_back():
+        with interrupts.remembered(), interrupts.deferred():
             press()
         assert not interrupts.pressed()
     finally:

@@ -1,4 +1,4 @@
-"""Train, val and test lists: shares, repeatability, and no source image on two sides."""
+"""Train, val and test lists: shares, repeatability, no source image in two lists."""
 
 from collections import Counter
 
@@ -15,7 +15,7 @@ def patches(source, count):
     return [f"{source}__1__{500 * k}___0" for k in range(count)]
 
 
-def test_groups_keep_a_source_and_all_its_patches_together():
+def test_group_by_source_keeps_patches_together():
     ids = ["b", "a__1__0___0", "a", "a__0.5__0___500", "x__y", "x__y__1__0___0"]
     ids += ["a__b__1024__0___9"]
     assert group_by_source(ids) == {
@@ -30,7 +30,7 @@ def test_groups_keep_a_source_and_all_its_patches_together():
     ("ids", "shares"),
     [
         ([f"P{i}" for i in range(100)], SHARES),
-        ([f"P{i}" for i in range(3)], SHARES),  # as many source images as lists: one each
+        ([f"P{i}" for i in range(3)], SHARES),  # as many source images as lists: one per list
         ([p for i in range(40) for p in patches(f"P{i}", 1 + 7 * i % 11)], SHARES),
         ([*patches("huge", 1000), *(f"P{i}" for i in range(50))], SHARES),
         ([f"P{i}" for i in range(7)], {"train": 0.5, "val": 0.5, "test": 0}),
@@ -38,7 +38,7 @@ def test_groups_keep_a_source_and_all_its_patches_together():
     ],
 )
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_lists_partition_the_ids_by_source(ids, shares, seed):
+def test_split_ids_partitions_the_source_images(ids, shares, seed):
     lists = split_ids(ids, shares, seed)
     assert list(lists) == [name for name, share in shares.items() if share]
     assert sorted(i for members in lists.values() for i in members) == sorted(ids)
@@ -50,7 +50,7 @@ def test_lists_partition_the_ids_by_source(ids, shares, seed):
         assert abs(len(members) - shares[name] * len(ids)) <= largest + 1
 
 
-def test_same_seed_same_lists_in_any_order_of_the_ids():
+def test_split_ids_depends_on_the_seed_only():
     ids = [f"P{i}" for i in range(50)]
     first = split_ids(ids, SHARES, seed=3)
     assert split_ids(reversed(ids), SHARES, seed=3) == first
@@ -60,21 +60,23 @@ def test_same_seed_same_lists_in_any_order_of_the_ids():
 @pytest.mark.parametrize(
     ("ids", "shares", "message"),
     [
-        (["a"], {"train": 0.9, "val": 0.2}, "add up to 1, came train 0.9, val 0.2"),
+        (["a"], {"train": 0.9, "val": 0.2}, "add up to 1, got train 0.9, val 0.2"),
         (["a"], {"train": 1.1, "val": -0.1}, "0 or more"),
         (patches("a", 50), {"train": 0.9, "val": 0.1}, "1 source images cannot fill 2 lists"),
         ([], {"train": 1}, "0 source images"),
     ],
 )
-def test_shares_that_cannot_be(ids, shares, message):
+def test_split_ids_rejects_bad_shares(ids, shares, message):
     with pytest.raises(InputError, match=message):
         split_ids(ids, shares)
 
 
-def test_lists_are_never_replaced_in_silence(tmp_path):
+def test_write_lists_replaces_only_with_overwrite(tmp_path):
     write_lists({"train": ["a", "b"], "val": ["c"]}, tmp_path)
     assert (tmp_path / "train.txt").read_text() == "a\nb\n"
-    with pytest.raises(InputError, match=r"train\.txt and 1 more would be replaced.*--overwrite"):
+    with pytest.raises(
+        InputError, match=r"train\.txt and 1 more would be replaced; .*give `overwrite`"
+    ):
         write_lists({"train": ["x"], "val": ["c"]}, tmp_path)
     assert (tmp_path / "train.txt").read_text() == "a\nb\n"
     write_lists({"train": ["x"], "val": ["c"]}, tmp_path, overwrite=True)
@@ -82,7 +84,7 @@ def test_lists_are_never_replaced_in_silence(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["train.txt", "val.txt"]
 
 
-def test_objects_of_each_list(tmp_path):
+def test_count_objects_and_lists_table(tmp_path):
     (tmp_path / "a.txt").write_text("0 0 9 0 9 9 0 9 ship 0\n0 0 9 0 9 9 0 9 船 0\n")
     (tmp_path / "b.txt").write_text("0 0 9 0 9 9 0 9 ship 0\n")
     lists = {"train": ["a", "no_labels"], "val": ["b"]}
@@ -97,7 +99,7 @@ def test_objects_of_each_list(tmp_path):
     ]
 
 
-def test_command(tmp_path, capsys):
+def test_command_writes_lists(tmp_path, capsys):
     (tmp_path / "images").mkdir()
     for name in [*patches("A", 6), *patches("B", 2), "C", "D"]:
         (tmp_path / "images" / f"{name}.jpg").touch()
@@ -116,8 +118,8 @@ def test_command(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda p: None, "holds no folder of images"),
-        (lambda p: (p / "images").mkdir(), "holds no folder of images"),
+        (lambda p: None, "contains no folder of images"),
+        (lambda p: (p / "images").mkdir(), "contains no folder of images"),
     ],
 )
 def test_command_without_images(tmp_path, capsys, make, message):

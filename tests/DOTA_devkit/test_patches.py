@@ -1,4 +1,4 @@
-"""Patch names, also odd ones."""
+"""Patch ids, including unusual ones."""
 
 import pytest
 
@@ -11,7 +11,7 @@ from DOTA_devkit.patches import PatchId, parse_patch_id, source_name
         ("P0706__1__0___500", ("P0706", 1, 0, 500)),
         ("P0706__0.5__100___0", ("P0706", 0.5, 100, 0)),
         ("P0706__1.0__0___0", ("P0706", 1, 0, 0)),
-        ("P0861__1024__0___1648", ("P0861", 1, 0, 1648)),  # a size in the rate's place
+        ("P0861__1024__0___1648", ("P0861", 1, 0, 1648)),  # a patch size instead of the rate
         ("P0861__16__0___0", ("P0861", 16, 0, 0)),  # the largest rate
         ("a__b__0.5__10___20", ("a__b", 0.5, 10, 20)),  # "__" in the name
         ("a__1__0___0__2__5___6", ("a__1__0___0", 2, 5, 6)),  # a patch of a patch
@@ -20,21 +20,21 @@ from DOTA_devkit.patches import PatchId, parse_patch_id, source_name
         ("P0706", None),
         ("P0706__1__0__500", None),
         ("P0706__x__0___500", None),
-        ("P0706__0__0___500", None),  # nothing has the rate 0
+        ("P0706__0__0___500", None),  # a rate cannot be 0
         ("P0706__1__0___500.png", None),
         ("", None),
     ],
 )
-def test_parse(image_id, parts):
+def test_parse_patch_id(image_id, parts):
     patch = parse_patch_id(image_id)
     assert patch == (parts and PatchId(*parts))
     assert source_name(image_id) == (parts[0] if parts else image_id)
 
 
 @pytest.mark.parametrize("name", ["P1__1__0___0", "P1__0.5__500___582", "a__b__2__0___7"])
-def test_written_as_it_was_read(name):
+def test_patch_id_text_round_trip(name):
     assert str(parse_patch_id(name)) == name
 
 
-def test_a_whole_rate_is_written_without_point():
+def test_patch_id_writes_an_integral_rate_without_point():
     assert str(PatchId("P1", 1.0, 0, 500)) == "P1__1__0___500"

@@ -1,4 +1,4 @@
-"""The split and split-images commands, on the recorded patches and on small made-up images."""
+"""The split and split-images commands, on recorded patches and on small synthetic images."""
 
 import cv2
 import numpy as np
@@ -13,7 +13,7 @@ def run(*arguments):
 
 @pytest.fixture
 def data(tmp_path):
-    """Images A (250 x 100) and B (100 x 100) with one ship each, at the left of A."""
+    """Images A (250 x 100) and B (100 x 100), each with a ship at its left edge."""
     for folder in ("data/images", "data/labelTxt"):
         (tmp_path / folder).mkdir(parents=True)
     for image_id, width in (("A", 250), ("B", 100)):
@@ -27,7 +27,7 @@ def ids(folder, suffix=".png"):
     return sorted(path.stem for path in folder.glob(f"*{suffix}"))
 
 
-def test_the_recorded_split(shared, tmp_path, capsys):
+def test_split_reproduces_the_recorded_patches(shared, tmp_path, capsys):
     source, recorded = shared / "data/dota_samples", shared / "fixtures/split600"
     (tmp_path / "trainval.txt").write_text("P0706\nP1888.png\n")
     arguments = [
@@ -47,10 +47,10 @@ def test_the_recorded_split(shared, tmp_path, capsys):
     assert len(ids(tmp_path / "out/images")) == 13
     assert "13 patches of 2 images" in capsys.readouterr().out
     assert run(*arguments) == 0
-    assert "13 of them were there already" in capsys.readouterr().out
+    assert "13 of them existed already" in capsys.readouterr().out
 
 
-def test_lists_of_train_and_val_into_one_folder(data, tmp_path):
+def test_split_of_two_lists_into_one_folder(data, tmp_path):
     (data / "train.txt").write_text("A\n")
     (data / "val.txt").write_text("B.png\n")
     assert (
@@ -86,14 +86,14 @@ def test_lists_of_train_and_val_into_one_folder(data, tmp_path):
         (["--size", "1000"], ["A__1__0___0", "B__1__0___0"], ".png"),
     ],
 )
-def test_options(data, tmp_path, options, patches, suffix):
+def test_split_options(data, tmp_path, options, patches, suffix):
     assert run("split", data, tmp_path / "out", "--size", 100, "--gap", 50, *options) == 0
     assert ids(tmp_path / "out/images", suffix) == patches
     assert ids(tmp_path / "out/labelTxt", ".txt") == patches
     assert (tmp_path / "out/trainval.txt").read_text().split() == patches
 
 
-def test_folders_elsewhere(data, tmp_path):
+def test_split_folders_of_other_names(data, tmp_path):
     (data / "images").rename(tmp_path / "pictures")
     (data / "labelTxt").rename(tmp_path / "marks")
     assert (
@@ -111,7 +111,7 @@ def test_folders_elsewhere(data, tmp_path):
     assert ids(tmp_path / "out/images") == ["A__1__0___0", "B__1__0___0"]
 
 
-def test_images_alone(data, tmp_path, capsys):
+def test_split_images(data, tmp_path, capsys):
     assert (
         run(
             "split-images",
@@ -132,7 +132,7 @@ def test_images_alone(data, tmp_path, capsys):
     whole = cv2.imread(str(data / "images/A.png"))
     patch = cv2.imread(str(tmp_path / "out/A__1__150___0.png"))
     np.testing.assert_array_equal(patch, whole[:, 150:250])
-    # One file, padded.
+    # A single file, padded.
     assert run("split-images", data / "images/B.png", tmp_path / "one", "--pad") == 0
     assert ids(tmp_path / "one") == ["B__1__0___0"]
     assert cv2.imread(str(tmp_path / "one/B__1__0___0.png")).shape == (600, 600, 3)
@@ -148,7 +148,7 @@ def test_images_alone(data, tmp_path, capsys):
         (["--images", "{data}/none"], "{data}/none: no such folder of images"),
     ],
 )
-def test_refusals(data, tmp_path, capsys, arguments, message):
+def test_split_rejects_bad_arguments(data, tmp_path, capsys, arguments, message):
     (tmp_path / "ids.txt").write_text("A\nZ\n")
     arguments = [argument.format(data=data) for argument in arguments]
     assert run("split", data, tmp_path / "out", *arguments) == 2
@@ -157,7 +157,7 @@ def test_refusals(data, tmp_path, capsys, arguments, message):
     assert not (tmp_path / "out").exists()
 
 
-def test_faults_of_the_folder(data, tmp_path, capsys):
+def test_split_rejects_bad_folders(data, tmp_path, capsys):
     (data / "labelTxt/B.txt").write_text("5 5 45 5 45 25 5 nan ship 0\n")
     assert run("split", data, tmp_path / "out") == 2
     assert "B.txt:1: " in capsys.readouterr().err
@@ -165,13 +165,13 @@ def test_faults_of_the_folder(data, tmp_path, capsys):
     assert run("split", data, tmp_path / "out2") == 2
     assert "1 images have no label file" in capsys.readouterr().err
     assert run("split", tmp_path / "none", tmp_path / "out2") == 2
-    assert "holds no folder of images" in capsys.readouterr().err
+    assert "contains no folder of images" in capsys.readouterr().err
     (tmp_path / "empty").mkdir()
     assert run("split-images", tmp_path / "empty", tmp_path / "out2") == 2
     assert "no images in this folder" in capsys.readouterr().err
 
 
-def test_another_size_is_not_mixed_in(data, tmp_path, capsys):
+def test_split_does_not_mix_patch_sizes(data, tmp_path, capsys):
     assert run("split", data, tmp_path / "out", "--size", 100, "--gap", 50) == 0
     assert run("split", data, tmp_path / "out", "--size", 200, "--gap", 50) == 2
     assert "was split with other options (size 100, now 200)" in capsys.readouterr().err

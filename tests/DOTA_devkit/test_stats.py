@@ -1,4 +1,4 @@
-"""Statistics against values worked out by hand, OpenCV's rectangles, and published numbers."""
+"""Statistics compared with values computed by hand, with OpenCV and with published numbers."""
 
 import cv2
 import numpy as np
@@ -7,14 +7,14 @@ import pytest
 from DOTA_devkit.commands import main
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.images import find_images
-from DOTA_devkit.stats import collect_stats, measure, read_set
+from DOTA_devkit.stats import collect_stats, measure_boxes, plot_stats, read_label_set
 
 BOX = "10 20 50 20 50 30 10 30"  # 40 x 10
 
 
 @pytest.fixture
 def data(tmp_path):
-    """A maker of a folder: image id -> label lines, with 100 x 80 images for `sized` ids."""
+    """Return a function that writes label lines by image id, and 100 x 80 images for `sized`."""
 
     def make(labels, sized=()):
         folder = tmp_path / "labelTxt"
@@ -25,7 +25,7 @@ def data(tmp_path):
         for image_id in sized:
             _, png = cv2.imencode(".png", np.zeros((80, 100, 3), np.uint8))
             (tmp_path / "images" / f"{image_id}.png").write_bytes(png.tobytes())
-        return read_set(folder, find_images(tmp_path / "images"))
+        return read_label_set(folder, find_images(tmp_path / "images"))
 
     return make
 
@@ -40,61 +40,61 @@ def counts(stats):
         ([[0, 0], [4, 0], [4, 2], [0, 2]], 4, 2, 0),
         ([[0, 0], [2, 0], [2, 4], [0, 4]], 4, 2, 90),
         ([[4, 2], [0, 2], [0, 0], [4, 0]], 4, 2, 0),  # another first corner
-        ([[0, 0], [0, 2], [4, 2], [4, 0]], 4, 2, 0),  # the other way round
+        ([[0, 0], [0, 2], [4, 2], [4, 0]], 4, 2, 0),  # the other orientation
         (
             [[1e6, 1e6], [1e6 + 3, 1e6 + 3], [1e6 + 2, 1e6 + 4], [1e6 - 1, 1e6 + 1]],
             18**0.5,
             2**0.5,
             45,
         ),
-        ([[0, 0], [4, 2], [4, 0], [0, 2]], 4, 2, 0),  # self-crossing
+        ([[0, 0], [4, 2], [4, 0], [0, 2]], 4, 2, 0),  # self-intersecting
         ([[0, 0], [4, 0], [1, 1], [0, 4]], 32**0.5, 8**0.5, 135),  # concave
         ([[1, 1]] * 4, 0, 0, 0),  # a point
         ([[0, 0], [4, 0], [4, 0], [0, 0]], 4, 0, 0),  # a line
     ],
 )
-def test_measure(corners, longer, shorter, angle):
-    found = measure(np.array([corners], float))
+def test_measure_boxes(corners, longer, shorter, angle):
+    found = measure_boxes(np.array([corners], float))
     assert found.longer[0] == pytest.approx(longer)
     assert found.shorter[0] == pytest.approx(shorter, abs=1e-9)
     assert found.angle[0] == pytest.approx(angle)
 
 
-def test_measure_against_opencv():
+def test_measure_boxes_against_opencv():
     corners = np.random.default_rng(0).uniform(0, 100, (500, 4, 2))
-    found = measure(corners)
+    found = measure_boxes(corners)
     for index, points in enumerate(corners.astype(np.float32)):
         sides = sorted(cv2.minAreaRect(points)[1])
         area = found.longer[index] * found.shorter[index]
         assert area == pytest.approx(sides[0] * sides[1], rel=1e-4)
-    assert measure(np.zeros((0, 4, 2))).longer.shape == (0,)
+    assert measure_boxes(np.zeros((0, 4, 2))).longer.shape == (0,)
 
 
-def test_left_out_by_size_and_cap(data):
+def test_stats_excluded_by_min_size_and_max_objs(data):
     tiny = "0 0 9 0 9 9 0 9 a 0"
-    edge = "0 0 10 0 10 3 0 3 a 0"  # 10 on the longer side stays
+    edge = "0 0 10 0 10 3 0 3 a 0"  # a longer side of exactly min_size is kept
     stats = collect_stats(data({"x": [tiny, edge, f"{BOX} b 1", f"{BOX} b"], "y": []}), max_objs=2)
     assert stats.too_small.tolist() == [True, False, False, False]
-    assert stats.over_cap == 1  # three of four are large enough, two are taken
+    assert stats.over_cap == 1  # three of four are large enough, two are used
     table = stats.table()
     assert "2 images, 4 objects (1 difficult), 1 images without objects" in table
-    assert "left out by --min_size 10 (longer side, pixels): 1 (a 1)" in table
-    assert "left out by --max_objs 2: 1 objects (1 images have more)" in table
+    assert "excluded from training by min_size 10 (longer side, pixels): 1 (a 1)" in table
+    assert "excluded from training by max_objs 2: 1 objects (1 images have more)" in table
 
 
-def test_problems(data):
+def test_stats_problems(data):
     stats = collect_stats(
         data(
             {
                 "x": [
                     "gsd:0.3",
                     f"{BOX} a 0",
-                    "50 20 50 30 10 30 10.1 20 a 0",  # the first again, from another corner
-                    f"{BOX} b 0",  # the same box, another class
-                    "-2 0 9 0 9 9 -2 9 a 0",  # 2 pixels over the border are let pass
+                    "50 20 50 30 10 30 10.1 20 a 0",  # the first box again, from another corner
+                    f"{BOX} b 0",  # the same box with another class
+                    "-2 0 9 0 9 9 -2 9 a 0",  # 2 pixels beyond the border are tolerated
                     "-9 0 12 0 12 9 -9 9 a 0",  # reaching outside
-                    "95 50 120 50 120 60 95 60 a 0",  # centre outside
-                    "101 0 120 0 120 9 101 9 a 0",  # wholly outside
+                    "95 50 120 50 120 60 95 60 a 0",  # center outside
+                    "101 0 120 0 120 9 101 9 a 0",  # entirely outside
                     "-50 -9 200 -9 200 99 -50 99 a 0",  # around the image, not outside
                     "5 5 5 5 5 5 5 5 a 0",  # no area
                 ],
@@ -110,40 +110,40 @@ def test_problems(data):
         "x.txt:8",
         "x.txt:9",
     ]
-    assert stats.problems["centre outside the image"] == ["x.txt:7"]
-    assert stats.problems["wholly outside the image"] == ["x.txt:8"]
-    assert stats.problems["labelled twice (same class, IoU above 0.95)"] == ["x.txt:3"]
-    assert stats.problems["boxes of no area"] == ["x.txt:10"]
+    assert stats.problems["center outside the image"] == ["x.txt:7"]
+    assert stats.problems["entirely outside the image"] == ["x.txt:8"]
+    assert stats.problems["labeled twice (same class, IoU above 0.95)"] == ["x.txt:3"]
+    assert stats.problems["boxes without area"] == ["x.txt:10"]
     assert stats.problems["class 'c' is not in the list, objects"] == ["no_image.txt:1"]
     assert stats.problems["label files without an image"] == ["no_image"]
     assert stats.problems["images without a label file"] == ["no_labels"]
-    assert "wholly outside the image: 1 (x.txt:8)" in stats.table()
+    assert "entirely outside the image: 1 (x.txt:8)" in stats.table()
 
 
-def test_sizes_are_not_needed(data):
+def test_stats_without_image_sizes(data):
     stats = collect_stats(data({"x": [f"{BOX} 船 0"]}))
     assert counts(stats) == {}
     assert not any("outside" in title or "without an image" in title for title in stats.problems)
     assert "船" in stats.table()
 
 
-def test_empty_set(data):
+def test_stats_of_an_empty_set(data):
     stats = collect_stats(data({"x": []}))
     assert "1 images, 0 objects" in stats.table()
 
 
-def test_faults_of_all_files_at_once(data):
+def test_read_label_set_reports_all_faults(data):
     with pytest.raises(InputError, match=r"(?s)2 files cannot be used.*a\.txt:1.*b\.txt:2"):
         data({"a": ["1 2 3"], "b": [f"{BOX} x 0", "nan " + BOX[2:] + " x 0"], "c": [f"{BOX} x"]})
 
 
-def test_published_numbers_of_a_real_set(shared):
-    """The README of the set, whose numbers its author worked out with other code."""
+def test_stats_match_published_numbers(shared):
+    """The README of the dataset has these numbers, which its author computed with other code."""
     folder = shared / "data/hit_uav_small"
-    stats = collect_stats(read_set(folder / "labelTxt", find_images(folder / "images")))
+    stats = collect_stats(read_label_set(folder / "labelTxt", find_images(folder / "images")))
     table = stats.table()
     assert "516 images, 5102 objects (14 difficult), 0 images without objects" in table
-    assert "turned more than 5 degrees from the axes: 69 %" in table
+    assert "rotated more than 5 degrees from the axes: 69%" in table
     rows = {line.split()[0]: line.split() for line in table.splitlines() if line}
     assert rows["bicycle"][1] == "2567" and rows["vehicle"][1] == "2535"
     assert "10.8 / 23.3 / 55.1" in table
@@ -151,20 +151,22 @@ def test_published_numbers_of_a_real_set(shared):
     assert counts(stats) == {}
 
     folder = shared / "data/dota_samples"
-    stats = collect_stats(read_set(folder / "labelTxt", find_images(folder / "images")))
+    stats = collect_stats(read_label_set(folder / "labelTxt", find_images(folder / "images")))
     assert len(stats.problems["reaching outside the image by more than 2 pixels"]) == 20
 
 
-def test_command_with_picture(data, tmp_path, capsys):
+def test_command_with_plot(data, tmp_path, capsys):
     data({"x": [f"{BOX} 船 0", f"{BOX} b 0"]}, sized=["x"])
     (tmp_path / "classes.txt").write_text("b\n")
-    picture = tmp_path / "out" / "stats.png"
-    command = ["stats", str(tmp_path / "labelTxt"), "--plot", str(picture)]
+    plot = tmp_path / "out" / "stats.png"
+    command = ["stats", str(tmp_path / "labelTxt"), "--plot", str(plot)]
     assert main(command) == 0
     out = capsys.readouterr().out
-    assert "class '船' is not in the list, objects: 1 (x.txt:1)" in out  # of classes.txt beside
-    assert cv2.imread(str(picture)).shape == (850, 1500, 3)
-    assert main(["stats", str(tmp_path)]) == 0  # the data folder will do
+    assert (
+        "class '船' is not in the list, objects: 1 (x.txt:1)" in out
+    )  # classes.txt is beside the labels
+    assert cv2.imread(str(plot)).shape == (850, 1500, 3)
+    assert main(["stats", str(tmp_path)]) == 0  # the data folder is accepted, too
     assert out.startswith(capsys.readouterr().out.rstrip("\n"))
     assert main(command) == 2
     assert "--overwrite" in capsys.readouterr().err
@@ -172,11 +174,11 @@ def test_command_with_picture(data, tmp_path, capsys):
     assert "matplotlib cannot write .xyz" in capsys.readouterr().err
 
 
-def test_picture_without_matplotlib(data, tmp_path, monkeypatch):
+def test_plot_without_matplotlib(data, tmp_path, monkeypatch):
     stats = collect_stats(data({"x": [f"{BOX} b 0"]}))
     monkeypatch.setitem(__import__("sys").modules, "matplotlib", None)
     with pytest.raises(InputError, match=r"pip install -e '.\[plot\]'"):
-        stats.plot(tmp_path / "a.png")
+        plot_stats(stats, tmp_path / "a.png")
     assert not (tmp_path / "a.png").exists()
 
 

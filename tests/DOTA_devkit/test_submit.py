@@ -1,4 +1,4 @@
-"""What the DOTA server would refuse, or score too low without a word."""
+"""What the DOTA server would reject or score too low, and the zip for it."""
 
 import zipfile
 
@@ -15,7 +15,7 @@ LINE = "{} 0.9 1.0 2.0 3.0 2.0 3.0 4.0 1.0 4.0\n"
 
 @pytest.fixture
 def results(tmp_path):
-    """A folder that is fit to submit: plane on every image, the other classes empty."""
+    """A folder that is ready to submit: a plane on every image, the other classes empty."""
     folder = tmp_path / "merged"
     folder.mkdir()
     for name in DOTA_CLASSES["1.0"]:
@@ -28,7 +28,7 @@ def problems(results, **settings):
     return check_submission(results, **{"image_ids": IDS, **settings}).problems
 
 
-def test_a_good_folder(results):
+def test_check_accepts_a_good_folder(results):
     report = check_submission(results, image_ids=IDS)
     assert report.problems == []
     assert report.detections["plane"] == 20
@@ -37,47 +37,47 @@ def test_a_good_folder(results):
     assert "images with detections: 20 of 20" in report.table()
 
 
-def test_other_files_do_not_matter(results):
+def test_check_ignores_other_files(results):
     (results / "notes.txt").write_text("x")
     assert problems(results) == []
 
 
-def test_missing_file(results):
+def test_check_finds_a_missing_file(results):
     (results / "Task1_ship.txt").unlink()
     (found,) = problems(results)
     assert "1 of 15 files are missing: Task1_ship.txt" in found
 
 
-def test_file_of_no_class(results):
+def test_check_finds_a_file_of_no_class(results):
     (results / "Task1_boat.txt").write_text("")
     (found,) = problems(results)
-    assert "1 files are of no class of this version: Task1_boat.txt" in found
+    assert "1 files belong to no class of this release: Task1_boat.txt" in found
 
 
 @pytest.mark.parametrize(("version", "files"), [("1.5", 16), ("2.0", 18)])
-def test_version_by_number_of_files(results, version, files):
+def test_check_recognizes_other_releases(results, version, files):
     for name in DOTA_CLASSES[version][15:]:
         (results / f"Task1_{name}.txt").write_text("")
     (found,) = problems(results)
-    assert f"they are the files of --version {version}" in found
+    assert f"they are the files of DOTA {version}: give `classes` of that release" in found
     assert len(DOTA_CLASSES[version]) == files
     assert problems(results, classes=DOTA_CLASSES[version]) == []
 
 
-def test_patch_ids(results):
+def test_check_finds_patch_ids(results):
     text = "".join(LINE.format(f"{i}__1__0___500") for i in IDS)
     (results / "Task1_plane.txt").write_text(text)
     (found,) = problems(results)
     assert "20 ids are patches (P0000__1__0___500): merge the results first" in found
 
 
-def test_names_that_look_like_patches_but_are_listed(results):
+def test_check_accepts_listed_ids_that_look_like_patches(results):
     ids = [f"{i}__1__0___500" for i in IDS]
     (results / "Task1_plane.txt").write_text("".join(map(LINE.format, ids)))
     assert problems(results, image_ids=ids) == []
 
 
-def test_unlisted_id(results):
+def test_check_finds_an_unlisted_id(results):
     with open(results / "Task1_ship.txt", "a") as file:
         file.write(LINE.format("P9999"))
     (found,) = problems(results)
@@ -88,7 +88,7 @@ def test_unlisted_id(results):
     ("count", "min_images", "fit"),
     [(10, 0.9, False), (17, 0.9, False), (18, 0.9, True), (10, 0.5, True), (0, 0.9, False)],
 )
-def test_half_a_test_set(results, count, min_images, fit):
+def test_check_finds_missing_test_images(results, count, min_images, fit):
     (results / "Task1_plane.txt").write_text("".join(LINE.format(i) for i in IDS[:count]))
     found = problems(results, min_images=min_images)
     assert (found == []) == fit
@@ -96,27 +96,27 @@ def test_half_a_test_set(results, count, min_images, fit):
         assert f"only {count} of 20 test images have a detection" in found[0]
 
 
-def test_number_of_images_without_a_list(results):
+def test_check_with_the_number_of_images_only(results):
     assert check_submission(results, expected_images=20).problems == []
     (found,) = check_submission(results, expected_images=937).problems
     assert "only 20 of 937" in found
-    assert check_submission(results).problems == []  # nothing is known
+    assert check_submission(results).problems == []  # no number to compare with
     assert TEST_IMAGES == {"1.0": 937, "1.5": 937, "2.0": 2792}
 
 
-def test_bad_line_is_told_with_its_number(results):
+def test_check_reports_a_bad_line_with_its_number(results):
     with open(results / "Task1_plane.txt", "a") as file:
         file.write("P0001 0.9 1 2 3\n")
     found = problems(results)
     assert "Task1_plane.txt:21: " in found[0]
 
 
-def test_no_folder(tmp_path):
+def test_check_rejects_a_missing_folder(tmp_path):
     with pytest.raises(InputError, match="no such folder of results"):
         check_submission(tmp_path / "none")
 
 
-def test_zip(results, tmp_path):
+def test_write_submission(results, tmp_path):
     (results / "Task1_ship.txt").unlink()
     (results / "notes.txt").write_text("x")
     first = write_submission(results, tmp_path / "a" / "first.zip")
@@ -126,13 +126,13 @@ def test_zip(results, tmp_path):
         assert archive.read("Task1_plane.txt") == (results / "Task1_plane.txt").read_bytes()
         assert archive.read("Task1_ship.txt") == b""
         assert all("/" not in name for name in archive.namelist())
-    (results / "Task1_plane.txt").touch()  # another date, the same bytes
+    (results / "Task1_plane.txt").touch()  # another date gives the same bytes
     second = write_submission(results, tmp_path / "second.zip")
     assert first.read_bytes() == second.read_bytes()
     assert [p.name for p in first.parent.iterdir()] == ["first.zip"]
 
 
-def test_interrupted_zip_leaves_the_old_one(results, tmp_path, monkeypatch):
+def test_write_submission_interrupted_keeps_the_old_zip(results, tmp_path, monkeypatch):
     path = write_submission(results, tmp_path / "a.zip")
     before = path.read_bytes()
 
@@ -146,12 +146,12 @@ def test_interrupted_zip_leaves_the_old_one(results, tmp_path, monkeypatch):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.zip", "merged"]
 
 
-def test_command(results, tmp_path, capsys):
+def test_command_checks_and_zips(results, tmp_path, capsys):
     ids = tmp_path / "test.txt"
     ids.write_text("".join(f"{i}.png\r\n" for i in IDS))
     target = tmp_path / "a.zip"
     assert main(["submit", str(results), "--list", str(ids)]) == 0
-    assert "fit to submit" in capsys.readouterr().out
+    assert "ready to submit" in capsys.readouterr().out
     assert main(["submit", str(results), str(target), "--list", str(ids)]) == 0
     assert target.is_file()
     assert main(["submit", str(results), str(target), "--list", str(ids)]) == 2

@@ -1,4 +1,4 @@
-"""XML as annotation tools write it: lines in errors, and odd bytes around the document."""
+"""XML as annotation tools write it: line numbers in errors, odd bytes around the document."""
 
 import pytest
 
@@ -13,17 +13,19 @@ BODY = "<a>\n <b>\n  <name>佩里级</name>\n  <n> 1.5 </n>\n </b>\n <b/>\n</a>"
     [
         BODY.encode(),
         b"\xef\xbb\xbf" + BODY.encode(),  # byte order mark
-        b"\xef\xbb\xbf   \xef\xbb\xbf" + BODY.encode(),  # twice, blanks between
+        b"\xef\xbb\xbf   \xef\xbb\xbf" + BODY.encode(),  # two, with spaces between them
         ('<?xml version="1.0" encoding="utf-8"?>' + BODY).encode(),
-        ("  " + '<?xml version="1.0" encoding="UTF-8"?>' + BODY).encode(),  # blank before
+        (
+            "  " + '<?xml version="1.0" encoding="UTF-8"?>' + BODY
+        ).encode(),  # spaces before the declaration
         ('<?xml version="1.0" encoding="gbk"?>' + BODY).encode("gbk"),
         BODY.encode("gb18030"),  # undeclared
-        ('<?xml version="1.0" encoding="gb2312"?>' + BODY).encode(),  # declares what it is not
+        ('<?xml version="1.0" encoding="gb2312"?>' + BODY).encode(),  # declares a wrong encoding
         BODY.encode("utf-16"),
         (BODY + "\n   \n").encode(),
     ],
 )
-def test_reads_text_in_any_wrapping(tmp_path, data):
+def test_read_xml_tolerates_odd_encodings(tmp_path, data):
     path = tmp_path / "x.xml"
     path.write_bytes(data)
     root = read_xml(path)
@@ -34,7 +36,7 @@ def test_reads_text_in_any_wrapping(tmp_path, data):
     assert first.number("n") == 1.5
 
 
-def test_lines_count_from_the_start_of_the_file(tmp_path):
+def test_read_xml_counts_lines_from_the_start(tmp_path):
     path = tmp_path / "x.xml"
     path.write_text("\n\n  " + BODY, encoding="utf-8")
     assert [b.line for b in read_xml(path).iter("b")] == [4, 8]
@@ -46,12 +48,12 @@ def test_lines_count_from_the_start_of_the_file(tmp_path):
         ("", "the file is empty"),
         (" \n\t ", "the file is empty"),
         ("<a>\n<b>\n</a>", r"x\.xml:3: not well-formed XML \(mismatched tag\)"),
-        ("\n\n<a>\n", r"x\.xml:4: not well-formed"),  # lines skipped before the root count
+        ("\n\n<a>\n", r"x\.xml:4: not well-formed"),  # the lines before the root count
         ("no xml", r"x\.xml:1: not well-formed"),
         ("<a/><b/>", r"x\.xml:1: not well-formed XML \(junk after document"),
     ],
 )
-def test_broken_documents(tmp_path, text, message):
+def test_read_xml_rejects_broken_documents(tmp_path, text, message):
     path = tmp_path / "x.xml"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(InputError, match=message):
@@ -68,7 +70,7 @@ def test_broken_documents(tmp_path, text, message):
         ("<n>1,5</n>", r":3: <n> is '1,5', not a number"),
     ],
 )
-def test_numbers(tmp_path, inner, message):
+def test_number_errors_name_file_and_line(tmp_path, inner, message):
     path = tmp_path / "x.xml"
     path.write_text(f"<a>\n<b>\n{inner}</b></a>", encoding="utf-8")
     element = read_xml(path).required("b")
@@ -76,7 +78,7 @@ def test_numbers(tmp_path, inner, message):
         element.number("n")
 
 
-def test_default_stands_for_absent_and_empty_only(tmp_path):
+def test_number_default_for_absent_and_empty_only(tmp_path):
     path = tmp_path / "x.xml"
     path.write_text("<a><b/><c></c><d>nan</d></a>", encoding="utf-8")
     root = read_xml(path)

@@ -1,4 +1,4 @@
-"""Every command on the page for newcomers, run in its order on a small set made for it."""
+"""Every command on docs/devkit.md, run in the order of the page on a small synthetic dataset."""
 
 import io
 import os
@@ -36,7 +36,7 @@ NAMES = ("Car", "Van", "Person")
 
 
 def make_folders(root):
-    """mydata (roLabelImg), hrsc, and results for the server."""
+    """Write mydata (roLabelImg labels), hrsc and the results for the server."""
     rng = np.random.default_rng(0)
     for folder in ("mydata/images", "mydata/Annotations", "hrsc/Annotations", "dota/merged"):
         (root / folder).mkdir(parents=True)
@@ -61,12 +61,12 @@ def make_folders(root):
 
 
 def make_results(root):
-    """What two perfect detectors find on the patches of the test images."""
+    """Write the results of two perfect detectors on the patches of the test images."""
     lines = {name: [] for name in NAMES}
     for image_id in (root / "mydata/test.txt").read_text().split():
         labels = read_labels(root / f"mydata/labelTxt/{image_id}.txt")
         for corners, name in zip(labels.corners, labels.names, strict=True):
-            for left in (0, 100):  # the patches of 600 at a width of 700
+            for left in (0, 100):  # left edges of the 600-pixel patches of a 700-pixel wide image
                 values = " ".join(f"{v:.1f}" for v in (corners - [left, 0]).ravel())
                 lines[name].append(f"{image_id}__1__{left}___0 0.9 {values}\n")
     for folder in ("results", "results_b"):
@@ -77,7 +77,7 @@ def make_results(root):
 
 @pytest.fixture(scope="module")
 def outputs(tmp_path_factory):
-    """Command -> what it printed, run one after the other in one folder."""
+    """Run the commands one after the other in one folder; return command -> what it printed."""
     root = tmp_path_factory.mktemp("page")
     make_folders(root)
     outputs = {"root": root}
@@ -88,11 +88,11 @@ def outputs(tmp_path_factory):
             assert words[:3] == ["python", "-m", "DOTA_devkit"], command
             if words[3] == "merge" and not (root / "results").exists():
                 make_results(root)
-            printed, told = io.StringIO(), io.StringIO()
-            with redirect_stdout(printed), redirect_stderr(told):
+            stdout, stderr = io.StringIO(), io.StringIO()
+            with redirect_stdout(stdout), redirect_stderr(stderr):
                 code = main(words[3:])
-            assert code == 0, f"{command}\n{printed.getvalue()}{told.getvalue()}"
-            outputs[command] = printed.getvalue()
+            assert code == 0, f"{command}\n{stdout.getvalue()}{stderr.getvalue()}"
+            outputs[command] = stdout.getvalue()
     return outputs
 
 
@@ -100,7 +100,7 @@ def output(outputs, start):
     return next(text for command, text in outputs.items() if f"DOTA_devkit {start}" in command)
 
 
-def test_the_page_shows_every_command():
+def test_page_shows_every_command():
     shown = {shlex.split(command)[3] for command in commands()}
     assert shown == {
         "split",
@@ -114,7 +114,7 @@ def test_the_page_shows_every_command():
     }
 
 
-def test_all_run(outputs):
+def test_page_commands_run_and_write_their_files(outputs):
     root = outputs["root"]
     assert len(list((root / "mydata/labelTxt_preview").glob("*.jpg"))) == 4
     assert {
@@ -134,8 +134,8 @@ def test_all_run(outputs):
     assert {p.stem for p in (root / "patches_test/images").iterdir()} >= {"P0000__1__100___0"}
 
 
-def test_what_the_scores_should_be(outputs):
-    """The results are the labels themselves, each found on two patches: merged, AP is 1."""
+def test_page_scores_of_perfect_results(outputs):
+    """The results are the labels, each found on two patches, so the AP after merging is 1."""
     root = outputs["root"]
     for text in (output(outputs, "evaluate merged"), output(outputs, "evaluate results")):
         mean = next(line for line in text.splitlines() if line.startswith("mean"))
@@ -146,7 +146,7 @@ def test_what_the_scores_should_be(outputs):
     assert (root / "submission.zip").is_file()
 
 
-def test_python_example(outputs):
+def test_page_python_example(outputs):
     (code,) = python_blocks()
     done = subprocess.run(
         [sys.executable, "-c", code],

@@ -1,0 +1,214 @@
+"""Task1 and Task2 result files: image id, score and box on each line, one file per class."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from DOTA_devkit.errors import InputError
+from DOTA_devkit.files import replacing
+from DOTA_devkit.formats.text import (
+    BLOCK_BYTES,
+    checked_utf8,
+    not_a_number_error,
+    shorten_line,
+)
+from DOTA_devkit.text_table import NotANumber, TextCodes, TextTable
+
+# Coordinates of a line.
+_TASK1, _TASK2 = 8, 4
+
+
+@dataclass(frozen=True)
+class Task1:
+    """Detections of one class, as a result file lists them.
+
+    Attributes:
+        image_ids: ``[N]``.
+        scores: ``[N]`` float64.
+        corners: ``[N, 4, 2]`` float64, in pixels of the image; from a Task2 file the corners of
+            the rectangle, from its smallest x and y on, clockwise on the screen.
+    """
+
+    image_ids: list[str]
+    scores: np.ndarray
+    corners: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.image_ids)
+
+
+@dataclass(frozen=True)
+class ResultBlock:
+    """Consecutive lines of a result file.
+
+    Attributes:
+        images: ``[N]`` numbers of the image ids in the `TextCodes` of the reader.
+        scores: ``[N]`` float64.
+        corners: ``[N, 4, 2]`` float64, as in `Task1`.
+    """
+
+    images: np.ndarray
+    scores: np.ndarray
+    corners: np.ndarray
+
+
+def read_task1(path: Path | str) -> Task1:
+    """Read a Task1 result file: image id, score and eight coordinates per line.
+
+    The id may contain spaces, as the numbers are counted from the end of the line.
+
+    Raises:
+        InputError: a line is anything else; the message has file and line.
+        OSError: the file cannot be read.
+    """
+    return _read_results(path, _TASK1)
+
+
+def read_task2(path: Path | str) -> Task1:
+    """Read a Task2 result file: image id, score, xmin, ymin, xmax, ymax per line.
+
+    Raises:
+        InputError: a line is anything else; the message has file and line.
+        OSError: the file cannot be read.
+    """
+    return _read_results(path, _TASK2)
+
+
+def iter_results(
+    path: Path | str,
+    image_ids: TextCodes,
+    coordinates: int = _TASK1,
+    block_bytes: int = BLOCK_BYTES,
+) -> Iterator[ResultBlock]:
+    """Read a result file block by block, for files that do not fit into memory.
+
+    Args:
+        path: the result file.
+        image_ids: numbers of the image ids; new ids are added.
+        coordinates: 8 for Task1, 4 for Task2.
+        block_bytes: about how many bytes to read at once.
+
+    Yields:
+        The lines of each block.
+
+    Raises:
+        InputError: a line cannot be understood; the message has file and line.
+        OSError: the file cannot be read.
+    """
+    for data, line in _iter_blocks(Path(path), block_bytes):
+        yield _parse_results(data, coordinates, path, line, image_ids)
+
+
+def result_coordinates(path: Path | str) -> int | None:
+    """Tell Task1 from Task2 by the first line of a result file.
+
+    Returns:
+        8 for Task1, 4 for Task2, None for a file without lines.
+
+    Raises:
+        InputError: the first line is neither.
+        OSError: the file cannot be read.
+    """
+    with open(path, "rb") as file:
+        for number, line in enumerate(file, 1):
+            fields = checked_utf8(line, path).split()
+            if len(fields) >= 10 and _are_numbers(fields[-9:]):
+                return _TASK1
+            if len(fields) >= 6 and _are_numbers(fields[-5:]):
+                return _TASK2
+            if fields:
+                raise InputError(
+                    f"{path}:{number}: expected an image id, a score and 8 coordinates "
+                    f"(Task1) or 4 (Task2), got {len(fields)} fields: {shorten_line(line)}"
+                )
+    return None
+
+
+def write_task1(
+    path: Path | str, image_ids: Sequence[str], scores: np.ndarray, corners: np.ndarray
+) -> None:
+    """Write detections of one class as the original detector does: ``id %.12f`` and 8 ``%.1f``.
+
+    Args:
+        path: the file to write; it is replaced once everything is written.
+        image_ids: ``[N]``.
+        scores: ``[N]``.
+        corners: ``[N, 4, 2]``, in pixels of the image.
+    """
+    values = np.concatenate(
+        [np.asarray(scores, np.float64)[:, None], np.asarray(corners).reshape(-1, 8)], axis=1
+    ).tolist()
+    line = "%s %.12f" + 8 * " %.1f" + "\n"
+    with replacing(path) as file:
+        file.writelines(
+            line % (image_id, *row) for image_id, row in zip(image_ids, values, strict=True)
+        )
+
+
+def _parse_results(
+    data: bytes, coordinates: int, path: Path | str, first_line: int, image_ids: TextCodes
+) -> ResultBlock:
+    table = TextTable(data)
+    lines = np.flatnonzero(table.count)
+    first, count = table.first[lines], table.count[lines]
+    short = np.flatnonzero(count < coordinates + 2)
+    if len(short):
+        line = int(lines[short[0]])
+        other = {_TASK2: _TASK1, _TASK1: _TASK2}[coordinates]
+        hint = f"; {other + 2} fields are {'Task1' if other == _TASK1 else 'Task2'}"
+        raise InputError(
+            f"{path}:{first_line + line}: expected an image id, a score and {coordinates} "
+            f"coordinates, got {count[short[0]]} fields"
+            f"{hint if count[short[0]] == other + 2 else ''}: "
+            f"{shorten_line(data.splitlines()[line])}"
+        )
+    last = first + count - 1
+    try:
+        numbers = table.numbers(last[:, None] + np.arange(-coordinates, 1))
+    except NotANumber as error:
+        raise not_a_number_error(table, path, error.token, first_line) from None
+    infinite = np.flatnonzero(~np.isfinite(numbers).all(axis=1))
+    if len(infinite):
+        raise InputError(
+            f"{path}:{first_line + lines[infinite[0]]}: a score or coordinate is not finite"
+        )
+    images = table.codes(first, last - coordinates - 1, image_ids)
+    corners = numbers[:, 1:]
+    if coordinates == _TASK2:
+        corners = corners[:, [0, 1, 2, 1, 2, 3, 0, 3]]
+    return ResultBlock(images, numbers[:, 0], corners.reshape(-1, 4, 2))
+
+
+def _read_results(path: Path | str, coordinates: int) -> Task1:
+    ids = TextCodes()
+    blocks = list(iter_results(path, ids, coordinates))
+    if not blocks:
+        return Task1([], np.zeros(0), np.zeros((0, 4, 2)))
+    return Task1(
+        [ids.texts[image] for block in blocks for image in block.images.tolist()],
+        np.concatenate([block.scores for block in blocks]),
+        np.concatenate([block.corners for block in blocks]),
+    )
+
+
+def _iter_blocks(path: Path, size: int) -> Iterator[tuple[bytes, int]]:
+    """Yield whole lines of a file, about `size` bytes at once, and the number of the first."""
+    number = 1
+    with open(path, "rb") as file:
+        while block := file.read(size):
+            block += file.readline()
+            if number == 1:
+                block = block.removeprefix(b"\xef\xbb\xbf")
+            yield checked_utf8(block, path), number
+            number += block.count(b"\n")
+
+
+def _are_numbers(fields: list[bytes]) -> bool:
+    try:
+        return all(map(np.isfinite, map(float, fields)))
+    except ValueError:
+        return False

@@ -1,0 +1,77 @@
+"""Labels that are most likely mistakes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+
+from DOTA_devkit.polygon import grouped_iou, polygon_area
+from DOTA_devkit.stats.label_set import LabelSet
+
+OUTSIDE_TOLERANCE_PX = 2.0
+"""Pixels by which a corner may exceed the border before its label counts as reaching outside."""
+
+DUPLICATE_IOU = 0.95
+"""IoU above which two objects of one class are taken for one object, labeled twice."""
+
+
+def find_problems(data: LabelSet, classes: Sequence[str] | None = None) -> dict[str, list[str]]:
+    """Look for labels that are most likely mistakes.
+
+    Args:
+        data: the labels.
+        classes: the allowed class names; without it all are allowed.
+
+    Returns:
+        Description of the problem -> ``file name:line`` of the objects, or the image ids. Problems
+        that were looked for but not found have an empty list.
+    """
+    problems = _outside_problems(data)
+    problems[f"labeled twice (same class, IoU above {DUPLICATE_IOU:g})"] = _duplicates(data)
+    problems["boxes without area"] = data.where(polygon_area(data.corners) == 0)
+    if classes is not None:
+        unknown = ~np.isin(data.names.astype(str), list(classes))
+        for name, count in Counter(data.names[unknown]).most_common():
+            problems[f"class {name!r} is not in the list, objects"] = (
+                data.where(unknown & (data.names == name)) if count else []
+            )
+    if np.isfinite(data.sizes_wh).any():
+        missing = ~np.isfinite(data.sizes_wh[:, 0])
+        problems["label files without an image"] = [
+            data.image_ids[index] for index in np.flatnonzero(missing)
+        ]
+    problems["images without a label file"] = [
+        image_id
+        for image_id, path in zip(data.image_ids, data.label_paths, strict=True)
+        if path is None
+    ]
+    return problems
+
+
+def _outside_problems(data: LabelSet) -> dict[str, list[str]]:
+    """Find labels outside the image; return nothing if no sizes are known."""
+    if not np.isfinite(data.sizes_wh).any():
+        return {}
+    size = data.sizes_wh[data.image_index][:, None]  # nan compares as inside
+    excess = np.maximum(-data.corners, data.corners - size)  # [N, 4, 2]
+    reaching = (excess > OUTSIDE_TOLERANCE_PX).any(axis=(1, 2))
+    entirely = ((data.corners < 0).all(axis=1) | (data.corners > size).all(axis=1)).any(axis=1)
+    center = data.corners.mean(axis=1, keepdims=True)
+    center_out = ((center < 0) | (center > size)).any(axis=(1, 2))
+    return {
+        f"reaching outside the image by more than {OUTSIDE_TOLERANCE_PX:g} pixels": data.where(
+            reaching
+        ),
+        "center outside the image": data.where(center_out & ~entirely),
+        "entirely outside the image": data.where(entirely),
+    }
+
+
+def _duplicates(data: LabelSet) -> list[str]:
+    """Find every object that nearly coincides with an earlier one of its class and image."""
+    classes, numbers = np.unique(data.names.astype(str), return_inverse=True)
+    groups = data.image_index * max(len(classes), 1) + numbers
+    later, earlier, overlap = grouped_iou(data.corners, data.corners, groups, groups)
+    return data.where(np.unique(later[(earlier < later) & (overlap > DUPLICATE_IOU)]))

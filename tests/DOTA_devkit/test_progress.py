@@ -1,0 +1,128 @@
+"""Progress bars: what they pass on, when they are silent, and that they notice Ctrl-C."""
+
+import contextlib
+import signal
+import sys
+from contextlib import redirect_stderr
+
+import pytest
+
+from DOTA_devkit import interrupts
+from DOTA_devkit.progress import progress, progress_bar
+
+
+class FakeTerminal:
+    """A stderr that claims to be a terminal and keeps what is written to it."""
+
+    def __init__(self):
+        self.text = ""
+
+    def write(self, text):
+        self.text += text
+
+    def flush(self):
+        pass
+
+    def isatty(self):
+        return True
+
+
+@pytest.fixture(params=[True, False], ids=["tqdm", "no tqdm"])
+def with_or_without_tqdm(request, monkeypatch):
+    if not request.param:
+        monkeypatch.setitem(sys.modules, "tqdm", None)
+
+
+@pytest.mark.usefixtures("with_or_without_tqdm")
+@pytest.mark.parametrize("items", [[], ["a", "b", "c"]])
+def test_progress_yields_the_items_unchanged(items):
+    assert list(progress(items, "work")) == items
+    assert list(progress(iter(items), "work", total=len(items), unit="file", initial=1)) == items
+
+
+def test_progress_without_a_terminal_prints_nothing(capsys):
+    assert list(progress(range(5), "work")) == [0, 1, 2, 3, 4]
+    captured = capsys.readouterr()
+    assert captured.out == captured.err == ""
+
+
+def test_progress_shows_title_count_and_unit():
+    with redirect_stderr(FakeTerminal()) as terminal:
+        for _ in progress(range(4), "reading", unit="image", leave=True):
+            pass
+    last = terminal.text.splitlines()[-1]
+    assert last.startswith("reading: 100%") and "4/4" in last and "image/s" in last
+
+
+def test_progress_removes_the_bar_unless_leave():
+    with redirect_stderr(FakeTerminal()) as terminal:
+        assert list(progress(range(4), "reading")) == [0, 1, 2, 3]
+    assert "0/4" in terminal.text and terminal.text.endswith("\r")
+
+
+def test_progress_bar_advances_by_several_from_initial():
+    with (
+        redirect_stderr(FakeTerminal()) as terminal,
+        progress_bar("predict", 20, unit="window", initial=10, leave=True) as bar,
+    ):
+        bar.update(4)
+        bar.set_postfix({"loss": "0.5"})
+        bar.update(6)
+    last = terminal.text.splitlines()[-1]
+    assert last.startswith("predict: 100%") and "20/20" in last and "loss=0.5" in last
+
+
+@pytest.mark.usefixtures("with_or_without_tqdm")
+def test_progress_bar_works_without_tqdm_or_a_terminal():
+    with progress_bar("work") as bar:
+        bar.update(3)
+        bar.set_postfix({"loss": 1})
+
+
+def press_and_swallow():
+    with contextlib.suppress(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.usefixtures("with_or_without_tqdm")
+def test_progress_stops_after_the_item_with_a_swallowed_ctrl_c():
+    finished = []
+    with pytest.raises(KeyboardInterrupt), interrupts.remembered():
+        for item in progress(range(5), "work"):
+            if item == 1:
+                press_and_swallow()
+            finished.append(item)
+    assert finished == [0, 1]
+
+
+@pytest.mark.usefixtures("with_or_without_tqdm")
+def test_progress_notices_a_ctrl_c_at_the_last_item():
+    with pytest.raises(KeyboardInterrupt), interrupts.remembered():
+        for _ in progress(range(1), "work"):
+            press_and_swallow()
+
+
+@pytest.mark.usefixtures("with_or_without_tqdm")
+def test_progress_bar_update_stops_after_a_swallowed_ctrl_c():
+    with interrupts.remembered(), progress_bar("work", 2) as bar:
+        bar.update()
+        press_and_swallow()
+        with pytest.raises(KeyboardInterrupt):
+            bar.update()
+
+
+def test_progress_ignores_a_ctrl_c_outside_of_remembered():
+    press_and_swallow()
+    assert list(progress(range(3), "work")) == [0, 1, 2]
+
+
+def test_progress_passes_on_errors_of_items_and_body():
+    def items():
+        yield 1
+        raise ValueError("items")
+
+    with pytest.raises(ValueError, match="items"):
+        list(progress(items(), "work"))
+    with pytest.raises(ZeroDivisionError):
+        for _ in progress(range(3), "work"):
+            raise ZeroDivisionError
