@@ -10,12 +10,11 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import nn
-from tqdm import tqdm
 
 from datasets import BaseDataset, collate
 from datasets.batching import start
 from decoder import DecDecoder, to_source
-from DOTA_devkit import interrupts
+from DOTA_devkit.progress import progress_bar
 from structures.boxes import STRIDE
 from structures.defaults import NMS_THRESH, THETA_THRESH, K
 from structures.detections import Detections
@@ -121,7 +120,7 @@ def run_over(
         pin_memory=device.type == "cuda",
     )
     model.eval()
-    with tqdm(total=len(dataset), desc=description, unit="image", disable=None) as bar:
+    with progress_bar(description, len(dataset), unit="image", leave=True) as bar:
         begin = time.perf_counter()
         for batch in start(loader):
             read = time.perf_counter()
@@ -137,7 +136,6 @@ def run_over(
             end = time.perf_counter()
             timing.add(len(detections), through - read, end - through, end - begin)
             bar.update(len(detections))
-            interrupts.stop_if_pressed()
             sources = batch.get("source") or [None] * len(detections)
             yield from map(ImageDetections, batch["img_id"], detections, sources)
             begin = time.perf_counter()

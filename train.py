@@ -10,12 +10,11 @@ from pathlib import Path
 
 import torch
 from torch import nn
-from tqdm import tqdm
 
 from datasets import LEFT_OUT_REASONS, BaseDataset, collate, seed_worker
 from datasets.batching import start
-from DOTA_devkit import interrupts
 from DOTA_devkit.errors import InputError
+from DOTA_devkit.progress import progress_bar
 from inference import to_device
 from models import CTRBOX, Checkpoint, DetectionLoss, save_checkpoint
 from structures.drawing import contact_sheet, draw_targets, write_picture
@@ -163,8 +162,8 @@ def train_one_epoch(
     ignored = torch.zeros(len(LEFT_OUT_REASONS), dtype=torch.int64)
     image_id_of = loader.dataset.img_ids
     description = f"epoch {epoch}/{settings.epochs}"
-    with tqdm(start(loader), description, len(loader), unit="batch", disable=None) as bar:
-        for step, batch in enumerate(bar):
+    with progress_bar(description, len(loader), unit="batch", leave=True) as bar:
+        for step, batch in enumerate(start(loader)):
             set_rate(optimizer, rate(epoch - 1 + step / len(loader)))
             ignored += batch.pop("left_out").sum(dim=0)
             image_ids = [image_id_of[index] for index in batch.pop("index").tolist()]
@@ -180,6 +179,7 @@ def train_one_epoch(
             if not (torch.isfinite(loss) and torch.isfinite(norm)):
                 statistics.restore()
                 bad_steps.add(epoch, step, image_ids, losses)
+                bar.update()
                 continue
             optimizer.step()
             bad_steps.good()
@@ -188,7 +188,7 @@ def train_one_epoch(
             for name, value in losses.items():
                 totals[name] = totals.get(name, 0.0) + value.item()
             bar.set_postfix({name: f"{total / steps:.3f}" for name, total in totals.items()})
-            interrupts.stop_if_pressed()
+            bar.update()
     if epoch == 1 and ignored.any():
         counts = zip(LEFT_OUT_REASONS, ignored.tolist(), strict=True)
         logger.info(

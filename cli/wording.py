@@ -13,6 +13,8 @@ _FLAG_OF = {
     "input_type": "--input",
 }
 
+# A name in backticks, such as `overwrite`.
+_QUOTED = re.compile(r"`(\w+)`")
 # An identifier that is no English word: one with an underscore, or one of these. Parts of a path, a
 # quoted name, a call or an assignment stay as they are.
 _IDENTIFIER = re.compile(
@@ -26,12 +28,17 @@ def name_flags(message: str, phase: str) -> str:
 
     Messages of the code below the command line name its parameters, as they are read by users of
     the Python API as well ("overlap must be smaller than the window"). A plain word is taken for a
-    parameter only where it begins the message.
+    parameter only in backticks or where it begins the message.
+
+    Args:
+        message: of an error.
+        phase: whose flags there are.
     """
-    flags = {flag.dest: flag.names[0] for flag in FLAGS if phase in flag.phases}
-    flags |= _FLAG_OF
+    flags = {flag.dest: flag.names[0] for flag in FLAGS if phase in flag.phases} | _FLAG_OF
 
     def flag(match: re.Match[str]) -> str:
-        return flags.get(match[1], match[1])
+        return flags.get(match[1], match[0])
 
-    return _FIRST_WORD.sub(flag, _IDENTIFIER.sub(flag, message))
+    for pattern in (_IDENTIFIER, _QUOTED, _FIRST_WORD):
+        message = pattern.sub(flag, message)
+    return message

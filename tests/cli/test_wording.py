@@ -18,6 +18,9 @@ from cli.wording import name_flags
         # a flag stays as it is
         ("--conf_thresh 2: a number from 0 to 1 expected", "--conf_thresh 2: a number from 0 to 1 "
          "expected"),
+        # in backticks
+        ("there are files already; choose another `output`, not `this`",
+         "there are files already; choose another --output, not `this`"),
         # parts of paths, quoted names, calls and assignments are no parameters
         ("runs/batch_size/a.txt:3: no number", "runs/batch_size/a.txt:3: no number"),
         ("metadata lacks 'theta_thresh'", "metadata lacks 'theta_thresh'"),
