@@ -70,7 +70,7 @@ class DecDecoder:
         channels, _, width = heatmap.shape
         if channels != self.num_classes:
             raise ValueError(f"hm has {channels} channels, the decoder expects {self.num_classes}")
-        scores, labels, cells = self._peaks(heatmap)
+        scores, labels, cells = self.find_peaks(heatmap)
 
         def gather(head: str) -> torch.Tensor:
             return maps[head][image].flatten(1)[:, cells].float().T
@@ -86,8 +86,18 @@ class DecDecoder:
         # a box of a broken model (NaN, infinity) is none
         return rows[torch.isfinite(rows).all(dim=1)].cpu().numpy()
 
-    def _peaks(self, heatmap: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Scores, labels and cells (y * W + x) of the K best local maxima of [C, H, W]."""
+    def find_peaks(self, heatmap: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Find the K best local maxima of one heat map.
+
+        A subclass may override this to decode other cells than the peaks.
+
+        Args:
+            heatmap: [C, H, W] float32 scores.
+
+        Returns:
+            Scores [M] above `conf_thresh` in falling order, class indices [M] and flat cell
+            indices `y * W + x` [M], with M at most K.
+        """
         local_max = neighbourhood_maximum(heatmap)
         flat = heatmap.flatten()
         # nonzero lists indices in rising order, and the stable sort keeps that order among ties
