@@ -343,7 +343,7 @@ def test_finetune(call, data, tmp_path):
     words = ["--phase", "train", "--data_dir", data, "--finetune", file, "--epochs", 1,
              "--batch_size", 3, "--input_h", 64, "--input_w", 64]  # fmt: skip
     ran = call(*words)
-    assert ran.code == 0 and "layers that start new: hm.2" in ran.out
+    assert ran.code == 0 and "newly initialized layers: hm.2" in ran.out
     checkpoint = read_checkpoint(tmp_path / "weights_dota" / "model_last.pth")
     assert checkpoint.classes == CLASSES
     assert checkpoint.architecture.backbone == "mobilenetv2"
