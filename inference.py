@@ -13,7 +13,7 @@ from torch import nn
 from tqdm import tqdm
 
 from datasets import BaseDataset, collate
-from datasets.batching import start
+from datasets.batching import iterate_loader
 from decoder import DecDecoder, to_source
 from DOTA_devkit import interrupts
 from structures.boxes import STRIDE
@@ -106,7 +106,7 @@ def run_over(
     model.eval()
     with tqdm(total=len(dataset), desc=description, unit="image", disable=None) as bar:
         begin = time.perf_counter()
-        for batch in start(loader):
+        for batch in iterate_loader(loader):
             read = time.perf_counter()
             with torch.no_grad():
                 maps = model(to_device(batch["image"], device))

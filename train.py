@@ -13,8 +13,8 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from datasets import LEFT_OUT_REASONS, BaseDataset, collate, seed_worker
-from datasets.batching import start
+from datasets import IGNORE_REASONS, BaseDataset, collate, seed_worker
+from datasets.batching import iterate_loader
 from DOTA_devkit import interrupts
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.files import replacing
@@ -177,13 +177,13 @@ def train_one_epoch(
     totals: dict[str, float] = {}
     steps = 0
     buffers = Buffers(model)
-    left_out = torch.zeros(len(LEFT_OUT_REASONS), dtype=torch.int64)
+    ignored = torch.zeros(len(IGNORE_REASONS), dtype=torch.int64)
     image_id_of = loader.dataset.img_ids
     description = f"epoch {epoch}/{settings.epochs}"
-    with tqdm(start(loader), description, len(loader), unit="batch", disable=None) as bar:
+    with tqdm(iterate_loader(loader), description, len(loader), unit="batch", disable=None) as bar:
         for step, batch in enumerate(bar):
             set_rate(optimizer, rate(epoch - 1 + step / len(loader)))
-            left_out += batch.pop("left_out").sum(dim=0)
+            ignored += batch.pop("ignored").sum(dim=0)
             image_ids = [image_id_of[index] for index in batch.pop("index").tolist()]
             images = to_device(batch.pop("input"), device)
             targets = {k: v.to(device, non_blocking=True) for k, v in batch.items()}
@@ -206,11 +206,11 @@ def train_one_epoch(
                 totals[name] = totals.get(name, 0.0) + value.item()
             bar.set_postfix({name: f"{total / steps:.3f}" for name, total in totals.items()})
             interrupts.stop_if_pressed()
-    if epoch == 1 and left_out.any():
-        counts = zip(LEFT_OUT_REASONS, left_out.tolist(), strict=True)
+    if epoch == 1 and ignored.any():
+        counts = zip(IGNORE_REASONS, ignored.tolist(), strict=True)
         logger.info(
             "objects in view that were not taught in epoch 1, by reason: %s",
-            ", ".join(f"--{reason} {count}" for reason, count in counts),
+            ", ".join(f"{reason} {count}" for reason, count in counts),
         )
     means = {name: total / steps for name, total in totals.items()}
     return {
