@@ -63,12 +63,12 @@ def encode_targets(
     radii = gaussian_radius(np.ceil(rectangles[:count, 2:4]))
     draw_gaussians(targets["hm"], labels[:count], cells, radii)
 
-    surplus, surplus_labels = corners[count:], labels[count:]
+    masked, masked_labels = corners[count:], labels[count:]
     if ignored is not None and len(ignored):
-        surplus = np.concatenate([surplus, ignored])
-        surplus_labels = np.concatenate([surplus_labels, ignored_labels])
-    if len(surplus):
-        mask_ignored(targets["hm_weight"], surplus, surplus_labels)
+        masked = np.concatenate([masked, ignored])
+        masked_labels = np.concatenate([masked_labels, ignored_labels])
+    if len(masked):
+        mask_ignored(targets["hm_weight"], masked, masked_labels)
         unmask_centers(targets["hm_weight"], labels[:count], cells)
     return targets
 

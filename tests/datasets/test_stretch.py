@@ -186,9 +186,11 @@ def test_predictions_match_the_8_bit_image(pictures, tmp_path, caplog):
     np.testing.assert_array_equal(eight.labels, ten.labels)
     assert paired_iou(eight.corners, ten.corners).min() > 0.95
     np.testing.assert_allclose(eight.scores, ten.scores, atol=0.02)
-    told = [r.getMessage() for r in caplog.records if "16 bits" in r.getMessage()]
-    assert len(told) == 1
-    assert "ten.png: 16 bits are stretched to 8: red 0-1020, green 0-1020, blue 0-1020" in told[0]
+    messages = [r.getMessage() for r in caplog.records if "16 bits" in r.getMessage()]
+    assert len(messages) == 1
+    assert (
+        "ten.png: 16 bits are stretched to 8: red 0-1020, green 0-1020, blue 0-1020" in messages[0]
+    )
     # in one call from Python as well
     alone = [detector.detect(path) for path in sources]
     assert len(alone[0]) == len(alone[1]) > 5

@@ -80,16 +80,16 @@ def test_focal_loss_by_hand():
     target[0, 1, 2, 3] = target[1, 0, 0, 1] = target[1, 1, 1, 1] = 1
     weight = torch.rand(2, 2, 3, 4, generator=generator)
     for weights in (torch.ones_like(p), weight):
-        loss = centres = 0.0
+        loss = centers = 0.0
         for p_, t, w in zip(p.flatten(), target.flatten(), weights.flatten(), strict=True):
             p_, t, w = p_.item(), t.item(), w.item()
             if t == 1:
-                centres += w
+                centers += w
                 loss -= w * math.log(p_) * (1 - p_) ** 2
             else:
                 loss -= w * math.log(1 - p_) * p_**2 * (1 - t) ** 4
         result = focal_loss(bernoulli_from_probabilities(p), target, weights)
-        assert result.item() == pytest.approx(loss / centres, rel=1e-5)
+        assert result.item() == pytest.approx(loss / centers, rel=1e-5)
     plain = focal_loss(bernoulli_from_probabilities(p), target)
     ones = focal_loss(bernoulli_from_probabilities(p), target, torch.ones_like(p))
     assert plain.item() == ones.item()  # no weight means a weight of 1
