@@ -8,7 +8,8 @@ import numpy as np
 from structures.letterbox import Letterbox
 
 ROTATIONS = ("free", "right", "none")
-"""Up to 90 degrees for half of the images; a multiple of 90 degrees; no rotation."""
+"""Random rotations: "free" is an angle up to 90 degrees for half of the images, "right" a multiple
+of 90 degrees, "none" no rotation."""
 
 FLIP_PROBABILITY = 0.5
 CROP_PROBABILITY = 0.3
