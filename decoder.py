@@ -1,7 +1,7 @@
-"""Head maps -> detections: peaks of the heat map, best K, corners, back to the source image.
+"""Decoding of the head maps into detections: heat map peaks, top K, corners, source coordinates.
 
-In eager mode the threshold comes first and only the surviving peaks are sorted and gathered, so
-the time follows the number of objects rather than the size of the map.
+The threshold is applied first and only the remaining peaks are sorted and gathered, so the time
+depends on the number of objects rather than on the size of the map.
 """
 
 from __future__ import annotations
@@ -12,27 +12,34 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from structures.boxes import STRIDE, WH, vectors_to_corners
+from structures.boxes import (
+    ROW_CENTER,
+    ROW_LABEL,
+    ROW_MIDPOINTS,
+    ROW_SCORE,
+    STRIDE,
+    UPRIGHT_MIDPOINTS,
+    WH,
+    vectors_to_corners,
+)
 from structures.detections import Detections
 from structures.letterbox import Letterbox
 
-# Columns of a decoded row, in cells of the stride-4 grid: the centre, the four edge midpoints
-# t, r, b, l in absolute coordinates, the score and the class.
-CENTER = slice(0, 2)
-MIDPOINTS = slice(2, 10)
-SCORE = 10
-LABEL = 11
-
-# Edge midpoints of an axis-aligned box relative to its centre, in units of its width and height.
-_UPRIGHT = torch.tensor([[0.0, -0.5], [0.5, 0.0], [0.0, 0.5], [-0.5, 0.0]])
+_UPRIGHT_MIDPOINTS = torch.tensor(UPRIGHT_MIDPOINTS)
 
 
 class DecDecoder:
-    """Decodes the dict of head maps.
+    """Decoder of the dict of head maps.
 
-    K: at most so many detections an image. conf_thresh: only scores above it. num_classes: the
-    channels that `hm` must have. theta_thresh: above it a box is taken as turned and its four
-    vectors are used, else its upright rectangle.
+    Args:
+        K: Maximum number of detections per image.
+        conf_thresh: Only peaks with a score above it are kept.
+        num_classes: Number of channels that `hm` must have.
+        theta_thresh: If `cls_theta` is above it, the box is rotated and its four boundary vectors
+            are used, else its axis-aligned rectangle.
+
+    Raises:
+        ValueError: K is below 1.
     """
 
     def __init__(self, K: int, conf_thresh: float, num_classes: int, theta_thresh: float = 0.8):
@@ -44,17 +51,35 @@ class DecDecoder:
         self.theta_thresh = theta_thresh
 
     def ctdet_decode(self, maps: Mapping[str, torch.Tensor]) -> np.ndarray | list[np.ndarray]:
-        """Rows of 12 columns (see the top of this file), by falling score.
+        """Decode the head maps to rows, as the original and the light fork do.
 
-        maps: hm [B, C, H, W] and cls_theta [B, 1, H, W] after the sigmoid, wh [B, 10, H, W],
-        reg [B, 2, H, W]. Returns float32 [1, M, 12] for one image, else a list of B arrays
-        [M, 12]. Equal scores stand in the order of their flattened (class, y, x) index.
+        Args:
+            maps: `hm` [B, C, H, W] and `cls_theta` [B, 1, H, W] after the sigmoid,
+                `wh` [B, 10, H, W], `reg` [B, 2, H, W].
+
+        Returns:
+            float32 [1, M, 12] for one image, else a list of B arrays [M, 12], with the columns
+            `ROW_CENTER` to `ROW_LABEL` of `structures.boxes`. Rows are in descending order of
+            score; equal scores are in the order of their flat (class, y, x) index.
+
+        Raises:
+            ValueError: `hm` does not have `num_classes` channels.
         """
         rows = self._decode(maps)
         return rows[0][None] if len(rows) == 1 else rows
 
     def decode(self, maps: Mapping[str, torch.Tensor]) -> list[Detections]:
-        """The detections of each image, in pixels of the network's input; arguments as above."""
+        """Decode the head maps to detections in pixels of the network's input.
+
+        Args:
+            maps: As for `ctdet_decode`.
+
+        Returns:
+            The detections of each image.
+
+        Raises:
+            ValueError: `hm` does not have `num_classes` channels.
+        """
         return [
             replace(rows_to_detections(rows), complete=len(rows) < self.K)
             for rows in self._decode(maps)
@@ -68,8 +93,8 @@ class DecDecoder:
         heatmap = maps["hm"][image].float()
         channels, _, width = heatmap.shape
         if channels != self.num_classes:
-            raise ValueError(f"hm has {channels} channels, the decoder expects {self.num_classes}")
-        scores, labels, cells = self._peaks(heatmap)
+            raise ValueError(f"hm has {channels} channels, but num_classes is {self.num_classes}")
+        scores, labels, cells = self.find_peaks(heatmap)
 
         def gather(head: str) -> torch.Tensor:
             return maps[head][image].flatten(1)[:, cells].float().T
@@ -77,17 +102,27 @@ class DecDecoder:
         wh, reg, theta = gather("wh"), gather("reg"), gather("cls_theta")
         grid = torch.stack([cells % width, torch.div(cells, width, rounding_mode="floor")], dim=1)
         center = grid + reg
-        turned = wh[:, : WH["size"].start].reshape(-1, 4, 2)
-        upright = _UPRIGHT.to(wh.device) * wh[:, None, WH["size"]]
-        vectors = torch.where(theta[:, :, None] > self.theta_thresh, turned, upright)
+        rotated = wh[:, : WH["size"].start].reshape(-1, 4, 2)
+        upright = _UPRIGHT_MIDPOINTS.to(wh.device) * wh[:, None, WH["size"]]
+        vectors = torch.where(theta[:, :, None] > self.theta_thresh, rotated, upright)
         midpoints = (center[:, None] + vectors).flatten(1)
         rows = torch.cat([center, midpoints, scores[:, None], labels[:, None].float()], dim=1)
-        # a box of a broken model (NaN, infinity) is none
+        # drops boxes of a broken model (NaN, infinity)
         return rows[torch.isfinite(rows).all(dim=1)].cpu().numpy()
 
-    def _peaks(self, heatmap: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Scores, labels and cells (y * W + x) of the K best local maxima of [C, H, W]."""
-        local_max = neighbourhood_maximum(heatmap)
+    def find_peaks(self, heatmap: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Find the K best local maxima of one heat map.
+
+        A subclass may override this to decode other cells.
+
+        Args:
+            heatmap: [C, H, W] float32 scores.
+
+        Returns:
+            Scores [M] above `conf_thresh` in falling order, class indices [M] and flat cell
+            indices `y * W + x` [M], with M at most K.
+        """
+        local_max = max_pool_3x3(heatmap)
         flat = heatmap.flatten()
         # nonzero lists indices in rising order, and the stable sort keeps that order among ties
         index = torch.nonzero((flat > self.conf_thresh) & (flat == local_max.flatten()))[:, 0]
@@ -97,10 +132,10 @@ class DecDecoder:
         return scores[: self.K], torch.div(index, area, rounding_mode="floor"), index % area
 
 
-def neighbourhood_maximum(heatmap: torch.Tensor) -> torch.Tensor:
-    """The highest of the 3 x 3 cells around each cell of [..., H, W].
+def max_pool_3x3(heatmap: torch.Tensor) -> torch.Tensor:
+    """Max pooling of [..., H, W] with kernel size 3, stride 1 and padding 1.
 
-    What max pooling of size 3 gives, along one axis after the other: on a CPU five times as fast.
+    It runs along one axis after the other, which on a CPU is five times as fast as PyTorch's.
     """
     rows = heatmap.clone()
     torch.maximum(rows[..., 1:], heatmap[..., :-1], out=rows[..., 1:])
@@ -112,16 +147,16 @@ def neighbourhood_maximum(heatmap: torch.Tensor) -> torch.Tensor:
 
 
 def rows_to_detections(rows: np.ndarray) -> Detections:
-    """Decoded rows [M, 12] in cells -> detections in pixels of the network's input."""
-    center = rows[:, CENTER]
-    vectors = rows[:, MIDPOINTS] - np.tile(center, 4)
+    """Convert decoded rows [M, 12] in cells to detections in pixels of the network's input."""
+    center = rows[:, ROW_CENTER]
+    vectors = rows[:, ROW_MIDPOINTS] - np.tile(center, 4)
     return Detections(
         corners=(vectors_to_corners(center, vectors) * STRIDE).astype(np.float32, copy=False),
-        scores=rows[:, SCORE],
-        labels=rows[:, LABEL].astype(np.int64),
+        scores=rows[:, ROW_SCORE],
+        labels=rows[:, ROW_LABEL].astype(np.int64),
     )
 
 
 def to_source(detections: Detections, letterbox: Letterbox) -> Detections:
-    """From pixels of the network's input to pixels of the source image."""
+    """Map detections from pixels of the network's input to pixels of the source image."""
     return detections.with_corners(letterbox.to_source(detections.corners))

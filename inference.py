@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from datasets import BaseDataset, collate
-from datasets.batching import start
+from datasets.batching import iterate_loader
 from decoder import DecDecoder, to_source
 from DOTA_devkit.progress import progress_bar
 from structures.boxes import STRIDE
@@ -122,7 +122,7 @@ def run_over(
     model.eval()
     with progress_bar(description, len(dataset), unit="image", leave=True) as bar:
         begin = time.perf_counter()
-        for batch in start(loader):
+        for batch in iterate_loader(loader):
             read = time.perf_counter()
             with torch.no_grad():
                 maps = model(to_device(batch["image"], device))

@@ -11,8 +11,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from datasets import LEFT_OUT_REASONS, BaseDataset, collate, seed_worker
-from datasets.batching import start
+from datasets import IGNORE_REASONS, BaseDataset, collate, seed_worker
+from datasets.batching import iterate_loader
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.progress import progress_bar
 from inference import to_device
@@ -159,13 +159,13 @@ def train_one_epoch(
     totals: dict[str, float] = {}
     steps = 0
     statistics = NormStatistics(model)
-    ignored = torch.zeros(len(LEFT_OUT_REASONS), dtype=torch.int64)
+    ignored = torch.zeros(len(IGNORE_REASONS), dtype=torch.int64)
     image_id_of = loader.dataset.img_ids
     description = f"epoch {epoch}/{settings.epochs}"
     with progress_bar(description, len(loader), unit="batch", leave=True) as bar:
-        for step, batch in enumerate(start(loader)):
+        for step, batch in enumerate(iterate_loader(loader)):
             set_rate(optimizer, rate(epoch - 1 + step / len(loader)))
-            ignored += batch.pop("left_out").sum(dim=0)
+            ignored += batch.pop("ignored").sum(dim=0)
             image_ids = [image_id_of[index] for index in batch.pop("index").tolist()]
             images = to_device(batch.pop("input"), device)
             targets = {k: v.to(device, non_blocking=True) for k, v in batch.items()}
@@ -190,7 +190,7 @@ def train_one_epoch(
             bar.set_postfix({name: f"{total / steps:.3f}" for name, total in totals.items()})
             bar.update()
     if epoch == 1 and ignored.any():
-        counts = zip(LEFT_OUT_REASONS, ignored.tolist(), strict=True)
+        counts = zip(IGNORE_REASONS, ignored.tolist(), strict=True)
         logger.info(
             "objects in view that were ignored in epoch 1, by option: %s",
             ", ".join(f"{reason} {count}" for reason, count in counts),

@@ -1,6 +1,10 @@
-"""Images and labels -> samples. `open_dataset` is the way in."""
+"""Datasets: from image and label files to samples for training and testing.
 
-from datasets.base import LEFT_OUT_REASONS, BaseDataset
+Reading, augmentation and training targets belong here; the network, losses and decoding do not. It
+imports nothing of this project but `structures` and `DOTA_devkit`. Start with `open_dataset`.
+"""
+
+from datasets.base import IGNORE_REASONS, BaseDataset
 from datasets.batching import collate, seed_worker
 from datasets.dataset_dota import DOTA
 from datasets.dataset_hrsc import HRSC
@@ -13,7 +17,7 @@ __all__ = [
     "DATASETS",
     "DOTA",
     "HRSC",
-    "LEFT_OUT_REASONS",
+    "IGNORE_REASONS",
     "BaseDataset",
     "DataOptions",
     "FolderDataset",

@@ -1,4 +1,4 @@
-"""Training augmentation: one random affine map, and a photometric distortion by table."""
+"""Training augmentation: one random affine map, and a photometric distortion by lookup table."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ import numpy as np
 from structures.letterbox import Letterbox
 
 ROTATIONS = ("free", "right", "none")
-"""Any angle up to 90 degrees for half of the images; a multiple of 90 degrees; no rotation."""
+"""Random rotations: "free" is an angle up to 90 degrees for half of the images, "right" a multiple
+of 90 degrees, "none" no rotation."""
 
-FLIP_CHANCE = 0.5
-CROP_CHANCE = 0.3
+FLIP_PROBABILITY = 0.5
+CROP_PROBABILITY = 0.3
 CROP_SCALES = (0.9, 1.1)
-CROP_MARGIN = 32
-ROTATION_CHANCE = 0.5
+CROP_MARGIN_PX = 32
+ROTATION_PROBABILITY = 0.5
 
 
 def _shift(x: float, y: float) -> np.ndarray:
@@ -22,23 +23,32 @@ def _shift(x: float, y: float) -> np.ndarray:
 
 
 def random_view(rng: np.random.Generator, letterbox: Letterbox, rotation: str) -> np.ndarray:
-    """An affine map [2, 3] from the source image to a random view of it in the input.
+    """Draw an affine map from the source image to a random view of it in the network's input.
 
-    Each axis is flipped with chance 0.5; with chance 0.3 the view is centred anywhere (32 pixels
-    off the borders) and shows 0.9 to 1.1 times the image; then it is turned about its centre.
+    Each axis is flipped with probability 0.5. With probability 0.3 the view is centered at a random
+    point (at least 32 pixels from the borders) and shows 0.9 to 1.1 times the extent of the image.
+    Finally it is rotated about its center.
+
+    Args:
+        rng: Random generator.
+        letterbox: The placement of the image without augmentation.
+        rotation: One of `ROTATIONS`.
+
+    Returns:
+        [2, 3] affine matrix.
     """
     width, height = letterbox.source_wh
     center = np.array([width / 2, height / 2])
     focus, zoom = center, 1.0
-    flip = np.where(rng.random(2) < FLIP_CHANCE, -1.0, 1.0)
-    if rng.random() < CROP_CHANCE:
+    flip = np.where(rng.random(2) < FLIP_PROBABILITY, -1.0, 1.0)
+    if rng.random() < CROP_PROBABILITY:
         zoom = 1 / rng.uniform(*CROP_SCALES)
-        margin = np.minimum(CROP_MARGIN, center / 2)
+        margin = np.minimum(CROP_MARGIN_PX, center / 2)
         focus = rng.uniform(margin, 2 * center - margin)
     angle = _random_angle(rng, rotation)
     if angle == 0:
         return _upright_view(letterbox, flip, focus, zoom)
-    # The source's focus goes to the middle of the source, and from there the letterbox applies.
+    # The focus moves to the center of the source, and from there the letterbox applies.
     cos, sin = zoom * np.cos(angle), zoom * np.sin(angle)
     turn = np.array(
         [[cos * flip[0], sin * flip[1], 0], [-sin * flip[0], cos * flip[1], 0], [0, 0, 1]]
@@ -49,7 +59,7 @@ def random_view(rng: np.random.Generator, letterbox: Letterbox, rotation: str) -
 def _random_angle(rng: np.random.Generator, rotation: str) -> float:
     if rotation == "right":
         return float(rng.integers(4)) * np.pi / 2
-    if rotation == "free" and rng.random() < ROTATION_CHANCE:
+    if rotation == "free" and rng.random() < ROTATION_PROBABILITY:
         return float(rng.uniform(0, np.pi / 2))
     return 0.0
 
@@ -57,13 +67,16 @@ def _random_angle(rng: np.random.Generator, rotation: str) -> float:
 def _upright_view(
     letterbox: Letterbox, flip: np.ndarray, focus: np.ndarray, zoom: float
 ) -> np.ndarray:
-    """A view without rotation, moved by less than a pixel so that its image has a whole size and
-    lies at whole pixels: as a letterbox, which is what testing sees, and cheaper to make."""
+    """Return the map of a view without rotation, with the image at integer size and position.
+
+    It is shifted by less than a pixel for that. Such a view is resized like the letterbox of
+    testing, and is cheaper to make.
+    """
     source = np.array(letterbox.source_wh)
     inner = np.maximum(np.rint(np.array(letterbox.inner_wh) * zoom), 1)
     scale = inner / source
     middle = np.array(letterbox.pad) + np.array(letterbox.inner_wh) / 2
-    # Where the image's top left corner comes to lie, once flipped.
+    # Position of the image's top left corner after flipping.
     seen = np.where(flip > 0, focus, source - focus)
     corner = np.rint(middle - seen * scale)
     offset = np.where(flip > 0, corner, corner + inner)
@@ -71,24 +84,33 @@ def _upright_view(
 
 
 def warp(image: np.ndarray, matrix: np.ndarray, view_wh: tuple[int, int]) -> np.ndarray:
-    """The view [H, W, 3] of an image under an affine map [2, 3] of continuous pixels, border 0."""
+    """Warp an image by an affine map, border 0.
+
+    Args:
+        image: [H, W, 3].
+        matrix: [2, 3] map of continuous pixel coordinates.
+        view_wh: Width and height of the result.
+
+    Returns:
+        The view [H, W, 3].
+    """
     if matrix[0, 1] == 0 and matrix[1, 0] == 0:
         view = _place(image, matrix, view_wh)
         if view is not None:
             return view
-    # OpenCV's maps go from pixel centre to pixel centre, half a pixel off the continuous frame.
+    # OpenCV maps pixel centers, which are half a pixel off the continuous coordinates.
     indexed = matrix.copy()
     indexed[:, 2] += matrix[:, :2] @ (0.5, 0.5) - 0.5
-    if image.dtype != np.uint8 or image.shape[2:] != (3,):  # what a user's own reader gives
+    if image.dtype != np.uint8 or image.shape[2:] != (3,):  # from a user-defined reader
         return cv2.warpAffine(image, indexed, view_wh, flags=cv2.INTER_LINEAR)
-    # Four channels take half the time of three, the conversions included.
+    # Four channels take half the time of three, including the conversions.
     padded = cv2.cvtColor(image, cv2.COLOR_BGR2BGRA)
     padded = cv2.warpAffine(padded, indexed, view_wh, flags=cv2.INTER_LINEAR)
     return cv2.cvtColor(padded, cv2.COLOR_BGRA2BGR)
 
 
 def _place(image: np.ndarray, matrix: np.ndarray, view_wh: tuple[int, int]) -> np.ndarray | None:
-    """`warp` for a map that scales to a whole size at whole pixels; None for another."""
+    """Warp by resizing if the map scales to an integer size and position; else return None."""
     source = np.array(image.shape[1::-1])
     scale, offset = np.diag(matrix[:, :2]), matrix[:, 2]
     inner, corner = np.abs(scale) * source, np.minimum(offset, offset + scale * source)
@@ -111,12 +133,19 @@ def _place(image: np.ndarray, matrix: np.ndarray, view_wh: tuple[int, int]) -> n
 
 
 class PhotometricDistort:
-    """Random brightness, then contrast, then order of the channels, each with chance 0.5.
+    """Random brightness, then contrast, then channel order, each with probability 0.5.
 
-    The scheme of SSD without its changes of hue and saturation, as the original trains with it.
-    All of it is a table of 256 values and an order of the channels, so that an 8-bit image is
-    distorted, clipped and normalised in one pass, with the values that float arithmetic on the
-    image would give.
+    This is the scheme of SSD without its changes of hue and saturation, as in the training of the
+    original. It is a table of 256 values and a channel order, so an 8-bit image is distorted,
+    clipped and normalized in one pass, with the same values as float arithmetic on the image.
+
+    Args:
+        rng: Generator for calls of the object; a new one by default.
+
+    Attributes:
+        brightness: Maximum change of brightness, of 255.
+        contrast: Range of the contrast factor.
+        orders: Channel orders.
     """
 
     brightness = 32.0
@@ -127,7 +156,7 @@ class PhotometricDistort:
         self.rng = rng
 
     def draw(self, rng: np.random.Generator) -> tuple[np.ndarray, tuple[int, int, int]]:
-        """A random table [256] float32 of new values in [0, 255], and an order of the channels."""
+        """Draw a table [256] float32 of new values in [0, 255], and a channel order."""
         values = np.arange(256, dtype=np.float32)
         if rng.integers(2):
             values += np.float32(rng.uniform(-self.brightness, self.brightness))
@@ -137,7 +166,7 @@ class PhotometricDistort:
         return values.clip(0, 255), order
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
-        """A distorted copy [H, W, 3] float32 of an 8-bit image [H, W, 3]."""
+        """Return a distorted copy [H, W, 3] float32 of an 8-bit image [H, W, 3]."""
         self.rng = self.rng or np.random.default_rng()
         values, order = self.draw(self.rng)
         return values[image[..., order].astype(np.uint8)]

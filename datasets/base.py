@@ -1,25 +1,27 @@
-"""The base of every data set: from an image and its labels to a sample, by overridable hooks.
+"""Base class of all datasets: from an image and its labels to a sample, by overridable hooks.
 
-A subclass says which images there are and what their labels say (`load_img_ids`, `load_image`,
+A subclass says which images there are and what their labels are (`load_img_ids`, `load_image`,
 `load_annotation`); the rest is here. Constructor, attributes and hooks are those of the original
-BBAVectors, so that subclasses written for it work unchanged.
+BBAVectors, so subclasses written for it work unchanged.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-from collections import Counter
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 
 from datasets.augment import PhotometricDistort, random_view, warp
-from datasets.geometry import rectangles_in_view
-from datasets.labels import LabelSummary, raise_faults
+from datasets.geometry import reaches_size, rectangles_in_view
+from datasets.labels import raise_errors
 from datasets.memory import keep_freed_memory
 from datasets.options import DataOptions, default_options
-from datasets.targets import encode
+from datasets.sample_rng import SampleRng
+from datasets.summary import LabelSummary, summarize_labels
+from datasets.targets import encode_targets
 from datasets.user_file import file_of, rebuild
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.merging import merge_results
@@ -30,17 +32,29 @@ from structures.letterbox import Letterbox, normalize
 
 logger = logging.getLogger(__name__)
 
-LEFT_OUT_REASONS = ("min_size", "min_visible", "max_objs")
-"""What the counts `left_out` of a training sample stand for."""
+IGNORE_REASONS = ("min_size", "min_visible", "max_objs")
+"""The option behind each of the three counts `ignored` of a training sample."""
 
 
 class BaseDataset(torch.utils.data.Dataset):
     """Samples for training (`phase` 'train') and for detection (any other phase).
 
-    Attributes that a subclass sets: `category` (class names), `num_classes`, `cat_ids` (class name
-    -> index), `img_ids`, and where they apply `image_path` and `label_path`. `max_objs` is the
-    number of objects of an image that are taught, `image_distort` the photometric distortion: any
-    callable from image to image.
+    Args:
+        data_dir: The data folder.
+        phase: 'train', 'val', 'test' or any other name.
+        input_h: Height of the network's input.
+        input_w: Width of the network's input.
+        down_ratio: Input pixels per cell of the head maps; `boxes.STRIDE` by default.
+        options: Further settings; by default those of `datasets.options.default_options`.
+
+    Attributes:
+        category: Class names, set by the subclass.
+        num_classes: Number of classes, set by the subclass.
+        cat_ids: Class name -> index, set by the subclass.
+        img_ids: Ids of the images, set by the subclass.
+        max_objs: Maximum number of training targets per image.
+        image_distort: Photometric distortion: any callable from image to image.
+        summary: Counts of the labels, once `check_labels` has read them.
     """
 
     def __init__(
@@ -68,11 +82,7 @@ class BaseDataset(torch.utils.data.Dataset):
         self.num_classes = None
         self.image_distort = PhotometricDistort()
         self.summary: LabelSummary | None = None
-        """What the labels hold, once `check_labels` has read them."""
-        # Shared memory, so that workers that live on see the epoch change: [epoch, seed].
-        self._clock = torch.tensor([-1, 0]).share_memory_()
-        self._stream: tuple[int, np.random.Generator] | None = None
-        self._rng: np.random.Generator | None = None
+        self._rng = SampleRng()
 
     def __reduce_ex__(self, protocol: int) -> tuple:
         path = file_of(type(self))
@@ -83,24 +93,32 @@ class BaseDataset(torch.utils.data.Dataset):
     # Hooks --------------------------------------------------------------------------------------
 
     def load_img_ids(self) -> list[str]:
-        """Ids of the images of this phase."""
+        """Return the ids of the images of this phase."""
         raise NotImplementedError(f"{type(self).__name__} does not define load_img_ids")
 
     def load_image(self, index: int) -> np.ndarray:
-        """Image [H, W, 3] in BGR."""
+        """Read an image [H, W, 3] in BGR."""
         raise NotImplementedError(f"{type(self).__name__} does not define load_image")
 
     def load_annoFolder(self, img_id: str) -> str | None:
-        """Path of the label file of an image; None where labels are no files."""
+        """Return the path of the label file of an image; None if labels are not files."""
         return None
 
     def load_annotation(self, index: int) -> dict[str, np.ndarray]:
-        """Labels of an image: `pts` [N, 4, 2] corners in source pixels, in order around the box,
-        `cat` [N] class indices and, where known, `dif` [N] difficulties."""
+        """Read the labels of an image.
+
+        Returns:
+            `pts` [N, 4, 2], the corners in source pixels, in order around the box; `cat` [N] class
+            indices; and optionally `dif` [N] difficulties.
+        """
         raise NotImplementedError(f"{type(self).__name__} does not define load_annotation")
 
     def dec_evaluation(self, result_path: str) -> float | None:
-        """Score the Task1 files of a folder: mean AP in [0, 1], None where there is no truth."""
+        """Evaluate the Task1 files of a folder.
+
+        Returns:
+            Mean AP in [0, 1], or None without ground truth.
+        """
         return None
 
     def merge_crop_image_results(self, result_path: str, merge_path: str) -> None:
@@ -113,25 +131,29 @@ class BaseDataset(torch.utils.data.Dataset):
         return len(self.img_ids)
 
     def __getitem__(self, index: int) -> dict:
-        """One sample.
+        """Load one sample.
 
-        Training: the targets of `generate_ground_truth`, `index` (int64) and `left_out` [3] int64,
-        how many objects were not taught for each of `LEFT_OUT_REASONS`.
-        Else: `image` tensor [1, 3, H, W], `img_id`, `image_w` and `image_h` of the source and,
-        with `options.keep_source`, the `source` itself.
+        Returns:
+            For training: the output of `generate_ground_truth`, `index` (int64) and `ignored` [3]
+            int64, the number of objects ignored for each of `IGNORE_REASONS`.
+            Otherwise: `image` tensor [1, 3, H, W], `img_id`, `image_w` and `image_h` of the source
+            and, with `options.keep_source`, the `source` itself.
+
+        Raises:
+            InputError: The image cannot be read.
         """
         image = self.load_image(index)
         if image is None:
-            raise InputError(f"the image of id {self.img_ids[index]!r} cannot be read")
+            raise InputError(f"the image with id {self.img_ids[index]!r} cannot be read")
         if self.phase != "train":
             return self._test_sample(image, index)
-        self._rng = self._sample_rng(index)
+        self._rng.start_sample(index)
         annotation = self.load_annotation(index)
         view, annotation = self.data_transform(image, annotation)
         sample = self.generate_ground_truth(view, annotation)
         sample["index"] = np.int64(index)
-        counts = list(annotation.get("left_out_counts", (0, 0)))
-        sample["left_out"] = np.array(
+        counts = list(annotation.get("ignored_counts", (0, 0)))
+        sample["ignored"] = np.array(
             [*counts, max(len(annotation["rect"]) - self.max_objs, 0)], np.int64
         )
         return sample
@@ -148,126 +170,113 @@ class BaseDataset(torch.utils.data.Dataset):
         return sample
 
     def processing_test(self, image: np.ndarray, input_h: int, input_w: int) -> torch.Tensor:
-        """Network input [1, 3, H, W] of a source image: letterboxed, in [-0.5, 0.5]."""
+        """Convert a source image to the network's input [1, 3, H, W], letterboxed, -0.5 to 0.5."""
         box = Letterbox.fit(image.shape[1::-1], (input_w, input_h), self.options.squash)
         return torch.from_numpy(normalize(box.apply(image))[None])
 
     def data_transform(
         self, image: np.ndarray, annotation: dict[str, np.ndarray]
     ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        """A view of an image for training, random where `options.augment`, and its labels.
+        """Make a view of an image for training, random with `options.augment`, and its labels.
 
-        Returns the view [H, W, 3] and a dict: `rect` [N, 5] (centre, size, degrees) on the grid
-        of the head maps and `cat` [N] of what is taught, `left_out` [M, 4, 2] (corners on that
-        grid) and `left_out_cat` [M] of what is too small or shows too little.
+        Args:
+            image: [H, W, 3] source image.
+            annotation: As `load_annotation` returns it.
+
+        Returns:
+            The view [input_h, input_w, 3] and a dict: `rect` [N, 5] (center, size, degrees) in
+            cells and `cat` [N] of the training targets, `ignored` [M, 4, 2] (corners in cells) and
+            `ignored_cat` [M] of objects that are too small or not visible enough, and
+            `ignored_counts` [2] of either.
         """
         source_wh, view_wh = image.shape[1::-1], (self.input_w, self.input_h)
         box = Letterbox.fit(source_wh, view_wh, self.options.squash)
         if self.options.augment:
-            matrix = random_view(self._random(), box, self.options.rotation)
+            matrix = random_view(self._rng.current(), box, self.options.rotation)
             view = warp(image, matrix, view_wh)
         else:
             matrix, view = box.matrix, box.apply(image)
 
         outlines = np.asarray(annotation["pts"], np.float64).reshape(-1, 4, 2)
         labels = np.asarray(annotation["cat"]).reshape(-1).astype(np.int64)
-        rectangles, shares, whole = rectangles_in_view(outlines, matrix, source_wh, view_wh)
-        in_sight, large = shares > 0, self._is_large(outlines)
-        taught = in_sight & large & (shares >= self.options.min_visible)
-        left_out = in_sight & ~taught
+        rectangles, visible_shares, whole = rectangles_in_view(outlines, matrix, source_wh, view_wh)
+        visible = visible_shares > 0
+        large = reaches_size(outlines, self.options.min_size)
+        targets = visible & large & (visible_shares >= self.options.min_visible)
+        ignored = visible & ~targets
         return view, {
-            "rect": boxes.corners_to_rectangles(rectangles[taught] / self.down_ratio),
-            "cat": labels[taught],
-            "left_out": whole[left_out] / self.down_ratio,
-            "left_out_cat": labels[left_out],
-            "left_out_counts": np.array([(left_out & ~large).sum(), (left_out & large).sum()]),
+            "rect": boxes.corners_to_rectangles(rectangles[targets] / self.down_ratio),
+            "cat": labels[targets],
+            "ignored": whole[ignored] / self.down_ratio,
+            "ignored_cat": labels[ignored],
+            "ignored_counts": np.array([(ignored & ~large).sum(), (ignored & large).sum()]),
         }
-
-    def _is_large(self, outlines: np.ndarray) -> np.ndarray:
-        """Whether the smallest rectangles around outlines [N, 4, 2] have a side of `min_size`."""
-        # The longer side lies between 0.7 times the largest distance of two corners and it, which
-        # settles nearly all of them.
-        spans = outlines[:, (0, 0, 0, 1, 1, 2)] - outlines[:, (1, 2, 3, 2, 3, 3)]
-        span = np.hypot(spans[..., 0], spans[..., 1]).max(axis=1)
-        large = span >= self.options.min_size
-        close = large & (0.7 * span < self.options.min_size)
-        sides = boxes.side_lengths(boxes.min_area_rectangles(outlines[close]))
-        large[close] = sides.max(axis=1, initial=0) >= self.options.min_size
-        return large
 
     def generate_ground_truth(
         self, image: np.ndarray, annotation: dict[str, np.ndarray]
     ) -> dict[str, np.ndarray]:
-        """Network input and targets of a view.
+        """Compute the network's input and the training targets of a view.
 
-        image: [input_h, input_w, 3] in BGR, 0 to 255. annotation: `rect` and `cat`, and where
-        known `left_out` and `left_out_cat`, as `data_transform` returns them. Returns `input`
-        [3, input_h, input_w] float32 and the targets of `datasets.targets.encode`.
+        Args:
+            image: [input_h, input_w, 3] in BGR, 0 to 255.
+            annotation: `rect` and `cat`, and optionally `ignored` and `ignored_cat`, as
+                `data_transform` returns them.
+
+        Returns:
+            `input` [3, input_h, input_w] float32 and the targets of
+            `datasets.targets.encode_targets`.
         """
         size_hw = (self.input_h // self.down_ratio, self.input_w // self.down_ratio)
-        targets = encode(
+        targets = encode_targets(
             annotation["rect"], annotation["cat"], self.num_classes, size_hw, self.max_objs,
-            annotation.get("left_out"), annotation.get("left_out_cat"),
+            annotation.get("ignored"), annotation.get("ignored_cat"),
         )  # fmt: skip
         return {"input": self._distorted_input(image), **targets}
 
     def _distorted_input(self, image: np.ndarray) -> np.ndarray:
         if not self.options.augment:
             return normalize(image)
-        # Exactly that class: one of a user's own may change what a call does.
+        # Exactly this class, because a subclass may change what a call does.
         if type(self.image_distort) is PhotometricDistort and image.dtype == np.uint8:
-            return normalize(image, *self.image_distort.draw(self._random()))
+            return normalize(image, *self.image_distort.draw(self._rng.current()))
         return normalize(self.image_distort(np.asarray(image, np.float32).clip(0, 255)))
 
-    # Randomness ---------------------------------------------------------------------------------
-
     def set_epoch(self, epoch: int, seed: int = 0) -> None:
-        """From now on a training sample depends on (seed, epoch, index) alone.
+        """Make training samples depend on (seed, epoch, index) alone.
 
-        So it is the same with any number of workers, with workers that live on, and in a resumed
-        run. Where it is never called, samples follow from PyTorch's seed of each process.
+        Samples are then the same with any number of workers, with persistent workers, and in a
+        resumed run. If this is never called, they depend on PyTorch's seed of each process.
         """
-        self._clock[0], self._clock[1] = epoch, seed
-
-    def _sample_rng(self, index: int) -> np.random.Generator:
-        epoch, seed = self._clock.tolist()
-        if epoch >= 0:
-            return np.random.default_rng([seed, epoch, index])
-        process_seed = torch.initial_seed()  # differs from worker to worker
-        if self._stream is None or self._stream[0] != process_seed:
-            self._stream = (process_seed, np.random.default_rng(process_seed))
-        return self._stream[1]
-
-    def _random(self) -> np.random.Generator:
-        """The generator of the current sample, also where a hook is called on its own."""
-        if self._rng is None:
-            self._rng = self._sample_rng(0)
-        return self._rng
+        self._rng.set_epoch(epoch, seed)
 
     # Labels -------------------------------------------------------------------------------------
 
     def has_labels(self, index: int) -> bool:
-        """Whether there are labels for an image, be it an empty file."""
+        """Return whether an image is labeled; an empty label file counts as labels."""
         if type(self).load_annotation is BaseDataset.load_annotation:
             return False
         path = self.load_annoFolder(self.img_ids[index])
         return path is None or os.path.exists(path)
 
     def check_labels(self) -> LabelSummary:
-        """Read all labels; one InputError tells what is wrong with them. See `summary`."""
-        faults: list[str] = []
+        """Read all labels and set `summary`.
+
+        Raises:
+            InputError: Labels are wrong; one message lists the errors of all images.
+        """
+        errors: list[str] = []
         annotations = []
         for index in progress(range(len(self)), "labels", len(self)):
             try:
                 annotations.append(self._checked(self.load_annotation(index)))
             except (ValueError, LookupError, AttributeError, AssertionError, OSError) as error:
                 kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
-                faults.append(f"{self.img_ids[index]}: {kind}{error}")
-        raise_faults(faults, f"images have labels that {type(self).__name__} cannot read")
+                errors.append(f"{self.img_ids[index]}: {kind}{error}")
+        raise_errors(errors, f"images have labels that {type(self).__name__} cannot read")
         return self._summarize(annotations)
 
     def _checked(self, annotation: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        """Corners [N, 4, 2] and classes [N] of an annotation; ValueError where they do not fit."""
+        """Return corners [N, 4, 2] and classes [N]; raise ValueError if they are inconsistent."""
         outlines = np.asarray(annotation["pts"], np.float64).reshape(-1, 4, 2)
         labels = np.asarray(annotation["cat"]).reshape(-1)
         if len(outlines) != len(labels):
@@ -278,54 +287,32 @@ class BaseDataset(torch.utils.data.Dataset):
             raise ValueError(f"a class in 'cat' is not one of 0 to {self.num_classes - 1}")
         return outlines, labels.astype(np.int64)
 
-    def _summarize(self, annotations: list[tuple[np.ndarray, np.ndarray]]) -> LabelSummary:
-        """Count and tell, once, what of the labels is taught; `annotations`: corners, classes."""
-        sizes = [len(labels) for _, labels in annotations]
-        outlines = np.concatenate([a for a, _ in annotations]) if sizes else np.zeros((0, 4, 2))
-        labels = np.concatenate([a for _, a in annotations]) if sizes else np.zeros(0, np.int64)
-        image = np.repeat(np.arange(len(sizes)), sizes)
-        small = ~self._is_large(outlines)
-        sides = boxes.side_lengths(boxes.min_area_rectangles(outlines))
-        flat = ~small & (sides.min(axis=1, initial=np.inf) <= 1e-6)
-        taught = ~small & ~flat
-        rank = np.cumsum(taught) - 1
-        before = np.zeros(len(sizes) + 1, np.int64)
-        np.cumsum(np.bincount(image[taught], minlength=len(sizes)), out=before[1:])
-        beyond = taught & (rank - before[image] >= self.max_objs)
-        taught &= ~beyond
-        counts = Counter(labels[taught].tolist())
+    def _summarize(self, annotations: Sequence[tuple[np.ndarray, np.ndarray]]) -> LabelSummary:
+        """Set `summary` from corners and classes of each image, and log it for training."""
         names = self.category or [str(label) for label in range(self.num_classes)]
-        self.summary = LabelSummary(
-            images=len(sizes),
-            empty_images=len(sizes) - len(np.unique(image[taught])),
-            objects={name: counts[label] for label, name in enumerate(names)},
-            too_small=int(small.sum()),
-            without_area=int(flat.sum()),
-            beyond_max=int(beyond.sum()),
-            min_size=self.options.min_size,
-            max_objs=self.max_objs,
-        )
+        self.summary = summarize_labels(annotations, names, self.options.min_size, self.max_objs)
         if self.phase == "train":
             logger.info("training on %s", self.summary)
-            if not taught.any():
-                logger.warning("not one object is taught: are these the right labels?")
+            if not any(self.summary.objects.values()):
+                logger.warning("there are no training targets: are these the right labels?")
         return self.summary
 
     def mean_objects(self, batch_size: int) -> float:
-        """Mean number of taught objects a batch, at least 1."""
+        """Return the mean number of training targets in a batch, at least 1."""
         summary = self.summary or self.check_labels()
         return max(summary.mean_objects * batch_size, 1.0)
 
     def truth(self) -> Truth | None:
-        """All labels in source pixels, for scoring; None where no image has any.
+        """Return all labels in source pixels, for evaluation; None if no image is labeled.
 
-        InputError where only some images have labels: detections on the others cannot be scored.
+        Raises:
+            InputError: Only some images are labeled, so detections on the others cannot be scored.
         """
         have = [self.has_labels(index) for index in range(len(self))]
         if not any(have):
             return None
         missing = [image_id for image_id, has in zip(self.img_ids, have, strict=True) if not has]
-        raise_faults(
+        raise_errors(
             missing,
             f"of {len(have)} images have no labels, so the others cannot be scored",
             "An image without objects has an empty label file.",

@@ -1,4 +1,4 @@
-"""Samples into batches, and what a worker process sets up."""
+"""Batching: collating samples, seeding worker processes and starting them."""
 
 from __future__ import annotations
 
@@ -14,8 +14,12 @@ from DOTA_devkit import interrupts
 
 
 def collate(samples: Sequence[dict]) -> dict:
-    """A batch of samples: tensors with a new first axis for training; for detection `image`
-    [B, 3, H, W] and lists of everything else, which differs in size or is text."""
+    """Collate samples into a batch.
+
+    Returns:
+        For training: tensors with a new first axis. For detection: `image` [B, 3, H, W], and lists
+        of everything else, which differs in size or is text.
+    """
     if "image" not in samples[0]:
         return torch.utils.data.default_collate(list(samples))
     batch = {key: [sample[key] for sample in samples] for key in samples[0]}
@@ -24,23 +28,24 @@ def collate(samples: Sequence[dict]) -> dict:
 
 
 def seed_worker(worker_id: int) -> None:
-    """Random states of a worker process: its own, and repeatable from the loader's generator.
+    """Seed a worker process reproducibly from the loader's generator (`worker_init_fn`).
 
-    For code of a user's own that draws from NumPy's or Python's global state; the data sets here
-    use generators. OpenCV gets one thread, as the workers share the cores already.
+    This is for user code that uses the global random states of NumPy or Python; the datasets here
+    use generators of their own. OpenCV gets one thread, because the workers already share the
+    cores.
     """
     seed = torch.initial_seed() % 2**32
     np.random.seed(seed)
     random.seed(seed)
     cv2.setNumThreads(0)
-    keep_freed_memory()  # a worker that was not forked has made no data set
+    keep_freed_memory()  # a spawned worker has not constructed a dataset
 
 
-def start(loader: Iterable[dict]) -> Iterator[dict]:
-    """An iterator of a loader, with Ctrl-C held back while its processes are made.
+def iterate_loader(loader: Iterable[dict]) -> Iterator[dict]:
+    """Start iterating over a loader, delaying Ctrl-C while its worker processes are created.
 
-    In the middle of a fork Python loses it (it is "ignored" in a hook of the fork). The processes
-    pay no heed to any: the main process ends them, and its message is the only one.
+    Python loses a Ctrl-C that arrives in the middle of a fork (it is "ignored" in a fork hook).
+    Workers ignore Ctrl-C; the main process ends them, so there is only one message.
     """
     with interrupts.deferred():
         return iter(loader)

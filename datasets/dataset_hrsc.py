@@ -10,11 +10,11 @@ from DOTA_devkit.formats import Labels
 
 
 class HRSC(FolderDataset):
-    """Ships, at one of the set's three class levels (`options.hrsc_level`).
+    """Ships, at one of the dataset's three class levels (`options.hrsc_level`).
 
-    Level 1 knows only "ship", as the original does; level 2 the category (warcraft, merchant
-    ship, ...) and level 3 the type, each with the coarser names for objects that the set itself
-    knows no closer. Which Class_ID is what: `DOTA_devkit.converters.hrsc`.
+    Level 1 has the single class "ship", as in the original; level 2 has the category (warcraft,
+    merchant ship, ...) and level 3 the type. Objects that the dataset labels less precisely get
+    the coarser name. The names by Class_ID are in `DOTA_devkit.converters.hrsc`.
     """
 
     image_folder = "AllImages"
@@ -22,9 +22,11 @@ class HRSC(FolderDataset):
     label_suffix = ".xml"
 
     def default_classes(self) -> tuple[str, ...]:
+        """Return the classes of the level."""
         return hrsc_classes(self.options.hrsc_level)
 
     def read_label_file(self, path: Path) -> Labels:
+        """Read an XML file of HRSC2016."""
         return read_hrsc(path, self.options.hrsc_level).labels
 
     def _cache_path(self) -> Path:

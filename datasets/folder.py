@@ -1,4 +1,4 @@
-"""A data set on disk: a folder of images, a folder of label files, and id lists."""
+"""Datasets in folders: one with images, one with label files, and id lists."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ import numpy as np
 
 from datasets.base import BaseDataset
 from datasets.images import ImageFolder, read_image
-from datasets.labels import LabelSummary, collect_labels, raise_faults
+from datasets.labels import collect_labels, raise_errors
 from datasets.lists import check_overlap, find_list, read_list
 from datasets.options import DataOptions
+from datasets.summary import LabelSummary
 from DOTA_devkit.class_lists import CLASS_FILE, read_class_file
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.formats import DOTA_CLASSES, Labels
@@ -25,7 +26,14 @@ logger = logging.getLogger(__name__)
 
 
 class FolderDataset(BaseDataset):
-    """What `DOTA` and `HRSC` share. They say where the files are and how one is read."""
+    """Common base of `DOTA` and `HRSC`, which say where files are and how one is read.
+
+    Attributes:
+        image_folder: Name of the image folder, set by the subclass.
+        label_folder: Name of the label folder, set by the subclass.
+        label_suffix: Suffix of label files, set by the subclass.
+        images: The images by id.
+    """
 
     image_folder: ClassVar[str]
     label_folder: ClassVar[str]
@@ -54,19 +62,23 @@ class FolderDataset(BaseDataset):
         self._labels: _PackedLabels | None = None
 
     def default_classes(self) -> tuple[str, ...]:
-        """Class names where neither an option nor classes.txt names any."""
+        """Return the class names to use if neither the options nor classes.txt have any."""
         raise NotImplementedError
 
     def read_label_file(self, path: Path) -> Labels:
-        """The labels of one image. InputError with file and line where they are wrong."""
+        """Read the labels of one image.
+
+        Raises:
+            InputError: They are wrong; the message names file and line.
+        """
         raise NotImplementedError
 
     def read_label_files(self, paths: Sequence[Path]) -> Iterable[Labels]:
-        """The labels of several images, in their order, for formats that are read faster so."""
+        """Read the labels of several images in order; overridden if that is faster for a format."""
         return map(self.read_label_file, paths)
 
     def load_classes(self) -> tuple[str, ...]:
-        """Class names: of the options, of classes.txt in the data folder, else the default."""
+        """Return the class names of the options, else of classes.txt, else the default ones."""
         classes = self.options.classes
         if isinstance(classes, str):
             classes = tuple(name.strip() for name in classes.split(",") if name.strip())
@@ -77,24 +89,30 @@ class FolderDataset(BaseDataset):
             return DOTA_CLASSES[classes[0].lower().removeprefix("dota")]
         repeated = sorted({name for name in classes if classes.count(name) > 1})
         if repeated:
-            raise InputError(f"--classes: {', '.join(repeated)} is named more than once")
+            raise InputError(f"classes: {', '.join(repeated)} is named more than once")
         return tuple(classes)
 
     def load_img_ids(self) -> list[str]:
-        """Ids of this phase's list (see `datasets.lists.find_list`); for training without any
-        list, of every image."""
+        """Return the ids of this phase's list, or of all images for training without a list.
+
+        See `datasets.lists.find_list` for which list that is.
+
+        Raises:
+            InputError: There is no list or no image, ids have no image or several, or training and
+                validation overlap.
+        """
         path = find_list(self.data_dir, self.phase, self.options)
         if path is None and self.phase == "train":
             ids, source = self.images.ids(), self.image_path
             if not ids:
-                raise InputError(f"{self.image_path}: there are no images in it")
+                raise InputError(f"{self.image_path}: there are no images in this folder")
             for image_id in ids:
-                self.images.path(image_id)  # raises where two files share it
+                self.images.path(image_id)  # raises an error if two files share the id
         elif path is None:
             names = "test.txt or val.txt" if self.phase == "test" else f"{self.phase}.txt"
             raise InputError(
-                f"{self.data_dir}: no list of the images to read; expected {names} there, one "
-                f"image id a line, or a file given with --{self.phase}_list"
+                f"{self.data_dir}: no list of the images to read; expected {names} there, with one "
+                f"image id per line, or another file as {self.phase}_list"
             )
         else:
             ids, source = self.images.resolve(read_list(path), path), path
@@ -106,19 +124,23 @@ class FolderDataset(BaseDataset):
         else:
             unique = list(dict.fromkeys(ids))
             if len(unique) < len(ids):
-                logger.warning("%s: %d repeated ids are read once", path, len(ids) - len(unique))
+                logger.warning(
+                    "%s: %d repeated ids are used only once", path, len(ids) - len(unique)
+                )
             ids = unique
-        logger.info("%s: %d images of %s", self.phase, len(ids), source)
+        logger.info("%s: %d images from %s", self.phase, len(ids), source)
         return ids
 
     def load_image(self, index: int) -> np.ndarray:
+        """Read an image [H, W, 3] in BGR."""
         return read_image(self.images.path(self.img_ids[index]))
 
     def load_annoFolder(self, img_id: str) -> str:
+        """Return the path of the label file of an image."""
         return os.path.join(self.label_path, self.images.id_of(img_id) + self.label_suffix)
 
     def load_annotation(self, index: int) -> dict[str, np.ndarray]:
-        """Every object of an image, of any size and difficulty, corners as the label has them."""
+        """Read all objects of an image, of any size and difficulty, with unchanged corners."""
         if self._labels is not None:
             return self._labels.annotation(index)
         path = Path(self.load_annoFolder(self.img_ids[index]))
@@ -126,14 +148,15 @@ class FolderDataset(BaseDataset):
         return _annotation(labels, self._class_indices(path, labels))
 
     def check_labels(self) -> LabelSummary:
-        """Read all labels of the list, out of the cache where they are unchanged.
+        """Read all labels of the list, from the cache if they are unchanged.
 
-        One InputError tells the faults of all files: what cannot be read, with file and line,
-        missing files, and class names that are not known.
+        Raises:
+            InputError: Labels are wrong; one message lists the errors of all files: unreadable
+                lines with file and line, missing files and unknown class names.
         """
         paths = [Path(self.load_annoFolder(img_id)) for img_id in self.img_ids]
         cache = self._cache_path() if self.options.cache_labels else None
-        labels, faults = collect_labels(paths, self.read_label_files, cache)
+        labels, errors = collect_labels(paths, self.read_label_files, cache)
         unknown: list[str] = []
         unknown_names: Counter[str] = Counter()
         packed = []
@@ -151,17 +174,22 @@ class FolderDataset(BaseDataset):
         if unknown:
             names = ", ".join(f"{name} ({count})" for name, count in unknown_names.most_common())
             remedy = f"Unknown classes: {names}. {self._remedy()}"
-        raise_faults(faults + unknown, "faults in the labels", remedy)
+        raise_errors(errors + unknown, "errors in the labels", remedy)
         self._labels = _PackedLabels(packed)
         return self._summarize([(item.corners, indices) for item, indices in packed])
 
     def truth(self) -> Truth | None:
+        """Return all labels in source pixels, for evaluation; None if no image is labeled."""
         if self._labels is None and len(self) and all(map(self.has_labels, range(len(self)))):
             self.check_labels()
         return super().truth()
 
     def dec_evaluation(self, result_path: str) -> float | None:
-        """Mean AP50 (VOC 2007) of the files Task1_<class>.txt in a folder, against the labels."""
+        """Evaluate the files Task1_<class>.txt of a folder.
+
+        Returns:
+            Mean AP50 (VOC 2007), or None without ground truth.
+        """
         truth = self.truth()
         if truth is None:
             return None
@@ -185,14 +213,14 @@ class FolderDataset(BaseDataset):
 
     def _remedy(self) -> str:
         return (
-            f"Known classes: {', '.join(self.category)}. Name all classes with --classes a,b or "
-            f"in {Path(self.data_dir) / CLASS_FILE}, one a line; `python -m DOTA_devkit "
+            f"Known classes: {', '.join(self.category)}. Name all classes in the option classes or "
+            f"in {Path(self.data_dir) / CLASS_FILE}, one per line; `python -m DOTA_devkit "
             "convert` renames and drops classes."
         )
 
 
 class _PackedLabels:
-    """The labels of all images in four arrays, which worker processes share after a fork."""
+    """Labels of all images in four arrays, whose memory forked worker processes share."""
 
     def __init__(self, items: list[tuple[Labels, np.ndarray]]):
         ends = np.cumsum([len(indices) for _, indices in items], dtype=np.int64)
@@ -205,7 +233,7 @@ class _PackedLabels:
 
     def annotation(self, index: int) -> dict[str, np.ndarray]:
         rows = slice(*self._bounds[index : index + 2])
-        # Copies: a caller may change what it gets.
+        # Copies, because the caller may change them.
         return {
             "pts": self._corners[rows].copy(),
             "cat": self._classes[rows].copy(),

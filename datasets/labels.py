@@ -1,4 +1,4 @@
-"""All labels of a list, read before training starts and kept in a file for the next time."""
+"""Reading all label files of a list before training starts, with a cache for the next start."""
 
 from __future__ import annotations
 
@@ -17,19 +17,25 @@ from DOTA_devkit.progress import progress
 
 logger = logging.getLogger(__name__)
 
-SHOWN_FAULTS = 20
+MAX_LISTED_ERRORS = 20
 _CACHE_VERSION = 1
-_BLOCK = 512  # files that are read together
+_FILES_PER_BLOCK = 512
 
 
-def raise_faults(faults: Sequence[str], what: str, remedy: str = "") -> None:
-    """One InputError that lists the first faults and counts the others; nothing where none."""
-    if not faults:
+def raise_errors(errors: Sequence[str], what: str, remedy: str = "") -> None:
+    """Raise one InputError for a list of errors, if there are any.
+
+    Args:
+        errors: One line each; the first `MAX_LISTED_ERRORS` are listed and the others counted.
+        what: What is counted, for the first line: "3 {what}:".
+        remedy: Last line of the message.
+    """
+    if not errors:
         return
-    shown = list(faults[:SHOWN_FAULTS])
-    if len(faults) > SHOWN_FAULTS:
-        shown.append(f"and {len(faults) - SHOWN_FAULTS} more")
-    lines = [f"{len(faults)} {what}:", *(f"  {fault}" for fault in shown)]
+    shown = list(errors[:MAX_LISTED_ERRORS])
+    if len(errors) > MAX_LISTED_ERRORS:
+        shown.append(f"and {len(errors) - MAX_LISTED_ERRORS} more")
+    lines = [f"{len(errors)} {what}:", *(f"  {error}" for error in shown)]
     raise InputError("\n".join([*lines, remedy] if remedy else lines))
 
 
@@ -38,11 +44,17 @@ def collect_labels(
     read: Callable[[Sequence[Path]], Iterable[Labels]],
     cache: Path | None = None,
 ) -> tuple[list[Labels | None], list[str]]:
-    """The labels of each file, None where it cannot be used, and a line about each such file.
+    """Read label files, using a cache for those that have not changed.
 
-    `read` gives the labels of several files, in their order. Files whose time stamp and size are
-    those of the last reading come out of `cache`, an npz file without pickles that may be deleted
-    at any time. Where it cannot be written it is not.
+    Args:
+        paths: The label files.
+        read: Reads several files and returns their labels in the same order.
+        cache: An npz file without pickles, which may be deleted at any time, or None. Files whose
+            modification time and size are unchanged are taken from it. If it cannot be written,
+            there is no cache.
+
+    Returns:
+        The labels of each file, None if it cannot be used, and one line per such file.
     """
     entries = _load_cache(cache) if cache is not None else {}
     stamps = {path: _stamp(path) for path in paths}
@@ -51,24 +63,25 @@ def collect_labels(
         for path, stamp in stamps.items()
         if stamp is not None and (path.name not in entries or entries[path.name].stamp != stamp)
     ]
-    faults = [
+    errors = [
         f"{path}: no such label file (an image without objects has an empty one)"
         for path, stamp in stamps.items()
         if stamp is None
     ]
     unusable = {path for path, stamp in stamps.items() if stamp is None}
-    blocks = [changed[k : k + _BLOCK] for k in range(0, len(changed), _BLOCK)]
+    starts = range(0, len(changed), _FILES_PER_BLOCK)
+    blocks = [changed[start : start + _FILES_PER_BLOCK] for start in starts]
     for block in progress(blocks, "labels", len(blocks)):
         for path, labels in zip(block, _read_block(block, read), strict=True):
             if isinstance(labels, Exception):
-                faults.append(str(labels))
+                errors.append(str(labels))
                 unusable.add(path)
             else:
                 entries[path.name] = _Entry(stamps[path], labels)
     if len(changed) > len(unusable) and cache is not None:
         _save_cache(cache, entries)
     found = [None if path in unusable else entries[path.name].labels for path in paths]
-    return found, faults
+    return found, errors
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:
@@ -82,7 +95,7 @@ def _stamp(path: Path) -> tuple[int, int] | None:
 def _read_block(
     paths: Sequence[Path], read: Callable[[Sequence[Path]], Iterable[Labels]]
 ) -> list[Labels | Exception]:
-    """The labels of each file, or what is wrong with it."""
+    """Return the labels of each file, or the exception that it raised."""
     try:
         return list(read(paths))
     except (InputError, OSError) as error:
@@ -93,8 +106,7 @@ def _read_block(
 
 @dataclass(frozen=True)
 class _Entry:
-    stamp: tuple[int, int]
-    """Time of the last change in ns, and size in bytes."""
+    stamp: tuple[int, int]  # modification time in ns, size in bytes
     labels: Labels
 
 
@@ -120,7 +132,7 @@ def _load_cache(path: Path) -> dict[str, _Entry]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, KeyError, IndexError, EOFError, zipfile.BadZipFile) as error:
-        logger.info("%s is not used: %s", path, error)
+        logger.info("the label cache %s is not used: %s", path, error)
         return {}
 
 
@@ -142,53 +154,5 @@ def _save_cache(path: Path, entries: dict[str, _Entry]) -> None:
     try:
         with replacing(path, "wb") as file:
             np.savez(file, **arrays)
-    except OSError as error:  # a folder that may not be written to, a full disk
+    except OSError as error:  # a read-only folder, a full disk
         logger.debug("no label cache at %s: %s", path, error)
-
-
-@dataclass(frozen=True)
-class LabelSummary:
-    """What the labels of a list hold, and what of it is not taught."""
-
-    images: int
-    empty_images: int
-    """Images without any object that is taught."""
-    objects: dict[str, int]
-    """Class name -> objects that are taught."""
-    too_small: int
-    without_area: int
-    beyond_max: int
-    min_size: float
-    max_objs: int
-
-    @property
-    def mean_objects(self) -> float:
-        """Taught objects an image."""
-        return sum(self.objects.values()) / max(self.images, 1)
-
-    @property
-    def left_out(self) -> int:
-        return self.too_small + self.without_area + self.beyond_max
-
-    def __str__(self) -> str:
-        counts = ", ".join(f"{name} {count}" for name, count in self.objects.items() if count)
-        absent = [name for name, count in self.objects.items() if not count]
-        text = (
-            f"{self.images} images ({self.empty_images} without objects), "
-            f"{sum(self.objects.values())} objects: {counts or 'none'}"
-        )
-        if absent:
-            text += f"; none of {', '.join(absent)}"
-        reasons = [
-            f"{count} {reason}"
-            for count, reason in (
-                (self.too_small, f"with a longer side below {self.min_size:g} px (--min_size)"),
-                (self.without_area, "without area"),
-                (self.beyond_max, f"beyond {self.max_objs} an image (--max_objs)"),
-            )
-            if count
-        ]
-        if reasons:
-            text += f"; {self.left_out} are left out, neither taught nor held to be background: "
-            text += ", ".join(reasons)
-        return text

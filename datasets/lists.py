@@ -1,4 +1,4 @@
-"""Which images a phase reads: id lists, and the check that training and validation are apart."""
+"""Id lists: which one a phase reads, and the check that training and validation are disjoint."""
 
 from __future__ import annotations
 
@@ -13,22 +13,28 @@ from DOTA_devkit.patches import source_name
 
 logger = logging.getLogger(__name__)
 
-_SHOWN = 5
+_MAX_LISTED_IDS = 5
 
 
 def find_list(data_dir: Path | str, phase: str, options: DataOptions) -> Path | None:
-    """The id list that a phase reads; None where there is none.
+    """Find the id list that a phase reads.
 
-    train: train.txt where there is a val.txt, else trainval.txt, else train.txt. val: val.txt.
-    test: test.txt, else val.txt. Any other phase: <phase>.txt. A list in `options` goes first,
-    and is an InputError where it is missing.
+    For train this is train.txt if there is a val.txt, else trainval.txt, else train.txt; for val
+    it is val.txt; for test it is test.txt, else val.txt; for any other phase <phase>.txt. A list
+    in `options` takes precedence.
+
+    Returns:
+        The path of the list, or None if there is none.
+
+    Raises:
+        InputError: The list in `options` does not exist.
     """
     data_dir = Path(data_dir)
     chosen = getattr(options, f"{phase}_list", None)
     if chosen is not None:
-        path = data_dir / chosen  # an absolute path stays what it is
+        path = data_dir / chosen  # an absolute path stays as it is
         if not path.is_file():
-            raise InputError(f"--{phase}_list: there is no file {path}")
+            raise InputError(f"{phase}_list: there is no file {path}")
         return path
     if phase == "train":
         has_val = find_list(data_dir, "val", options) is not None
@@ -45,15 +51,19 @@ def find_list(data_dir: Path | str, phase: str, options: DataOptions) -> Path | 
 
 
 def read_list(path: Path) -> list[str]:
-    """The entries of an id list. InputError where it has none."""
+    """Read the entries of an id list.
+
+    Raises:
+        InputError: The list is empty.
+    """
     entries = read_ids(path)
     if not entries:
-        raise InputError(f"{path}: the list is empty, expected one image id a line")
+        raise InputError(f"{path}: the list is empty, expected one image id per line")
     return entries
 
 
 def count_overlap(train_ids: Sequence[str], val_ids: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Ids that are in both lists, and names of source images of which both have patches."""
+    """Return the ids in both lists, and the source images of which both lists have patches."""
     ids = sorted(set(train_ids) & set(val_ids))
     sources = {source_name(image_id) for image_id in train_ids}
     sources &= {source_name(image_id) for image_id in val_ids}
@@ -61,20 +71,29 @@ def count_overlap(train_ids: Sequence[str], val_ids: Sequence[str]) -> tuple[lis
 
 
 def check_overlap(train_ids: Sequence[str], val_ids: Sequence[str], allow: bool = False) -> None:
-    """InputError where training and validation share images, or patches of one image.
+    """Check that training and validation share no images, nor patches of the same image.
 
-    Scores on images that were trained on say nothing of new ones. With `allow` it is a warning.
+    Scores on images of the training set say nothing about new images.
+
+    Args:
+        train_ids: Image ids for training.
+        val_ids: Image ids for validation.
+        allow: Log a warning instead of raising.
+
+    Raises:
+        InputError: The lists overlap.
     """
     ids, sources = count_overlap(train_ids, val_ids)
     if not sources:
         return
     if ids:
-        what = f"{len(ids)} of {len(set(val_ids))} validation images are in the training list too"
+        what = f"{len(ids)} of {len(set(val_ids))} validation images are also in the training list"
         shown = ids
     else:
-        what = f"patches of {len(sources)} images are in both the training and validation list"
+        what = f"patches of {len(sources)} images are in both the training and the validation list"
         shown = sources
-    what += f" ({', '.join(shown[:_SHOWN])}{', ...' if len(shown) > _SHOWN else ''})"
+    more = ", ..." if len(shown) > _MAX_LISTED_IDS else ""
+    what += f" ({', '.join(shown[:_MAX_LISTED_IDS])}{more})"
     if not allow:
-        raise InputError(f"{what}; give --allow_overlap where that is meant")
+        raise InputError(f"{what}; set allow_overlap if that is intended")
     logger.warning("%s", what)

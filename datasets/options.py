@@ -1,4 +1,4 @@
-"""The settings of a data set, beyond its folder, phase and input size."""
+"""Settings of a dataset beyond its folder, phase and input size."""
 
 from __future__ import annotations
 
@@ -13,33 +13,35 @@ from DOTA_devkit.errors import InputError
 
 @dataclass(frozen=True)
 class DataOptions:
-    """What is read, what is taught and how the images are varied."""
+    """Which images and classes are read, which objects are targets, how images are augmented."""
 
     classes: tuple[str, ...] | str | None = None
-    """Class names; "1.0", "1.5" or "2.0" for those of a DOTA version; None for classes.txt in the
-    data folder, else the names of the data set."""
+    """Class names; "1.0", "1.5" or "2.0" for those of a DOTA version; None for those of classes.txt
+    in the data folder, or else the dataset's own."""
     train_list: str | None = None
-    """Id list in place of the usual ones, absolute or below the data folder."""
+    """Id list for training instead of the default one, absolute or relative to the data folder."""
     val_list: str | None = None
+    """The same for validation."""
     test_list: str | None = None
+    """The same for testing."""
     allow_overlap: bool = False
-    """Let an image, or patches of one image, be in both the training and the validation list."""
+    """Allow an image, or patches of one image, in both the training and the validation list."""
     min_size: float = 10.0
-    """Objects whose longer side is below it, in source pixels, are not taught."""
+    """Objects whose longer side is below it, in source pixels, are ignored in training."""
     min_visible: float = 0.6
-    """Objects of which a view shows less than this share of their area are not taught."""
+    """Objects of which less than this share of the area is visible are ignored in training."""
     max_objs: int = 500
-    """Objects of an image that are taught; it is the length of the target arrays."""
+    """Maximum number of training targets per image, which is the length of the target arrays."""
     nms_thresh: float = 0.1
-    """Overlap above which the weaker of two boxes is dropped when patches are merged."""
+    """IoU above which the lower-scoring of two boxes is dropped when patches are merged."""
     squash: bool = False
-    """Stretch images to the input instead of keeping their aspect ratio, as the original tests."""
+    """Stretch images to the input instead of keeping their aspect ratio, as the original's test."""
     hrsc_level: int = 1
     """HRSC2016's class level: 1 ship, 2 category, 3 type."""
     augment: bool = True
-    """Random views and colours in training; without, training sees what testing sees."""
+    """Random views and colors in training; without, training sees the same images as testing."""
     rotation: str = "free"
-    """One of `datasets.augment.ROTATIONS`."""
+    """Random rotations: one of `datasets.augment.ROTATIONS`."""
     keep_source: bool = False
     """Add the source image to test samples, under `source`."""
     cache_labels: bool = True
@@ -51,25 +53,25 @@ class DataOptions:
                 f"rotation {self.rotation!r} is unknown; choose from {', '.join(ROTATIONS)}"
             )
         if not 0 <= self.min_visible <= 1:
-            raise InputError(f"min_visible is a share between 0 and 1, came {self.min_visible}")
+            raise InputError(f"min_visible must be between 0 and 1, got {self.min_visible}")
         if self.max_objs < 1:
-            raise InputError(f"max_objs must be 1 or more, came {self.max_objs}")
+            raise InputError(f"max_objs must be 1 or more, got {self.max_objs}")
 
 
 _default: ContextVar[DataOptions] = ContextVar("default_options")
 
 
 def default_options() -> DataOptions:
-    """The options of a data set that is given none."""
+    """Return the options of a dataset that is constructed without any."""
     return _default.get(DataOptions())
 
 
 @contextmanager
-def as_default(options: DataOptions) -> Iterator[None]:
-    """Inside the block, data sets that are given no options get these.
+def override_default_options(options: DataOptions) -> Iterator[None]:
+    """Context manager that sets what `default_options` returns.
 
-    It is how options reach a class of a user's own, whose constructor is the original's and knows
-    of none.
+    This is how options reach a user-defined dataset, whose constructor is that of the original and
+    does not accept any.
     """
     token = _default.set(options)
     try:

@@ -1,4 +1,4 @@
-"""From what a user names, `dota`, `hrsc` or `path/to/file.py:ClassName`, to a data set."""
+"""Datasets by name: `dota`, `hrsc` or `path/to/file.py:ClassName`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from datasets.dataset_dota import DOTA
 from datasets.dataset_hrsc import HRSC
 from datasets.folder import FolderDataset
 from datasets.lists import find_list
-from datasets.options import DataOptions, as_default
+from datasets.options import DataOptions, override_default_options
 from datasets.user_file import import_file
 from DOTA_devkit.errors import InputError
 from structures.boxes import STRIDE
@@ -22,18 +22,22 @@ DATASETS: dict[str, type[BaseDataset]] = {"dota": DOTA, "hrsc": HRSC}
 
 
 def find_dataset(spec: str) -> type[BaseDataset]:
-    """The class that `spec` names.
+    """Find a dataset class.
 
-    InputError where the name is unknown, the file is missing or fails when imported, or the class
-    is missing or no subclass of `BaseDataset`.
+    Args:
+        spec: A name in `DATASETS`, or `path/to/file.py:ClassName` for a user-defined class.
+
+    Raises:
+        InputError: The name is unknown, the file is missing or cannot be imported, or the class is
+            missing or not a subclass of `BaseDataset`.
     """
     if spec.lower() in DATASETS:
         return DATASETS[spec.lower()]
     file, colon, name = spec.rpartition(":")
     if not colon or not file.endswith(".py"):
         raise InputError(
-            f"--dataset {spec}: unknown; choose from {', '.join(DATASETS)}, or name a class of "
-            "your own as path/to/file.py:ClassName"
+            f"dataset {spec} is unknown: choose from {', '.join(DATASETS)}, or name your own class "
+            "as path/to/file.py:ClassName"
         )
     module = import_file(file)
     found = getattr(module, name, None)
@@ -44,11 +48,11 @@ def find_dataset(spec: str) -> type[BaseDataset]:
             if inspect.isclass(value) and value.__module__ == module.__name__
         ]
         raise InputError(
-            f"--dataset {spec}: {file} has no class {name!r}; it has "
-            f"{', '.join(classes) or 'no class at all'}"
+            f"dataset {spec}: {file} has no class {name!r}; its classes are "
+            f"{', '.join(classes) or 'none'}"
         )
     if not issubclass(found, BaseDataset):
-        raise InputError(f"--dataset {spec}: {name} is no subclass of datasets.base.BaseDataset")
+        raise InputError(f"dataset {spec}: {name} is not a subclass of datasets.base.BaseDataset")
     return found
 
 
@@ -59,10 +63,21 @@ def open_dataset(
     input_hw: tuple[int, int],
     options: DataOptions | None = None,
 ) -> BaseDataset | None:
-    """The data set `spec` of a phase ('train', 'val' or 'test') at an input size.
+    """Open the dataset of a phase.
 
-    None for phase 'val' where there is no validation list. A class of a user's own needs the
-    original's constructor and no more. InputError where the data cannot be used.
+    Args:
+        spec: As for `find_dataset`. A user-defined class only needs the constructor of the
+            original.
+        data_dir: The data folder.
+        phase: 'train', 'val' or 'test'.
+        input_hw: Height and width of the network's input.
+        options: Further settings.
+
+    Returns:
+        The dataset, or None for phase 'val' if there is no validation list.
+
+    Raises:
+        InputError: The data cannot be used.
     """
     cls = find_dataset(spec)
     options = options or DataOptions()
@@ -73,11 +88,14 @@ def open_dataset(
         if phase == "val" and find_list(data_dir, "val", options) is None:
             return None
     elif getattr(options, f"{phase}_list", None) is not None:
-        logger.warning("%s reads lists of its own: --%s_list changes nothing", spec, phase)
+        logger.warning("%s reads its own lists: %s_list has no effect", spec, phase)
     try:
-        with as_default(options):
+        with override_default_options(options):
             dataset = cls(str(data_dir), phase, *input_hw, STRIDE)
-    except (AssertionError, FileNotFoundError) as error:  # how the original says that
+    except (
+        AssertionError,
+        FileNotFoundError,
+    ) as error:  # as the original reports it
         if phase == "val":
             logger.info("no validation list: %s", error)
             return None
@@ -87,12 +105,12 @@ def open_dataset(
 
 
 def _complete(dataset: BaseDataset) -> None:
-    """Check what the constructor of a user's own class has set, and add what it may leave out."""
+    """Check what the constructor of a user-defined class has set, and add what it may omit."""
     name = type(dataset).__name__
     if not dataset.img_ids:
-        raise InputError(f"{name}: it lists no images for {dataset.phase!r}")
+        raise InputError(f"{name} lists no images for phase {dataset.phase!r}")
     if not dataset.num_classes:
-        raise InputError(f"{name}: it sets no num_classes")
+        raise InputError(f"{name} does not set num_classes")
     if dataset.category is None:
         dataset.category = [str(index) for index in range(dataset.num_classes)]
     if len(dataset.category) != dataset.num_classes:

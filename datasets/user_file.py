@@ -1,4 +1,4 @@
-"""Classes out of a user's own file, which processes that do not import it can unpickle."""
+"""Importing classes from a user's file, such that worker processes can unpickle their objects."""
 
 from __future__ import annotations
 
@@ -15,11 +15,15 @@ _FILE = "__user_file__"
 
 
 def import_file(path: Path | str) -> ModuleType:
-    """The module of a file, imported once. InputError where it is missing or fails."""
-    path = Path(os.path.realpath(path))  # unlike resolve(), no error for a link to itself
+    """Import a file as a module, once.
+
+    Raises:
+        InputError: The file is missing or cannot be imported.
+    """
+    path = Path(os.path.realpath(path))  # unlike resolve(), does not fail for a link to itself
     if not path.is_file():
         raise InputError(f"there is no file {path}")
-    # Not under its own name: it may be called train.py.
+    # Not under its own name, which may be train.py.
     name = f"user_file_{path.stem}_{hashlib.sha1(str(path).encode()).hexdigest()[:8]}"
     if name in sys.modules:
         return sys.modules[name]
@@ -36,12 +40,12 @@ def import_file(path: Path | str) -> ModuleType:
 
 
 def file_of(cls: type) -> str | None:
-    """The file that a class was imported from by `import_file`; None for any other class."""
+    """Return the file from which `import_file` imported a class; None for any other class."""
     return getattr(sys.modules.get(cls.__module__), _FILE, None)
 
 
 def rebuild(path: str, class_name: str, state: dict) -> object:
-    """An object of a class in a file, from its attributes: how a worker process gets it."""
+    """Rebuild an object of a class in a file from its attributes, when it is unpickled."""
     cls = getattr(import_file(path), class_name)
     instance = cls.__new__(cls)
     instance.__dict__.update(state)

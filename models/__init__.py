@@ -1,4 +1,8 @@
-"""The detector: backbones, network, losses, checkpoints. Knows nothing of data sets."""
+"""The detector: backbones, network, losses, initial weights and checkpoints.
+
+Whatever needs PyTorch modules or weights belongs here; datasets, decoding and phases do not. It
+imports nothing of this project but `structures` and `DOTA_devkit`.
+"""
 
 from models.backbones import BACKBONES, Backbone
 from models.checkpoint import (

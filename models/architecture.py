@@ -1,4 +1,4 @@
-"""What a detector is built like, told by its settings or by the keys and shapes of its weights."""
+"""The architecture of a detector, from its settings or from the keys and shapes of its weights."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from models.state_keys import (
     BACKBONE_PREFIX,
     add_batch_counters,
     canonical_keys,
-    difference_text,
-    listing,
+    describe_difference,
+    join_keys,
     match_backbone,
     nearest_backbone,
     shapes_of,
@@ -26,7 +26,15 @@ from structures.boxes import HEAD_CHANNELS, STRIDE
 
 @dataclass(frozen=True)
 class Architecture:
-    """All that decides the names and shapes of a `CTRBOX`'s weights."""
+    """Everything that determines the names and shapes of the weights of a `CTRBOX`.
+
+    Attributes:
+        backbone: A name in `models.backbones.BACKBONES`.
+        heads: Channels of each output map by head name.
+        final_kernel: Kernel size of the last convolution of each head except `wh`.
+        head_conv: Hidden channels of each head.
+        head_bn: Whether the heads have BatchNorm.
+    """
 
     backbone: str
     heads: dict[str, int]
@@ -36,6 +44,7 @@ class Architecture:
 
     @classmethod
     def of(cls, model: CTRBOX) -> Architecture:
+        """Return the architecture of an existing model."""
         return cls(
             model.backbone, dict(model.heads), model.final_kernel, model.head_conv, model.head_bn
         )
@@ -45,7 +54,7 @@ class Architecture:
         classes: tuple[str, ...] | None = None,
         input_size: tuple[int, int] | None = None,
     ) -> CTRBOX:
-        """The network with random weights (with none at all under `torch.device('meta')`)."""
+        """Build the network with random weights (without any under `torch.device('meta')`)."""
         return CTRBOX(
             self.heads,
             pretrained=None,
@@ -59,17 +68,20 @@ class Architecture:
         )
 
 
-def recognise(state: Mapping[str, Tensor], backbone: str | None = None) -> Architecture:
-    """The architecture that weights belong to.
+def recognize(state: Mapping[str, Tensor], backbone: str | None = None) -> Architecture:
+    """Find the architecture that weights belong to.
 
     Args:
-        state: under the names of `canonical_state`.
-        backbone: the name that the file says; it decides where several backbones of the table
-            have the same keys and shapes.
+        state: Weights under the names of `canonical_state`.
+        backbone: The name given in the file; it decides if several backbones of the table have the
+            same keys and shapes.
+
+    Returns:
+        The architecture whose keys and shapes are exactly those of the weights.
 
     Raises:
-        InputError: they are no weights of this detector, or of a backbone that is not in the table.
-            The message does not name the file; the caller does.
+        InputError: These are not the weights of this detector, or their backbone is not in the
+            table. The message does not name the file; the caller adds it.
     """
     shapes = shapes_of(state)
     body = {
@@ -81,55 +93,55 @@ def recognise(state: Mapping[str, Tensor], backbone: str | None = None) -> Archi
         found = match_backbone(shapes_of(add_batch_counters(canonical_keys(dict(state)))))
         if found is not None:
             raise InputError(
-                f"it holds the weights of a {found} classifier, not of a detector: they are for "
-                f"--pretrained, with --backbone {found}"
+                f"it holds the weights of a {found} classifier, not of a detector: use it as "
+                f"pretrained, with backbone={found}"
             )
         raise InputError(
-            "it holds no weights of this detector: their keys begin with "
+            "it holds no weights of this detector, whose keys begin with "
             f"{BACKBONE_PREFIX.rstrip('.')}, dec_c2, dec_c3, dec_c4, hm, wh, reg and cls_theta; "
-            f"it has {listing(shapes)}"
+            f"its keys are {join_keys(shapes)}"
         )
     name = match_backbone(body, backbone)
     if name is None:
         nearest, difference = nearest_backbone(body)
         raise InputError(
-            f"its backbone is none of the table ({', '.join(BACKBONES)}); nearest is {nearest}: "
+            f"its backbone is not in the table ({', '.join(BACKBONES)}); the nearest is {nearest}: "
             f"{difference}"
         )
-    architecture = _recognise_heads(shapes, name)
+    architecture = _recognize_heads(shapes, name)
     with torch.device("meta"):
         expected = shapes_of(architecture.build().state_dict())
     if expected != shapes:
         raise InputError(
-            f"it is no complete {name} detector of this kind: {difference_text(expected, shapes)}"
+            f"it is not a complete {name} detector: {describe_difference(expected, shapes)}"
         )
     return architecture
 
 
-def _recognise_heads(shapes: Mapping[str, tuple[int, ...]], backbone: str) -> Architecture:
-    """Heads are what stands outside backbone and merges: `<name>.0` a convolution, `<name>.1` its
-    norm, if any, and a last convolution."""
+def _recognize_heads(shapes: Mapping[str, tuple[int, ...]], backbone: str) -> Architecture:
+    """Read the heads, which are everything outside backbone and merges.
+
+    `<name>.0` is a convolution, `<name>.1` its norm, if any, and the last layer a convolution.
+    """
     names = [
         key.removesuffix(".0.weight")
         for key, shape in shapes.items()
         if key.count(".") == 2 and key.endswith(".0.weight") and len(shape) == 4
     ]
-    if lacking := {"hm", *HEAD_CHANNELS} - set(names):
-        raise InputError(f"it has a backbone, but not the heads {', '.join(sorted(lacking))}")
+    if missing := {"hm", *HEAD_CHANNELS} - set(names):
+        raise InputError(f"it has a backbone, but lacks the heads {', '.join(sorted(missing))}")
     head_bn = "hm.1.weight" in shapes
     last = {name: shapes.get(f"{name}.{3 if head_bn else 2}.weight") for name in names}
     broken = [name for name, shape in last.items() if shape is None or len(shape) != 4]
     if broken:
-        expected = "hm.0, hm.1, hm.3 (with --head_bn)" if head_bn else "hm.0, hm.2"
+        expected = "hm.0, hm.1, hm.3 (with head_bn)" if head_bn else "hm.0, hm.2"
         raise InputError(
-            f"its heads differ: hm has the layers {expected}, and {', '.join(broken)} has not"
+            f"its heads differ: hm has the layers {expected}, but {', '.join(broken)} does not"
         )
     heads = {name: shape[0] for name, shape in last.items()}
     for name, channels in HEAD_CHANNELS.items():
         if heads[name] != channels:
-            raise InputError(
-                f"its head {name} has {heads[name]} channels, this detector's {channels}"
-            )
+            raise InputError(f"its head {name} has {heads[name]} channels, expected {channels}")
     return Architecture(
         backbone=backbone,
         heads=heads,

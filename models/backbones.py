@@ -1,12 +1,12 @@
 """The backbone table: a new backbone is one row of `BACKBONES`.
 
 A row says how the network is built, how many channels its feature maps have at strides 4, 8, 16
-and 32, and where its ImageNet weights come from. The decoder and the heads take their widths from
-the table, the command line its choices and the tests their cases.
+and 32, and where its ImageNet weights come from. The merges and heads take their widths from the
+table, the command line its choices and the tests their cases.
 
-Whatever `build` returns is a module that maps an image batch [B, 3, H, W] to the four feature maps
-(C2, C3, C4, C5) of [B, channels[i], ceil(H / stride), ceil(W / stride)]. The names of its
-parameters are checkpoint keys: once weights are published, they stay.
+`build` returns a module that maps an image batch [B, 3, H, W] to the four feature maps
+(C2, C3, C4, C5) of shape [B, channels[i], ceil(H / stride), ceil(W / stride)]. The names of its
+parameters are checkpoint keys, so they must not change once weights are published.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ class Backbone:
     """One row of the table.
 
     Attributes:
-        build: makes the network with random weights.
-        channels: of the feature maps at strides 4, 8, 16, 32.
-        imagenet: torchvision's weights for it, or None where there are none.
+        build: Builds the network with random weights.
+        channels: Channels of the feature maps at strides 4, 8, 16 and 32.
+        imagenet: torchvision's weights, or None if it has none.
     """
 
     build: Callable[[], nn.Module]
@@ -48,13 +48,14 @@ class Backbone:
 
 
 class ResNetFeatures(ResNet):
-    """torchvision's ResNet without its classifier, with torchvision's parameter names."""
+    """torchvision's ResNet without the classifier, with torchvision's parameter names."""
 
     def __init__(self, block: type[BasicBlock | Bottleneck], layers: list[int]) -> None:
         super().__init__(block, layers)
         del self.avgpool, self.fc
 
     def forward(self, x: Tensor) -> Features:
+        """Compute the feature maps C2 to C5 of a batch [B, 3, H, W]."""
         x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
         c2 = self.layer1(x)
         c3 = self.layer2(c2)
@@ -64,13 +65,14 @@ class ResNetFeatures(ResNet):
 
 
 class MobileNetV2Features(nn.Module):
-    """MobileNetV2 without its last 1x1 convolution and classifier.
+    """MobileNetV2 without the last 1x1 convolution and the classifier.
 
-    The blocks are torchvision's, their layers numbered in one flat sequence (`conv.3.weight`, not
-    `conv.1.0.weight`) as in the classic layout, which is the one that detector checkpoints have.
+    The blocks are torchvision's, but their layers are numbered in one flat sequence
+    (`conv.3.weight`, not `conv.1.0.weight`), which is the classic layout that detector checkpoints
+    use.
     """
 
-    LAST_OF_STRIDE = (3, 6, 13, 17)  # the last block of strides 4, 8, 16, 32
+    LAST_OF_STRIDE = (3, 6, 13, 17)  # index of the last block at strides 4, 8, 16 and 32
 
     def __init__(self) -> None:
         super().__init__()
@@ -80,6 +82,7 @@ class MobileNetV2Features(nn.Module):
                 block.conv = nn.Sequential(*_flat_layers(block.conv))
 
     def forward(self, x: Tensor) -> Features:
+        """Compute the feature maps C2 to C5 of a batch [B, 3, H, W]."""
         maps = []
         for number, block in enumerate(self.features):
             x = block(x)
@@ -124,8 +127,12 @@ BACKBONES: dict[str, Backbone] = {
 
 
 def get_backbone(name: str) -> Backbone:
-    """The row of that name; InputError with the known names where there is none."""
+    """Look up a row of `BACKBONES`.
+
+    Raises:
+        InputError: The name is unknown; the message lists the known ones.
+    """
     if name not in BACKBONES:
         known = ", ".join(BACKBONES)
-        raise InputError(f"unknown backbone {name!r} (--backbone): choose one of {known}")
+        raise InputError(f"backbone {name!r} is unknown: choose one of {known}")
     return BACKBONES[name]

@@ -1,8 +1,8 @@
-"""Checkpoint files: one way to write them, one way to read them, plain types only.
+"""Checkpoint files: reading, writing, loading a model and fine-tuning; plain types only.
 
 A file is a dict with the keys of the original (`epoch`, `model_state_dict`,
-`optimizer_state_dict`), so that the original loads it. Everything else stands beside them in keys
-of its own: how the network is built, its classes, its input size, and whatever the writer adds.
+`optimizer_state_dict`), so that the original can load it. Everything else has keys of its own
+beside them: the architecture, the classes, the input size, and whatever the writer adds.
 """
 
 from __future__ import annotations
@@ -17,33 +17,33 @@ import torch
 from torch import Tensor, nn
 
 from DOTA_devkit.errors import InputError
-from models.architecture import Architecture, recognise
+from models.architecture import Architecture, recognize
 from models.ctrbox_net import CTRBOX
 from models.state_keys import canonical_state
 from models.torch_files import read_torch_file, split_state, write_torch_file
 
 logger = logging.getLogger(__name__)
 
-EXPORTED = (".onnx", ".xml", ".pt2")
-"""Suffixes of files that --phase export makes of a checkpoint."""
+EXPORTED_SUFFIXES = (".onnx", ".xml", ".pt2")
+"""Suffixes of the files that the export phase makes from a checkpoint."""
 
 
 @dataclass
 class Checkpoint:
-    """A model on file, with all that training needs to go on with it.
+    """A saved model, with everything needed to resume its training.
 
     Attributes:
-        model_state: weights under the names of `CTRBOX`.
-        architecture: backbone, heads, `head_conv`, `head_bn`.
-        classes: names in the order of `hm`'s channels, or None where the file does not say.
+        model_state: Weights under the names of `CTRBOX`.
+        architecture: Backbone, heads, `head_conv` and `head_bn`.
+        classes: Class names in the order of the channels of `hm`, or None if the file has none.
         input_size: (height, width) of training, or None.
-        epoch: the last one that is done.
+        epoch: Number of the last completed epoch.
         optimizer_state: `optimizer.state_dict()`, or None.
-        history: one dict of numbers an epoch.
-        random_state: states of random generators.
-        extras: further values; each is a top-level key of the file. (Where exact resume needs
-            more, say a scaler, a schedule or averaged weights, this is the place.)
-        path: where it was read from.
+        history: One dict of numbers per epoch.
+        random_state: States of random generators.
+        extras: Further values; each is a top-level key of the file. Whatever else an exact resume
+            needs (a scaler, a schedule, averaged weights) belongs here.
+        path: The file it was read from.
     """
 
     model_state: dict[str, Tensor]
@@ -68,7 +68,19 @@ class Checkpoint:
         random_state: Mapping[str, Any] | None = None,
         extras: Mapping[str, Any] | None = None,
     ) -> Checkpoint:
-        """Of a `CTRBOX`, also one wrapped for several devices. The tensors are shared with it."""
+        """Make a checkpoint of a `CTRBOX`, wrapped for several devices or compiled or not.
+
+        Args:
+            model: The model; the checkpoint shares its tensors.
+            epoch: See the attributes, as for all further arguments.
+            optimizer: The optimizer whose state is kept, or None.
+            history: See the attributes.
+            random_state: See the attributes.
+            extras: See the attributes.
+
+        Returns:
+            The checkpoint, with no `path`.
+        """
         while not isinstance(model, CTRBOX):
             model = model.module if hasattr(model, "module") else model._orig_mod
         return cls(
@@ -84,7 +96,11 @@ class Checkpoint:
         )
 
     def to_file(self) -> dict[str, Any]:
-        """The content of its file."""
+        """Return the content of the checkpoint's file.
+
+        Raises:
+            ValueError: An extra has the name of a key that the format itself uses.
+        """
         architecture = self.architecture
         content = {
             "epoch": self.epoch,
@@ -101,26 +117,30 @@ class Checkpoint:
         }
         if self.optimizer_state is not None:
             content["optimizer_state_dict"] = self.optimizer_state
-        if twice := content.keys() & self.extras.keys():
-            raise ValueError(f"extras may not be named {', '.join(sorted(twice))}")
+        if reserved := content.keys() & self.extras.keys():
+            raise ValueError(f"extras may not be named {', '.join(sorted(reserved))}")
         return content | self.extras
 
     @classmethod
     def from_file(cls, content: object, path: Path) -> Checkpoint:
-        """Of the content of a file: ours, the original's, the light fork's, or bare weights.
+        """Interpret a file's content: ours, the original's, the light fork's, or bare weights.
+
+        Args:
+            content: What `torch.load` returned.
+            path: The file, for error messages and the `path` attribute.
 
         Raises:
-            InputError: that is no checkpoint of this detector.
+            InputError: This is not a checkpoint of this detector.
         """
         state, rest = split_state(content, path)
         state = canonical_state(state)
         backbone = rest.pop("backbone", None)
         try:
-            architecture = recognise(state, backbone if isinstance(backbone, str) else None)
+            architecture = recognize(state, backbone if isinstance(backbone, str) else None)
         except InputError as error:
             raise InputError(f"{path}: {error}") from None
         for key in ("heads", "final_kernel", "head_conv", "head_bn"):
-            rest.pop(key, None)  # the weights have said it
+            rest.pop(key, None)  # read from the weights instead
         epoch = rest.pop("epoch", 0)
         return cls(
             model_state=state,
@@ -143,58 +163,72 @@ class Checkpoint:
         head_conv: int | None = None,
         head_bn: bool | None = None,
     ) -> None:
-        """InputError where the file contradicts what was asked for; None asks for nothing."""
-        there = self.architecture
+        """Check that the checkpoint is what was asked for.
+
+        Args:
+            backbone: Expected name, or None to accept any; None means that for every argument.
+            classes: Expected class names. A file without names only has to have as many channels.
+            head_conv: Expected hidden channels of the heads.
+            head_bn: Whether the heads are expected to have BatchNorm.
+
+        Raises:
+            InputError: The checkpoint differs; the message lists every difference.
+        """
+        saved = self.architecture
         faults = []
-        if backbone not in (None, there.backbone):
-            faults.append(f"--backbone says {backbone}, the file has {there.backbone}")
-        if head_conv not in (None, there.head_conv):
-            faults.append(f"--head_conv says {head_conv}, the file has {there.head_conv}")
-        if head_bn not in (None, there.head_bn):
-            having = "has" if there.head_bn else "has no"
-            faults.append(f"the file {having} BatchNorm in its heads (--head_bn)")
+        if backbone not in (None, saved.backbone):
+            faults.append(f"backbone is {backbone}, but the file has {saved.backbone}")
+        if head_conv not in (None, saved.head_conv):
+            faults.append(f"head_conv is {head_conv}, but the file has {saved.head_conv}")
+        if head_bn not in (None, saved.head_bn):
+            having = "has" if saved.head_bn else "has no"
+            faults.append(f"head_bn is {head_bn}, but the file {having} BatchNorm in its heads")
         if classes is not None:
-            known, number = self.classes, there.heads["hm"]
+            known, number = self.classes, saved.heads["hm"]
             if len(classes) != number or known not in (None, tuple(classes)):
                 names = f" ({', '.join(known)})" if known else ""
                 faults.append(
-                    f"--classes says {len(classes)} ({', '.join(classes)}), the file has "
+                    f"classes has {len(classes)} names ({', '.join(classes)}), but the file has "
                     f"{number}{names}"
                 )
         if faults:
             raise InputError(
-                f"{self.path} is not what the flags say: {'; '.join(faults)}. Without these flags "
-                "the checkpoint decides; to train another network from it use --finetune"
+                f"{self.path} does not match the options: {'; '.join(faults)}. Leave these options "
+                "out to use what the checkpoint has; to train another network from it use finetune"
             )
 
 
 def save_checkpoint(path: str | Path, checkpoint: Checkpoint) -> None:
-    """Write a checkpoint, all or not at all.
+    """Write a checkpoint atomically: a failed write leaves an existing file unchanged.
 
     Raises:
-        InputError: it cannot be written, say for a full disk. What was there is unchanged.
-        TypeError: an extra is not of plain type.
+        InputError: The file cannot be written, for example because the disk is full.
+        TypeError: An extra is not of a plain type.
     """
     write_torch_file(path, checkpoint.to_file())
 
 
 def read_checkpoint(path: str | Path) -> Checkpoint:
-    """Read a checkpoint of this project, of the original or of the light fork, on the CPU.
+    """Read a checkpoint of this project, of the original or of the light fork, to the CPU.
 
     Raises:
-        InputError: no such file, an empty, damaged or unsafe one, or not of this detector.
+        InputError: The file is missing, empty, damaged, unsafe to load, or not a checkpoint of
+            this detector.
     """
     path = Path(path)
-    if path.is_file() and path.suffix.lower() in EXPORTED:
+    if path.is_file() and path.suffix.lower() in EXPORTED_SUFFIXES:
         raise InputError(
-            f"{path}: an exported file, and a checkpoint (.pth) is expected here; predict and "
-            "benchmark are the phases that run exported ones"
+            f"{path}: this is an exported file, but a checkpoint (.pth) is expected here; exported "
+            "files are run by the phases predict and benchmark"
         )
     return Checkpoint.from_file(read_torch_file(path), path)
 
 
 def _tuple_of(kind: type, value: object, length: int) -> tuple | None:
-    """`value` as a tuple if it is so many of `kind`; other tools may use the key otherwise."""
+    """Return `value` as a tuple if it is `length` values of `kind`, else None.
+
+    Other tools may use the same key for something else.
+    """
     if not isinstance(value, (list, tuple)) or len(value) != length:
         return None
     return tuple(value) if all(isinstance(item, kind) for item in value) else None
@@ -209,18 +243,23 @@ def load_model(
     head_conv: int | None = None,
     head_bn: bool | None = None,
 ) -> CTRBOX:
-    """The detector of a checkpoint, in eval mode.
+    """Load the detector of a checkpoint, in eval mode.
 
-    What it is built like is read from the file: `.backbone`, `.head_conv`, `.head_bn`; `.classes`
-    and `.input_size` (height, width) are None where the file does not say. Files of the original
+    The architecture is read from the file: `.backbone`, `.head_conv`, `.head_bn`. `.classes` and
+    `.input_size` (height, width) are None if the file does not have them. Files of the original
     and of the light fork load as they are.
 
     Args:
-        backbone, classes, head_conv, head_bn: what must hold; None takes what the file has. Where
-            the file has no names of classes, those asked for become the model's.
+        path: The checkpoint.
+        device: Where the model goes.
+        backbone: Expected backbone, or None to take what the file has; the same holds below.
+        classes: Expected class names. If the file has none, these become the model's.
+        head_conv: Expected hidden channels of the heads.
+        head_bn: Whether the heads are expected to have BatchNorm.
 
     Raises:
-        InputError: no such file, an unsafe, damaged or foreign one, or one that contradicts.
+        InputError: The file is missing, damaged, unsafe to load, not a checkpoint of this
+            detector, or differs from what is expected.
     """
     checkpoint = read_checkpoint(path)
     checkpoint.require(backbone=backbone, classes=classes, head_conv=head_conv, head_bn=head_bn)
@@ -230,8 +269,8 @@ def load_model(
 
 
 def build_model(checkpoint: Checkpoint, device: str | torch.device = "cpu") -> CTRBOX:
-    """The detector of a checkpoint that is read already, in eval mode."""
-    with torch.device("meta"):  # the weights come from the file: none are drawn
+    """Build the detector of a checkpoint that has been read, in eval mode."""
+    with torch.device("meta"):  # skips the random initialization: the weights come from the file
         model = checkpoint.architecture.build(checkpoint.classes, checkpoint.input_size)
     state = {key: value.clone() for key, value in checkpoint.model_state.items()}
     model.load_state_dict(state, assign=True)
@@ -239,23 +278,28 @@ def build_model(checkpoint: Checkpoint, device: str | torch.device = "cpu") -> C
 
 
 def finetune(model: CTRBOX, path: str | Path) -> list[str]:
-    """Begin with the weights of a detector that was trained for something else.
+    """Initialize a model with the weights of a detector that was trained on other data.
 
-    Layers that are the same there are taken over. Those that differ start new: the heat map's last
-    one for other classes, or the heads for another `head_conv` or `head_bn`.
+    Layers of the same shape are copied. The others keep their new weights: the last layer of the
+    heat map if the classes differ, or the heads if `head_conv` or `head_bn` differ.
+
+    Args:
+        model: The model to initialize, in place.
+        path: The checkpoint to start from.
 
     Returns:
-        Names of the layers that start new, `hm.2` for example.
+        Names of the layers that keep their new weights, `hm.2` for example.
 
     Raises:
-        InputError: no such file, an unsafe, damaged or foreign one, or one of another backbone.
+        InputError: The file is missing, damaged, unsafe to load, not a checkpoint of this
+            detector, or has another backbone.
     """
     checkpoint = read_checkpoint(path)
-    there = checkpoint.architecture.backbone
-    if there != model.backbone:
+    backbone = checkpoint.architecture.backbone
+    if backbone != model.backbone:
         raise InputError(
-            f"{path}: a checkpoint of {there}, from which no {model.backbone} can begin: give "
-            f"--backbone {there}"
+            f"{path}: this is a checkpoint of {backbone}, from which {model.backbone} cannot be "
+            f"fine-tuned: set backbone={backbone}"
         )
     own, state = model.state_dict(), checkpoint.model_state
     layers: dict[str, list[str]] = {}
@@ -268,8 +312,8 @@ def finetune(model: CTRBOX, path: str | Path) -> list[str]:
     ]
     last = f"hm.{3 if model.head_bn else 2}"
     if model.classes and checkpoint.classes and model.classes != checkpoint.classes:
-        new = [*new, last] if last not in new else new  # as many classes, but others
-    taken = {key: state[key] for layer, keys in layers.items() if layer not in new for key in keys}
-    model.load_state_dict(own | taken)
-    logger.info("fine-tuning from %s; layers that start new: %s", path, ", ".join(new) or "none")
+        new = [*new, last] if last not in new else new  # as many classes, but different ones
+    copied = {key: state[key] for layer, keys in layers.items() if layer not in new for key in keys}
+    model.load_state_dict(own | copied)
+    logger.info("fine-tuning from %s; newly initialized layers: %s", path, ", ".join(new) or "none")
     return new

@@ -1,4 +1,4 @@
-"""The detector: a backbone, three merges down to stride 4, and a head for each output map."""
+"""The detector: a backbone, three merges up to stride 4, and one head per output map."""
 
 from __future__ import annotations
 
@@ -12,28 +12,29 @@ from models.model_parts import CombinationModule, make_head
 from models.pretrained import load_pretrained
 from structures.boxes import STRIDE
 
-SIGMOID_HEADS = ("hm", "cls_theta")  # trained with a cross-entropy; the others are regressed
-PRIOR_LOGIT = -2.19  # of the heat map at the start: a probability of 0.1
+SIGMOID_HEADS = ("hm", "cls_theta")  # trained with cross-entropy; the others are regressed
+PRIOR_LOGIT = -2.19  # initial logit of the heat map: a probability of 0.1
 
 
 class CTRBOX(nn.Module):
-    """Box boundary-aware vectors: the centres of objects, and four vectors from each to its sides.
+    """Detector with box boundary-aware vectors: object centers, and four vectors from each center.
 
     Args:
-        heads: channels of each output map, `{'hm': classes, 'wh': 10, 'reg': 2, 'cls_theta': 1}`.
-        pretrained: the backbone's first weights. True or 'imagenet' for torchvision's, a path for a
-            file, False, None or 'none' for random ones.
-        down_ratio: stride of the output maps; it can only be 4.
-        final_kernel: kernel size of the heads' last convolution, but for `wh`, where it is 3.
-        head_conv: hidden channels of each head.
-        backbone: a name of `models.backbones.BACKBONES`.
-        head_bn: BatchNorm in the heads, which helps where batches are small.
-        classes: their names in the order of `hm`'s channels, or None where nobody knows them.
-        input_size: (height, width) that it is made for, or None.
+        heads: Channels of each output map, `{'hm': classes, 'wh': 10, 'reg': 2, 'cls_theta': 1}`.
+        pretrained: Initial weights of the backbone: True or 'imagenet' for torchvision's, a path
+            for those of a file, False, None or 'none' for random ones.
+        down_ratio: Stride of the output maps; only 4 is supported.
+        final_kernel: Kernel size of the last convolution of each head except `wh`, where it is 3.
+        head_conv: Hidden channels of each head.
+        backbone: A name in `models.backbones.BACKBONES`.
+        head_bn: Use BatchNorm in the heads, which helps with small batches.
+        classes: Class names in the order of the channels of `hm`, or None if they are unknown.
+        input_size: (height, width) that the model is meant for, or None.
 
     Raises:
-        ValueError: `down_ratio` is not 4, or `classes` are not as many as `hm` has channels.
-        InputError: no such backbone, or `pretrained` cannot be had or used.
+        ValueError: `down_ratio` is not 4, or the number of `classes` differs from the channels of
+            `hm`.
+        InputError: The backbone is unknown, or `pretrained` cannot be obtained or does not fit.
     """
 
     def __init__(
@@ -52,12 +53,14 @@ class CTRBOX(nn.Module):
         super().__init__()
         if down_ratio != STRIDE:
             raise ValueError(
-                f"down_ratio must be {STRIDE}, not {down_ratio}: every backbone puts out maps at a "
-                "quarter of the input, and targets and decoder must use the same grid. The width "
-                "of the heads does not depend on it; it comes from the backbone table."
+                f"down_ratio must be {STRIDE}, got {down_ratio}: every backbone outputs maps at a "
+                "quarter of the input size, and targets and decoder must use the same grid. The "
+                "width of the heads does not depend on it; it comes from the backbone table."
             )
         if classes is not None and len(classes) != heads.get("hm"):
-            raise ValueError(f"{len(classes)} classes for {heads.get('hm')} channels of 'hm'")
+            raise ValueError(
+                f"classes has {len(classes)} names for {heads.get('hm')} channels of 'hm'"
+            )
         row = get_backbone(backbone)
         c2, c3, c4, c5 = row.channels
         self.heads = dict(heads)
@@ -79,23 +82,25 @@ class CTRBOX(nn.Module):
             self.add_module(name, head)
 
         if pretrained not in (False, None, "none"):
-            load_pretrained(self, "imagenet" if pretrained is True else pretrained)
+            source = "imagenet" if pretrained is True else pretrained
+            load_pretrained(self.base_network, backbone, source)
 
     def forward(self, x: Tensor, logits: bool = False) -> dict[str, Tensor]:
-        """The output maps of a batch of images.
+        """Compute the output maps of a batch of images.
 
         Args:
-            x: [B, 3, H, W], BGR, `pixel / 255 - 0.5`; H and W multiples of 32.
-            logits: give `hm` and `cls_theta` before their sigmoid, as the losses want them.
-                (An argument and not a method, so that it works through DataParallel.)
+            x: [B, 3, H, W] images in BGR, `pixel / 255 - 0.5`; H and W are multiples of 32.
+            logits: Return `hm` and `cls_theta` before their sigmoid, as the losses expect them.
+                (An argument rather than a method, so that it works through DataParallel.)
 
         Returns:
-            For each head [B, channels, H / 4, W / 4]. With the usual heads, in cells of that grid:
-            `hm`: probability [0, 1] that an object of the class has its centre in the cell;
-            `wh`: vectors from centre to top, right, bottom, left side (x, y each), then width and
-            height of the axis-aligned rectangle around the box;
-            `reg`: offset (x, y) of the centre from the cell's corner, 0 to 1;
-            `cls_theta`: probability [0, 1] that the box is turned, so that the vectors hold.
+            A map [B, channels, H / 4, W / 4] for each head. With the usual heads, in cells of that
+            grid:
+            `hm`: probability [0, 1] that an object of the class has its center in the cell;
+            `wh`: vectors (x, y) from the center to the midpoints of the top, right, bottom and
+            left edges, then width and height of the axis-aligned rectangle around the box;
+            `reg`: offset (x, y) of the center from the cell's top left corner, 0 to 1;
+            `cls_theta`: probability [0, 1] that the box is rotated, so that the vectors apply.
         """
         c2, c3, c4, c5 = self.base_network(x)
         merged = self.dec_c4(c5, c4)

@@ -1,7 +1,7 @@
-"""What a detector consists of: maps, merges, heads, parameters and work, measured by hooks.
+"""Summary of a detector: feature maps, merges, heads, parameters and MACs, measured by hooks.
 
-The network runs once on PyTorch's meta device, where shapes are worked out and nothing is computed,
-so that the largest input takes no memory and a second at the most.
+The network runs once on PyTorch's meta device, which propagates shapes without computing anything,
+so even the largest input needs no memory and takes a second at most.
 """
 
 from __future__ import annotations
@@ -21,35 +21,35 @@ from models.model_parts import CombinationModule
 
 
 class FeatureMap(NamedTuple):
-    """An output of the backbone."""
+    """A feature map of the backbone; `shape` is [1, C, H, W]."""
 
     name: str
     stride: int
-    shape: tuple[int, ...]  # [1, C, H, W]
+    shape: tuple[int, ...]
 
 
 class Merge(NamedTuple):
-    """A step from a coarse feature map to the next finer one."""
+    """A merge of a coarse feature map into the next finer one; `shape` is that of its output."""
 
     name: str
     c_low: int
     c_up: int
-    shape: tuple[int, ...]  # of its output
+    shape: tuple[int, ...]
 
 
 class Head(NamedTuple):
-    """An output of the detector."""
+    """A head; `kernel_size` is that of its last convolution, `shape` that of its output."""
 
     name: str
     c_in: int
     c_hidden: int
     batch_norm: bool
-    kernel_size: int  # of the last convolution
-    shape: tuple[int, ...]  # of its output
+    kernel_size: int
+    shape: tuple[int, ...]
 
 
-class Share(NamedTuple):
-    """What a part of the network costs."""
+class ModuleCost(NamedTuple):
+    """Parameters and multiply-accumulates of a top-level module of the network."""
 
     name: str
     parameters: int
@@ -58,23 +58,33 @@ class Share(NamedTuple):
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """A detector in figures at one input size; `str()` of it is a page of text."""
+    """Summary of a detector at one input size; `str()` gives a page of text.
+
+    Attributes:
+        backbone: Name of the backbone.
+        input_hw: (height, width) of the image.
+        features: Feature maps of the backbone, finest first.
+        merges: Merges in the order they run, coarsest first.
+        heads: Output heads.
+        costs: Parameters and multiply-accumulates of each top-level module.
+    """
 
     backbone: str
     input_hw: tuple[int, int]
     features: tuple[FeatureMap, ...]
     merges: tuple[Merge, ...]
     heads: tuple[Head, ...]
-    shares: tuple[Share, ...]
+    costs: tuple[ModuleCost, ...]
 
     @property
     def parameters(self) -> int:
-        return sum(share.parameters for share in self.shares)
+        """Number of parameters of the whole network."""
+        return sum(cost.parameters for cost in self.costs)
 
     @property
     def macs(self) -> int:
-        """Multiply-accumulates of convolutions and linear layers for one image."""
-        return sum(share.macs for share in self.shares)
+        """Multiply-accumulates of all convolutions and linear layers for one image."""
+        return sum(cost.macs for cost in self.costs)
 
     def __str__(self) -> str:
         height, width = self.input_hw
@@ -92,17 +102,17 @@ class ModelInfo:
             layers = f"{c_in} -> {c_hidden}{norm} -> {shape[1]} ({kernel}x{kernel})"
             lines.append(f"  {name:<10} {layers:<32} -> {list(shape)}")
         lines += ["", f"  {'':<12}{'parameters':>12}{'GMAC':>10}"]
-        total = Share("all", self.parameters, self.macs)
-        for name, parameters, macs in (*self.shares, total):
+        total = ModuleCost("all", self.parameters, self.macs)
+        for name, parameters, macs in (*self.costs, total):
             lines.append(f"  {name:<12}{parameters:>12,}{macs / 1e9:>10.2f}")
         return "\n".join(lines)
 
 
 def describe(model: CTRBOX, input_hw: tuple[int, int]) -> ModelInfo:
-    """Run a detector once on shapes alone and tell what it consists of.
+    """Summarize a detector by running it once on shapes alone.
 
     Args:
-        model: left as it is; it may be on any device.
+        model: The detector, on any device; it is not changed.
         input_hw: (height, width) of the image.
     """
     model = copy.deepcopy(model).to("meta").eval()
@@ -128,8 +138,8 @@ def describe(model: CTRBOX, input_hw: tuple[int, int]) -> ModelInfo:
             _head(name, model.get_submodule(name), tuple(outputs[name].shape))
             for name in model.heads
         ),
-        shares=tuple(
-            Share(
+        costs=tuple(
+            ModuleCost(
                 name,
                 parameters=sum(parameter.numel() for parameter in part.parameters()),
                 macs=sum(macs[layer] for layer in macs if layer.partition(".")[0] == name),
@@ -148,14 +158,14 @@ def _head(name: str, head: nn.Sequential, shape: tuple[int, ...]) -> Head:
 
 
 def _run(model: nn.Module, image: Tensor) -> tuple[dict[str, Any], dict[str, int]]:
-    """What every module put out, in the order of the run, and the work of those that multiply."""
+    """Record the output of every module, in the order they run, and the MACs of each layer."""
     outputs: dict[str, Any] = {}
     macs: dict[str, int] = {}
 
     def record(name: str, module: nn.Module, inputs: object, output: Any) -> None:
         outputs[name] = output
         if isinstance(module, (nn.Conv2d, nn.Linear)):
-            # a weight's first axis is the outputs; the rest is what each of them sums over
+            # the first axis of a weight is the outputs; each of them sums over the other axes
             macs[name] = macs.get(name, 0) + output.numel() * math.prod(module.weight.shape[1:])
 
     hooks = [

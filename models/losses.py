@@ -1,7 +1,7 @@
-"""The four losses of the detector, in float32 whatever the precision of the model.
+"""The four losses of the detector, computed in float32 whatever the precision of the model.
 
-Each is a sum over cells or objects divided by their number, at least 1: a batch without objects
-takes the same way as any other and gives box losses of 0 that are part of the graph.
+Each is a sum over cells or objects divided by their number, at least 1. A batch without objects
+needs no special case: its box losses are 0 and part of the autograd graph.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-PROBABILITY_EPS = 1e-6  # 1e-4 would already change gradients of well-found centres
+PROBABILITY_EPS = 1e-6  # 1e-4 would already change the gradients of confident centers
 
 
 class Bernoulli(NamedTuple):
-    """A probability with all that a cross-entropy needs, each finite."""
+    """A probability p, 1 - p and their logarithms, all finite, as a cross-entropy needs them."""
 
     p: Tensor
     not_p: Tensor
@@ -26,7 +26,7 @@ class Bernoulli(NamedTuple):
 
 
 def bernoulli_from_logits(logits: Tensor) -> Bernoulli:
-    """Exact for every finite logit; the gradient does not die where the sigmoid saturates."""
+    """Convert logits exactly; the gradient does not vanish where the sigmoid saturates."""
     logits = logits.float()
     return Bernoulli(
         torch.sigmoid(logits), torch.sigmoid(-logits), F.logsigmoid(logits), F.logsigmoid(-logits)
@@ -34,10 +34,10 @@ def bernoulli_from_logits(logits: Tensor) -> Bernoulli:
 
 
 def bernoulli_from_probabilities(probabilities: Tensor) -> Bernoulli:
-    """Clamped away from 0 and 1, where a logarithm is infinite. The one place where that is done.
+    """Clamp probabilities away from 0 and 1, where a logarithm is infinite.
 
-    A half precision sigmoid is 1 from a logit of 6.2 (bfloat16) or 8.3 (float16) on, and what is
-    clamped has no gradient: under mixed precision use the logits.
+    In half precision the sigmoid is 1 from a logit of 6.2 (bfloat16) or 8.3 (float16) on, and
+    clamped values have no gradient: with mixed precision, use the logits.
     """
     p = probabilities.float().clamp(PROBABILITY_EPS, 1 - PROBABILITY_EPS)
     return Bernoulli(p, 1 - p, p.log(), (1 - p).log())
@@ -46,32 +46,38 @@ def bernoulli_from_probabilities(probabilities: Tensor) -> Bernoulli:
 def focal_loss(
     heatmap: Bernoulli, target: Tensor, weight: Tensor | None = None, mean_objects: float = 1.0
 ) -> Tensor:
-    """The penalty-reduced focal loss of CornerNet (Law and Deng 2018, eq. 1), powers 2 and 4.
+    """Penalty-reduced focal loss of CornerNet (Law and Deng 2018, eq. 1), alpha 2 and beta 4.
 
     Args:
-        heatmap: predicted, [B, C, H, W] each.
-        target: [B, C, H, W] Gaussians, exactly 1 at the centres of objects.
-        weight: [B, C, H, W] of each cell's term, or None for 1 everywhere.
-        mean_objects: the divisor of a batch without centres, in place of their number.
+        heatmap: Predicted probabilities, [B, C, H, W] each.
+        target: [B, C, H, W] Gaussians, exactly 1 at the centers of objects.
+        weight: [B, C, H, W] factor of each cell's term, or None for 1 everywhere.
+        mean_objects: Divisor for a batch without centers, in place of their number.
+
+    Returns:
+        Scalar loss, divided by the (weighted) number of centers.
     """
-    is_centre = target.eq(1).float()
-    background = (1 - target.float()).pow(4)  # 0 at centres
+    is_center = target.eq(1).float()
+    background = (1 - target.float()).pow(4)  # 0 at centers
     if weight is not None:
         weight = weight.float()
-        is_centre = is_centre * weight
+        is_center = is_center * weight
         background = background * weight
-    loss = is_centre * heatmap.not_p.square() * heatmap.log_p
+    loss = is_center * heatmap.not_p.square() * heatmap.log_p
     loss = loss + background * heatmap.p.square() * heatmap.log_not_p
-    centres = is_centre.sum()
-    return -loss.sum() / torch.where(centres > 0, centres, mean_objects)
+    centers = is_center.sum()
+    return -loss.sum() / torch.where(centers > 0, centers, mean_objects)
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
-    """Mean over objects and channels; 0, with a gradient of 0, where there are no objects.
+    """Mean over objects and channels; 0, with a gradient of 0, if there are no objects.
 
     Args:
         values: [B, K, C].
         mask: [B, K], 1 for the slots that hold an object.
+
+    Returns:
+        Scalar mean.
     """
     mask = mask.to(values.dtype).unsqueeze(2)
     number = (mask.sum() * values.shape[2]).clamp(min=1)
@@ -79,34 +85,41 @@ def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
 
 
 class DetectionLoss(nn.Module):
-    """The losses of a batch by name: `hm`, `wh`, `off`, `cls_theta`. What to minimise is their sum.
+    """Losses of a batch by name: `hm`, `wh`, `off`, `cls_theta`. Their sum is to be minimized.
 
     Args:
-        mean_objects: objects in a mean batch of the training list (below 1 counts as 1). The heat
-            map's loss is divided by the number of objects in the batch; a batch without any is
-            divided by this, or it would weigh as much as all the objects of a normal one together.
+        mean_objects: Mean number of objects in a batch of the training set (below 1 counts as 1).
+            The heat map loss is divided by the number of objects in the batch; a batch without
+            objects is divided by this instead, otherwise it would weigh as much as all the objects
+            of a normal batch together.
+
+    Raises:
+        ValueError: `mean_objects` is not finite.
     """
 
     def __init__(self, mean_objects: float = 1.0) -> None:
         super().__init__()
         if not math.isfinite(mean_objects):
-            raise ValueError(f"mean_objects must be finite, not {mean_objects}")
+            raise ValueError(f"mean_objects must be finite, got {mean_objects}")
         self.mean_objects = max(float(mean_objects), 1.0)
 
     def forward(
         self, maps: dict[str, Tensor], targets: dict[str, Tensor], logits: bool = False
     ) -> dict[str, Tensor]:
-        """The losses, scalar float32 tensors.
+        """Compute the losses of a batch.
 
         Args:
-            maps: the model's output for a batch, of any floating type: `hm` [B, C, H, W],
+            maps: The model's output for a batch, of any floating type: `hm` [B, C, H, W],
                 `wh` [B, 10, H, W], `reg` [B, 2, H, W], `cls_theta` [B, 1, H, W].
-            targets: `hm` [B, C, H, W] in 0 to 1; for up to K objects an image `wh` [B, K, 10],
+            targets: `hm` [B, C, H, W] in 0 to 1; for up to K objects per image `wh` [B, K, 10],
                 `reg` [B, K, 2], `cls_theta` [B, K, 1], `ind` [B, K] int64 (their cells,
-                `y * W + x`) and `reg_mask` [B, K] (1 where there is an object). With `hm_weight`
-                [B, C, H, W] each cell's term of the heat map is multiplied by it.
-            logits: `hm` and `cls_theta` are before the sigmoid, from `model(x, logits=True)`.
-                Training should do so; both ways give the same losses wherever float32 can tell.
+                `y * W + x`) and `reg_mask` [B, K] (1 where there is an object). The optional
+                `hm_weight` [B, C, H, W] multiplies each cell's term of the heat map loss.
+            logits: `hm` and `cls_theta` are before the sigmoid, from `model(x, logits=True)`, as
+                recommended for training. Both ways give the same losses to float32 precision.
+
+        Returns:
+            Scalar float32 tensors by name.
         """
         bernoulli = bernoulli_from_logits if logits else bernoulli_from_probabilities
         hm_weight = targets.get("hm_weight")
@@ -118,9 +131,9 @@ class DetectionLoss(nn.Module):
             return masked_mean(error, mask)
 
         with torch.autocast(maps["hm"].device.type, enabled=False):
-            turned = bernoulli(gather_cells(maps["cls_theta"], cells))
-            is_turned = targets["cls_theta"].float()
-            cross_entropy = -is_turned * turned.log_p - (1 - is_turned) * turned.log_not_p
+            rotated = bernoulli(gather_cells(maps["cls_theta"], cells))
+            is_rotated = targets["cls_theta"].float()
+            cross_entropy = -is_rotated * rotated.log_p - (1 - is_rotated) * rotated.log_not_p
             return {
                 "hm": focal_loss(
                     bernoulli(maps["hm"]), targets["hm"], hm_weight, self.mean_objects
@@ -132,7 +145,7 @@ class DetectionLoss(nn.Module):
 
 
 def gather_cells(feature_map: Tensor, cells: Tensor) -> Tensor:
-    """The values of a map at some cells of each image.
+    """Gather the values of a map at some cells of each image.
 
     Args:
         feature_map: [B, C, H, W].

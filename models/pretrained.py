@@ -1,13 +1,12 @@
-"""The backbone's first weights: ImageNet's from torchvision, or those of a file."""
+"""Initial weights of a backbone: torchvision's ImageNet weights or those of a file."""
 
 from __future__ import annotations
 
 import logging
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from DOTA_devkit.errors import InputError
 from models.backbones import get_backbone
@@ -15,66 +14,70 @@ from models.state_keys import (
     BACKBONE_PREFIX,
     add_batch_counters,
     canonical_keys,
-    difference_text,
+    describe_difference,
     match_backbone,
     shapes_of,
 )
 from models.torch_files import read_torch_file, split_state
 
-if TYPE_CHECKING:
-    from models.ctrbox_net import CTRBOX  # which imports this module
-
 logger = logging.getLogger(__name__)
 
 
-def load_pretrained(model: CTRBOX, source: str | Path) -> None:
-    """Give the backbone of a detector its first weights.
+def load_pretrained(backbone: nn.Module, name: str, source: str | Path) -> None:
+    """Load pretrained weights into a backbone, in place.
 
     Args:
-        source: 'imagenet' (torchvision's, from its cache or the network), 'none', or a file with
-            torchvision's or classic keys, with or without the classifier.
+        backbone: The module to initialize, such as `CTRBOX.base_network`.
+        name: Its name in `models.backbones.BACKBONES`.
+        source: 'imagenet' for torchvision's weights (from its cache or the network), 'none' to
+            keep the weights as they are, or a file with torchvision's or classic keys, with or
+            without the classifier.
 
     Raises:
-        InputError: they cannot be had, or belong to something else.
+        InputError: The weights cannot be obtained or do not fit this backbone.
     """
     if source == "none":
         return
     if source == "imagenet":
-        state = _imagenet_state(model.backbone)
-        origin = f"torchvision's weights of {model.backbone}"
+        state = _imagenet_state(name)
+        origin = f"torchvision's weights of {name}"
     else:
         state, _ = split_state(read_torch_file(source), Path(source))
         origin = str(source)
     state = {key.removeprefix("module."): value for key, value in state.items()}
     if any(key.startswith(BACKBONE_PREFIX) for key in state):
         raise InputError(
-            f"{origin}: a whole detector, and --pretrained wants the weights of a classifier; to "
-            "begin with a detector use --finetune"
+            f"{origin}: this is a whole detector, but pretrained expects the weights of a "
+            "classifier; to start from a detector use finetune"
         )
     state = add_batch_counters(canonical_keys(state))
-    expected, found = shapes_of(model.base_network.state_dict()), shapes_of(state)
+    expected, found = shapes_of(backbone.state_dict()), shapes_of(state)
     if found != expected:
-        name = match_backbone(found)
-        hint = f"they are {name}'s: --backbone {name}" if name else difference_text(expected, found)
-        raise InputError(f"{origin}: not the weights of {model.backbone} (--pretrained); {hint}")
-    model.base_network.load_state_dict(state)
-    logger.info("the backbone starts with %s", origin)
+        owner = match_backbone(found)
+        hint = (
+            f"they belong to {owner}: set backbone={owner}"
+            if owner
+            else describe_difference(expected, found)
+        )
+        raise InputError(f"{origin}: not the weights of {name} (pretrained); {hint}")
+    backbone.load_state_dict(state)
+    logger.info("the backbone starts from %s", origin)
 
 
-def _imagenet_state(backbone: str) -> dict[str, Tensor]:
-    weights = get_backbone(backbone).imagenet
+def _imagenet_state(name: str) -> dict[str, Tensor]:
+    weights = get_backbone(name).imagenet
     if weights is None:
         raise InputError(
-            f"torchvision has no ImageNet weights of {backbone}: use --pretrained FILE or none"
+            f"torchvision has no ImageNet weights for {name}: set pretrained to a file or to none"
         )
     try:
         return weights.get_state_dict(
             map_location="cpu", progress=sys.stderr.isatty(), check_hash=True, weights_only=True
         )
-    except Exception as error:  # no network, a download cut off, a damaged file in the cache
+    except Exception as error:  # no network, an interrupted download, a damaged cached file
         raise InputError(
-            f"the ImageNet weights of {backbone} could not be had from {weights.url} ({error}). "
-            "Without a network: download that file elsewhere and give its path (--pretrained "
-            "FILE), begin with a detector (--finetune FILE), or with random weights (--pretrained "
-            "none)"
+            f"the ImageNet weights of {name} could not be downloaded from {weights.url} ({error}). "
+            "Without a network, download that file elsewhere and give its path "
+            "(pretrained=FILE), start from a detector (finetune=FILE), or start from random "
+            "weights (pretrained=none)"
         ) from error

@@ -1,4 +1,4 @@
-"""The names of weights: their layouts in the wild, whose they are, how two sets differ."""
+"""Keys of state dicts: convert known layouts, match a backbone, describe differences."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from torch import Tensor
 
 from models.backbones import BACKBONES
 
-BACKBONE_PREFIX = "base_network."  # of the backbone's keys in a detector
-_WRAPPERS = ("module.", "_orig_mod.")  # of DataParallel and torch.compile
+BACKBONE_PREFIX = "base_network."  # prefix of the backbone's keys in a detector
+_WRAPPERS = ("module.", "_orig_mod.")  # prefixes of DataParallel and torch.compile
 _UNUSED = re.compile(r"(fc|classifier|features\.18)\.")
 _NESTED = re.compile(
     r"(?P<block>features\.\d+\.conv)\.(?P<unit>\d+)\.(?P<layer>\d+)\.(?P<name>\w+)"
@@ -23,10 +23,10 @@ _Value = TypeVar("_Value")
 
 
 def canonical_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Detector weights of any known layout under the names of `CTRBOX`, floats as float32.
+    """Convert detector weights of any known layout to the keys of `CTRBOX`, floats to float32.
 
-    Known are `module.` before the keys, the classifier of the backbone among them, nested or flat
-    MobileNetV2, and files from before BatchNorm counted its batches.
+    Known layouts have `module.` in front of the keys, include the backbone's classifier, have a
+    nested or flat MobileNetV2, or come from before BatchNorm counted its batches.
     """
     backbone, rest = {}, {}
     for key, value in state.items():
@@ -44,16 +44,20 @@ def canonical_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def canonical_keys(state: dict[str, _Value]) -> dict[str, _Value]:
-    """The same backbone state under the names of this table, without the layers it leaves out.
+    """Convert backbone keys to those of the backbone table, and drop layers that it does not use.
 
-    torchvision nests the layers of a MobileNetV2 block, `features.4.conv.<unit>.<layer>` for the
-    units of convolution, norm and activation, then convolution and norm on their own; flat, the
-    units take three numbers each. Classifiers and MobileNetV2's last 1x1 convolution are dropped.
+    torchvision nests the layers of a MobileNetV2 block: `features.4.conv.<unit>.<layer>` for the
+    units of convolution, norm and activation, followed by a convolution and a norm on their own.
+    In the flat layout each unit takes three numbers. Classifiers and MobileNetV2's last 1x1
+    convolution are dropped.
 
     Args:
-        state: keys relative to the backbone (no `base_network.`), in any known layout.
+        state: Keys relative to the backbone (no `base_network.`), in any known layout.
+
+    Returns:
+        The state with converted keys, in the same order.
     """
-    units = {}  # block -> number of nested units in it
+    units = {}  # block -> number of its nested units
     for key in state:
         if match := _NESTED.fullmatch(key):
             block, unit = match["block"], int(match["unit"])
@@ -73,7 +77,7 @@ def canonical_keys(state: dict[str, _Value]) -> dict[str, _Value]:
 
 
 def add_batch_counters(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The same with the counters of BatchNorm, which files from before PyTorch 0.4.1 lack."""
+    """Add the batch counters of BatchNorm, which files from before PyTorch 0.4.1 lack."""
     counters = {
         key.removesuffix("running_var") + "num_batches_tracked": torch.zeros((), dtype=torch.int64)
         for key in state
@@ -83,6 +87,7 @@ def add_batch_counters(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def shapes_of(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    """Return the shape of each tensor."""
     return {key: tuple(value.shape) for key, value in state.items()}
 
 
@@ -95,25 +100,33 @@ def _backbone_shapes(name: str) -> dict[str, tuple[int, ...]]:
 def match_backbone(
     shapes: Mapping[str, tuple[int, ...]], preferred: str | None = None
 ) -> str | None:
-    """The backbone of the table with exactly these keys (no `base_network.`) and shapes."""
+    """Find the backbone with exactly these keys and shapes.
+
+    Args:
+        shapes: Shapes by key, relative to the backbone (no `base_network.`).
+        preferred: The name to return if several backbones match and it is one of them.
+
+    Returns:
+        A name in `models.backbones.BACKBONES`, or None.
+    """
     names = [name for name in BACKBONES if _backbone_shapes(name) == shapes]
     return preferred if preferred in names else next(iter(names), None)
 
 
 def nearest_backbone(shapes: Mapping[str, tuple[int, ...]]) -> tuple[str, str]:
-    """The backbone that shares most keys and shapes, and what differs from it in words."""
+    """Find the backbone that shares most keys and shapes, and describe the difference."""
 
-    def unlike(name: str) -> int:
+    def count_differences(name: str) -> int:
         return len(_backbone_shapes(name).items() ^ shapes.items())
 
-    nearest = min(BACKBONES, key=unlike)
-    return nearest, difference_text(_backbone_shapes(nearest), shapes)
+    nearest = min(BACKBONES, key=count_differences)
+    return nearest, describe_difference(_backbone_shapes(nearest), shapes)
 
 
-def difference_text(
+def describe_difference(
     expected: Mapping[str, tuple[int, ...]], found: Mapping[str, tuple[int, ...]]
 ) -> str:
-    """`missing a, b and 5 more; not known c; of another shape d (...)`."""
+    """Describe how keys and shapes differ: `missing: a, b, c and 5 more; unknown: d`."""
     missing = [key for key in expected if key not in found]
     unknown = [key for key in found if key not in expected]
     reshaped = [
@@ -121,12 +134,12 @@ def difference_text(
         for key in expected
         if key in found and expected[key] != found[key]
     ]
-    parts = {"missing": missing, "not known": unknown, "of another shape": reshaped}
-    return "; ".join(f"{name}: {listing(keys)}" for name, keys in parts.items() if keys)
+    parts = {"missing": missing, "unknown": unknown, "different shape": reshaped}
+    return "; ".join(f"{name}: {join_keys(keys)}" for name, keys in parts.items() if keys)
 
 
-def listing(keys: Iterable[str], shown: int = 3) -> str:
-    """`a, b, c and 5 more`."""
+def join_keys(keys: Iterable[str], shown: int = 3) -> str:
+    """Join the first keys and count the others: `a, b, c and 5 more`."""
     keys = list(keys)
     more = f" and {len(keys) - shown} more" if len(keys) > shown else ""
     return ", ".join(keys[:shown]) + more

@@ -1,4 +1,4 @@
-"""Files of tensors and plain types: written all or not at all, read without running their code."""
+"""Files of tensors and plain types: atomic writing, and reading that never runs code."""
 
 from __future__ import annotations
 
@@ -21,11 +21,13 @@ _STATE_KEYS = ("model_state_dict", "state_dict", "model")
 
 
 def write_torch_file(path: str | Path, content: Any) -> None:
-    """`torch.save` beside the place, then rename: a reader never meets half a file.
+    """Write with `torch.save` to a temporary file beside `path`, then rename it.
+
+    A reader never sees a partial file, and a failed write leaves an existing file unchanged.
 
     Raises:
-        InputError: it cannot be written, say for a full disk. What was there is unchanged.
-        TypeError: something in it is not of plain type.
+        InputError: The file cannot be written, for example because the disk is full.
+        TypeError: Something in the content is not of a plain type.
     """
     path = Path(path)
     content = to_plain(content)
@@ -40,7 +42,7 @@ def write_torch_file(path: str | Path, content: Any) -> None:
         cause = _os_error(error)
         if cause is None:
             raise
-        kept = "; the file that was there is unchanged" if path.is_file() else ""
+        kept = "; the existing file is unchanged" if path.is_file() else ""
         raise InputError(f"cannot write {path}: {cause.strerror or cause}{kept}") from error
     finally:
         with suppress(OSError):
@@ -48,49 +50,51 @@ def write_torch_file(path: str | Path, content: Any) -> None:
 
 
 def _os_error(error: BaseException | None) -> OSError | None:
-    """The OSError behind an error: torch's writer hides it behind a RuntimeError of its own."""
+    """Find the OSError behind an error; torch's writer wraps it in a RuntimeError."""
     while error is not None and not isinstance(error, OSError):
         error = error.__cause__ or error.__context__
     return error
 
 
 def read_torch_file(path: str | Path) -> object:
-    """What `torch.save` wrote, if it is tensors and plain types. Never runs code of the file.
+    """Read a file of `torch.save` with tensors and plain types, without running code in it.
 
     Raises:
-        InputError: no such file, or it is empty, damaged or holds Python objects.
+        InputError: The file is missing, empty, damaged or holds Python objects.
     """
     path = Path(path)
     if not path.is_file():
         kind = "is a folder, not a file" if path.is_dir() else "no such file"
         raise InputError(f"{path}: {kind}")
     if path.stat().st_size == 0:
-        raise InputError(f"{path}: the file is empty (0 bytes); was a copy or a download cut off?")
+        raise InputError(
+            f"{path}: the file is empty (0 bytes); was a copy or download interrupted?"
+        )
     try:
         with warnings.catch_warnings():
-            # bytes that are no pickle can pass for one of a strange version
+            # bytes that are not a pickle can look like one of an unknown protocol
             warnings.filterwarnings("ignore", "Detected pickle protocol")
             return torch.load(path, map_location="cpu", weights_only=True)
     except (PermissionError, MemoryError):
         raise
-    except Exception as error:  # torch.load raises whatever its parsers run into
+    except Exception as error:  # torch.load passes on whatever its parsers raise
         if match := re.search(r"GLOBAL (\S+)", str(error)):
             raise InputError(
-                f"{path}: refused, as it holds a Python object ({match[1]}) beside tensors and "
-                "plain values, and loading it could run code. Save only the state_dict anew where "
-                "the file comes from"
+                f"{path}: refused, because it holds a Python object ({match[1]}) beside tensors "
+                "and plain values, and loading it could run code. Save only the state_dict again "
+                "where the file comes from"
             ) from error
         raise InputError(
-            f"{path}: not a file of torch.save with weights, or cut off or damaged "
+            f"{path}: not a file of torch.save with weights, or truncated or damaged "
             f"({type(error).__name__})"
         ) from error
 
 
 def split_state(content: object, path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The weights in the content of a file, and the other keys beside them.
+    """Split the content of a file into its weights and the other keys beside them.
 
     Raises:
-        InputError: there are none.
+        InputError: There are no weights.
     """
     if isinstance(content, Mapping):
         if _is_state(content):
@@ -102,8 +106,8 @@ def split_state(content: object, path: Path) -> tuple[dict[str, Tensor], dict[st
     else:
         found = f"a {type(content).__name__}"
     raise InputError(
-        f"{path}: no weights in it; a dict of tensors is expected, alone or under "
-        f"model_state_dict, and the file holds {found}"
+        f"{path}: no weights found; expected a dict of tensors, alone or under "
+        f"model_state_dict, but the file holds {found}"
     )
 
 
@@ -116,14 +120,14 @@ def _is_state(value: object) -> bool:
 
 
 def to_plain(value: Any, where: str = "content") -> Any:
-    """The same with NumPy numbers as Python's, paths as text; TypeError for what is no plain type.
+    """Convert NumPy numbers to Python's and paths to text; raise TypeError for other objects.
 
-    Only plain types and tensors can be loaded safely again, and it must not take the next start to
-    find out.
+    Only plain types and tensors can be loaded safely again, which must not be discovered as late
+    as the next load.
     """
     if value is None or type(value) in (bool, int, float, str, bytes, Tensor):
         return value
-    if isinstance(value, Tensor):  # a Parameter, say
+    if isinstance(value, Tensor):  # such as a Parameter
         return value.detach()
     if isinstance(value, np.generic):
         return value.item()

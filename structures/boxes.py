@@ -1,11 +1,10 @@
-"""Oriented boxes: rectangles, boundary vectors, the order of corners, and the letterbox.
+"""Oriented boxes: rectangles, boundary vectors, corner order and the layout of the head maps.
 
-A leaf of the import graph: the targets (encoding), the decoder and the phases all read the box
-format from here, so that it is written down once.
+The targets (encoding), the decoder and exported files all take the box format from here.
 
-Frames. Corners are (x, y) with y down. A pixel covers the unit square from its index to its index
-plus one, so an image spans [0, width] x [0, height], and the frame of the head maps is the input's
-divided by `STRIDE`.
+Coordinates: corners are (x, y) with y down. A pixel covers the unit square from its index to its
+index plus one, so an image spans [0, width] x [0, height]. Coordinates in the head maps ("cells")
+are those of the network's input divided by `STRIDE`.
 """
 
 from __future__ import annotations
@@ -13,10 +12,10 @@ from __future__ import annotations
 import numpy as np
 
 STRIDE = 4
-"""Input pixels a cell of the head maps, for every backbone."""
+"""Input pixels per cell of the head maps, for every backbone."""
 
 HEAD_CHANNELS = {"wh": 10, "reg": 2, "cls_theta": 1}
-"""Channels of the heads; the heat map `hm` has one a class."""
+"""Channels of the heads; the heat map `hm` has one per class."""
 
 WH = {
     "t": slice(0, 2),
@@ -25,19 +24,40 @@ WH = {
     "l": slice(6, 8),
     "size": slice(8, 10),
 }
-"""What the channels of `wh` hold, in cells: the vectors from the centre to the midpoints of the
-top, right, bottom and left edge, then width and height of the axis-aligned rectangle around."""
+"""Channels of `wh`, in cells: the vectors (x, y) from the center to the midpoints of the top,
+right, bottom and left edge, then width and height of the enclosing axis-aligned rectangle."""
 
-# A coordinate of a boundary vector nearer to 0 than this (in cells) counts as 0: the published
-# weights learned the order of OpenCV 4.3, whose float arithmetic resolves no more than that.
+UPRIGHT_MIDPOINTS = ((0.0, -0.5), (0.5, 0.0), (0.0, 0.5), (-0.5, 0.0))
+"""Midpoints (x, y) of the top, right, bottom and left edge of an axis-aligned box, relative to its
+center and in units of its width and height."""
+
+CORNER_VECTORS = ((0, 1), (2, 1), (2, 3), (0, 3))
+"""Indices into the boundary vectors (t, r, b, l) of the two vectors whose sum is a corner, for the
+corners top right, bottom right, bottom left, top left."""
+
+# Columns of a decoded row, in cells: the center, the four edge midpoints t, r, b, l in absolute
+# coordinates, the score and the class index.
+ROW_CENTER = slice(0, 2)
+ROW_MIDPOINTS = slice(2, 10)
+ROW_SCORE = 10
+ROW_LABEL = 11
+
+# A coordinate of a boundary vector closer to 0 than this (in cells) counts as 0: the published
+# weights learned the order of OpenCV 4.3, whose float arithmetic has no finer resolution.
 _VECTOR_EPS = 2e-5
 
 
 def rectangles_to_corners(rectangles: np.ndarray) -> np.ndarray:
-    """Corners [N, 4, 2] float32 of rectangles [N, 5] (centre x, centre y, width, height, degrees).
+    """Convert rectangles with an angle, as the original's annotations have them, to corners.
 
-    The one place where an angle comes in: annotations of the original carry it. The sums are those
-    of `cv2.boxPoints`, in float32, as `cls_theta` truncates corners and so sees their last bit.
+    The arithmetic is that of `cv2.boxPoints` in float32, because `cls_theta` truncates corners and
+    so depends on their last bit.
+
+    Args:
+        rectangles: [N, 5] center x, center y, width, height, degrees.
+
+    Returns:
+        Corners [N, 4, 2] float32.
     """
     rectangles = np.asarray(rectangles, np.float32).reshape(-1, 5)
     center, width, height = rectangles[:, :2], rectangles[:, 2], rectangles[:, 3]
@@ -51,10 +71,14 @@ def rectangles_to_corners(rectangles: np.ndarray) -> np.ndarray:
 
 
 def corners_to_rectangles(corners: np.ndarray) -> np.ndarray:
-    """Rectangles [N, 5] float32 (centre x, centre y, width, height, degrees) of their corners.
+    """Convert corners to rectangles with an angle, the inverse of `rectangles_to_corners`.
 
-    The inverse of `rectangles_to_corners`, for the annotations of the original. The angle is that
-    of the edge from the first corner to the second, in (-90, 90].
+    Args:
+        corners: [N, 4, 2] corners of rectangles.
+
+    Returns:
+        [N, 5] float32 center x, center y, width, height, degrees. The angle is that of the edge
+        from the first corner to the second, in (-90, 90].
     """
     corners = np.asarray(corners, np.float64).reshape(-1, 4, 2)
     edge, side = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 1]
@@ -65,12 +89,18 @@ def corners_to_rectangles(corners: np.ndarray) -> np.ndarray:
 
 
 def min_area_rectangles(points: np.ndarray) -> np.ndarray:
-    """Corners [N, 4, 2] of the smallest rectangle around each of N sets of K points [N, K, 2].
+    """Compute the minimum-area rectangle around each set of points.
 
-    Clockwise as seen on the image. The smallest rectangle has a side along an edge of the convex
-    hull, and every such edge joins two of the points; so the directions of all pairs are tried,
-    which needs no hull and is exact for concave and self-crossing outlines as well. The result
-    depends on the points alone, never on the version of OpenCV.
+    The smallest rectangle has a side along an edge of the convex hull, and every such edge joins
+    two of the points. Trying the directions of all pairs of points therefore needs no hull, and is
+    exact for concave and self-intersecting outlines as well. The result depends on the points
+    alone, not on the version of OpenCV.
+
+    Args:
+        points: [N, K, 2], K points in each of N sets.
+
+    Returns:
+        Corners [N, 4, 2], clockwise as seen on the image.
     """
     points = np.asarray(points)
     dtype = np.result_type(points.dtype, np.float32)
@@ -78,10 +108,10 @@ def min_area_rectangles(points: np.ndarray) -> np.ndarray:
     if count == 0:
         return np.zeros((0, 4, 2), dtype)
 
-    origin = points[:, :1].astype(np.float64)  # relative, so that far from 0 no digits are lost
-    # N is the last axis throughout: NumPy reduces short inner axes slowly.
+    origin = points[:, :1].astype(np.float64)  # relative coordinates lose no digits far from 0
+    # N is the last axis throughout, because NumPy is slow at reducing short inner axes.
     x, y = np.ascontiguousarray((points - origin).transpose(2, 1, 0))  # [K, N] each
-    # Neighbours first: for the usual outline they are its edges, and ties go to the first.
+    # Neighbors come first: in a usual outline they are its edges, and ties go to the first.
     pairs = [
         (i, (i + step) % corners_each)
         for step in range(1, corners_each // 2 + 1)
@@ -96,14 +126,14 @@ def min_area_rectangles(points: np.ndarray) -> np.ndarray:
     cos, sin = np.where(usable, cos * scale, 1.0), sin * scale
 
     frames = np.empty((2, len(pairs), corners_each, count))
-    frames[0] = cos[:, None] * x + sin[:, None] * y  # along each direction
-    frames[1] = cos[:, None] * y - sin[:, None] * x  # and across it
+    frames[0] = cos[:, None] * x + sin[:, None] * y  # coordinates along each direction
+    frames[1] = cos[:, None] * y - sin[:, None] * x  # coordinates across it
     low, high = frames.min(axis=2), frames.max(axis=2)  # [2, P, N]
     area = (high[0] - low[0]) * (high[1] - low[1])
     area[~usable] = np.inf
-    # A later pair must be better by more than rounding, so that a rectangle keeps its own edge.
+    # A later pair must be better by more than rounding, so a rectangle keeps its own edges.
     smallest = area.min(axis=0)
-    with np.errstate(invalid="ignore"):  # all points are one: inf + inf
+    with np.errstate(invalid="ignore"):  # inf + inf if all points coincide
         best = np.argmax(area <= smallest + 1e-9 * (1 + smallest), axis=0)
     chosen = best, np.arange(count)
     chosen_frames = (slice(None), *chosen)
@@ -117,19 +147,25 @@ def min_area_rectangles(points: np.ndarray) -> np.ndarray:
 
 
 def side_lengths(rectangles: np.ndarray) -> np.ndarray:
-    """Lengths [N, 2] of the first two sides of rectangles [N, 4, 2]."""
+    """Compute the lengths [N, 2] of the first two sides of rectangles [N, 4, 2]."""
     sides = rectangles[:, 1:3] - rectangles[:, 0:2]
     return np.hypot(sides[..., 0], sides[..., 1])
 
 
 def corners_to_vectors(corners: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Centres [N, 2], boundary vectors [N, 8] and sizes [N, 2] of rectangles [N, 4, 2].
+    """Convert rectangles to boundary vectors.
 
-    The vectors are t, r, b, l as (x, y) relative to the centre; the size is that of the
-    axis-aligned rectangle around. Of the four midpoints of the edges, t has y < 0 and x <= 0,
-    r x > 0 and y <= 0, b y > 0 and x >= 0, and l is the rest: so for an axis-aligned rectangle
-    t points up, r right, b down and l left. It is the order that the published weights learned,
-    got from the corners alone. Any order and either sense of rotation of the corners will do.
+    Of the vectors from the center to the four edge midpoints, t has y < 0 and x <= 0, r has x > 0
+    and y <= 0, b has y > 0 and x >= 0, and l is the remaining one. For an axis-aligned rectangle t
+    points up, r right, b down and l left. This is the order that the published weights learned,
+    derived from the corners alone.
+
+    Args:
+        corners: [N, 4, 2] corners of rectangles, starting anywhere, in either orientation.
+
+    Returns:
+        Centers [N, 2]; boundary vectors [N, 8], t, r, b, l as (x, y) relative to the center; and
+        sizes [N, 2], width and height of the enclosing axis-aligned rectangle.
     """
     corners = np.asarray(corners)
     corners = corners.astype(np.result_type(corners.dtype, np.float32), copy=False)
@@ -138,7 +174,7 @@ def corners_to_vectors(corners: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.
     middles = (corners + corners[:, (1, 2, 3, 0)]) / 2 - centers[:, None]
     is_top = (middles[..., 1] <= -_VECTOR_EPS) & (middles[..., 0] < _VECTOR_EPS)
     top = np.argmax(is_top, axis=1)
-    # t, r, b, l run clockwise on the image: follow the corners, or go against them.
+    # t, r, b, l run clockwise on the image: follow the corners or reverse them.
     cross = middles[:, 0, 0] * middles[:, 1, 1] - middles[:, 0, 1] * middles[:, 1, 0]
     step = np.where(cross < 0, -1, 1)
     order = (top[:, None] + step[:, None] * np.arange(4)) % 4
@@ -148,10 +184,17 @@ def corners_to_vectors(corners: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.
 
 
 def vectors_to_corners(centers: np.ndarray, vectors: np.ndarray) -> np.ndarray:
-    """Corners [N, 4, 2] (top right, bottom right, bottom left, top left) of centres [N, 2] and
-    boundary vectors [N, 8] relative to them; the inverse of `corners_to_vectors`.
+    """Convert boundary vectors to corners, the inverse of `corners_to_vectors`.
 
-    For vectors as a network predicts them the corners form a parallelogram.
+    For vectors as a network predicts them, the corners form a parallelogram.
+
+    Args:
+        centers: [N, 2] box centers.
+        vectors: [N, 8] boundary vectors t, r, b, l relative to the centers.
+
+    Returns:
+        Corners [N, 4, 2] in the order top right, bottom right, bottom left, top left.
     """
-    t, r, b, l = (vectors[..., WH[name]] for name in "trbl")  # noqa: E741
-    return centers[..., None, :] + np.stack([t + r, b + r, b + l, t + l], axis=-2)
+    vectors = vectors.reshape(*vectors.shape[:-1], 4, 2)
+    first, second = zip(*CORNER_VECTORS, strict=True)
+    return centers[..., None, :] + (vectors[..., first, :] + vectors[..., second, :])

@@ -1,18 +1,18 @@
-"""Defaults of inference, which phases, exported files and the Python API share."""
+"""Defaults of inference, shared by the phases, exported files and the Python API."""
 
 from __future__ import annotations
 
 CONF_THRESH = 0.18
-"""Score above which a detection is shown; an evaluation keeps lower ones for its curve."""
+"""Score above which a detection is kept; an evaluation keeps lower ones for its PR curve."""
 
 NMS_THRESH = 0.1
-"""IoU above which the better of two detections of a class suppresses the other."""
+"""IoU above which the higher-scoring of two detections of a class suppresses the other."""
 
 THETA_THRESH = 0.8
-"""Value of `cls_theta` above which a box counts as turned."""
+"""Value of `cls_theta` above which a box counts as rotated."""
 
 K = 500
-"""Most detections of an image."""
+"""Maximum number of detections per image."""
 
 INPUT_HW = (608, 608)
-"""Height and width of the input of a model that was made for no size in particular."""
+"""Height and width of the input of a model that has no input size of its own."""

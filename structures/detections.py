@@ -1,4 +1,4 @@
-"""The value that travels from the decoder to files, scores and pictures."""
+"""Detections of one image, as passed from the decoder to files, evaluation and pictures."""
 
 from __future__ import annotations
 
@@ -22,12 +22,14 @@ if TYPE_CHECKING:
 class Detections:
     """Oriented boxes of one image.
 
-    corners: [N, 4, 2] float32, (x, y), y down, in pixels of the image they belong to; the order
-        is tr, br, bl, tl of the box's own frame, which is the order of Task1 lines.
-    scores: [N] float32 in (0, 1].
-    labels: [N] int64, index into the class names.
-    names: the class names, empty where nobody told them.
-    complete: False where the decoder's K were all taken, so that there may be more, less sure ones.
+    Attributes:
+        corners: [N, 4, 2] float32, (x, y) with y down, in pixels of the image they belong to, in
+            the order tr, br, bl, tl of the box's own frame, which is the order of Task1 lines.
+        scores: [N] float32 in (0, 1].
+        labels: [N] int64, indices into the class names.
+        names: The class names, empty if they are unknown.
+        complete: False if the decoder returned its maximum of K detections, so that there may be
+            more with lower scores.
     """
 
     corners: np.ndarray = field(default_factory=lambda: np.zeros((0, 4, 2), np.float32))
@@ -40,7 +42,7 @@ class Detections:
         count = len(self.scores)
         if self.corners.shape != (count, 4, 2) or self.labels.shape != (count,):
             raise ValueError(
-                f"corners [N, 4, 2], scores [N] and labels [N] expected, got "
+                f"expected corners [N, 4, 2], scores [N] and labels [N], got "
                 f"{self.corners.shape}, {self.scores.shape} and {self.labels.shape}"
             )
 
@@ -48,7 +50,7 @@ class Detections:
         return len(self.scores)
 
     def __getitem__(self, index: slice | Sequence[int] | np.ndarray) -> Detections:
-        """Rows by slice, mask or indices."""
+        """Select detections by slice, mask or indices."""
         return replace(
             self,
             corners=self.corners[index],
@@ -57,26 +59,28 @@ class Detections:
         )
 
     def with_corners(self, corners: np.ndarray) -> Detections:
-        """The same objects in another image frame. corners: [N, 4, 2]."""
+        """Return a copy with other corners [N, 4, 2], such as those in another image frame."""
         return replace(self, corners=np.asarray(corners, np.float32))
 
     def with_names(self, names: Sequence[str]) -> Detections:
-        """The same objects with the names of their classes."""
+        """Return a copy with class names."""
         return replace(self, names=tuple(names))
 
     def nms(self, iou_threshold: float) -> Detections:
-        """Greedy suppression within each class, by falling score, ties in input order."""
+        """Apply greedy NMS within each class, in descending order of score, ties in input order."""
         return self[polygon_nms(self.corners, self.scores, iou_threshold, labels=self.labels)]
 
     def class_names(self) -> list[str]:
-        """The name of each row's class; its number where the names are not known."""
+        """Return the class name of each detection, or its label as text if names are unknown."""
         return [self.names[label] if self.names else str(label) for label in self.labels.tolist()]
 
     def rectangles(self) -> np.ndarray:
-        """The smallest rectangle around each box: [N, 5] float32 as (cx, cy, w, h, angle).
+        """Compute the minimum-area rectangle around each box.
 
-        w is the longer side and h the shorter one; angle is the direction of the longer side in
-        degrees from the x axis, growing clockwise as seen on the image (y down), in [-90, 90).
+        Returns:
+            [N, 5] float32 (cx, cy, w, h, angle). w is the longer side and h the shorter one; angle
+            is the direction of the longer side in degrees from the x axis, clockwise as seen on
+            the image (y down), in [-90, 90).
         """
         corners = min_area_rectangles(self.corners.astype(np.float64))
         first, second = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 1]
@@ -84,7 +88,7 @@ class Detections:
         side = np.where((lengths[:, 1] > lengths[:, 0])[:, None], second, first)
         degrees = np.rad2deg(np.arctan2(side[:, 1], side[:, 0]))
         degrees = ((degrees + 90) % 180 - 90).astype(np.float32)
-        degrees[degrees >= 90] = -90  # rounding to float32 may reach the open end
+        degrees[degrees >= 90] = -90  # rounding to float32 may reach the excluded end
         sizes = np.sort(lengths, axis=1)[:, ::-1]
         return np.column_stack([corners.mean(axis=1), sizes, degrees]).astype(np.float32)
 
@@ -93,12 +97,15 @@ class Detections:
         to_lonlat: Callable[[np.ndarray], np.ndarray] | None = None,
         properties: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
-        """A FeatureCollection with a polygon a box, whose properties are its class and score.
+        """Convert to a GeoJSON FeatureCollection with one polygon per box.
 
-        to_lonlat: from pixels [M, 2] to longitude and latitude [M, 2] in degrees, such as
-            `Georeference.to_lonlat`; then it is GeoJSON as RFC 7946 has it. Without it the
-            coordinates are those of the image, for tools that lay them over the picture.
-        properties: added to those of each box.
+        The properties of a polygon are `class`, `label` and `score`.
+
+        Args:
+            to_lonlat: Function from pixels [M, 2] to longitude and latitude [M, 2] in degrees, such
+                as `Georeference.to_lonlat`, for GeoJSON according to RFC 7946. Without it the
+                coordinates are image pixels, for tools that overlay them on the image.
+            properties: Further properties of every polygon.
         """
         corners = self.corners.astype(np.float64)
         if to_lonlat is not None:
@@ -114,15 +121,24 @@ class Detections:
         )
 
     def draw(self, image: np.ndarray, truth_corners: np.ndarray | None = None) -> np.ndarray:
-        """A copy of the BGR image [H, W, 3] with the boxes, their classes and scores.
+        """Draw the boxes with their classes and scores.
 
-        truth_corners: labelled boxes [M, 4, 2], which are drawn in white below them.
+        Args:
+            image: [H, W, 3] uint8 in BGR; it is not changed.
+            truth_corners: [M, 4, 2] ground truth boxes, drawn in white below the detections.
+
+        Returns:
+            The drawn copy of the image.
         """
         names = self.names or [str(label) for label in range(self.labels.max(initial=-1) + 1)]
         return draw_detections(image, self.corners, self.scores, self.labels, names, truth_corners)
 
     def to_supervision(self) -> supervision.Detections:
-        """As `supervision.Detections`, with the corners where its oriented tools look for them."""
+        """Convert to `supervision.Detections`, with the corners in its field for oriented boxes.
+
+        Raises:
+            InputError: supervision is not installed.
+        """
         try:
             import supervision
             from supervision.config import CLASS_NAME_DATA_FIELD, ORIENTED_BOX_COORDINATES

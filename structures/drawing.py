@@ -1,4 +1,4 @@
-"""Pictures that people look at: detections beside truth, training samples with targets."""
+"""Pictures: detections with ground truth, training samples with their targets."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from structures.boxes import STRIDE, WH, vectors_to_corners
 WHITE = (255, 255, 255)
 BLACK = (0, 0, 0)
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
-_SUBPIXEL_BITS = 4  # cv2 draws at 1/16 pixel
-_FARTHEST = 2**20  # beyond any image, and far from where the integers of cv2 overflow
+_SUBPIXEL_BITS = 4  # cv2 draws with a resolution of 1/16 pixel
+_MAX_COORDINATE = 2**20  # beyond any image, and far below where the integers of cv2 overflow
 
 
 def class_color(label: int) -> tuple[int, int, int]:
-    """A BGR colour for a class; neighbours are far apart in hue (golden-angle steps)."""
+    """Return the BGR color of a class; successive hues are far apart (golden-angle steps)."""
     hue = int(label * 180 * 0.618034) % 180
     value = np.uint8([[[hue, 210, 255]]])
     blue, green, red = cv2.cvtColor(value, cv2.COLOR_HSV2BGR)[0, 0]
@@ -30,8 +30,8 @@ def class_color(label: int) -> tuple[int, int, int]:
 def draw_polygon(
     image: np.ndarray, corners: np.ndarray, color: tuple[int, int, int], thickness: int = 2
 ) -> None:
-    """Draw one closed polygon [4, 2] into the image, in place."""
-    limited = np.clip(corners, -_FARTHEST, _FARTHEST)
+    """Draw a closed polygon [4, 2] into the image, in place."""
+    limited = np.clip(corners, -_MAX_COORDINATE, _MAX_COORDINATE)
     points = np.round(limited * (1 << _SUBPIXEL_BITS)).astype(np.int32)
     cv2.polylines(image, [points], True, color, thickness, cv2.LINE_AA, _SUBPIXEL_BITS)
 
@@ -44,18 +44,22 @@ def draw_detections(
     names: Sequence[str],
     truth_corners: np.ndarray | None = None,
 ) -> np.ndarray:
-    """A copy of the BGR image with truth in white and detections in their class's colour.
+    """Draw ground truth in white and detections in the color of their class.
+
+    Line width and text size follow the size of the image. Labels are placed in descending order of
+    score, so that they cover neither each other nor the center of another box; a class for which
+    there is no room is listed in the upper left corner.
 
     Args:
-        image: [H, W, 3] uint8.
+        image: [H, W, 3] uint8 in BGR; it is not changed.
         corners: [N, 4, 2] in pixels of the image.
         scores: [N], written beside the class name.
         labels: [N] indices into `names`.
-        names: class names.
-        truth_corners: [M, 4, 2], or None without labels.
+        names: Class names.
+        truth_corners: [M, 4, 2], or None without ground truth.
 
-    Line width and text follow the image's size. Labels, the surest first, do not cover each other
-    or the middle of other boxes; classes that got none for that stand in the upper left corner.
+    Returns:
+        The drawn copy of the image.
     """
     canvas = image.copy()
     thickness = max(1, round(max(image.shape[:2]) / 600))
@@ -77,7 +81,7 @@ def _label_boxes(
     names: Sequence[str],
     scale: float,
 ) -> list[int]:
-    """Write class and score above the boxes where there is room; the classes that got no label."""
+    """Write class and score above the boxes; return the classes that had no room for a label."""
     height, width = canvas.shape[:2]
     centers = outlines.mean(axis=1, dtype=np.float64)
     cells = np.clip(centers, 0, (width - 1, height - 1)).astype(int)
@@ -101,16 +105,21 @@ def _label_boxes(
 def _list_classes(
     canvas: np.ndarray, labels: Sequence[int], names: Sequence[str], scale: float
 ) -> None:
-    """Write the names of classes in their colours into the upper left corner, one a line."""
+    """Write class names in their colors into the upper left corner, one per line."""
     for row, label in enumerate(labels):
         text = _Text.at((4, 0), names[label], scale, canvas.shape)
         text.lower(row).write(canvas, class_color(label))
 
 
 def draw_targets(sample: Mapping[str, np.ndarray], names: Sequence[str]) -> np.ndarray:
-    """The input image of a training sample with its targets decoded back: heat map and boxes.
+    """Draw a training sample with its targets decoded back: heat map and boxes.
 
-    sample: one item of a dataset of the phase 'train'. Returns a BGR image [H, W, 3] uint8.
+    Args:
+        sample: One item of a dataset of the phase 'train'.
+        names: Class names.
+
+    Returns:
+        BGR image [H, W, 3] uint8.
     """
     image = np.clip((np.asarray(sample["input"]) + 0.5) * 255, 0, 255).astype(np.uint8)
     canvas = np.ascontiguousarray(image.transpose(1, 2, 0))
@@ -151,20 +160,20 @@ def write_picture(path: Path, picture: np.ndarray) -> None:
 
 
 def contact_sheet(images: Sequence[np.ndarray], columns: int = 4) -> np.ndarray:
-    """Images of one size side by side, in rows of `columns`; missing places stay black."""
+    """Arrange images of one size in rows of `columns`; unused tiles stay black."""
     height, width = images[0].shape[:2]
     columns = min(columns, len(images))
     rows = -(-len(images) // columns)
     sheet = np.zeros((rows * height, columns * width, 3), np.uint8)
-    for place, image in enumerate(images):
-        top, left = place // columns * height, place % columns * width
+    for index, image in enumerate(images):
+        top, left = index // columns * height, index % columns * width
         sheet[top : top + height, left : left + width] = image
     return sheet
 
 
 @dataclass(frozen=True)
 class _Text:
-    """Words with a dark rim, kept inside the image. x, y: the left end of their base line."""
+    """Text with a dark outline, kept inside the image; (x, y) is the left end of its baseline."""
 
     words: str
     x: int
@@ -175,7 +184,7 @@ class _Text:
 
     @classmethod
     def at(cls, anchor: Sequence[float], words: str, scale: float, shape: Sequence[int]) -> _Text:
-        """Just above (x, y) where the image [height, width, ...] has room."""
+        """Place text just above `anchor` (x, y), or as near as an image of `shape` allows."""
         (width, height), _ = cv2.getTextSize(words, _FONT, scale, cls._weight(scale))
         x = int(np.clip(anchor[0], 0, max(0, shape[1] - width)))
         y = int(np.clip(anchor[1] - 3, height, max(height, shape[0] - 2)))
@@ -187,7 +196,7 @@ class _Text:
 
     @property
     def area(self) -> tuple[slice, slice]:
-        """Rows and columns."""
+        """Rows and columns that the text covers."""
         return slice(max(0, self.y - self.height), self.y + 1), slice(self.x, self.x + self.width)
 
     def covers(self, x: int, y: int) -> bool:
@@ -199,7 +208,7 @@ class _Text:
 
     def write(self, canvas: np.ndarray, color: tuple[int, int, int]) -> None:
         weight = self._weight(self.scale)
-        # Shifted copies make the rim: a heavier weight has wider letters from OpenCV 5 on.
+        # Shifted copies make the outline, since from OpenCV 5 on thicker text has wider letters.
         for dx, dy in ((-1, 0), (1, 0), (0, -1), (0, 1)):
             place = (self.x + dx, self.y + dy)
             cv2.putText(canvas, self.words, place, _FONT, self.scale, BLACK, weight, cv2.LINE_AA)

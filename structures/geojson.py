@@ -1,4 +1,4 @@
-"""GeoJSON (RFC 7946) of quadrilaterals. A leaf of the import graph."""
+"""GeoJSON (RFC 7946) of quadrilaterals."""
 
 from __future__ import annotations
 
@@ -9,17 +9,22 @@ import numpy as np
 
 from DOTA_devkit.errors import InputError
 
-DIGITS = 8
-"""Decimals of a degree, about a millimetre on the ground."""
+DECIMALS = 8
+"""Decimals of a coordinate; of a degree that is about a millimeter on the ground."""
 
 
 def feature_collection(
     corners: np.ndarray, properties: Sequence[Mapping[str, Any]], on_earth: bool = True
 ) -> dict[str, Any]:
-    """Polygons with properties.
+    """Build a FeatureCollection of polygons with properties.
 
-    corners: [N, 4, 2] as (longitude, latitude) in degrees where `on_earth`, else in any plane.
-    properties: one of each.
+    Args:
+        corners: [N, 4, 2] as (longitude, latitude) in degrees if `on_earth`, else in any plane.
+        properties: The properties of each polygon.
+        on_earth: Whether polygons may have to be split at the antimeridian.
+
+    Raises:
+        InputError: With `on_earth`, a corner is not finite.
     """
     return {
         "type": "FeatureCollection",
@@ -35,10 +40,11 @@ def feature_collection(
 
 
 def _geometry_on_earth(outline: np.ndarray) -> dict[str, Any] | None:
-    """A polygon, or two where it crosses the antimeridian (RFC 7946, 3.1.9).
+    """Build a polygon, split in two if it crosses the antimeridian (RFC 7946, 3.1.9).
 
-    None, which stands for a feature without a place (3.2), where nothing is left of it: a box
-    without area there, or one around a pole."""
+    Returns None, the geometry of an unlocated feature (3.2), if nothing is left of the polygon:
+    a box without area at the antimeridian, or one around a pole.
+    """
     if not np.isfinite(outline).all():
         raise InputError(f"a corner lies outside its map projection: {outline.tolist()}")
     if np.ptp(outline[:, 0]) <= 180:
@@ -60,11 +66,11 @@ def _geometry_on_earth(outline: np.ndarray) -> dict[str, Any] | None:
 
 
 def _polygon(outline: np.ndarray) -> dict[str, Any]:
-    """The exterior ring closed and counterclockwise, by the right-hand rule (3.1.6)."""
-    # relative to a corner: the products of whole coordinates would eat the digits of small boxes
+    """Close the exterior ring and orient it counterclockwise (right-hand rule, 3.1.6)."""
+    # relative to a corner: products of full coordinates would lose the digits of small boxes
     x, y = (outline - outline[:1]).T
     doubled_area = np.sum(x * np.roll(y, -1) - np.roll(x, -1) * y)
     if doubled_area < 0:
         outline = outline[::-1]
-    ring = np.round(outline, DIGITS).tolist()
+    ring = np.round(outline, DECIMALS).tolist()
     return {"type": "Polygon", "coordinates": [[*ring, ring[0]]]}

@@ -1,6 +1,6 @@
-"""The letterbox: how an image lies in the network's input, and the values it has there.
+"""Letterbox (resize and pad an image to the network's input) and normalization of pixel values.
 
-Frames. A pixel covers the unit square from its index to its index plus one, so an image spans
+Coordinates: a pixel covers the unit square from its index to its index plus one, so an image spans
 [0, width] x [0, height].
 """
 
@@ -14,28 +14,39 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Letterbox:
-    """How a source image lies in the network's input: scaled, centred, black around it.
+    """Placement of a source image in the network's input: scaled, centered, black around it.
 
-    Train, test, eval and export share it. Points map as `input = scale * source + pad`, in
-    continuous pixels (a pixel spans one unit), which is what `cv2.resize` does.
+    Points map as `input = scale * source + pad`, in continuous pixels (a pixel spans one unit),
+    which is what `cv2.resize` does.
+
+    Attributes:
+        source_wh: Size of the source image.
+        input_wh: Size of the input.
+        inner_wh: Size of the scaled image inside the input.
+        pad: Black columns on the left and rows on top.
     """
 
     source_wh: tuple[int, int]
     input_wh: tuple[int, int]
     inner_wh: tuple[int, int]
-    """Size of the scaled image inside the input."""
     pad: tuple[int, int]
-    """Black columns on the left and rows on top."""
 
     @classmethod
     def fit(
         cls, source_wh: tuple[int, int], input_wh: tuple[int, int], squash: bool = False
     ) -> Letterbox:
-        """The longer side fits (small images are enlarged), or both where `squash`."""
+        """Place an image of one size in an input of another.
+
+        Args:
+            source_wh: Size of the source image.
+            input_wh: Size of the input.
+            squash: Stretch the image to the input instead of keeping its aspect ratio, in which
+                the longer side fits (small images are enlarged).
+        """
         (source_w, source_h), (input_w, input_h) = source_wh, input_wh
         if squash:
             return cls((source_w, source_h), (input_w, input_h), (input_w, input_h), (0, 0))
-        # in integers, which every runtime rounds alike where a side comes out at a half
+        # in integers, so that every runtime rounds the same way if a side ends in .5
         if input_w * source_h <= input_h * source_w:
             inner_w, inner_h = input_w, max(1, _rounded(source_h * input_w, source_w))
         else:
@@ -45,17 +56,17 @@ class Letterbox:
 
     @property
     def scale(self) -> tuple[float, float]:
-        """Input pixels a source pixel, in x and y; they differ by the rounding of `inner_wh`."""
+        """Input pixels per source pixel in x and y, which differ by the rounding of `inner_wh`."""
         return (self.inner_wh[0] / self.source_wh[0], self.inner_wh[1] / self.source_wh[1])
 
     @property
     def matrix(self) -> np.ndarray:
-        """The map from source to input as an affine matrix [2, 3]."""
+        """The affine matrix [2, 3] from source to input."""
         (sx, sy), (px, py) = self.scale, self.pad
         return np.array([[sx, 0, px], [0, sy, py]], np.float64)
 
     def apply(self, image: np.ndarray) -> np.ndarray:
-        """The input image [H, W, ...] of a source image, border 0."""
+        """Resize and pad a source image to the input image [H, W, ...], border 0."""
         if self.inner_wh != self.source_wh:
             image = cv2.resize(image, self.inner_wh, interpolation=cv2.INTER_LINEAR)
         left, top = self.pad
@@ -69,29 +80,36 @@ class Letterbox:
         return image
 
     def to_input(self, points: np.ndarray) -> np.ndarray:
-        """Points [..., 2] of the source in the input's frame."""
+        """Map points [..., 2] from source to input pixels."""
         return points * np.array(self.scale) + np.array(self.pad)
 
     def to_source(self, points: np.ndarray) -> np.ndarray:
-        """Points [..., 2] of the input in the source's frame."""
+        """Map points [..., 2] from input to source pixels."""
         return (points - np.array(self.pad)) / np.array(self.scale)
 
 
 def _rounded(numerator: int, denominator: int) -> int:
-    """The quotient of positive numbers as the nearest whole one, a half upwards."""
+    """Divide positive integers and round to the nearest integer, halves up."""
     return (2 * numerator + denominator) // (2 * denominator)
 
 
-PLAIN = np.arange(256, dtype=np.float32)
-"""The table that changes nothing."""
+IDENTITY_TABLE = np.arange(256, dtype=np.float32)
+"""Lookup table that leaves 8-bit values unchanged."""
 
 
 def normalize(
-    image: np.ndarray, values: np.ndarray = PLAIN, order: tuple[int, ...] = (0, 1, 2)
+    image: np.ndarray, values: np.ndarray = IDENTITY_TABLE, order: tuple[int, ...] = (0, 1, 2)
 ) -> np.ndarray:
-    """Network input [3, H, W] float32 of an image [H, W, 3]: values / 255 - 0.5, in BGR.
+    """Convert an image to the network's input: value / 255 - 0.5, channels first.
 
-    `values` [256] and `order` are a distortion of an 8-bit image, see `PhotometricDistort.draw`.
+    Args:
+        image: [H, W, 3] in BGR, values 0 to 255.
+        values: [256] replacement of each value, only for 8-bit images (see
+            `datasets.augment.PhotometricDistort.draw`).
+        order: Order of the channels, only for 8-bit images.
+
+    Returns:
+        [3, H, W] float32.
     """
     if image.dtype != np.uint8:
         image = np.asarray(image, np.float32).clip(0, 255)

@@ -1,4 +1,4 @@
-"""Detections of images as Task1 tables, one a class, and as the files of DOTA's Task1."""
+"""Conversion of detections to Task1 tables, one per class, and to the files of DOTA's Task1."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ def to_task1(found: Iterable[tuple[str, Detections]], names: Sequence[str]) -> d
 
     Args:
         found: (image id, detections in pixels of that image), one pair per image.
-        names: class names in the order of the labels.
+        names: Class names in the order of the labels.
 
     Returns:
-        Class name -> its table, in which the images keep their order.
+        Class name -> table, in which the images keep their order.
     """
     images = list(found)
     tables = {}
@@ -34,7 +34,7 @@ def to_task1(found: Iterable[tuple[str, Detections]], names: Sequence[str]) -> d
 
 
 def write_results(tables: dict[str, Task1], result_dir: Path) -> None:
-    """Task1_<class>.txt for each class, an empty one where nothing was found."""
+    """Write Task1_<class>.txt for each class, an empty file if there are no detections."""
     result_dir.mkdir(parents=True, exist_ok=True)
     for name, table in tables.items():
         path = result_dir / f"Task1_{name}.txt"

@@ -1,8 +1,8 @@
-"""The folder of the sample set, in DOTA layout, made on first use and found there later:
+"""The folder of the sample set, in DOTA layout, created on first use and reused later.
 
     root/images/*.png  root/labelTxt/*.txt  root/{train,val,test}.txt  root/classes.txt
 
-OpenCV only compresses the PNG.
+OpenCV is only used to compress the PNG files.
 """
 
 from __future__ import annotations
@@ -22,37 +22,46 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from datasets.sample.scenes import draw_scene
+from datasets.sample.layouts import draw_scene
 from DOTA_devkit.errors import InputError
 
 logger = logging.getLogger(__name__)
 
-VERSION = 6  # raise it whenever a scene comes out differently: sets made before are then remade
+VERSION = 6  # increase it whenever scenes change, so that existing sets are created again
 CLASSES = ("plane", "ship", "vehicle", "harbor")
 SPLITS = {"train": 400, "val": 40, "test": 100}  # images
-STAMP = "sample_set.json"  # written last; it says who made the folder
+STAMP = "sample_set.json"  # written last; identifies a folder as a sample set
 MADE_BY = "datasets.sample"
 
 
 def make_sample(root: Path, seed: int = 0) -> Path:
-    """Make the sample set in `root` unless it is there already, and return `root`.
+    """Create the sample set in `root` unless it is there already.
 
-    The set is made beside `root` and renamed, so a run that is killed leaves no half of a set
-    at `root`. A set of another seed or version is replaced.
+    The set is created beside `root` and renamed, so a killed run leaves no incomplete set at
+    `root`. A set of another seed or version is replaced.
 
-    Raises `InputError` where `root` exists and was not made by this function (it is left as it
-    is), `OSError` where it cannot be written.
+    Args:
+        root: The folder of the set.
+        seed: Seed of all scenes.
+
+    Returns:
+        `root`.
+
+    Raises:
+        InputError: `root` exists and was not created by this function; it is not changed.
+        OSError: The set cannot be written.
     """
     root = Path(root)
     stamp = {"made_by": MADE_BY, "version": VERSION, "seed": int(seed)}
-    _sweep(root)
+    _delete_leftovers(root)
     found = _read_stamp(root)
     if found == stamp and _is_complete(root):
         return root
     if found is None and (root.is_file() or (root.is_dir() and any(root.iterdir()))):
         raise InputError(
-            f"{root} exists but is not a sample set (it holds no {STAMP}); nothing was changed. "
-            "Move it away, start from another folder, or name your own data with --data_dir."
+            f"{root} exists but is not a sample set (it has no {STAMP}); nothing was changed. "
+            "Move it away, start from another folder, or give the folder of your own data as "
+            "data_dir."
         )
     root.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=f"{root.name}.partial-", dir=root.parent))
@@ -86,7 +95,7 @@ def _write_set(folder: Path, seed: int) -> None:
 
 
 def _label_line(corners: np.ndarray, name: str, difficulty: int) -> str:
-    rounded = np.round(corners.ravel(), 2) + 0.0  # no "-0.00"
+    rounded = np.round(corners.ravel(), 2) + 0.0  # avoids "-0.00"
     return " ".join(f"{value:.2f}" for value in rounded) + f" {name} {difficulty}"
 
 
@@ -95,7 +104,7 @@ def _write_lines(path: Path, lines: Sequence[str]) -> None:
 
 
 def _read_stamp(root: Path) -> dict | None:
-    """What a set of ours says about itself; None for anything else."""
+    """Return the stamp of a sample set; None for any other folder."""
     try:
         stamp = json.loads((root / STAMP).read_text())
     except (OSError, ValueError):
@@ -104,7 +113,7 @@ def _read_stamp(root: Path) -> dict | None:
 
 
 def _is_complete(root: Path) -> bool:
-    """Whether a set of ours still has its files (someone may have tidied up)."""
+    """Return whether a sample set still has all its files."""
     count = sum(SPLITS.values())
     lists = [root / f"{name}.txt" for name in (*SPLITS, "classes")]
     return all(path.is_file() for path in lists) and all(
@@ -114,7 +123,7 @@ def _is_complete(root: Path) -> bool:
 
 
 def _swap_in(work: Path, root: Path, stamp: dict) -> None:
-    """Rename the finished set to `root`; an older set of ours moves out of the way first."""
+    """Rename the finished set to `root`, after moving an older sample set out of the way."""
     try:
         found = _read_stamp(root)
         if found is not None and not (found == stamp and _is_complete(root)):
@@ -124,13 +133,13 @@ def _swap_in(work: Path, root: Path, stamp: dict) -> None:
         (work / "set").rename(root)
     except OSError:
         if not (_read_stamp(root) == stamp and _is_complete(root)):
-            raise  # else another process was faster, with the same set
+            raise  # otherwise another process has created the same set first
 
 
-def _sweep(root: Path, idle_seconds: float = 60.0) -> None:
-    """Delete what killed runs left beside `root`; a run at work adds an image every moment."""
+def _delete_leftovers(root: Path, idle_seconds: float = 60.0) -> None:
+    """Delete what killed runs left beside `root`; an active run keeps adding images."""
     for left in root.parent.glob(f"{glob.escape(root.name)}.partial-*"):
-        with contextlib.suppress(FileNotFoundError):  # its owner has just finished
+        with contextlib.suppress(FileNotFoundError):  # its process has just finished
             folders = [path for path in (left, left / "set" / "images") if path.is_dir()]
             touched = max((path.stat().st_mtime for path in folders), default=math.inf)
             if time.time() - touched > idle_seconds:

@@ -1,9 +1,9 @@
-"""Geometry and raster of the sample set: turned boxes, covered pixels, smooth noise.
+"""Geometry and rasterization of the sample set: rotated boxes, pixel coverage, smooth noise.
 
-NumPy alone, so that the pictures depend on the seed and not on a version of OpenCV.
+It uses NumPy alone, so that the images depend on the seed and not on the version of OpenCV.
 
-Frames: an image has x to the right and y down, in pixels; pixel (row i, column j) covers
-[j, j + 1] x [i, i + 1]. An object is drawn in a frame of its own, x forward and y to its right.
+Coordinates: an image has x to the right and y down, in pixels; pixel (row i, column j) covers
+[j, j + 1] x [i, i + 1]. An object has its own frame, with x forward and y to its right.
 """
 
 from __future__ import annotations
@@ -18,32 +18,44 @@ Random = np.random.RandomState
 
 
 def box_corners(center: Sequence[float], length: float, width: float, heading: float) -> np.ndarray:
-    """Corners [4, 2] of a turned rectangle: front left, front right, back right, back left."""
+    """Return the corners [4, 2] of a rotated rectangle, clockwise from the front left."""
     half = np.array([[1, -1], [1, 1], [-1, 1], [-1, -1]]) * (length / 2, width / 2)
     return place(half, center, heading)
 
 
+def rectangle(x0: float, y0: float, x1: float, y1: float) -> np.ndarray:
+    """Return the corners [4, 2] of an axis-aligned rectangle."""
+    return np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]])
+
+
+def ellipse(length: float, width: float, count: int = 12) -> np.ndarray:
+    """Approximate an ellipse with its center at 0 by a polygon [count, 2]."""
+    turn = np.arange(count) * (2 * math.pi / count)
+    return np.stack([np.cos(turn) * length / 2, np.sin(turn) * width / 2], axis=1)
+
+
 def place(points: np.ndarray, center: Sequence[float], heading: float) -> np.ndarray:
-    """Points [K, 2] of an object's frame in the image; `heading` in radians, clockwise."""
+    """Map points [K, 2] from an object's frame to the image; `heading` in radians, clockwise."""
     cos, sin = math.cos(heading), math.sin(heading)
     return points @ np.array([[cos, sin], [-sin, cos]]) + np.asarray(center, float)
 
 
 def following(polygon: np.ndarray) -> np.ndarray:
-    """For each corner [K, 2] the next one (as np.roll by -1, which takes ten times as long)."""
+    """Return the next corner of each corner [K, 2]; ten times as fast as np.roll by -1."""
     return np.concatenate((polygon[1:], polygon[:1]))
 
 
 def polygon_area(polygon: np.ndarray) -> float:
-    """Area of a polygon [K, 2], positive where the corners run clockwise (y is down)."""
+    """Compute the area of a polygon [K, 2], positive if its corners run clockwise (y is down)."""
     (x0, y0), (x1, y1) = polygon.T, following(polygon).T
     return 0.5 * float((x0 * y1 - y0 * x1).sum())
 
 
 def clip_to_image(polygon: np.ndarray, size: float) -> np.ndarray:
-    """The part [K, 2] of a convex polygon inside [0, size]^2, K = 0 where there is none.
+    """Clip a convex polygon to [0, size]^2 (Sutherland-Hodgman, one border after the other).
 
-    Sutherland and Hodgman's clipping: one border after the other.
+    Returns:
+        [K, 2], with K = 0 if nothing is left.
     """
     low, high = polygon.min(axis=0), polygon.max(axis=0)
     if (high <= 0).any() or (low >= size).any():
@@ -63,7 +75,7 @@ def clip_to_image(polygon: np.ndarray, size: float) -> np.ndarray:
 
 
 def fitted_rectangle(polygon: np.ndarray) -> np.ndarray:
-    """Corners [4, 2] of the smallest rectangle around a convex polygon, clockwise."""
+    """Return the corners [4, 2] of the minimum-area rectangle of a convex polygon, clockwise."""
     best, best_area = polygon, math.inf
     for dx, dy in following(polygon) - polygon:
         length = math.hypot(dx, dy)
@@ -79,7 +91,7 @@ def fitted_rectangle(polygon: np.ndarray) -> np.ndarray:
 
 
 def overlap_any(box: np.ndarray, others: Sequence[np.ndarray], gap: float) -> bool:
-    """Whether a rectangle [4, 2] comes within `gap` pixels of another (separating axes)."""
+    """Return whether a rectangle [4, 2] is within `gap` pixels of another (separating axes)."""
     if not others:
         return False
     boxes = np.stack(others)  # [N, 4, 2]
@@ -92,14 +104,17 @@ def overlap_any(box: np.ndarray, others: Sequence[np.ndarray], gap: float) -> bo
 
 
 def coverage(polygon: np.ndarray, size: int) -> tuple[tuple[slice, slice], np.ndarray] | None:
-    """How much of each pixel a convex polygon [K, 2] covers: (window, alpha [h, w]).
+    """Compute how much of each pixel a convex polygon [K, 2] covers.
 
-    None where the polygon lies outside the image. Alpha falls from 1 to 0 over the one pixel
-    around an edge, by the distance of the pixel's middle, so that edges lie where the corners
-    say, to a fraction of a pixel.
+    Alpha falls from 1 to 0 over the one pixel around an edge, by the distance of the pixel's
+    center, so that edges are accurate to a fraction of a pixel.
+
+    Returns:
+        The window (rows, columns) of the polygon and alpha [h, w] in it, or None if the polygon is
+        outside of the image.
     """
     # Plain floats: most polygons have a handful of corners and a few hundred pixels, for which
-    # NumPy's cost of a call is the larger part. A set has 80,000 of them.
+    # the overhead of NumPy calls dominates. A set has 80,000 of them.
     corners = polygon.tolist()
     xs, ys = zip(*corners, strict=True)
     x0, x1 = max(math.floor(min(xs) - 0.5), 0), min(math.ceil(max(xs) + 0.5), size)
@@ -122,7 +137,7 @@ def coverage(polygon: np.ndarray, size: int) -> tuple[tuple[slice, slice], np.nd
 
 
 def value_noise(rng: Random, size: int, cell_xy: tuple[float, float]) -> np.ndarray:
-    """Smooth noise [size, size] in [-1, 1] whose bumps are about `cell_xy` pixels wide."""
+    """Generate smooth noise [size, size] in [-1, 1] with bumps about `cell_xy` pixels wide."""
     steps = []
     for cell in cell_xy:
         position = np.arange(size) / cell + rng.rand()

@@ -1,61 +1,64 @@
-"""What stands in a scene of the sample set: objects of each class, and what resembles them."""
+"""Sprites of the sample set: objects of each class, and clutter that resembles them."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
 import numpy as np
 
-from datasets.sample.raster import Random
+from datasets.sample.raster import Random, ellipse, rectangle
 
-Colour = tuple[float, float, float]  # blue, green, red, 0 to 255
+Color = tuple[float, float, float]  # blue, green, red, 0 to 255
 
 
 @dataclass(frozen=True)
 class Sprite:
-    """Something seen from above, in its own frame (pixels, centre of its box at 0)."""
+    """An object seen from above, in its own frame (layout units, center of its box at 0).
 
-    kind: str | None  # class name; None for clutter
+    Attributes:
+        kind: Class name; None for clutter.
+        length: Length of its box, along x.
+        width: Width of its box, along y.
+        height: Height, which determines the length of its shadow.
+        body: Convex polygons of the silhouette, with colors.
+        details: Convex polygons drawn on top of the body.
+    """
+
+    kind: str | None
     length: float
     width: float
-    height: float  # how far its shadow falls
-    body: list[tuple[np.ndarray, Colour]]  # convex polygons that make the silhouette
-    details: list[tuple[np.ndarray, Colour]] = field(default_factory=list)  # drawn upon it
+    height: float
+    body: list[tuple[np.ndarray, Color]]
+    details: list[tuple[np.ndarray, Color]] = field(default_factory=list)
 
 
-def _pick(rng: Random, options: Sequence):
+def pick(rng: Random, options: Sequence):
+    """Choose one of the options at random."""
     return options[rng.randint(len(options))]
 
 
-def _shade(colour: Colour, factor: float) -> Colour:
-    return tuple(min(255.0, channel * factor) for channel in colour)
+def shade(color: Color, factor: float) -> Color:
+    """Make a color darker or brighter by a factor."""
+    return tuple(min(255.0, channel * factor) for channel in color)
 
 
-def _rect(x0: float, y0: float, x1: float, y1: float) -> np.ndarray:
-    return np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]])
-
-
-def _ahead(polygon: np.ndarray, distance: float) -> np.ndarray:
+def move_ahead(polygon: np.ndarray, distance: float) -> np.ndarray:
+    """Move a polygon along x."""
     return polygon + np.array([distance, 0.0])
 
 
-def _bevelled(length: float, width: float, bevel: float) -> np.ndarray:
+def beveled(length: float, width: float, bevel: float) -> np.ndarray:
+    """Return a rectangle with beveled corners, [8, 2]."""
     x, y, b = length / 2, width / 2, bevel
     return np.array([[x - b, -y], [x, -y + b], [x, y - b], [x - b, y],
                      [b - x, y], [-x, y - b], [-x, b - y], [b - x, -y]])  # fmt: skip
 
 
-def _ellipse(length: float, width: float, count: int = 12) -> np.ndarray:
-    turn = np.arange(count) * (2 * math.pi / count)
-    return np.stack([np.cos(turn) * length / 2, np.sin(turn) * width / 2], axis=1)
-
-
 _HULL = np.array([(-0.5, -0.38), (-0.45, -0.5), (0.1, -0.5), (0.34, -0.33), (0.5, 0),
                   (0.34, 0.33), (0.1, 0.5), (-0.45, 0.5), (-0.5, 0.38)])  # fmt: skip
-_PAINT: tuple[Colour, ...] = (
+_PAINT: tuple[Color, ...] = (
     (235, 235, 235), (200, 200, 205), (60, 55, 55), (150, 60, 45), (50, 50, 190), (60, 150, 70),
     (70, 190, 220), (190, 150, 60),
 )  # fmt: skip
@@ -65,28 +68,28 @@ _CAR_PAINT = (*_PAINT, *_PAINT[:3], (90, 60, 50), (150, 185, 200), (165, 165, 17
 def boat(rng: Random, length: float) -> Sprite:
     """A motor boat: white hull with a pointed bow, wooden deck, dark windscreen."""
     width = length * rng.uniform(0.32, 0.4)
-    hull = _pick(rng, ((240, 240, 238), (225, 228, 232), (205, 215, 225)))
-    deck = _pick(rng, ((120, 165, 200), (185, 195, 205), (150, 120, 90), (205, 205, 200)))
+    hull = pick(rng, ((240, 240, 238), (225, 228, 232), (205, 215, 225)))
+    deck = pick(rng, ((120, 165, 200), (185, 195, 205), (150, 120, 90), (205, 205, 200)))
     scale = np.array([length, width])
     details = [(_HULL * scale * (0.84, 0.7), deck)]
     x = length * rng.uniform(-0.12, 0.02)
-    cabin = _rect(x - length * 0.14, -width * 0.28, x + length * 0.12, width * 0.28)
-    details += [(_ahead(cabin, length * 0.05), (70, 50, 40)), (cabin, (250, 250, 250))]
+    cabin = rectangle(x - length * 0.14, -width * 0.28, x + length * 0.12, width * 0.28)
+    details += [(move_ahead(cabin, length * 0.05), (70, 50, 40)), (cabin, (250, 250, 250))]
     return Sprite("ship", length, width, 2.0, [(_HULL * scale, hull)], details)
 
 
 def freighter(rng: Random, length: float) -> Sprite:
-    """A cargo ship: coloured hull, hatches or containers, a white bridge near the stern."""
+    """A cargo ship: colored hull, hatches or containers, a white bridge near the stern."""
     width = length * rng.uniform(0.2, 0.28)
-    hull = _pick(rng, ((45, 45, 60), (40, 40, 130), (95, 60, 40), (60, 75, 60)))
+    hull = pick(rng, ((45, 45, 60), (40, 40, 130), (95, 60, 40), (60, 75, 60)))
     scale = np.array([length, width])
-    details = [(_HULL * scale * (0.93, 0.8), _pick(rng, ((90, 100, 150), (120, 125, 120))))]
+    details = [(_HULL * scale * (0.93, 0.8), pick(rng, ((90, 100, 150), (120, 125, 120))))]
     count, boxes = max(2, int(length / 14)), rng.rand() < 0.6
     edges = np.linspace(-0.2, 0.28, count + 1) * length
     for x0, x1 in pairwise(edges):
-        colour = _pick(rng, _PAINT) if boxes else (165, 180, 185)
-        details.append((_rect(x0, -width * 0.32, x1 - 1.5, width * 0.32), colour))
-    bridge = _rect(-0.4 * length, -width * 0.42, -0.25 * length, width * 0.42)
+        color = pick(rng, _PAINT) if boxes else (165, 180, 185)
+        details.append((rectangle(x0, -width * 0.32, x1 - 1.5, width * 0.32), color))
+    bridge = rectangle(-0.4 * length, -width * 0.42, -0.25 * length, width * 0.42)
     details += [(bridge, (240, 240, 240)), (bridge * (0.9, 0.5), (150, 150, 155))]
     return Sprite("ship", length, width, 4.0, [(_HULL * scale, hull)], details)
 
@@ -95,8 +98,8 @@ def plane(rng: Random, length: float) -> Sprite:
     """An aircraft: fuselage with a nose, swept or straight wings, tail, engines."""
     jet = rng.rand() < 0.7
     width = length * (rng.uniform(0.85, 1.0) if jet else rng.uniform(1.0, 1.15))
-    paint = _pick(rng, ((240, 240, 240), (225, 225, 230), (205, 210, 215), (190, 175, 160)))
-    accent = _pick(rng, ((170, 80, 40), (50, 50, 180), (90, 90, 90), (60, 150, 200)))
+    paint = pick(rng, ((240, 240, 240), (225, 225, 230), (205, 210, 215), (190, 175, 160)))
+    accent = pick(rng, ((170, 80, 40), (50, 50, 180), (90, 90, 90), (60, 150, 200)))
     sweep, chord = (0.2, 0.16) if jet else (0.02, 0.15)
     root, girth = (0.14, 0.055) if jet else (0.2, 0.06)
     fuselage = np.array([(0.5, 0), (0.46, 0.6), (0.38, 1), (-0.3, 1), (-0.5, 0.3),
@@ -106,112 +109,121 @@ def plane(rng: Random, length: float) -> Sprite:
     size, mirror = np.array([length, width]), np.array([1, -1])
     body = [(fuselage * (length, girth * length), paint)]
     for side in (1, mirror):
-        body.insert(0, (wing * size * side, _shade(paint, 0.9)))
+        body.insert(0, (wing * size * side, shade(paint, 0.9)))
         body.insert(0, (tail * size * side, accent))
-    details = [(_rect(-0.5, -0.02, -0.33, 0.02) * length, accent),
-               (_rect(0.4, -0.03, 0.44, 0.03) * length, (60, 50, 45))]  # fmt: skip
+    details = [(rectangle(-0.5, -0.02, -0.33, 0.02) * length, accent),
+               (rectangle(0.4, -0.03, 0.44, 0.03) * length, (60, 50, 45))]  # fmt: skip
     if jet:
         for side in (1, mirror):
-            engine = _rect(0.02, 0.15, 0.13, 0.21) * length
-            body.append((engine * side, _shade(paint, 0.62)))
+            engine = rectangle(0.02, 0.15, 0.13, 0.21) * length
+            body.append((engine * side, shade(paint, 0.62)))
     else:
-        details.append((_rect(0.12, -0.05, 0.2, 0.05) * length, (60, 50, 45)))
+        details.append((rectangle(0.12, -0.05, 0.2, 0.05) * length, (60, 50, 45)))
     return Sprite("plane", length, width, 3.0, body, details)
 
 
 def car(rng: Random, length: float) -> Sprite:
-    """A car: bevelled body, dark windscreen and rear window around a roof."""
+    """A car: beveled body, dark windscreen and rear window around a roof."""
     width = length * rng.uniform(0.46, 0.52)
-    paint, glass = _pick(rng, _CAR_PAINT), (55, 45, 40)
+    paint, glass = pick(rng, _CAR_PAINT), (55, 45, 40)
     if sum(paint) < 250:
-        glass = (175, 160, 145)  # reflecting, else it would not show on a dark car
+        glass = (175, 160, 145)  # reflecting, otherwise invisible on a dark car
     x, y = length / 2, width / 2
     screen = np.array([(0.5, -0.8), (0.5, 0.8), (0.16, 0.62), (0.16, -0.62)]) * (x, y)
     rear = np.array([(-0.78, -0.72), (-0.56, -0.6), (-0.56, 0.6), (-0.78, 0.72)]) * (x, y)
-    roof = _rect(-0.52, -0.62, 0.16, 0.62) * (x, y)
-    details = [(screen, glass), (rear, glass), (roof, _shade(paint, 1.12))]
-    return Sprite("vehicle", length, width, 1.8, [(_bevelled(length, width, 1.6), paint)], details)
+    roof = rectangle(-0.52, -0.62, 0.16, 0.62) * (x, y)
+    details = [(screen, glass), (rear, glass), (roof, shade(paint, 1.12))]
+    return Sprite("vehicle", length, width, 1.8, [(beveled(length, width, 1.6), paint)], details)
 
 
-def lorry(rng: Random, length: float) -> Sprite:
-    """A lorry: cab with windscreen, a gap, a long box."""
+def truck(rng: Random, length: float) -> Sprite:
+    """A truck: cab with windscreen, a gap, a long box."""
     width = max(9.0, length * rng.uniform(0.27, 0.32))
     x, y = length / 2, width / 2
-    cab, load = _pick(rng, _PAINT), _pick(rng, _PAINT[:2] + _PAINT[5:])
+    cab, load = pick(rng, _PAINT), pick(rng, _PAINT[:2] + _PAINT[5:])
     body = [
-        (_rect(-x, -y, x - 0.24 * length, y), load),
-        (_ahead(_bevelled(0.2 * length, width * 0.94, 1.2), 0.4 * length), cab),
-        (_rect(x - 0.26 * length, -y * 0.4, x - 0.18 * length, y * 0.4), (50, 50, 50)),
+        (rectangle(-x, -y, x - 0.24 * length, y), load),
+        (move_ahead(beveled(0.2 * length, width * 0.94, 1.2), 0.4 * length), cab),
+        (rectangle(x - 0.26 * length, -y * 0.4, x - 0.18 * length, y * 0.4), (50, 50, 50)),
     ]
     details = [
-        (_rect(0.38 * length, -y * 0.75, 0.44 * length, y * 0.75), (55, 45, 40)),
-        (_rect(-x + 1.5, -0.7, x - 0.24 * length - 1.5, 0.7), _shade(load, 0.85)),
+        (rectangle(0.38 * length, -y * 0.75, 0.44 * length, y * 0.75), (55, 45, 40)),
+        (rectangle(-x + 1.5, -0.7, x - 0.24 * length - 1.5, 0.7), shade(load, 0.85)),
     ]
     return Sprite("vehicle", length, width, 3.0, body, details)
 
 
 def pier(rng: Random, length: float) -> Sprite:
-    """A landing stage: planks between two beams."""
+    """A pier: planks between two beams."""
     width = rng.uniform(10, 14)
-    wood = _pick(rng, ((120, 150, 175), (150, 165, 175), (100, 130, 160)))
+    wood = pick(rng, ((120, 150, 175), (150, 165, 175), (100, 130, 160)))
     x, y = length / 2, width / 2
-    details = [(_rect(-x + 1, -y + 1.5, x - 1, y - 1.5), wood)]
+    details = [(rectangle(-x + 1, -y + 1.5, x - 1, y - 1.5), wood)]
     for at in np.arange(-x + 4, x - 2, 5.0):
-        details.append((_rect(at, -y + 1.5, at + 1, y - 1.5), _shade(wood, 0.78)))
-    return Sprite("harbor", length, width, 2.0, [(_rect(-x, -y, x, y), _shade(wood, 0.6))], details)
+        details.append((rectangle(at, -y + 1.5, at + 1, y - 1.5), shade(wood, 0.78)))
+    return Sprite(
+        "harbor", length, width, 2.0, [(rectangle(-x, -y, x, y), shade(wood, 0.6))], details
+    )
 
 
 def roof(rng: Random, length: float, width: float) -> Sprite:
-    """A house: two halves of a roof, unlike in brightness."""
-    tile = _pick(rng, ((75, 95, 165), (90, 100, 120), (110, 115, 120), (95, 120, 170)))
+    """A house: two halves of a roof of different brightness."""
+    tile = pick(rng, ((75, 95, 165), (90, 100, 120), (110, 115, 120), (95, 120, 170)))
     x, y = length / 2, width / 2
-    body = [(_rect(-x, -y, x, 0), _shade(tile, 1.15)), (_rect(-x, 0, x, y), _shade(tile, 0.82))]
+    body = [
+        (rectangle(-x, -y, x, 0), shade(tile, 1.15)),
+        (rectangle(-x, 0, x, y), shade(tile, 0.82)),
+    ]
     return Sprite(None, length, width, 6.0, body)
 
 
 def flat_roof(rng: Random, length: float, width: float) -> Sprite:
-    """A hall with a flat roof and what stands upon it."""
-    grey = rng.uniform(140, 205)
+    """A hall with a flat roof and installations on it."""
+    gray = rng.uniform(140, 205)
     x, y = length / 2, width / 2
-    details = [(_rect(1.5 - x, 1.5 - y, x - 1.5, y - 1.5), (grey, grey, grey * 0.98))]
+    details = [(rectangle(1.5 - x, 1.5 - y, x - 1.5, y - 1.5), (gray, gray, gray * 0.98))]
     for _ in range(rng.randint(2, 6)):
         at = rng.uniform(-0.7, 0.7, 2) * (x, y)
         size = rng.uniform(2, 5, 2)
-        details.append((_rect(-size[0], -size[1], *size) / 2 + at, _shade((grey,) * 3, 0.7)))
-    return Sprite(None, length, width, 7.0, [(_rect(-x, -y, x, y), (grey * 0.75,) * 3)], details)
+        details.append((rectangle(-size[0], -size[1], *size) / 2 + at, shade((gray,) * 3, 0.7)))
+    return Sprite(
+        None, length, width, 7.0, [(rectangle(-x, -y, x, y), (gray * 0.75,) * 3)], details
+    )
 
 
 def container(rng: Random) -> Sprite:
-    """A plain box of a vehicle's size: clutter."""
+    """Clutter: a plain box of a vehicle's size."""
     length, width = rng.uniform(14, 24), rng.uniform(7, 9)
-    paint = _shade(_pick(rng, _PAINT), 0.85)
+    paint = shade(pick(rng, _PAINT), 0.85)
     x, y = length / 2, width / 2
-    ribs = [(_rect(at, -y, at + 0.8, y), _shade(paint, 0.8)) for at in np.arange(3 - x, x - 2, 3.0)]
-    return Sprite(None, length, width, 3.0, [(_rect(-x, -y, x, y), paint)], ribs)
+    ribs = [
+        (rectangle(at, -y, at + 0.8, y), shade(paint, 0.8)) for at in np.arange(3 - x, x - 2, 3.0)
+    ]
+    return Sprite(None, length, width, 3.0, [(rectangle(-x, -y, x, y), paint)], ribs)
 
 
 def tree(rng: Random) -> Sprite:
-    """A round crown, lit on one side."""
+    """Clutter: a round tree crown, lit on one side."""
     size = rng.uniform(7, 16)
-    green = _shade((50, 95, 62), rng.uniform(0.7, 1.15))
-    lit = _ellipse(size * 0.55, size * 0.5, 8) + rng.uniform(-0.12, 0.12, 2) * size
-    crown = [(_ellipse(size, size, 10), green)]
-    return Sprite(None, size, size, 3.5, crown, [(lit, _shade(green, 1.25))])
+    green = shade((50, 95, 62), rng.uniform(0.7, 1.15))
+    lit = ellipse(size * 0.55, size * 0.5, 8) + rng.uniform(-0.12, 0.12, 2) * size
+    crown = [(ellipse(size, size, 10), green)]
+    return Sprite(None, size, size, 3.5, crown, [(lit, shade(green, 1.25))])
 
 
 def rock(rng: Random, length: float) -> Sprite:
-    """A stone or islet, long as a boat but blunt: clutter."""
+    """Clutter: a rock or islet, as long as a boat but blunt."""
     width = length * rng.uniform(0.35, 0.8)
-    outline = _ellipse(length, width, 9) * rng.uniform(0.88, 1.0, (9, 1))
-    grey = _shade((105, 120, 128), rng.uniform(0.75, 1.2))
-    top = (outline * 0.6 - 0.8, _shade(grey, 1.2))
-    return Sprite(None, length, width, 2.0, [(outline, grey)], [top])
+    outline = ellipse(length, width, 9) * rng.uniform(0.88, 1.0, (9, 1))
+    gray = shade((105, 120, 128), rng.uniform(0.75, 1.2))
+    top = (outline * 0.6 - 0.8, shade(gray, 1.2))
+    return Sprite(None, length, width, 2.0, [(outline, gray)], [top])
 
 
 def cross(rng: Random, length: float) -> Sprite:
-    """A painted or paved cross, as large as a plane: clutter."""
+    """Clutter: a painted or paved cross, as large as a plane."""
     arm = length * rng.uniform(0.06, 0.1)
-    paint = _pick(rng, ((215, 215, 215), (90, 190, 215), (130, 135, 140)))
+    paint = pick(rng, ((215, 215, 215), (90, 190, 215), (130, 135, 140)))
     x = length / 2
-    bars = [(_rect(-x, -arm, x, arm), paint), (_rect(-arm, -x, arm, x), paint)]
+    bars = [(rectangle(-x, -arm, x, arm), paint), (rectangle(-arm, -x, arm, x), paint)]
     return Sprite(None, length, length, 0.0, bars)

@@ -133,7 +133,7 @@ def test_info_of_a_checkpoint(call, data, trained):
     ran = call(*words, "--weights", "model_last.pth")
     assert ran.code == 0 and "mobilenetv2" in ran.out
     ran = call(*words, "--weights", "model_last.pth", "--backbone", "resnet18")
-    assert_refused(ran, "--backbone says resnet18, the file has mobilenetv2")
+    assert_refused(ran, "backbone is resnet18, but the file has mobilenetv2")
 
 
 # Where runs lie ---------------------------------------------------------------------------------
@@ -239,10 +239,13 @@ def test_a_run_that_goes_on_elsewhere(call, data, trained, tmp_path):
 @pytest.mark.parametrize(
     "words, told",
     [
-        (["--backbone", "resnet18"], "--backbone says resnet18, the file has mobilenetv2"),
-        (["--head_conv", "16"], "--head_conv says 16, the file has 8"),
+        (["--backbone", "resnet18"], "backbone is resnet18, but the file has mobilenetv2"),
+        (["--head_conv", "16"], "head_conv is 16, but the file has 8"),
         (["--head_bn"], "the file has no BatchNorm in its heads"),
-        (["--classes", "car,bus"], "--classes says 2 (car, bus), the file has 2 (ship, plane)"),
+        (
+            ["--classes", "car,bus"],
+            "2 names (car, bus), but the file has 2 (ship, plane)",
+        ),
     ],
 )
 @pytest.mark.parametrize("phase", ["train", "test", "eval"])
@@ -316,12 +319,12 @@ def test_flags_that_are_wrong_in_themselves(call, words, parts):
         ("--finetune a.pth --pretrained none", ["--finetune", "--pretrained"]),
         ("--resume_train --finetune a.pth", ["--resume_train", "--finetune"]),
         ("--resume_train --pretrained none", ["--resume_train", "--pretrained"]),
-        ("--dataset coco", ["--dataset coco", "dota, hrsc"]),
+        ("--dataset coco", ["dataset coco", "dota, hrsc"]),
         ("--dataset none.py:Mine", ["none.py"]),
-        ("--train_list no.txt", ["--train_list", "no.txt"]),
+        ("--train_list no.txt", ["train_list: ", "no.txt"]),
         ("--classes no.txt", ["no.txt", "class names"]),
         ("--classes ship,ship", ["ship", "more than once"]),
-        ("--classes ship", ["'plane' is unknown", "im0.txt:2", "--classes"]),
+        ("--classes ship", ["'plane' is unknown", "im0.txt:2", "Name all classes"]),
         ("--pretrained no.pth", ["no.pth", "no such file"]),
         ("--finetune no.pth", ["no.pth", "no such file"]),
     ],
@@ -348,7 +351,7 @@ def test_finetune(call, data, tmp_path):
     words = ["--phase", "train", "--data_dir", data, "--finetune", file, "--epochs", 1,
              "--batch_size", 3, "--input_h", 64, "--input_w", 64]  # fmt: skip
     ran = call(*words)
-    assert ran.code == 0 and "layers that start new: hm.2" in ran.out
+    assert ran.code == 0 and "newly initialized layers: hm.2" in ran.out
     checkpoint = read_checkpoint(tmp_path / "weights_dota" / "model_last.pth")
     assert checkpoint.classes == CLASSES
     assert checkpoint.architecture.backbone == "mobilenetv2"
@@ -379,7 +382,7 @@ def spoil_folder(own):
 
 def spoil_images(own):
     (own / "images").rename(own / "pictures")
-    return own, ["images", "no such folder of images"]
+    return own, ["images", "no such image folder"]
 
 
 def spoil_list(own):
@@ -403,7 +406,7 @@ def spoil_line(own):
 def spoil_class(own):
     for name in ("im0", "im3"):
         (own / "labelTxt" / f"{name}.txt").write_text(upright(9, 9, 20, 20, "tram") + "\n")
-    return own, ["'tram' is unknown", ".txt:1", "--classes"]
+    return own, ["'tram' is unknown", ".txt:1", "Name all classes"]
 
 
 def spoil_image(own):
@@ -416,7 +419,7 @@ def spoil_png(own):
     for name in ("im0", "im3"):
         path = own / "images" / f"{name}.png"
         path.write_bytes(path.read_bytes()[:-100])
-    return own, ["images/im", ".png", "cut off"]
+    return own, ["images/im", ".png", "is truncated"]
 
 
 def spoil_jpeg(own):
@@ -425,7 +428,7 @@ def spoil_jpeg(own):
         path.unlink()
         path = write_image(path.with_suffix(".jpg"), picture(64, 64))
         path.write_bytes(path.read_bytes()[:-100])
-    return own, ["images/im", ".jpg", "cut off"]
+    return own, ["images/im", ".jpg", "is truncated"]
 
 
 SPOILED = [spoil_folder, spoil_images, spoil_list, spoil_empty_list, spoil_line, spoil_class,
@@ -454,7 +457,7 @@ def test_faults_in_a_worker_process(call, own, trained, phase):
     else:
         words += ["--weights", trained / "weights_dota" / "model_last.pth"]
     ran = call(*words, "--num_workers", 1)
-    assert_refused(ran, "images/im", "cut off")
+    assert_refused(ran, "images/im", "is truncated")
     assert len(ran.err.splitlines()) == 1
 
 
@@ -558,7 +561,7 @@ def bad_file(kind, path):
     "kind, part",
     [
         ("empty", "0 bytes"),
-        ("cut off", "cut off or damaged"),
+        ("cut off", "truncated or damaged"),
         ("code", "could run code"),
         ("plain pickle", ""),
         ("another model", "no weights of this detector"),

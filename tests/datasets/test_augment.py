@@ -1,4 +1,4 @@
-"""Random views and colours: where pixels go, which values they take, and how often."""
+"""Random views and colors: positions and values of pixels, and how often they change."""
 
 import cv2
 import numpy as np
@@ -10,24 +10,24 @@ from helpers.data_folders import picture
 from structures.letterbox import Letterbox, normalize
 
 
-def test_warp_by_the_letterbox_is_the_letterbox():
+def test_warp_by_the_letterbox_matrix():
     image = picture(120, 90)
     box = Letterbox.fit((120, 90), (160, 160))
     warped = warp(image, box.matrix, (160, 160)).astype(int)
-    # Two interpolations of one map; they differ in the outermost pixels, which warp blends.
+    # Two interpolations of the same map, which differ in the outermost pixels, blended by warp.
     inner = (slice(22, 138), slice(2, 158))
     assert np.abs(warped - box.apply(image).astype(int))[inner].max() <= 4
 
 
 @pytest.mark.parametrize("rotation", ROTATIONS)
-def test_points_go_where_the_pixels_go(rotation):
+def test_points_and_pixels_move_together(rotation):
     rng = np.random.default_rng(5)
     box = Letterbox.fit((200, 150), (256, 192))
     for _ in range(30):
         image = np.zeros((150, 200, 3), np.uint8)
         left, top = rng.integers((30, 30), (160, 110))
         image[top : top + 10, left : left + 10] = 255
-        image = cv2.GaussianBlur(image, (0, 0), 3)  # soft, or resampling would move its weight
+        image = cv2.GaussianBlur(image, (0, 0), 3)  # smooth, so that resampling keeps its centroid
         center = np.array([left + 5.0, top + 5.0])
         matrix = random_view(rng, box, rotation)
         x, y = transform_points(center, matrix)
@@ -47,9 +47,9 @@ def angles_scales_flips(rotation, count=4000):
     return linear / scales[:, None, None], scales, np.linalg.det(linear) < 0
 
 
-def test_how_often_views_vary():
+def test_frequency_of_view_changes():
     turns, scales, mirrored = angles_scales_flips("free")
-    assert np.mean(mirrored) == pytest.approx(0.5, abs=0.03)  # one of two axes, not both
+    assert np.mean(mirrored) == pytest.approx(0.5, abs=0.03)  # one of the two axes, but not both
     assert np.mean(~np.isclose(scales, 1)) == pytest.approx(0.3, abs=0.03)
     assert scales.min() >= 1 / 1.1 - 1e-9 and scales.max() <= 1 / 0.9 + 1e-9
     upright = np.isclose(np.abs(turns[:, 0, 0]), 1)
@@ -57,18 +57,18 @@ def test_how_often_views_vary():
 
 
 @pytest.mark.parametrize("rotation, values", [("none", {1}), ("right", {0, 1})])
-def test_other_rotations(rotation, values):
+def test_rotation_options(rotation, values):
     turns, _, _ = angles_scales_flips(rotation, 300)
     assert set(np.abs(turns[:, 0, 0]).round(6).tolist()) == values
 
 
-def test_a_view_is_repeatable():
+def test_random_view_is_reproducible():
     box = Letterbox.fit((100, 80), (96, 96))
     first, second = (random_view(np.random.default_rng(7), box, "free") for _ in range(2))
     np.testing.assert_array_equal(first, second)
 
 
-# -- colours -------------------------------------------------------------------------------------
+# -- colors --------------------------------------------------------------------------------------
 
 
 def test_normalized_values():
@@ -80,8 +80,8 @@ def test_normalized_values():
     assert normalize(image).dtype == np.float32 and normalize(image).flags["C_CONTIGUOUS"]
 
 
-def test_the_table_is_float_arithmetic():
-    """Against SSD's steps on a float image: add, then multiply, then swap, then clip."""
+def test_distortion_table_matches_float_arithmetic():
+    """Compare with the steps of SSD on a float image: add, multiply, swap channels, clip."""
     image = picture(40, 30)
     for seed in range(40):
         values, order = PhotometricDistort().draw(np.random.default_rng(seed))
@@ -94,7 +94,7 @@ def test_the_table_is_float_arithmetic():
         np.testing.assert_allclose(found, expected.transpose(2, 0, 1), atol=1e-5)
 
 
-def test_how_often_colours_vary():
+def test_frequency_of_color_changes():
     rng = np.random.default_rng(0)
     draws = [PhotometricDistort().draw(rng) for _ in range(4000)]
     tables = np.array([values for values, _ in draws], np.float64)
@@ -111,7 +111,7 @@ def test_how_often_colours_vary():
     assert len(set(orders)) == 6
 
 
-def test_distortion_of_an_image():
+def test_photometric_distort_call():
     distort = PhotometricDistort(np.random.default_rng(3))
     found = distort(picture())
     assert found.dtype == np.float32 and found.shape == (90, 120, 3)

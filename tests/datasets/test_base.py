@@ -1,4 +1,4 @@
-"""The base class: a user's own subclass of the original's days, samples, filters, randomness."""
+"""BaseDataset: a subclass written for the original, samples, ignored objects, randomness."""
 
 import os
 import pickle
@@ -18,7 +18,7 @@ KEYS = {"input", "hm", "reg_mask", "ind", "wh", "reg", "cls_theta"}
 
 
 class Planes(BaseDataset):
-    """As users of the original wrote theirs."""
+    """A dataset as users of the original wrote it."""
 
     def __init__(self, data_dir, phase, input_h=None, input_w=None, down_ratio=None):
         super(Planes, self).__init__(data_dir, phase, input_h, input_w, down_ratio)  # noqa: UP008
@@ -76,10 +76,10 @@ def folder(tmp_path):
     return make_dota(tmp_path, labels, trainval="abc", test="bc")
 
 
-# -- a subclass of a user's own ------------------------------------------------------------------
+# -- user-defined subclass ------------------------------------------------------------------------
 
 
-def test_users_subclass_trains(folder):
+def test_user_subclass_train_samples(folder):
     dataset = Planes(str(folder), "train", 96, 128, 4)
     assert len(dataset) == 3
     for index in range(3):
@@ -93,7 +93,7 @@ def test_users_subclass_trains(folder):
     assert (summary.images, summary.objects) == (3, {"plane": 1, "ship": 2})
 
 
-def test_users_subclass_tests(folder):
+def test_user_subclass_test_samples(folder):
     dataset = Planes(str(folder), "test", 96, 128, 4)
     sample = dataset[1]
     assert sample["image"].shape == (1, 3, 96, 128)
@@ -104,19 +104,19 @@ def test_users_subclass_tests(folder):
     assert truth.image_ids == ("b", "c") and truth.classes == ("plane", "ship")
 
 
-def test_users_subclass_through_loaders(folder):
+def test_user_subclass_in_data_loaders(folder):
     dataset = Planes(str(folder), "train", 96, 128, 4)
     loader = torch.utils.data.DataLoader(
         dataset, 3, num_workers=2, collate_fn=collate, worker_init_fn=seed_worker
     )
     (batch,) = loader
     assert batch["input"].shape == (3, 3, 96, 128) and batch["reg_mask"].dtype == torch.uint8
-    # The loader's own collate takes them as well, as the original relies on it.
+    # The loader's default collate works as well, on which the original relies.
     (batch,) = torch.utils.data.DataLoader(dataset, 3)
     assert batch["ind"].shape == (3, 500)
 
 
-def test_users_subclass_with_a_bad_annotation(folder):
+def test_user_subclass_with_bad_annotations(folder):
     (folder / "labelTxt" / "b.txt").write_text(line(1, 1, 20, 20, "car") + "\n")
     (folder / "labelTxt" / "c.txt").unlink()
     message = r"(?s)2 images .*b: KeyError: 'car'.*c: FileNotFoundError"
@@ -124,7 +124,7 @@ def test_users_subclass_with_a_bad_annotation(folder):
         Planes(str(folder), "train", 96, 128, 4).check_labels()
 
 
-def test_hooks_that_are_missing():
+def test_missing_hooks():
     dataset = BaseDataset("nowhere", "train", 64, 64, 4)
     dataset.img_ids = ["a"]
     with pytest.raises(NotImplementedError, match="BaseDataset does not define load_image"):
@@ -134,7 +134,7 @@ def test_hooks_that_are_missing():
     assert not dataset.has_labels(0) and dataset.truth() is None
 
 
-def test_an_image_that_opencv_cannot_read(folder):
+def test_unreadable_image(folder):
     (folder / "images" / "b.png").write_bytes(b"no image")
     with pytest.raises(InputError, match="'b' cannot be read"):
         Planes(str(folder), "train", 96, 128, 4)[1]
@@ -166,7 +166,7 @@ def test_recorded_ground_truth(shared, folder, number):
     np.testing.assert_allclose(found["input"], expected, atol=1e-6)
 
 
-def test_distortions_of_a_users_own(folder):
+def test_user_defined_distortion(folder):
     dataset = DOTA(folder, "train", 96, 128, 4)
     seen = []
 
@@ -183,19 +183,19 @@ def test_distortions_of_a_users_own(folder):
     assert isinstance(DOTA(folder, "train", 96, 128, 4).image_distort, PhotometricDistort)
 
 
-def test_a_distortion_derived_from_ours_is_called(folder):
-    class Grey(PhotometricDistort):
+def test_subclass_of_photometric_distort_is_called(folder):
+    class Gray(PhotometricDistort):
         def __call__(self, image):
             return np.full_like(image, 51)
 
     dataset = DOTA(folder, "train", 96, 128, 4)
-    dataset.image_distort = Grey()
+    dataset.image_distort = Gray()
     found = dataset.generate_ground_truth(picture(128, 96), {"rect": np.zeros((0, 5)), "cat": []})
     np.testing.assert_allclose(found["input"], 51 / 255 - 0.5, atol=1e-6)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.uint16])
-def test_images_of_a_users_own_reader(folder, dtype):
+def test_user_defined_image_dtypes(folder, dtype):
     dataset = Planes(str(folder), "train", 96, 128, 4)
     dataset.load_annotation = lambda index: {"pts": np.zeros((0, 4, 2)), "cat": np.zeros(0)}
     dataset.load_image = lambda index: np.full((90, 120, 3), 255, dtype)
@@ -206,10 +206,10 @@ def test_images_of_a_users_own_reader(folder, dtype):
         assert np.abs(sample["input"]).max() <= 0.5
 
 
-# -- what is taught ------------------------------------------------------------------------------
+# -- ignored objects ------------------------------------------------------------------------------
 
 
-def taught(dataset, annotation, size=(608, 608)):
+def targets_of(dataset, annotation, size=(608, 608)):
     return dataset.data_transform(np.zeros((size[1], size[0], 3), np.uint8), annotation)[1]
 
 
@@ -224,43 +224,43 @@ def outlines(*rows):
     (100, 100, 9, 60, True),
     (100, 100, 9.9, 9.9, False),
     (100, 100, 10, 3, True),
-    (100, 100, 7.5, 7.5, False),  # its diagonal is longer than 10
-    (-40, 100, 100, 50, True),  # 0.6 of it is seen
+    (100, 100, 7.5, 7.5, False),  # although its diagonal is longer than 10
+    (-40, 100, 100, 50, True),  # 0.6 of it is visible
     (-41, 100, 100, 50, False),
     (-30, 590, 100, 25, False),  # 0.7 x 0.72
     (300, 300, 0, 50, False),  # no area
 ])  # fmt: skip
-def test_filters(plain, x, y, w, h, kept):
-    found = taught(plain, {"pts": outlines((x, y, w, h)), "cat": np.array([1])})
+def test_small_and_hidden_objects_are_ignored(plain, x, y, w, h, kept):
+    found = targets_of(plain, {"pts": outlines((x, y, w, h)), "cat": np.array([1])})
     assert len(found["rect"]) == len(found["cat"]) == kept
-    assert len(found["left_out"]) == (not kept and w > 0)
-    assert found["left_out_counts"].sum() == (not kept and w > 0)
+    assert len(found["ignored"]) == (not kept and w > 0)
+    assert found["ignored_counts"].sum() == (not kept and w > 0)
 
 
-def test_small_means_source_pixels(folder):
-    """A source twice as large: what counts is the object there, not in the input."""
+def test_min_size_is_in_source_pixels(folder):
+    """The size counts in the source, here twice as large, not in the input."""
     dataset = DOTA(folder, "train", 608, 608, 4, options=DataOptions(augment=False))
     annotation = {"pts": outlines((100, 100, 12, 4)), "cat": np.array([0])}
-    assert len(taught(dataset, annotation, (1216, 1216))["rect"]) == 1
+    assert len(targets_of(dataset, annotation, (1216, 1216))["rect"]) == 1
     annotation = {"pts": outlines((30, 30, 8, 4)), "cat": np.array([0])}
-    assert len(taught(dataset, annotation, (304, 304))["rect"]) == 0
+    assert len(targets_of(dataset, annotation, (304, 304))["rect"]) == 0
 
 
-def test_options_of_the_filters(folder):
+def test_min_size_and_min_visible_options(folder):
     options = DataOptions(augment=False, min_size=0, min_visible=0.2)
     dataset = DOTA(folder, "train", 608, 608, 4, options=options)
     pts = outlines((100, 100, 3, 2), (-79, 100, 100, 50), (-81, 100, 100, 50))
-    assert taught(dataset, {"pts": pts, "cat": np.arange(3)})["cat"].tolist() == [0, 1]
+    assert targets_of(dataset, {"pts": pts, "cat": np.arange(3)})["cat"].tolist() == [0, 1]
 
 
-def test_cut_objects_are_refitted(plain):
-    found = taught(plain, {"pts": outlines((-30, 100, 100, 40)), "cat": np.array([1])})
+def test_truncated_objects_are_refitted(plain):
+    found = targets_of(plain, {"pts": outlines((-30, 100, 100, 40)), "cat": np.array([1])})
     corners = boxes.rectangles_to_corners(found["rect"])[0] * 4
     np.testing.assert_allclose(corners.min(axis=0), (0, 100), atol=1e-4)
     np.testing.assert_allclose(corners.max(axis=0), (70, 140), atol=1e-4)
 
 
-def test_left_out_objects_weigh_nothing_in_a_sample(tmp_path):
+def test_ignored_objects_have_weight_0(tmp_path):
     labels = {"a": [line(20, 20, 8, 8, "plane"), line(60, 40, 30, 20, "plane")]}
     make_dota(tmp_path, labels, train="a")
     options = DataOptions(augment=False, classes=("ship", "plane"))
@@ -269,24 +269,24 @@ def test_left_out_objects_weigh_nothing_in_a_sample(tmp_path):
     weight = sample["hm_weight"]
     assert weight[1, 5:7, 5:7].max() == 0
     assert weight[0].min() == 1 and weight[1, :, 12:].min() == 1
-    assert sample["left_out"].tolist() == [1, 0, 0]
+    assert sample["ignored"].tolist() == [1, 0, 0]
 
 
-def test_beyond_the_maximum(folder):
+def test_objects_beyond_max_objs(folder):
     options = DataOptions(augment=False, max_objs=1)
     dataset = DOTA(folder, "train", 96, 128, 4, options=options)
     sample = dataset[0]
     assert sample["reg_mask"].tolist() == [1]
-    assert sample["left_out"].tolist() == [0, 0, 1]
+    assert sample["ignored"].tolist() == [0, 0, 1]
     summary = dataset.check_labels()
-    # "c" has one that is taught and one that is too small anyway
+    # "c" has one target, and one object that is too small anyway
     assert (summary.beyond_max, summary.too_small) == (1, 1)
     assert summary.mean_objects == pytest.approx(2 / 3)
     assert dataset.mean_objects(6) == pytest.approx(4)
     assert dataset.mean_objects(1) == 1, "never below 1"
 
 
-def test_without_augmentation_training_sees_what_testing_sees(folder):
+def test_unaugmented_training_equals_testing(folder):
     options = DataOptions(augment=False)
     train = DOTA(folder, "train", 96, 160, 4, options=options)[2]
     test = DOTA(folder, "test", 96, 160, 4, options=options)[1]
@@ -296,7 +296,7 @@ def test_without_augmentation_training_sees_what_testing_sees(folder):
     assert train["ind"][0] == int(center[1]) * 40 + int(center[0])
 
 
-def test_squashing_is_for_training_and_testing(folder):
+def test_squash_in_training_and_testing(folder):
     for phase, key in (("train", "input"), ("test", "image")):
         options = DataOptions(augment=False, squash=True)
         sample = DOTA(folder, phase, 96, 160, 4, options=options)[0]
@@ -304,8 +304,8 @@ def test_squashing_is_for_training_and_testing(folder):
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_targets_lie_on_the_objects(tmp_path, seed):
-    """Augmented samples: the pixels of a bright turned box are those inside its target."""
+def test_augmented_targets_match_the_pixels(tmp_path, seed):
+    """Augmented samples: the pixels of a bright rotated box are those inside its target."""
     outline = boxes.rectangles_to_corners([[70, 60, 60, 24, 25]])[0]
     label = " ".join(f"{v:.2f}" for v in outline.ravel()) + " plane 0"
     make_dota(tmp_path, {"a": [label]}, size=(140, 120), train="a")
@@ -338,7 +338,7 @@ def inputs(dataset, workers, **keywords):
     return loader, lambda: [batch["input"].numpy().tobytes() for batch in loader]
 
 
-def test_samples_depend_on_seed_and_epoch_alone(folder):
+def test_samples_depend_on_seed_and_epoch(folder):
     dataset = Planes(str(folder), "train", 64, 96, 4)
 
     def epoch(number, seed=5):
@@ -351,7 +351,7 @@ def test_samples_depend_on_seed_and_epoch_alone(folder):
     assert len(set(first)) == 3
 
 
-def test_workers_make_no_difference_even_those_that_live_on(folder):
+def test_samples_are_equal_with_persistent_workers(folder):
     dataset = Planes(str(folder), "train", 64, 96, 4)
     expected = []
     for number in (1, 2):
@@ -365,7 +365,7 @@ def test_workers_make_no_difference_even_those_that_live_on(folder):
     assert found == expected and found[0] != found[1]
 
 
-def test_without_an_epoch_workers_have_their_own_states(folder):
+def test_workers_differ_without_set_epoch(folder):
     def run(seed):
         torch.manual_seed(seed)
         dataset = Planes(str(folder), "train", 64, 96, 4)
@@ -374,12 +374,12 @@ def test_without_an_epoch_workers_have_their_own_states(folder):
         return read(), read()
 
     first, second = run(3)
-    assert len(set(first + second)) == 8, "no two samples are alike, over workers and epochs"
+    assert len(set(first + second)) == 8, "no two samples are equal, across workers and epochs"
     assert run(3) == (first, second), "and the seed repeats them"
     assert run(4) != (first, second)
 
 
-def test_global_states_of_workers():
+def test_seed_worker_global_states():
     threads, states = cv2.getNumThreads(), []
     for seed in (1, 2, 1):
         torch.manual_seed(seed)
@@ -389,14 +389,14 @@ def test_global_states_of_workers():
     cv2.setNumThreads(threads)
 
 
-def test_datasets_can_be_pickled(folder):
+def test_pickle(folder):
     dataset = Planes(str(folder), "train", 64, 96, 4)
     dataset.set_epoch(1, 2)
     twin = pickle.loads(pickle.dumps(dataset))
     assert twin[0]["input"].tobytes() == dataset[0]["input"].tobytes()
 
 
-def test_overlap_of_datasets(folder):
+def test_check_overlap_of_datasets(folder):
     train, test = (Planes(str(folder), phase, 64, 96, 4) for phase in ("train", "test"))
     with pytest.raises(InputError, match="2 of 2"):
         check_overlap(train.img_ids, test.img_ids)
@@ -405,7 +405,7 @@ def test_overlap_of_datasets(folder):
 # -- batches -------------------------------------------------------------------------------------
 
 
-def test_test_batches(folder):
+def test_collate_test_samples(folder):
     options = DataOptions(keep_source=True)
     dataset = DOTA(folder, "test", 64, 96, 4, options=options)
     batch = collate([dataset[0], dataset[1]])
@@ -420,6 +420,6 @@ def test_test_batches(folder):
     ({"min_visible": 60}, "between 0 and 1"),
     ({"max_objs": 0}, "1 or more"),
 ])  # fmt: skip
-def test_options_that_make_no_sense(options, message):
+def test_invalid_options(options, message):
     with pytest.raises(InputError, match=message):
         DataOptions(**options)

@@ -1,4 +1,4 @@
-"""DOTA folders: classes, lists, labels with faults, odd images, scoring; and the real patches."""
+"""DOTA folders: classes, lists, wrong labels, unusual images, evaluation; and real patches."""
 
 import logging
 import os
@@ -43,7 +43,7 @@ def test_classes(folder, option, file, expected):
 
 
 @pytest.mark.parametrize("option, file, message", [
-    (("a", "b", "a"), None, "--classes: a is named more than once"),
+    (("a", "b", "a"), None, "classes: a is named more than once"),
     (None, "\n\n", "classes.txt"),
 ])  # fmt: skip
 def test_bad_classes(folder, option, file, message):
@@ -56,7 +56,7 @@ def test_bad_classes(folder, option, file, message):
 # -- lists ---------------------------------------------------------------------------------------
 
 
-def test_phases_read_their_lists_and_say_which(folder, caplog):
+def test_each_phase_logs_its_list(folder, caplog):
     with caplog.at_level(logging.INFO):
         ids = {phase: DOTA(folder, phase).img_ids for phase in ("train", "val")}
     assert ids == {"train": ["a", "b"], "val": ["c"]}
@@ -65,7 +65,7 @@ def test_phases_read_their_lists_and_say_which(folder, caplog):
     assert DOTA(folder, "test").img_ids == ["c"]
 
 
-def test_without_lists_training_takes_every_image(folder):
+def test_training_without_lists_reads_every_image(folder):
     for name in ("train", "val", "test"):
         (folder / f"{name}.txt").unlink()
     assert DOTA(folder, "train").img_ids == ["a", "b", "c"]
@@ -81,9 +81,9 @@ def test_ids_with_suffixes_and_repeated_ids(folder):
     assert len(DOTA(folder, "train").load_annotation(0)["cat"]) == 2
 
 
-def test_overlap(folder):
+def test_overlapping_lists(folder):
     (folder / "val.txt").write_text("b.png\nc\n")
-    with pytest.raises(InputError, match=r"1 of 2 validation images .*\(b\).*--allow_overlap"):
+    with pytest.raises(InputError, match=r"1 of 2 validation images .*\(b\).*set allow_overlap"):
         DOTA(folder, "train")
     assert len(DOTA(folder, "train", options=DataOptions(allow_overlap=True))) == 2
 
@@ -92,9 +92,9 @@ def test_overlap(folder):
     (lambda f: (f / "train.txt").write_text("a\nz\n"), r"train\.txt: 1 of 2 ids have no image"),
     (lambda f: (f / "train.txt").write_text("\n"), "empty"),
     (lambda f: write_image(f / "images" / "a.jpg", picture()), "share the id 'a'"),
-    (lambda f: os.rename(f / "images", f / "pictures"), "no such folder of images"),
+    (lambda f: os.rename(f / "images", f / "pictures"), "no such image folder"),
 ])  # fmt: skip
-def test_folders_that_cannot_be_used(folder, spoil, message):
+def test_unusable_folders(folder, spoil, message):
     spoil(folder)
     with pytest.raises(InputError, match=message):
         DOTA(folder, "train")
@@ -108,7 +108,7 @@ def test_missing_data_folder(tmp_path):
 # -- labels --------------------------------------------------------------------------------------
 
 
-def test_annotation(folder):
+def test_load_annotation(folder):
     dataset = DOTA(folder, "train", 64, 64, 4)
     for _ in range(2):  # from the file, then from memory
         found = dataset.load_annotation(0)
@@ -119,8 +119,8 @@ def test_annotation(folder):
         dataset.check_labels()
 
 
-def test_difficult_objects_and_those_outside_are_taught(folder):
-    """Only what the filters say is left out; corners outside of the image are fine."""
+def test_difficult_and_outside_objects_are_targets(folder):
+    """Only small or hidden objects are ignored; corners may lie outside of the image."""
     (folder / "labelTxt" / "a.txt").write_text(
         "imagesource:GoogleEarth\r\ngsd:null\r\n\r\n"
         "-5\t10  40 10 40 30 -5 30 plane\r\n" + line(70, 50, 30, 20, "ship", 2) + "\r\n"
@@ -130,7 +130,7 @@ def test_difficult_objects_and_those_outside_are_taught(folder):
     assert dataset[0]["reg_mask"].sum() == 2
 
 
-def test_all_faults_are_told_at_once(folder):
+def test_check_labels_lists_all_errors(folder):
     (folder / "labelTxt" / "a.txt").write_text(f"{PLANE}\n{line(0, 0, 20, 20, 'car')}\n")
     (folder / "labelTxt" / "b.txt").write_text("1 2 3\n")
     (folder / "train.txt").write_text("a\nb\nd\n")
@@ -138,36 +138,36 @@ def test_all_faults_are_told_at_once(folder):
     with pytest.raises(InputError) as caught:
         DOTA(folder, "train").check_labels()
     text = str(caught.value)
-    assert text.startswith("3 faults in the labels:")
+    assert text.startswith("3 errors in the labels:")
     assert f"{folder / 'labelTxt' / 'a.txt'}:2: class 'car' is unknown" in text
     assert f"{folder / 'labelTxt' / 'b.txt'}:1" in text
     assert f"{folder / 'labelTxt' / 'd.txt'}: no such label file" in text
     assert "Unknown classes: car (1)" in text
-    assert "Known classes: plane, baseball-diamond" in text and "--classes" in text
+    assert "Known classes: plane, baseball-diamond" in text and "in the option classes" in text
 
 
-def test_one_unknown_class_is_told_with_its_line(folder):
+def test_unknown_class_names_file_and_line(folder):
     (folder / "labelTxt" / "a.txt").write_text(f"{PLANE}\n{line(0, 0, 20, 20, 'car')}\n")
     with pytest.raises(InputError, match=r"a\.txt:2: class 'car' is unknown"):
         DOTA(folder, "train").load_annotation(0)
 
 
-def test_labels_are_cached_beside_their_folder(folder, monkeypatch):
+def test_label_cache(folder, monkeypatch):
     DOTA(folder, "train").check_labels()
     assert (folder / "labelTxt.cache.npz").exists()
     monkeypatch.setattr(DOTA, "read_label_file", lambda self, path: pytest.fail("read again"))
     assert DOTA(folder, "train").check_labels().objects["plane"] == 1
-    # Other classes do not matter to it: names are kept, not numbers.
+    # The cache does not depend on the classes: it holds names, not indices.
     options = DataOptions(classes=("ship", "plane"))
     assert DOTA(folder, "train", options=options).check_labels().objects == {"ship": 1, "plane": 1}
 
 
-def test_labels_without_a_cache(folder):
+def test_no_label_cache(folder):
     DOTA(folder, "train", options=DataOptions(cache_labels=False)).check_labels()
     assert not (folder / "labelTxt.cache.npz").exists()
 
 
-def test_what_is_left_out_is_told_once(folder, caplog):
+def test_ignored_objects_are_logged_once(folder, caplog):
     (folder / "labelTxt" / "b.txt").write_text(
         f"{line(0, 0, 6, 6, 'ship')}\n{line(5, 5, 0, 30, 'ship')}\n"
     )
@@ -177,16 +177,16 @@ def test_what_is_left_out_is_told_once(folder, caplog):
         dataset.mean_objects(2)
         dataset[0]
     assert (summary.too_small, summary.without_area, summary.empty_images) == (1, 1, 1)
-    assert caplog.text.count("left out") == 1
+    assert caplog.text.count("2 are ignored") == 1
 
 
-def test_a_list_without_objects_is_warned_about(folder, caplog):
+def test_list_without_objects_warns(folder, caplog):
     (folder / "train.txt").write_text("b")
     DOTA(folder, "train").check_labels()
-    assert "not one object" in caplog.text
+    assert "no training targets" in caplog.text
 
 
-def test_a_subclass_may_read_another_format(folder):
+def test_subclass_with_another_label_format(folder):
     class Centers(DOTA):
         def read_label_file(self, path):
             corners = np.array([[[1, 1], [9, 1], [9, 9], [1, 9]]], np.float64)
@@ -200,7 +200,7 @@ def test_a_subclass_may_read_another_format(folder):
 # -- images --------------------------------------------------------------------------------------
 
 
-def test_images_of_any_kind(folder):
+def test_image_formats(folder):
     for image_id, suffix, image in [
         ("g", ".JPG", picture()[..., 0]),
         ("h", ".TIFF", picture().astype(np.uint16) * 256),
@@ -216,14 +216,14 @@ def test_images_of_any_kind(folder):
     np.testing.assert_allclose(samples[1]["input"], samples[2]["input"], atol=2.1 / 255)
 
 
-def test_a_cut_off_image_is_named(folder):
+def test_truncated_image_is_named(folder):
     path = folder / "images" / "a.png"
     path.write_bytes(path.read_bytes()[:-40])
-    with pytest.raises(InputError, match=r"a\.png: the image is cut off"):
+    with pytest.raises(InputError, match=r"a\.png: the image is truncated"):
         DOTA(folder, "train", 64, 64, 4)[0]
 
 
-def test_an_image_is_read_once(folder, monkeypatch):
+def test_image_is_read_once_per_sample(folder, monkeypatch):
     count = []
     decode = cv2.imdecode
     monkeypatch.setattr(cv2, "imdecode", lambda *a: count.append(1) or decode(*a))
@@ -246,7 +246,7 @@ def test_truth(folder):
     assert truth.corners[1, 0].tolist() == [70, 50], "source pixels, as they stand in the file"
 
 
-def test_no_truth(folder):
+def test_truth_without_labels(folder):
     for image_id in "abc":
         (folder / "labelTxt" / f"{image_id}.txt").unlink()
     dataset = DOTA(folder, "test", 64, 64, 4)
@@ -256,13 +256,13 @@ def test_no_truth(folder):
     assert DOTA(folder, "test", 64, 64, 4).truth() is None
 
 
-def test_half_a_truth(folder):
+def test_truth_with_missing_labels(folder):
     (folder / "labelTxt" / "b.txt").unlink()
     with pytest.raises(InputError, match=r"(?s)1 of 3 images have no labels.*b"):
         DOTA(folder, "test", 64, 64, 4).truth()
 
 
-def test_scores(folder, tmp_path):
+def test_dec_evaluation(folder, tmp_path):
     results = tmp_path / "results"
     results.mkdir()
     corners = np.array([[[20, 10], [60, 10], [60, 40], [20, 40]]] * 2, float)
@@ -274,7 +274,7 @@ def test_scores(folder, tmp_path):
     assert dataset.dec_evaluation(str(results)) == pytest.approx(6 / 11), "recall 0.5"
 
 
-def test_merging(folder, tmp_path):
+def test_merge_crop_image_results(folder, tmp_path):
     results, merged = tmp_path / "results", tmp_path / "merged"
     results.mkdir()
     corners = np.array([[[20, 10], [60, 10], [60, 40], [20, 40]]] * 2, float)
@@ -291,7 +291,7 @@ def test_merging(folder, tmp_path):
 
 @pytest.fixture(scope="module")
 def patches(shared, tmp_path_factory):
-    """The 13 patches of P0706 and P1888, cut as their names say, with their recorded labels."""
+    """The 13 patches of P0706 and P1888, cropped according to their names, with recorded labels."""
     root = tmp_path_factory.mktemp("patches")
     fixture = shared / "fixtures/split600"
     ids = [row.removesuffix(".png") for row in (fixture / "images.txt").read_text().split()]
@@ -321,8 +321,8 @@ def test_real_patches(patches):
         assert (sample["hm"].reshape(15, -1)[:, cells].max(axis=0) == 1).all()
 
 
-def test_every_class_of_real_images(shared):
-    """Full images as DOTA has them: headers, difficulties, corners outside of the image."""
+def test_classes_of_real_images(shared):
+    """Full images of DOTA: headers, difficulties, corners outside of the image."""
     data = shared / "data/dota_samples"
     options = DataOptions(
         train_list="full_images.txt", classes="1.5", cache_labels=False, augment=False

@@ -1,4 +1,4 @@
-"""HRSC2016 folders: turned ships at three class levels."""
+"""HRSC2016 folders: rotated ships at three class levels."""
 
 import numpy as np
 import pytest
@@ -30,7 +30,7 @@ def options(level):
     (2, ["warcraft", "ship"]),
     (3, ["Arleigh-Burke", "ship"]),
 ])  # fmt: skip
-def test_levels(folder, level, names):
+def test_class_levels(folder, level, names):
     dataset = HRSC(folder, "train", 64, 64, 4, options=options(level))
     found = dataset.load_annotation(0)
     assert [dataset.category[k] for k in found["cat"]] == names
@@ -40,7 +40,7 @@ def test_levels(folder, level, names):
     assert [dataset.category[k] for k in dataset.load_annotation(0)["cat"]] == names
 
 
-def test_level_1_is_the_originals_class(folder):
+def test_level_1_is_the_class_of_the_original(folder):
     dataset = HRSC(folder, "test", 64, 64, 4)
     assert dataset.category == ["ship"] and dataset.num_classes == 1
     assert dataset[0]["img_id"] == "100000001"
@@ -72,12 +72,12 @@ def test_unknown_type(folder):
 def test_broken_xml(folder):
     (folder / "Annotations" / "100000002.xml").write_text("<HRSC_Image>")
     (folder / "Annotations" / "100000003.xml").unlink()
-    found = r"(?s)2 faults.*100000003\.xml: no such.*100000002\.xml:1"
+    found = r"(?s)2 errors.*100000003\.xml: no such.*100000002\.xml:1"
     with pytest.raises(InputError, match=found):
         HRSC(folder, "train").check_labels()
 
 
-def test_scores(folder, tmp_path):
+def test_dec_evaluation(folder, tmp_path):
     dataset = HRSC(folder, "test", 64, 64, 4)
     ids, corners = [], []
     for index in (0, 2):

@@ -17,7 +17,7 @@ from structures.letterbox import Letterbox
 SAME = np.array([[1.0, 0, 0], [0, 1, 0]])
 
 
-def test_no_polygons():
+def test_functions_without_polygons():
     rectangles, shares, whole = rectangles_in_view(np.zeros((0, 4, 2)), SAME, (5, 5), (5, 5))
     assert len(rectangles) == len(shares) == len(whole) == 0
 
@@ -28,7 +28,7 @@ def test_no_polygons():
     ([[0, 0], [4, 0], [1, 1], [0, 4]], 4),  # concave
     ([[7, 7], [7, 7], [7, 7], [7, 7]], 0),
 ])  # fmt: skip
-def test_area(points, area):
+def test_polygon_areas(points, area):
     assert polygon_areas(np.array([points], float) + 1e6) == pytest.approx([area])
 
 
@@ -36,13 +36,13 @@ def test_area(points, area):
     ([[0, 0], [4, 0], [4, 3], [0, 3]], True),
     ([[0, 3], [4, 3], [4, 0], [0, 0]], True),
     ([[0, 0], [4, 0], [1, 1], [0, 4]], False),
-    ([[0, 0], [4, 3], [4, 0], [0, 3]], False),  # self-crossing
+    ([[0, 0], [4, 3], [4, 0], [0, 3]], False),  # self-intersecting
 ])  # fmt: skip
-def test_convex(points, convex):
+def test_is_convex(points, convex):
     assert is_convex(np.array([points], float)).tolist() == [convex]
 
 
-def test_clipping_is_shapelys():
+def test_clip_polygons_matches_shapely():
     rng = np.random.default_rng(3)
     rectangles = np.column_stack(
         [rng.uniform(-20, 120, (400, 2)), rng.uniform(2, 90, (400, 2)), rng.uniform(-90, 90, 400)]
@@ -58,7 +58,7 @@ def test_clipping_is_shapelys():
             assert hull.symmetric_difference(expected).area < 1e-6
 
 
-def test_whole_objects_are_left_as_they_are():
+def test_whole_objects_are_unchanged():
     outline = np.array([[[0, 0], [100, 0], [100, 50], [0, 50]]], float)  # touches every border
     rectangles, shares, _ = rectangles_in_view(outline, SAME, (100, 50), (100, 50))
     assert shares.tolist() == [1]
@@ -76,8 +76,8 @@ def test_objects_at_the_border_are_refitted(left, share, x0):
         assert rectangles[0].max(axis=0).tolist() == [left + 40, 30]
 
 
-def test_turned_objects_stay_turned():
-    """A corner cut off leaves the angle alone; clamping corners one by one would not."""
+def test_clipped_rotated_objects_keep_their_angle():
+    """Clipping a corner keeps the angle, which clamping single corners would not."""
     outline = boxes.rectangles_to_corners([[50, 4, 60, 16, 20]]).astype(np.float64)
     rectangles, shares, _ = rectangles_in_view(outline, SAME, (100, 100), (100, 100))
     assert 0.6 < shares[0] < 1
@@ -86,8 +86,8 @@ def test_turned_objects_stay_turned():
     np.testing.assert_allclose(degrees, 20, atol=1e-4)
 
 
-def test_padding_is_no_part_of_the_image():
-    """In a letterbox an object may reach into the black border; it is cut where the image ends."""
+def test_padding_is_not_part_of_the_image():
+    """An object that reaches into the border of a letterbox is clipped to the image."""
     letterbox = Letterbox.fit((200, 100), (200, 200))
     outline = np.array([[[20, -10], [60, -10], [60, 10], [20, 10]]], float)
     rectangles, shares, _ = rectangles_in_view(outline, letterbox.matrix, (200, 100), (200, 200))
@@ -99,18 +99,18 @@ def test_padding_is_no_part_of_the_image():
     [[0, 0], [30, 0], [15, 0], [5, 0]],  # a line
     [[9, 9], [9, 9], [9, 9], [9, 9]],  # a point
 ])  # fmt: skip
-def test_outlines_without_area_have_no_share(outline):
+def test_outlines_without_area_are_not_visible(outline):
     _, shares, _ = rectangles_in_view(np.array([outline], float), SAME, (50, 50), (50, 50))
     assert shares.tolist() == [0]
 
 
-def test_self_crossing_outlines_count_as_their_rectangle():
+def test_self_intersecting_outlines():
     bow_tie = np.array([[[-10, 0], [30, 20], [30, 0], [-10, 20]]], float)
     _, shares, _ = rectangles_in_view(bow_tie, SAME, (50, 50), (50, 50))
     assert shares[0] == pytest.approx(0.75)
 
 
-def test_turned_views():
+def test_rotated_views():
     turn = np.array([[0.0, -1, 80], [1, 0, 0]])  # by 90 degrees about the origin, then right
     outline = np.array([[[10, 20], [40, 20], [40, 30], [10, 30]]], float)
     rectangles, shares, _ = rectangles_in_view(outline, turn, (100, 80), (80, 100))

@@ -1,4 +1,4 @@
-"""Images by id, and every kind of image file that is read or refused."""
+"""Images by id, and all kinds of image files that are read or refused."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ from helpers.data_folders import picture, write_image
     ("P1__1__0___0.png", "P1__1__0___0", "P1__1__0___0"),
     ("x.png.jpg", "x.png", "x.png"),  # the id itself looks like a file name
 ])  # fmt: skip
-def test_ids(tmp_path, name, entry, image_id):
+def test_id_of_entries(tmp_path, name, entry, image_id):
     (tmp_path / name).touch()
     folder = ImageFolder(tmp_path)
     assert folder.ids() == [image_id]
@@ -27,22 +27,22 @@ def test_ids(tmp_path, name, entry, image_id):
     assert folder.path(entry) == tmp_path / name
 
 
-def test_other_files_are_no_images(tmp_path):
+def test_other_files_are_skipped(tmp_path):
     for name in ("a.txt", "b.xml", ".c.png", "d", "Thumbs.db"):
         (tmp_path / name).touch()
     assert ImageFolder(tmp_path).ids() == []
 
 
-def test_missing_images_are_counted(tmp_path):
+def test_resolve_counts_missing_images(tmp_path):
     (tmp_path / "a.png").touch()
     folder = ImageFolder(tmp_path)
     with pytest.raises(InputError, match=r"my list: 2 of 3 ids have no image in .*: b, c"):
         folder.resolve(["a", "b", "c.png"], "my list")
-    with pytest.raises(InputError, match="no image of id 'b'"):
+    with pytest.raises(InputError, match="no image with id 'b'"):
         folder.path("b")
 
 
-def test_two_images_of_one_id(tmp_path):
+def test_two_images_with_one_id(tmp_path):
     for name in ("a.png", "a.JPG", "b.png"):
         (tmp_path / name).touch()
     folder = ImageFolder(tmp_path)
@@ -52,7 +52,7 @@ def test_two_images_of_one_id(tmp_path):
 
 
 def test_missing_folder(tmp_path):
-    with pytest.raises(InputError, match="no such folder"):
+    with pytest.raises(InputError, match="no such image folder"):
         ImageFolder(tmp_path / "images")
 
 
@@ -60,7 +60,7 @@ def test_missing_folder(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".bmp", ".tif", ".webp", ".ppm"])
-def test_read(tmp_path, suffix):
+def test_read_image(tmp_path, suffix):
     assert suffix in IMAGE_SUFFIXES
     image = picture()
     found = read_image(write_image(tmp_path / f"bild ä{suffix}", image))
@@ -70,26 +70,26 @@ def test_read(tmp_path, suffix):
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
-@pytest.mark.parametrize("kind", ["grey", "alpha", "16 bits", "16 bits grey"])
-def test_other_depths_and_channels_become_8_bit_bgr(tmp_path, suffix, kind):
+@pytest.mark.parametrize("kind", ["gray", "alpha", "16 bits", "16 bits gray"])
+def test_read_image_converts_to_8_bit_bgr(tmp_path, suffix, kind):
     image = picture()
-    grey = image[..., 0]
-    alpha = np.dstack([image, np.full(grey.shape, 9, np.uint8)])
+    gray = image[..., 0]
+    alpha = np.dstack([image, np.full(gray.shape, 9, np.uint8)])
     stored, expected = {
-        "grey": (grey, np.dstack([grey] * 3)),
+        "gray": (gray, np.dstack([gray] * 3)),
         "alpha": (alpha, image),
         "16 bits": (image.astype(np.uint16) * 256 + 77, image),
-        "16 bits grey": (grey.astype(np.uint16) * 256 + 77, np.dstack([grey] * 3)),
+        "16 bits gray": (gray.astype(np.uint16) * 256 + 77, np.dstack([gray] * 3)),
     }[kind]
     found = read_image(write_image(tmp_path / f"a{suffix}", stored))
-    # The low byte is cut off or rounded, as the format's decoder does it.
+    # The low byte is truncated or rounded, depending on the decoder of the format.
     assert np.abs(found.astype(int) - expected.astype(int)).max() <= (1 if "16" in kind else 0)
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".bmp", ".tif", ".webp"])
 @pytest.mark.parametrize("share", [0.02, 0.5, 0.95])
-def test_cut_off_files(tmp_path, suffix, share):
-    """OpenCV fills a cut-off JPEG with grey and a PNG with black, in silence."""
+def test_truncated_files(tmp_path, suffix, share):
+    """OpenCV silently fills a truncated JPEG with gray and a PNG with black."""
     noise = np.random.default_rng(0).integers(0, 256, (90, 120, 3), dtype=np.uint8)
     path = write_image(tmp_path / f"a{suffix}", noise)
     data = path.read_bytes()
@@ -98,14 +98,14 @@ def test_cut_off_files(tmp_path, suffix, share):
         read_image(path)
 
 
-def test_bytes_behind_the_end_do_no_harm(tmp_path):
+def test_bytes_behind_the_end_are_ignored(tmp_path):
     for suffix in (".png", ".jpg"):
         path = write_image(tmp_path / f"a{suffix}", picture())
         path.write_bytes(path.read_bytes() + b"\0" * 100)
         assert read_image(path).shape == (90, 120, 3)
 
 
-def test_a_thumbnails_end_is_not_the_images(tmp_path):
+def test_truncated_file_with_a_thumbnail(tmp_path):
     noise = np.random.default_rng(0).integers(0, 256, (90, 120, 3), dtype=np.uint8)
     path = write_image(tmp_path / "a.jpg", noise)
     data = path.read_bytes()
@@ -114,12 +114,12 @@ def test_a_thumbnails_end_is_not_the_images(tmp_path):
     path.write_bytes(data[:2] + segment + data[2:])
     assert read_image(path).shape == (90, 120, 3)
     path.write_bytes((data[:2] + segment + data[2:])[:-500])
-    with pytest.raises(InputError, match="cut off"):
+    with pytest.raises(InputError, match="truncated"):
         read_image(path)
 
 
 @pytest.mark.parametrize("data", [b"", b"no image", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xd9"])
-def test_no_image(tmp_path, data):
+def test_not_an_image(tmp_path, data):
     path = tmp_path / "a.png"
     path.write_bytes(data)
     with pytest.raises(InputError, match=str(path)):
@@ -129,5 +129,5 @@ def test_no_image(tmp_path, data):
 def test_missing_image(tmp_path):
     with pytest.raises(InputError, match="no such image"):
         read_image(tmp_path / "a.png")
-    with pytest.raises(InputError, match="a folder, and an image is expected"):
+    with pytest.raises(InputError, match="expected an image, but this is a folder"):
         read_image(tmp_path)

@@ -1,4 +1,4 @@
-"""Which list a phase reads, and lists that overlap."""
+"""Which list a phase reads, and overlapping lists."""
 
 import logging
 
@@ -22,7 +22,7 @@ TRAIN, VAL, TRAINVAL, TEST = "train.txt", "val.txt", "trainval.txt", "test.txt"
     ([TRAINVAL, VAL], TRAINVAL, VAL, VAL),
     ([VAL], None, VAL, VAL),
 ])  # fmt: skip
-def test_usual_lists(tmp_path, files, train, val, test):
+def test_find_list_default_names(tmp_path, files, train, val, test):
     for name in files:
         (tmp_path / name).touch()
     for phase, expected in {"train": train, "val": val, "test": test}.items():
@@ -30,7 +30,7 @@ def test_usual_lists(tmp_path, files, train, val, test):
         assert (found and found.name) == expected, phase
 
 
-def test_lists_that_are_given(tmp_path):
+def test_find_list_from_options(tmp_path):
     data, elsewhere = tmp_path / "data", tmp_path / "elsewhere.txt"
     data.mkdir()
     elsewhere.touch()
@@ -42,15 +42,15 @@ def test_lists_that_are_given(tmp_path):
     assert find_list(data, "val", options) == data / VAL
 
 
-def test_a_given_val_list_makes_train_read_train(tmp_path):
+def test_val_list_selects_train_txt(tmp_path):
     for name in (TRAIN, TRAINVAL, "mine.txt"):
         (tmp_path / name).touch()
     assert find_list(tmp_path, "train", DataOptions(val_list="mine.txt")).name == TRAIN
 
 
 @pytest.mark.parametrize("phase", ["train", "val", "test"])
-def test_a_given_list_that_is_missing(tmp_path, phase):
-    with pytest.raises(InputError, match=rf"--{phase}_list: .*nowhere\.txt"):
+def test_find_list_missing_file(tmp_path, phase):
+    with pytest.raises(InputError, match=rf"^{phase}_list: .*nowhere\.txt"):
         find_list(tmp_path, phase, DataOptions(**{f"{phase}_list": "nowhere.txt"}))
 
 
@@ -68,13 +68,13 @@ def test_read_list(tmp_path):
     (["a", "b", "c"], ["b", "c", "d", "b"], r"2 of 3 validation images .* \(b, c\)"),
     (["a__1__0___0"], ["a__1__500___0", "b"], r"patches of 1 images .* \(a\)"),
     (["a__0.5__0___0"], ["a"], r"patches of 1 images"),
-    (["a__b__1__0___0"], ["a__c__1__0___0"], None),  # a name may hold two underscores
+    (["a__b__1__0___0"], ["a__c__1__0___0"], None),  # a name may contain two underscores
 ])  # fmt: skip
-def test_overlap(train, val, message, caplog):
+def test_check_overlap(train, val, message, caplog):
     if message is None:
         check_overlap(train, val)
         return
-    with pytest.raises(InputError, match=message + r".*--allow_overlap"):
+    with pytest.raises(InputError, match=message + r".*set allow_overlap"):
         check_overlap(train, val)
     with caplog.at_level(logging.WARNING):
         check_overlap(train, val, allow=True)

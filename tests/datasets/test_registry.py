@@ -1,4 +1,4 @@
-"""Data sets by name, and classes of a user's own by file."""
+"""Datasets by name, and user-defined classes by file."""
 
 import pytest
 import torch
@@ -64,7 +64,7 @@ def own(tmp_path):
     return path
 
 
-def test_by_name(tmp_path):
+def test_open_dataset_by_name(tmp_path):
     assert find_dataset("dota") is DOTA and find_dataset("HRSC") is HRSC
     make_dota(tmp_path / "d", {"a": []}, train="a")
     make_hrsc(tmp_path / "h", {"a": []}, test="a")
@@ -77,11 +77,11 @@ def test_no_validation_list(tmp_path, own):
     make_dota(tmp_path, {"a": []}, train="a")
     assert open_dataset("dota", tmp_path, "val", (64, 64)) is None
     assert open_dataset(f"{own}:Own", tmp_path, "val", (64, 64)) is None
-    with pytest.raises(InputError, match="--val_list"):
+    with pytest.raises(InputError, match=r"^val_list"):
         open_dataset("dota", tmp_path, "val", (64, 64), DataOptions(val_list="nowhere.txt"))
 
 
-def test_a_class_in_a_file(tmp_path, own):
+def test_class_in_a_file(tmp_path, own):
     options = DataOptions(max_objs=9, augment=False)
     dataset = open_dataset(f"{own}:Own", tmp_path, "train", (64, 96), options)
     assert len(dataset) == 2 and dataset.max_objs == 9
@@ -91,7 +91,7 @@ def test_a_class_in_a_file(tmp_path, own):
     assert dataset.check_labels().objects == {"box": 2}
 
 
-def test_a_class_in_a_file_reaches_processes_that_did_not_import_it(tmp_path, own):
+def test_class_in_a_file_with_spawned_workers(tmp_path, own):
     dataset = open_dataset(f"{own}:Own", tmp_path, "train", (64, 96))
     dataset.set_epoch(1, 2)
     loader = torch.utils.data.DataLoader(
@@ -102,41 +102,41 @@ def test_a_class_in_a_file_reaches_processes_that_did_not_import_it(tmp_path, ow
     assert torch.equal(batch["input"][1], torch.from_numpy(dataset[1]["input"]))
 
 
-def test_a_subclass_of_dota(tmp_path, own):
-    """Its constructor knows of no options, and yet the list and the filters reach it."""
+def test_subclass_of_dota_in_a_file(tmp_path, own):
+    """Its constructor accepts no options, but the options apply to it."""
     make_dota(tmp_path, {"a": [], "b": [line(10, 10, 60, 40, "boat")]}, train="a", mine="b")
     options = DataOptions(min_size=70, augment=False, train_list="mine.txt")
     dataset = open_dataset(f"{own}:OwnDota", tmp_path, "train", (64, 96), options)
     assert dataset.options is options and dataset.img_ids == ["b"]
     assert dataset.check_labels().too_small == 1
-    assert DOTA(tmp_path, "train").options == DataOptions(), "other data sets are left alone"
+    assert DOTA(tmp_path, "train").options == DataOptions(), "other datasets are unaffected"
 
 
-def test_a_list_that_changes_nothing_is_told(tmp_path, own, caplog):
+def test_list_option_without_effect_warns(tmp_path, own, caplog):
     open_dataset(f"{own}:Own", tmp_path, "train", (64, 96), DataOptions(train_list="mine.txt"))
-    assert "--train_list changes nothing" in caplog.text
+    assert "train_list has no effect" in caplog.text
 
 
 @pytest.mark.parametrize("spec, message", [
-    ("coco", "choose from dota, hrsc, or name a class"),
-    ("own_data.py", "choose from dota, hrsc, or name a class"),
+    ("coco", "choose from dota, hrsc, or name your own class"),
+    ("own_data.py", "choose from dota, hrsc, or name your own class"),
     ("{}/nowhere.py:Own", "there is no file"),
     ("{}/loop.py:Own", "there is no file"),
-    ("{}/own_data.py:Missing", r"no class 'Missing'; it has Own, OwnDota, Empty, Uneven, Helper"),
+    ("{}/own_data.py:Missing", "classes are Own, OwnDota, Empty, Uneven, Helper"),
     ("{}/own_data.py:number", "no class 'number'"),
-    ("{}/own_data.py:Helper", "no subclass of datasets.base.BaseDataset"),
+    ("{}/own_data.py:Helper", "not a subclass of datasets.base.BaseDataset"),
     ("{}/broken.py:Own", r"broken\.py: cannot be imported: SyntaxError"),
-    ("{}/own_data.py:Empty", "it lists no images"),
+    ("{}/own_data.py:Empty", "lists no images"),
     ("{}/own_data.py:Own", "Own: Path does not exist"),  # there is no test.txt
 ])  # fmt: skip
-def test_what_cannot_be_opened(tmp_path, own, spec, message):
+def test_datasets_that_cannot_be_opened(tmp_path, own, spec, message):
     (tmp_path / "broken.py").write_text("class Own(:\n")
     (tmp_path / "loop.py").symlink_to("loop.py")
     with pytest.raises(InputError, match=message):
         open_dataset(spec.format(tmp_path), tmp_path, "test", (64, 64))
 
 
-def test_classes_that_do_not_match(tmp_path, own):
+def test_inconsistent_number_of_classes(tmp_path, own):
     with pytest.raises(InputError, match="num_classes is 2, but category names 1"):
         open_dataset(f"{own}:Uneven", tmp_path, "train", (64, 64))
 

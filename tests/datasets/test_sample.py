@@ -1,4 +1,4 @@
-"""The sample set: geometry of its labels, what its scenes hold, and the folder it lives in."""
+"""The sample set: geometry of its labels, content of its scenes, and its folder."""
 
 import hashlib
 import json
@@ -14,17 +14,18 @@ import numpy as np
 import pytest
 from shapely.geometry import Polygon, box
 
-from datasets.sample import folder, raster, scenes, sprites
+from datasets.sample import folder, layouts, raster, sprites
+from datasets.sample.scene import Scene
 from DOTA_devkit.errors import InputError
 
-TURNED = [0.0, 0.3, math.pi / 2, 2.5, -1.0]  # headings, radians
+HEADINGS = [0.0, 0.3, math.pi / 2, 2.5, -1.0]  # radians
 
 
 def rng(seed: int = 0) -> np.random.RandomState:
     return np.random.RandomState(seed)
 
 
-# --- geometry, against shapely or figures worked out by hand
+# --- Geometry, against Shapely or by hand
 
 
 @pytest.mark.parametrize(
@@ -37,7 +38,10 @@ def rng(seed: int = 0) -> np.random.RandomState:
         ([[-10, 0], [0, -10], [10, 0], [0, 10]], 50),  # a diamond on the corner
         ([[-20, 20], [-10, 20], [-10, 30], [-20, 30]], 0),  # outside
         ([[-10, 20], [0, 20], [0, 30], [-10, 30]], 0),  # touching from outside
-        ([[-8, 3], [3, -8], [2, -9], [-9, 2]], 0),  # outside, though its rectangle reaches in
+        (
+            [[-8, 3], [3, -8], [2, -9], [-9, 2]],
+            0,
+        ),  # outside, but not its bounding box
     ],
 )
 def test_clip_to_image(polygon, expected_area):
@@ -47,14 +51,14 @@ def test_clip_to_image(polygon, expected_area):
     assert area == pytest.approx(Polygon(polygon).intersection(box(0, 0, 100, 100)).area)
 
 
-@pytest.mark.parametrize("heading", TURNED)
-def test_fitted_rectangle_of_a_rectangle_is_itself(heading):
+@pytest.mark.parametrize("heading", HEADINGS)
+def test_fitted_rectangle_of_a_rectangle(heading):
     corners = raster.box_corners((40, 60), 30, 12, heading)
     fitted = raster.fitted_rectangle(corners)
     assert Polygon(fitted).symmetric_difference(Polygon(corners)).area == pytest.approx(0, abs=1e-6)
 
 
-def test_fitted_rectangle_is_the_smallest_of_all_directions():
+def test_fitted_rectangle_has_minimum_area():
     outline = raster.clip_to_image(raster.box_corners((3, 5), 40, 18, 0.7), 100)
     angles = np.linspace(0, np.pi / 2, 20_001)
     along = outline @ np.stack([np.cos(angles), np.sin(angles)])
@@ -68,13 +72,13 @@ def test_fitted_rectangle_is_the_smallest_of_all_directions():
 @pytest.mark.parametrize(
     ("other", "gap", "expected"),
     [
-        (None, 5.0, False),  # nothing stands there yet
-        ((0, 0, 20, 10, 0.0), 0.0, True),  # the same place
+        (None, 5.0, False),  # nothing is there yet
+        ((0, 0, 20, 10, 0.0), 0.0, True),  # the same position
         ((21, 0, 20, 10, 0.0), 0.5, False),  # one pixel apart
-        ((21, 0, 20, 10, 0.0), 1.5, True),  # which is too close here
+        ((21, 0, 20, 10, 0.0), 1.5, True),  # too close here
         ((0, 11, 20, 10, 0.0), 2.0, True),
         ((0, 0, 4, 60, 0.8), 0.0, True),  # a cross: no corner of one inside the other
-        ((17, 14, 20, 10, math.pi / 4), 0.0, False),  # their upright rectangles overlap
+        ((17, 14, 20, 10, math.pi / 4), 0.0, False),  # although their bounding rectangles overlap
     ],
 )
 def test_overlap_any(other, gap, expected):
@@ -83,9 +87,9 @@ def test_overlap_any(other, gap, expected):
     assert raster.overlap_any(here, others, gap) is expected
 
 
-@pytest.mark.parametrize("heading", TURNED)
-@pytest.mark.parametrize("order", [1, -1])  # clockwise and the other way round
-def test_coverage_adds_up_to_the_area(heading, order):
+@pytest.mark.parametrize("heading", HEADINGS)
+@pytest.mark.parametrize("order", [1, -1])  # clockwise and counterclockwise
+def test_coverage_sums_to_the_area(heading, order):
     corners = raster.box_corners((30.3, 25.7), 22.5, 9.25, heading)[::order]
     window, alpha = raster.coverage(corners, 64)
     assert alpha.sum() == pytest.approx(22.5 * 9.25, rel=0.01)
@@ -95,23 +99,23 @@ def test_coverage_adds_up_to_the_area(heading, order):
 
 
 @pytest.mark.parametrize("center", [(-20, 30), (30, 90), (84.6, 30)])
-def test_coverage_outside_is_none(center):
+def test_coverage_outside_of_the_image(center):
     assert raster.coverage(raster.box_corners(center, 20, 20, 0.0), 64) is None
 
 
-# --- sprites and labels
+# --- Sprites and labels
 
 MAKERS = [
     (sprites.boat, 25.0), (sprites.boat, 37.0),
     (sprites.freighter, 46.0), (sprites.freighter, 88.0),
     (sprites.plane, 26.0), (sprites.plane, 61.0), (sprites.car, 16.0), (sprites.car, 24.0),
-    (sprites.lorry, 30.0), (sprites.lorry, 46.0), (sprites.pier, 52.0), (sprites.pier, 90.0),
+    (sprites.truck, 30.0), (sprites.truck, 46.0), (sprites.pier, 52.0), (sprites.pier, 90.0),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("make", "length"), MAKERS)
 @pytest.mark.parametrize("seed", range(6))  # jets and light aircraft, boxes and hatches
-def test_box_fits_what_is_drawn(make, length, seed):
+def test_sprite_box_fits_the_drawing(make, length, seed):
     sprite = make(rng(seed), length)
     outline = np.concatenate([polygon for polygon, _ in sprite.body])
     half = np.array([sprite.length, sprite.width]) / 2
@@ -124,11 +128,11 @@ def test_box_fits_what_is_drawn(make, length, seed):
         assert (np.abs(polygon) <= half + 1e-9).all(), "details stay on the body"
 
 
-@pytest.mark.parametrize("make", [sprites.freighter, sprites.plane, sprites.lorry, sprites.pier])
-@pytest.mark.parametrize("heading", TURNED)
+@pytest.mark.parametrize("make", [sprites.freighter, sprites.plane, sprites.truck, sprites.pier])
+@pytest.mark.parametrize("heading", HEADINGS)
 def test_label_fits_the_pixels(make, heading):
-    """The label against the pixels that differ from a black ground by half of the sprite."""
-    scene = scenes.Scene(rng(1), 128, zoom=1)
+    """Compare the label with the pixels at least half covered by the sprite."""
+    scene = Scene(rng(1), 128, zoom=1)
     sprite = make(rng(3), 60.0)
     assert scene.put(sprite, (63.3, 65.8), heading)
     ((corners, _, _),) = scene.labels
@@ -147,8 +151,8 @@ def test_label_fits_the_pixels(make, heading):
     [
         (50.0, (40, 60, 0)),  # inside: left, right, difficulty
         (10.0, (0, 20, 0)),  # touching the border
-        (4.0, (0, 14, 0)),  # 70 % show
-        (2.0, (0, 12, 0)),  # 60 %: the least that counts
+        (4.0, (0, 14, 0)),  # 70 % visible
+        (2.0, (0, 12, 0)),  # 60 %: the minimum
         (1.0, (0, 11, 2)),  # 55 %
         (-5.0, (0, 5, 2)),  # 25 %
         (-7.0, None),  # 15 %: not drawn
@@ -156,8 +160,8 @@ def test_label_fits_the_pixels(make, heading):
         (93.0, (83, 100, 0)),  # 85 %, right
     ],
 )
-def test_cut_objects_are_labelled_by_what_shows(center_x, expected):
-    scene = scenes.Scene(rng(), 100, zoom=1)
+def test_truncated_objects_are_labeled_by_the_visible_part(center_x, expected):
+    scene = Scene(rng(), 100, zoom=1)
     drawn = scene.put(sprites.car(rng(), 20.0), (center_x, 50.0), heading=0.0)
     assert drawn == (expected is not None) == bool(scene.items)
     for corners, name, difficulty in scene.labels:
@@ -167,16 +171,16 @@ def test_cut_objects_are_labelled_by_what_shows(center_x, expected):
     assert len(scene.labels) == drawn
 
 
-def test_clutter_has_no_label_and_keeps_its_place():
-    scene = scenes.Scene(rng(), 100, zoom=1)
+def test_clutter_has_no_label_but_occupies_space():
+    scene = Scene(rng(), 100, zoom=1)
     assert scene.put(sprites.container(rng()), (50, 50), 0.2)
     assert not scene.put(sprites.car(rng(), 20.0), (52, 50), 0.2)
     assert scene.labels == []
 
 
-@pytest.mark.parametrize("layout", [layout for layout, _ in scenes.LAYOUTS])
-def test_scenes_without_objects_are_drawn_without_labels(layout):
-    scene = scenes.Scene(rng(5), objects=False)
+@pytest.mark.parametrize("layout", [layout for layout, _ in layouts.LAYOUTS])
+def test_scenes_without_objects(layout):
+    scene = Scene(rng(5), objects=False)
     layout(scene)
     image = scene.render()
     assert scene.labels == []
@@ -184,8 +188,8 @@ def test_scenes_without_objects_are_drawn_without_labels(layout):
     assert image.std() > 5
 
 
-def test_scenes_hold_what_a_detector_has_to_learn():
-    drawn = [scenes.draw_scene(s) for s in np.random.SeedSequence(11).spawn(60)]
+def test_scenes_have_varied_objects():
+    drawn = [layouts.draw_scene(s) for s in np.random.SeedSequence(11).spawn(60)]
     labels = [label for _, found in drawn for label in found]
     names = [name for _, name, _ in labels]
     assert set(names) == set(folder.CLASSES)
@@ -207,29 +211,29 @@ def test_scenes_hold_what_a_detector_has_to_learn():
 
 def test_objects_do_not_overlap():
     for scene_seed in np.random.SeedSequence(3).spawn(8):
-        shapes = [Polygon(corners) for corners, _, difficulty in scenes.draw_scene(scene_seed)[1]]
+        shapes = [Polygon(corners) for corners, _, difficulty in layouts.draw_scene(scene_seed)[1]]
         for i, shape in enumerate(shapes):
             for other in shapes[:i]:
                 assert shape.intersection(other).area < 0.05 * min(shape.area, other.area)
 
 
-def test_a_change_of_the_scenes_raises_the_version():
-    """Sets made earlier are only remade if VERSION says so: new scenes, new line here."""
+def test_version_matches_the_scenes():
+    """Existing sets are only created again if VERSION changes: new scenes need a new line here."""
     known = {6: "eedf9c25f866"}
     lines = [
         folder._label_line(*label)
         for scene_seed in np.random.SeedSequence(0).spawn(6)
-        for label in scenes.draw_scene(scene_seed)[1]
+        for label in layouts.draw_scene(scene_seed)[1]
     ]
     assert hashlib.sha1("\n".join(lines).encode()).hexdigest()[:12] == known[folder.VERSION]
 
 
-# --- the folder
+# --- The folder
 
 
 @pytest.fixture
 def small(monkeypatch):
-    """A set of a few images, so that the tests of the folder take no time."""
+    """A set of a few images, to make the tests of the folder fast."""
     monkeypatch.setattr(folder, "SPLITS", {"train": 4, "val": 2, "test": 3})
 
 
@@ -238,7 +242,7 @@ def contents(root: Path) -> dict[str, bytes]:
     return {str(path.relative_to(root)): path.read_bytes() for path in sorted(files)}
 
 
-def test_layout(small, tmp_path):
+def test_folder_layout(small, tmp_path):
     root = folder.make_sample(tmp_path / "deep" / "set")
     assert root == tmp_path / "deep" / "set"
     assert (root / "classes.txt").read_text().split() == list(folder.CLASSES)
@@ -258,11 +262,11 @@ def test_layout(small, tmp_path):
             fields = line.split(" ")
             assert len(fields) == 10 and fields[8] in folder.CLASSES and fields[9] in "02"
             numbers = [float(value) for value in fields[:8]]
-            assert min(numbers) > -60 and max(numbers) < 316, "cut, but near the image"
-    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["set"], "nothing left beside"
+            assert min(numbers) > -60 and max(numbers) < 316, "truncated, but near the image"
+    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["set"], "no other files"
 
 
-def test_same_bytes_for_the_same_seed_in_another_process(small, tmp_path):
+def test_same_seed_gives_the_same_bytes(small, tmp_path):
     here = folder.make_sample(tmp_path / "a", seed=3)
     code = (
         "import sys, pathlib; from datasets.sample import folder; "
@@ -276,7 +280,7 @@ def test_same_bytes_for_the_same_seed_in_another_process(small, tmp_path):
     assert other["images/train_000.png"] != contents(here)["images/train_000.png"]
 
 
-def test_a_finished_set_is_left_alone(small, tmp_path, monkeypatch):
+def test_finished_set_is_reused(small, tmp_path, monkeypatch):
     root = folder.make_sample(tmp_path / "set")
     before = contents(root)
     monkeypatch.setattr(folder, "draw_scene", None)  # would raise if it were called
@@ -285,7 +289,7 @@ def test_a_finished_set_is_left_alone(small, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("spoil", ["version", "seed", "image", "list"])
-def test_an_outdated_or_incomplete_set_of_ours_is_remade(small, tmp_path, monkeypatch, spoil):
+def test_outdated_or_incomplete_set_is_recreated(small, tmp_path, monkeypatch, spoil):
     root = folder.make_sample(tmp_path / "set", seed=1 if spoil == "seed" else 0)
     if spoil == "version":
         stamp = json.loads((root / folder.STAMP).read_text())
@@ -300,7 +304,7 @@ def test_an_outdated_or_incomplete_set_of_ours_is_remade(small, tmp_path, monkey
 
 
 @pytest.mark.parametrize("stamp", [None, "not json", "[]", '{"made_by": "somebody"}'])
-def test_a_folder_of_the_user_is_refused_and_kept(small, tmp_path, stamp):
+def test_other_folder_is_refused_and_kept(small, tmp_path, stamp):
     root = tmp_path / "set"
     root.mkdir()
     (root / "mine.txt").write_text("years of work")
@@ -312,21 +316,21 @@ def test_a_folder_of_the_user_is_refused_and_kept(small, tmp_path, stamp):
     assert contents(root) == before
 
 
-def test_a_file_in_its_place_is_refused(small, tmp_path):
+def test_file_instead_of_a_folder_is_refused(small, tmp_path):
     (tmp_path / "set").write_text("a file")
     with pytest.raises(InputError, match="is not a sample set"):
         folder.make_sample(tmp_path / "set")
     assert (tmp_path / "set").read_text() == "a file"
 
 
-def test_an_empty_folder_is_used(small, tmp_path):
+def test_empty_folder_is_used(small, tmp_path):
     (tmp_path / "set").mkdir()
     assert (folder.make_sample(tmp_path / "set") / "train.txt").is_file()
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
-def test_an_interrupted_run_leaves_nothing(small, tmp_path, monkeypatch, error):
-    draw, drawn = scenes.draw_scene, []
+def test_interrupted_run_leaves_nothing(small, tmp_path, monkeypatch, error):
+    draw, drawn = layouts.draw_scene, []
 
     def stop_at_the_third(sequence):
         drawn.append(sequence)
@@ -340,7 +344,7 @@ def test_an_interrupted_run_leaves_nothing(small, tmp_path, monkeypatch, error):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_a_killed_run_left_is_swept(small, tmp_path):
+def test_leftovers_of_killed_runs_are_deleted(small, tmp_path):
     old, young = tmp_path / "set.partial-old", tmp_path / "set.partial-young"
     for left in (old, young):
         (left / "set" / "images").mkdir(parents=True)
@@ -349,11 +353,11 @@ def test_what_a_killed_run_left_is_swept(small, tmp_path):
         os.utime(path, (hour_ago, hour_ago))
     folder.make_sample(tmp_path / "set")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["set", young.name], (
-        "the younger may belong to a run at work"
+        "the newer one may belong to an active run"
     )
 
 
-def test_another_process_that_was_faster_is_no_error(small, tmp_path, monkeypatch):
+def test_concurrent_process_is_no_error(small, tmp_path, monkeypatch):
     root, write = tmp_path / "set", folder._write_set
 
     def beaten(work, seed):
@@ -366,14 +370,14 @@ def test_another_process_that_was_faster_is_no_error(small, tmp_path, monkeypatc
     assert [path.name for path in tmp_path.iterdir()] == ["set"]
 
 
-def test_silent_where_there_is_no_terminal(small, tmp_path, capfd):
+def test_no_output_without_a_terminal(small, tmp_path, capfd):
     folder.make_sample(tmp_path / "set")
     assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.slow
-def test_the_whole_set(tmp_path):
-    """Every list holds every class often enough to score it."""
+def test_full_set_has_every_class(tmp_path):
+    """Every list has enough objects of every class for evaluation."""
     root = folder.make_sample(tmp_path / "set")
     for name, count in folder.SPLITS.items():
         ids = (root / f"{name}.txt").read_text().split()

@@ -1,4 +1,4 @@
-"""16 bits a channel as 8: what of, where to, and the same with and without rasterio."""
+"""Contrast stretch of 16 bits to 8: limits, sampling, and equality with and without rasterio."""
 
 import logging
 import sys
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from datasets.images import read_image
-from datasets.stretch import SIDE, Stretch, read_stretched
+from datasets.stretch import WINDOW_SIDE_PX, Stretch, read_stretched
 from deploy.detector import Detector
 from deploy.predict.pipeline import predict
 from deploy.predict.settings import PredictSettings, Shard
@@ -22,7 +22,7 @@ SIZE_WH = (400, 240)
 
 
 def eleven_bits(size_wh=SIZE_WH, seed=0):
-    """A picture [H, W, 3] uint16 in BGR as a satellite measures it: skewed, and blue by haze."""
+    """An image [H, W, 3] uint16 in BGR like those of satellites: skewed, and blue from haze."""
     values = np.random.default_rng(seed).gamma(3, 60, (*size_wh[::-1], 3))
     return np.clip(values + np.array((300, 180, 90)), 1, 2047).astype(np.uint16)
 
@@ -32,7 +32,7 @@ def full_range(size_wh=SIZE_WH):
 
 
 def by_hand(image, counted):
-    """The stretch as it is defined, value by value. counted: [H, W] bool."""
+    """The stretch by definition, value by value. counted: [H, W] bool."""
     expected = np.empty(image.shape)
     for channel in range(image.shape[2]):
         values = np.sort(image[:, :, channel][counted])
@@ -44,7 +44,7 @@ def by_hand(image, counted):
     return expected
 
 
-def test_each_channel_goes_from_its_darkest_to_its_brightest():
+def test_each_channel_is_stretched_separately():
     image = eleven_bits()
     stretch = Stretch.of_image(image)
     found = stretch(image.transpose(2, 0, 1)).transpose(1, 2, 0)
@@ -57,17 +57,17 @@ def test_each_channel_goes_from_its_darkest_to_its_brightest():
 @pytest.mark.parametrize(
     ("make", "limits"),
     [
-        (lambda: np.zeros((40, 40, 3)), None),  # nothing to go by
+        (lambda: np.zeros((40, 40, 3)), None),  # no data
         (lambda: np.full((40, 40, 3), 700), ((700, 955),) * 3),
         (lambda: np.full((1, 1, 1), 700), ((700, 955),)),
-        # 8 bits in 16 are not pulled apart: finer steps than there are would be noise
+        # 8 bits in 16 are not stretched: steps finer than those of the image would be noise
         (lambda: np.arange(40, 140).reshape(10, 10, 1).repeat(3, 2), ((40, 295),) * 3),
         (lambda: full_range(), None),  # the upper 8 bits
         (lambda: np.array([[[0, 9, 0], [5000, 9, 30000]]]), ((0, 5000), (9, 264), (0, 30000))),
         (lambda: np.array([[[0, 0, 0], [5000, 9, 33000]]]), None),  # one channel is enough
     ],
 )
-def test_limits(make, limits):
+def test_stretch_limits(make, limits):
     image = make().astype(np.uint16)
     stretch = Stretch.of_image(image)
     assert stretch.limits == limits
@@ -76,7 +76,7 @@ def test_limits(make, limits):
         np.testing.assert_array_equal(found.transpose(1, 2, 0), image // 256)
 
 
-def test_a_border_without_data_does_not_count():
+def test_border_without_data_is_excluded():
     image = eleven_bits()
     image[:, :200] = 0
     counted = np.zeros(image.shape[:2], bool)
@@ -87,12 +87,12 @@ def test_a_border_without_data_does_not_count():
 
 
 def counting(image, valid=True):
-    """A sample function and how many pixels it was asked for."""
+    """A sample function and the numbers of pixels that it was asked for."""
     asked = []
 
     def sample(left, top, width, height):
-        assert 0 <= left <= left + width <= image.shape[1] and 0 < width <= SIDE
-        assert 0 <= top <= top + height <= image.shape[0] and 0 < height <= SIDE
+        assert 0 <= left <= left + width <= image.shape[1] and 0 < width <= WINDOW_SIDE_PX
+        assert 0 <= top <= top + height <= image.shape[0] and 0 < height <= WINDOW_SIDE_PX
         asked.append(width * height)
         part = image[top : top + height, left : left + width].transpose(2, 0, 1)
         return part, np.full((height, width), valid)
@@ -101,14 +101,14 @@ def counting(image, valid=True):
 
 
 @pytest.mark.parametrize("size_wh", [(1, 1), (3, 500), (2047, 9), (5000, 2100)])
-def test_a_sample_of_a_large_image_and_all_of_a_small_one(size_wh):
+def test_sampled_windows(size_wh):
     image = np.zeros((*size_wh[::-1], 1), np.uint16) + np.uint16(500)
     sample, asked = counting(image)
     assert Stretch.of(size_wh, 1, sample).limits == ((500, 755),)
-    assert sum(asked) == min(size_wh[0], 8 * SIDE) * min(size_wh[1], 8 * SIDE)
+    assert sum(asked) == min(size_wh[0], 8 * WINDOW_SIDE_PX) * min(size_wh[1], 8 * WINDOW_SIDE_PX)
 
 
-def test_what_lies_between_the_samples_is_looked_for():
+def test_second_grid_finds_sparse_data():
     image = np.zeros((3000, 5000, 1), np.uint16)
     image[1440:1500, 2200:2600] = eleven_bits((400, 60))[:, :, :1]
     sample, _ = counting(image[:, :, :1])
@@ -121,23 +121,23 @@ def write(path, image):
     return path
 
 
-def test_files_of_8_bits_come_as_ever(tmp_path):
+def test_8_bit_files_are_unchanged(tmp_path):
     path = write(tmp_path / "a.png", scene(SIZE_WH, []))
     image, stretch = read_stretched(path)
     assert stretch is None
     np.testing.assert_array_equal(image, read_image(path))
 
 
-def test_grey_and_alpha(tmp_path):
+def test_gray_and_alpha(tmp_path):
     image = eleven_bits()
     expected, stretch = read_stretched(write(tmp_path / "a.png", image))
     with_alpha = np.dstack([image, np.full(image.shape[:2], 65535, np.uint16)])
     found, same = read_stretched(write(tmp_path / "b.png", with_alpha))
     np.testing.assert_array_equal(found, expected)
     assert same.limits == stretch.limits
-    grey, one = read_stretched(write(tmp_path / "c.png", image[:, :, 0]))
+    gray, one = read_stretched(write(tmp_path / "c.png", image[:, :, 0]))
     assert one.limits == (stretch.limits[2],) * 3  # red first
-    np.testing.assert_array_equal(grey, np.dstack([expected[:, :, 0]] * 3))
+    np.testing.assert_array_equal(gray, np.dstack([expected[:, :, 0]] * 3))
 
 
 @pytest.mark.parametrize("kind", ["uint16", "int16", "full range"])
@@ -167,7 +167,7 @@ def test_with_and_without_rasterio(tmp_path, kind, monkeypatch):
 
 @pytest.fixture
 def pictures(tmp_path):
-    """A picture of 8 bits, and one of 10 that shows the same."""
+    """An image of 8 bits, and one of 10 bits that shows the same."""
     image = np.random.default_rng(0).integers(0, 256, (24, 40, 3), dtype=np.uint8)
     image = cv2.resize(image, (320, 192), interpolation=cv2.INTER_CUBIC)
     write(tmp_path / "eight.png", image)
@@ -175,7 +175,7 @@ def pictures(tmp_path):
     return tmp_path
 
 
-def test_predictions_are_those_of_the_picture_of_8_bits(pictures, tmp_path, caplog):
+def test_predictions_match_the_8_bit_image(pictures, tmp_path, caplog):
     save_checkpoint(tmp_path / "model.pth", Checkpoint.of(sharp_model()))
     detector = Detector.load(tmp_path / "model.pth", conf_thresh=0.3)
     sources = [pictures / "eight.png", pictures / "ten.png"]
@@ -186,16 +186,18 @@ def test_predictions_are_those_of_the_picture_of_8_bits(pictures, tmp_path, capl
     np.testing.assert_array_equal(eight.labels, ten.labels)
     assert paired_iou(eight.corners, ten.corners).min() > 0.95
     np.testing.assert_allclose(eight.scores, ten.scores, atol=0.02)
-    told = [r.getMessage() for r in caplog.records if "16 bits" in r.getMessage()]
-    assert len(told) == 1
-    assert "ten.png: 16 bits are stretched to 8: red 0-1020, green 0-1020, blue 0-1020" in told[0]
+    messages = [r.getMessage() for r in caplog.records if "16 bits" in r.getMessage()]
+    assert len(messages) == 1
+    assert (
+        "ten.png: 16 bits are stretched to 8: red 0-1020, green 0-1020, blue 0-1020" in messages[0]
+    )
     # in one call from Python as well
     alone = [detector.detect(path) for path in sources]
     assert len(alone[0]) == len(alone[1]) > 5
     np.testing.assert_allclose(alone[0].scores, alone[1].scores, atol=0.02)
 
 
-def test_shards_come_to_what_one_process_does(tmp_path):
+def test_shards_match_one_process(tmp_path):
     objects = [("plane", 70, 60, 30, 14, 25), ("ship", 150, 118, 40, 12, 70)]
     path = write(tmp_path / "a.png", scene(SIZE_WH, objects).astype(np.uint16) * 5 + 90)
     settings = PredictSettings(batch_size=3)

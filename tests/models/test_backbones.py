@@ -1,4 +1,4 @@
-"""The backbone table: one test walks every row; the networks are torchvision's."""
+"""The backbone table: one test covers every row; the networks match torchvision's."""
 
 import pytest
 import torch
@@ -19,7 +19,7 @@ PUBLISHED = {  # million parameters and GMAC at 608x608, 15 classes
 
 
 @pytest.mark.parametrize("name", BACKBONES)
-def test_every_row_of_the_table(name):
+def test_every_backbone(name):
     channels = BACKBONES[name].channels
     with torch.device("meta"):
         model = CTRBOX(HEADS, None, 4, 1, 256, backbone=name)
@@ -44,14 +44,14 @@ def test_every_row_of_the_table(name):
 
 
 @pytest.mark.parametrize("name", ["resnet18", "mobilenetv2"])
-def test_sizes_that_do_not_divide_are_rounded_up(name):
+def test_indivisible_sizes_are_rounded_up(name):
     network = BACKBONES[name].build().eval()
     with torch.no_grad():
         maps = network(torch.zeros(1, 3, 70, 100))
     assert [tuple(feature.shape[2:]) for feature in maps] == [(18, 25), (9, 13), (5, 7), (3, 4)]
 
 
-def test_torchvision_weights_of_mobilenetv2_give_torchvision_features():
+def test_mobilenetv2_features_match_torchvision():
     theirs = torchvision.models.mobilenet_v2(weights=None).eval()
     ours = BACKBONES["mobilenetv2"].build().eval()
     ours.load_state_dict(canonical_keys(theirs.state_dict()))
@@ -61,7 +61,7 @@ def test_torchvision_weights_of_mobilenetv2_give_torchvision_features():
             assert torch.equal(feature, theirs.features[: last + 1](image))
 
 
-def test_torchvision_weights_of_resnet18_give_torchvision_features():
+def test_resnet18_features_match_torchvision():
     theirs = torchvision.models.resnet18(weights=None).eval()
     ours = BACKBONES["resnet18"].build().eval()
     ours.load_state_dict(canonical_keys(theirs.state_dict()))
@@ -71,6 +71,6 @@ def test_torchvision_weights_of_resnet18_give_torchvision_features():
         assert torch.equal(theirs.fc(c5.mean((2, 3))), theirs(image))
 
 
-def test_an_unknown_backbone_names_the_known():
+def test_unknown_backbone_lists_known_ones():
     with pytest.raises(InputError, match=r"'vgg'.*resnet18, .*mobilenetv2"):
         get_backbone("vgg")

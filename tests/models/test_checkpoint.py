@@ -1,5 +1,6 @@
-"""Checkpoints: every layout in the wild loads, a wrong file is refused with its reason, and what
-is saved is enough to go on exactly where training stopped."""
+"""Checkpoints: every known layout loads, a wrong file is refused with a reason, and training
+resumes exactly from what is saved.
+"""
 
 import json
 from collections import OrderedDict
@@ -28,7 +29,7 @@ IMAGE = torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(0)) - 0
 
 
 def new(backbone="resnet18", heads=HEADS, head_conv=16, final_kernel=1, **settings) -> CTRBOX:
-    """A small detector whose BatchNorms have seen something."""
+    """A small detector with nontrivial BatchNorm statistics."""
     torch.manual_seed(0)
     model = CTRBOX(heads, None, 4, final_kernel, head_conv, backbone=backbone, **settings)
     for module in model.modules():
@@ -48,7 +49,7 @@ def same_maps(a: CTRBOX, b: CTRBOX) -> bool:
 
 
 def nested(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Flat MobileNetV2 keys under torchvision's names: both list the tensors in one order."""
+    """Flat MobileNetV2 keys under torchvision's names; both list the tensors in the same order."""
     with torch.device("meta"):
         names = torchvision.models.mobilenet_v2(weights=None).features[:18].state_dict()
     body = [key for key in state if key.startswith("base_network.")]
@@ -122,12 +123,10 @@ def test_mobilenet_layouts(outside, layout, prefix, head_bn, tmp_path):
         ({**HEADS, "hm": 15}, 64, True, 1),
         ({**HEADS, "hm": 1}, 256, False, 3),  # one class, as for HRSC
         ({"cls_theta": 1, "reg": 2, "wh": 10, "hm": 2}, 8, False, 1),  # another order
-        ({**HEADS, "more": 4}, 8, False, 1),  # a head of the user's own
+        ({**HEADS, "more": 4}, 8, False, 1),  # a custom head
     ],
 )
-def test_what_a_file_does_not_say_is_read_from_its_weights(
-    backbone, heads, head_conv, head_bn, final_kernel
-):
+def test_architecture_is_read_from_the_weights(backbone, heads, head_conv, head_bn, final_kernel):
     with torch.device("meta"):
         model = CTRBOX(heads, None, 4, final_kernel, head_conv, backbone=backbone, head_bn=head_bn)
     checkpoint = Checkpoint.from_file(model.state_dict(), Path("a.pth"))
@@ -138,7 +137,7 @@ def test_what_a_file_does_not_say_is_read_from_its_weights(
     assert architecture.final_kernel == final_kernel
 
 
-def test_keys_recorded_from_the_wild(shared):
+def test_recorded_keys_of_published_files(shared):
     for backbone in ("resnet101", "resnet18", "mobilenetv2"):
         recorded = json.loads((shared / f"fixtures/keys_{backbone}.json").read_text())
         state = {
@@ -151,18 +150,18 @@ def test_keys_recorded_from_the_wild(shared):
         assert checkpoint.epoch == 50
 
 
-def test_a_file_from_the_wild(shared):
+def test_published_file(shared):
     checkpoint = read_checkpoint(shared / "fixtures/model_mobilenetv2.pth")
     assert checkpoint.epoch == 1
     assert checkpoint.classes is None
     model = build_model(checkpoint)
     assert model.backbone == "mobilenetv2"
-    # its optimizer's state fits the order of our parameters
+    # its optimizer state matches the order of our parameters
     optimizer = torch.optim.Adam(model.parameters())
     optimizer.load_state_dict(checkpoint.optimizer_state)
 
 
-def test_the_file_is_what_the_original_reads(tmp_path):
+def test_original_can_read_the_file(tmp_path):
     model = new(classes=("a", "b", "c"))
     optimizer = torch.optim.Adam(model.parameters())
     save_checkpoint(tmp_path / "a.pth", Checkpoint.of(model, epoch=4, optimizer=optimizer))
@@ -172,7 +171,7 @@ def test_the_file_is_what_the_original_reads(tmp_path):
     torch.optim.Adam(new().parameters()).load_state_dict(content["optimizer_state_dict"])
 
 
-def test_everything_comes_back(tmp_path):
+def test_round_trip(tmp_path):
     model = new("mobilenetv2", classes=("a", "b c", "ä"), input_size=(416, 608), head_bn=True)
     checkpoint = Checkpoint.of(
         model,
@@ -196,18 +195,18 @@ def test_everything_comes_back(tmp_path):
 
 
 @pytest.mark.parametrize("wrap", [nn.DataParallel, torch.compile])
-def test_wrapped_models_are_saved_as_themselves(wrap):
+def test_wrapped_models_are_unwrapped(wrap):
     model = new()
     assert list(Checkpoint.of(wrap(model)).model_state) == list(model.state_dict())
 
 
-def test_extras_do_not_hide_what_the_file_needs(tmp_path):
+def test_extras_with_reserved_names(tmp_path):
     with pytest.raises(ValueError, match="may not be named epoch"):
         save_checkpoint(tmp_path / "a.pth", Checkpoint.of(new(), extras={"epoch": 3}))
 
 
-def test_training_goes_on_exactly(tmp_path):
-    """Two steps in one go are the same as one step, save, load, one step; dropout and all."""
+def test_training_resumes_exactly(tmp_path):
+    """Two steps in a row equal one step, save, load, one step; dropout included."""
 
     def step(model, optimizer, scheduler):
         model.train()
@@ -247,7 +246,7 @@ def test_training_goes_on_exactly(tmp_path):
     assert scheduler.get_last_lr() == [1e-3 * 0.25]
 
 
-def test_a_built_model_does_not_share_its_weights_with_the_checkpoint(tmp_path):
+def test_build_model_copies_the_weights(tmp_path):
     checkpoint = Checkpoint.of(new())
     model = build_model(checkpoint)
     with torch.no_grad():
@@ -264,7 +263,7 @@ def test_half_precision_weights_become_float32(tmp_path):
     assert model(IMAGE)["hm"].isfinite().all()
 
 
-# --- wrong files -------------------------------------------------------------------------------
+# --- Wrong files -------------------------------------------------------------------------------
 
 
 def other_network(tmp_path):
@@ -307,25 +306,28 @@ def wide_head(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (other_network, r"no weights of this detector: .*it has 0\.weight, 0\.bias, 1\.weight"),
-        (classifier, r"weights of a resnet34 classifier.*--pretrained, with --backbone resnet34"),
-        (wide_backbone, r"nearest is resnet18: of another shape: base_network|layer4\.0\.conv1"),
-        (half_a_detector, r"no complete resnet18 detector.*missing: dec_c3\.up\.0\.weight"),
-        (no_heads, r"a backbone, but not the heads cls_theta, hm, reg, wh"),
-        (other_vectors, r"its head wh has 8 channels, this detector's 10"),
-        (mixed_heads, r"heads differ.*--head_bn.*wh, reg, cls_theta"),
-        (wide_head, r"of another shape: wh\.0\.weight \(\[16, 64, 3, 3\] expected, \[32"),
-        (lambda tmp_path: {"epoch": 3}, r"no weights in it.*a dict with epoch"),
-        (lambda tmp_path: [1, 2], r"no weights in it.*a list"),
+        (
+            other_network,
+            r"no weights of this detector, .*its keys are 0\.weight, 0\.bias, 1\.weight",
+        ),
+        (classifier, r"weights of a resnet34 classifier.*as pretrained, with backbone=resnet34"),
+        (wide_backbone, r"nearest is resnet18: different shape: base_network|layer4\.0\.conv1"),
+        (half_a_detector, r"not a complete resnet18 detector.*missing: dec_c3\.up\.0\.weight"),
+        (no_heads, r"a backbone, but lacks the heads cls_theta, hm, reg, wh"),
+        (other_vectors, r"its head wh has 8 channels, expected 10"),
+        (mixed_heads, r"heads differ.*with head_bn.*wh, reg, cls_theta"),
+        (wide_head, r"different shape: wh\.0\.weight \(\[16, 64, 3, 3\] expected, \[32"),
+        (lambda tmp_path: {"epoch": 3}, r"no weights found.*a dict with epoch"),
+        (lambda tmp_path: [1, 2], r"no weights found.*a list"),
     ],
 )
-def test_wrong_files_are_refused_with_what_differs(content, message, tmp_path):
+def test_wrong_files_are_refused_with_the_difference(content, message, tmp_path):
     torch.save(content(tmp_path), tmp_path / "a.pth")
     with pytest.raises(InputError, match=rf"(?s)a\.pth: .*{message}"):
         load_model(tmp_path / "a.pth")
 
 
-def test_files_that_cannot_be_read(tmp_path):
+def test_unreadable_files(tmp_path):
     with pytest.raises(InputError, match=r"a\.pth: no such file"):
         load_model(tmp_path / "a.pth")
     (tmp_path / "a.pth").touch()
@@ -339,21 +341,24 @@ def test_files_that_cannot_be_read(tmp_path):
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        ({"backbone": "resnet101"}, "--backbone says resnet101, the file has resnet18"),
-        ({"head_conv": 256}, "--head_conv says 256, the file has 16"),
-        ({"head_bn": True}, r"the file has no BatchNorm in its heads \(--head_bn\)"),
-        ({"classes": ("a", "b")}, r"--classes says 2 \(a, b\), the file has 3 \(a, b, c\)"),
-        ({"classes": ("a", "c", "b")}, r"--classes says 3 \(a, c, b\), the file has 3 \(a, b, c\)"),
-        ({"classes": ("a",), "head_conv": 8}, "--head_conv says 8, .*; --classes says 1"),
+        ({"backbone": "resnet101"}, "backbone is resnet101, but the file has resnet18"),
+        ({"head_conv": 256}, "head_conv is 256, but the file has 16"),
+        ({"head_bn": True}, "head_bn is True, but the file has no BatchNorm in its heads"),
+        ({"classes": ("a", "b")}, r"classes has 2 names \(a, b\), but the file has 3 \(a, b, c\)"),
+        (
+            {"classes": ("a", "c", "b")},
+            r"classes has 3 names \(a, c, b\), but the file has 3 \(a, b, c\)",
+        ),
+        ({"classes": ("a",), "head_conv": 8}, "head_conv is 8, .*; classes has 1 names"),
     ],
 )
-def test_flags_that_contradict_the_file(asked, message, tmp_path):
+def test_options_that_contradict_the_file(asked, message, tmp_path):
     save_checkpoint(tmp_path / "a.pth", Checkpoint.of(new(classes=("a", "b", "c"))))
-    with pytest.raises(InputError, match=rf"a\.pth is not what the flags say: {message}"):
+    with pytest.raises(InputError, match=rf"a\.pth does not match the options: {message}"):
         load_model(tmp_path / "a.pth", **asked)
 
 
-def test_flags_that_agree_with_the_file(tmp_path):
+def test_options_that_match_the_file(tmp_path):
     save_checkpoint(tmp_path / "a.pth", Checkpoint.of(new(classes=("a", "b", "c"))))
     load_model(
         tmp_path / "a.pth", backbone="resnet18", classes=["a", "b", "c"], head_conv=16,
@@ -361,15 +366,15 @@ def test_flags_that_agree_with_the_file(tmp_path):
     )  # fmt: skip
 
 
-def test_names_for_a_file_without_names(tmp_path):
-    """As many as the file has channels can be no contradiction; another number is one."""
+def test_class_names_for_a_file_without_names(tmp_path):
+    """Names fit if they are as many as the channels of the file."""
     torch.save(new().state_dict(), tmp_path / "a.pth")
     assert load_model(tmp_path / "a.pth", classes=["x", "y", "z"]).classes == ("x", "y", "z")
-    with pytest.raises(InputError, match=r"--classes says 1 \(x\), the file has 3\."):
+    with pytest.raises(InputError, match=r"classes has 1 names \(x\), but the file has 3\."):
         load_model(tmp_path / "a.pth", classes=("x",))
 
 
-# --- fine-tuning -------------------------------------------------------------------------------
+# --- Fine-tuning -------------------------------------------------------------------------------
 
 
 def saved(model: CTRBOX, tmp_path: Path) -> Path:
@@ -386,13 +391,13 @@ ALL_HEADS = [f"{head}.{layer}" for head in HEADS for layer in (0, 2)]
         ({}, []),
         ({"heads": {**HEADS, "hm": 7}}, ["hm.2"]),  # another number of classes
         ({"classes": ("a", "b", "c")}, []),
-        ({"classes": ("a", "b", "z")}, ["hm.2"]),  # as many, but others
+        ({"classes": ("a", "b", "z")}, ["hm.2"]),  # as many, but different
         ({"head_conv": 8}, ALL_HEADS),
         ({"head_bn": True}, [f"{head}.{layer}" for head in HEADS for layer in (1, 3)]),
         ({"heads": {**HEADS, "more": 1}}, ["more.0", "more.2"]),
     ],
 )
-def test_layers_that_start_new_are_named(settings, layers, tmp_path):
+def test_finetune_returns_new_layers(settings, layers, tmp_path):
     path = saved(new("mobilenetv2", classes=("a", "b", "c")), tmp_path)
     torch.manual_seed(1)
     settings = {"heads": HEADS, "head_conv": 16, **settings}
@@ -401,18 +406,18 @@ def test_layers_that_start_new_are_named(settings, layers, tmp_path):
     )
     before = {key: value.clone() for key, value in model.state_dict().items()}
     assert finetune(model, path) == layers
-    there = read_checkpoint(path).model_state
+    saved_state = read_checkpoint(path).model_state
     for key, value in model.state_dict().items():
         fresh = key.rpartition(".")[0] in layers
-        assert torch.equal(value, before[key] if fresh else there[key])
+        assert torch.equal(value, before[key] if fresh else saved_state[key])
 
 
-def test_fine_tuning_from_a_file_of_the_wild(shared):
+def test_finetune_from_a_published_file(shared):
     model = CTRBOX({**HEADS, "hm": 4}, None, 4, 1, 256, backbone="mobilenetv2")
     assert finetune(model, shared / "fixtures/model_mobilenetv2.pth") == ["hm.2"]
 
 
-def test_fine_tuning_needs_the_same_backbone(tmp_path):
+def test_finetune_needs_the_same_backbone(tmp_path):
     path = saved(new("resnet18"), tmp_path)
-    with pytest.raises(InputError, match=r"resnet18, from which no mobilenetv2.*--backbone resnet"):
+    with pytest.raises(InputError, match=r"resnet18, from which mobilenetv2.*backbone=resnet18"):
         finetune(new("mobilenetv2"), path)

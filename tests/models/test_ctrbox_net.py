@@ -1,4 +1,4 @@
-"""The network: keys and outputs as recorded from the original, its settings, its first weights."""
+"""The network: keys and outputs recorded from the original, settings, initial weights."""
 
 import json
 
@@ -27,16 +27,16 @@ def images(batch=1, height=64, width=96) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("backbone", ["resnet101", "resnet18", "mobilenetv2"])
-def test_keys_shapes_and_types_are_those_in_the_wild(shared, backbone):
+def test_keys_shapes_and_dtypes_match_the_original(shared, backbone):
     recorded = json.loads((shared / f"fixtures/keys_{backbone}.json").read_text())
     with torch.device("meta"):
         model = CTRBOX(recorded["heads"], False, 4, 1, 256, backbone=backbone)
     keys = [[key, list(v.shape), str(v.dtype)] for key, v in model.state_dict().items()]
-    assert keys == recorded["keys"]  # in the same order: an optimizer's state goes by it
+    assert keys == recorded["keys"]  # in the same order, which an optimizer's state relies on
     assert sum(p.numel() for p in model.parameters()) == recorded["n_params"]
 
 
-def test_outputs_are_those_of_the_original(shared):
+def test_outputs_match_the_original(shared):
     recorded = np.load(shared / "fixtures/out_sharp_mobilenetv2.npz")
     model = recorded_model(shared)
     with torch.no_grad():
@@ -48,14 +48,14 @@ def test_outputs_are_those_of_the_original(shared):
 
 
 @pytest.mark.parametrize("down_ratio", [2, 8, 1, None])
-def test_the_stride_is_4_and_the_error_says_why(down_ratio):
-    with pytest.raises(ValueError, match=r"must be 4, not .*quarter of the input.*width"):
+def test_other_strides_are_rejected(down_ratio):
+    with pytest.raises(ValueError, match=r"must be 4, got .*quarter of the input.*width"):
         CTRBOX(HEADS, None, down_ratio, 1, 64)
 
 
 @pytest.mark.parametrize("backbone", ["resnet18", "mobilenetv2"])
 @pytest.mark.parametrize("head_bn", [False, True])
-def test_maps_of_a_new_network(backbone, head_bn):
+def test_maps_of_an_untrained_network(backbone, head_bn):
     model = small(backbone, head_bn=head_bn)
     maps = model(images(batch=2))
     assert {name: tuple(values.shape) for name, values in maps.items()} == {
@@ -64,7 +64,7 @@ def test_maps_of_a_new_network(backbone, head_bn):
         "reg": (2, 2, 16, 24),
         "cls_theta": (2, 1, 16, 24),
     }
-    # every cell starts with the prior: few objects, no offset, a coin's toss for the turn
+    # every cell starts from the prior: few objects, no offset, even odds of being rotated
     assert (maps["hm"] - 0.1).abs().max() < 0.02
     assert (maps["cls_theta"] - 0.5).abs().max() < 0.05
     assert maps["wh"].abs().max() < 0.2
@@ -92,7 +92,7 @@ def test_head_layers(head_bn, layers):
         assert {key.split(".")[1] for key in keys if key.startswith(f"{head}.")} == layers
 
 
-def test_the_last_kernel_of_wh_is_3_whatever_that_of_the_others():
+def test_last_kernel_of_wh_is_always_3():
     model = small(head_conv=8)
     assert {name: getattr(model, name)[-1].kernel_size[0] for name in HEADS} == {
         "hm": 1, "wh": 3, "reg": 1, "cls_theta": 1,
@@ -100,7 +100,7 @@ def test_the_last_kernel_of_wh_is_3_whatever_that_of_the_others():
 
 
 @pytest.mark.parametrize("backbone", ["resnet18", "mobilenetv2"])
-def test_channels_last_gives_the_same_and_stays(backbone):
+def test_channels_last_keeps_results_and_format(backbone):
     model = small(backbone)
     with torch.no_grad():
         expected = model(images())
@@ -111,7 +111,7 @@ def test_channels_last_gives_the_same_and_stays(backbone):
         torch.testing.assert_close(maps[name], expected[name], rtol=1e-4, atol=1e-5)
 
 
-def test_bfloat16_is_near():
+def test_bfloat16_is_close():
     model = small()
     with torch.no_grad():
         expected = model(images())
@@ -121,26 +121,26 @@ def test_bfloat16_is_near():
         torch.testing.assert_close(maps[name].float(), expected[name], rtol=0, atol=0.01)
 
 
-def test_every_parameter_learns():
+def test_every_parameter_gets_a_gradient():
     model = small("mobilenetv2", head_bn=True).train()
     maps = model(images(batch=2))
     sum(values.square().mean() for values in maps.values()).backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
 
 
-def test_what_it_is_made_for_is_remembered():
+def test_classes_and_input_size_are_kept():
     model = small(classes=["a", "b", "c"], input_size=[320, 608], head_bn=True)
     assert (model.backbone, model.head_conv, model.head_bn) == ("resnet18", 16, True)
     assert (model.classes, model.input_size) == (("a", "b", "c"), (320, 608))
     assert (small().classes, small().input_size) == (None, None)
 
 
-def test_names_must_be_as_many_as_channels():
-    with pytest.raises(ValueError, match=r"2 classes for 3 channels"):
+def test_number_of_classes_must_match_channels():
+    with pytest.raises(ValueError, match=r"2 names for 3 channels of 'hm'"):
         small(classes=("a", "b"))
 
 
-def test_an_unknown_backbone():
+def test_unknown_backbone():
     with pytest.raises(InputError, match="vgg"):
         small("vgg")
 
@@ -155,10 +155,10 @@ def test_random_weights_need_no_network(pretrained, monkeypatch):
     ("pretrained", "source"),
     [(True, "imagenet"), ("imagenet", "imagenet"), ("a.pth", "a.pth")],
 )
-def test_first_weights_are_asked_for(pretrained, source, monkeypatch):
+def test_pretrained_sources(pretrained, source, monkeypatch):
     asked = []
     monkeypatch.setattr(
-        "models.ctrbox_net.load_pretrained", lambda model, source: asked.append(source)
+        "models.ctrbox_net.load_pretrained", lambda backbone, name, source: asked.append(source)
     )
     CTRBOX(HEADS, pretrained, 4, 1, 8, backbone="resnet18")
     assert asked == [source]

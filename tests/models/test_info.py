@@ -1,4 +1,4 @@
-"""A detector in figures. The walk over the whole table is in test_backbones.py."""
+"""ModelInfo. The test of all backbones is in test_backbones.py."""
 
 import torch
 
@@ -8,7 +8,7 @@ from models.info import describe
 HEADS = {"hm": 3, "wh": 10, "reg": 2, "cls_theta": 1}
 
 
-def test_figures_of_a_small_network_by_hand():
+def test_costs_of_a_small_network_by_hand():
     model = CTRBOX(HEADS, None, 4, 1, 32, backbone="resnet18", head_bn=True)
     info = describe(model, (64, 96))
     assert info.backbone == "resnet18"
@@ -17,26 +17,26 @@ def test_figures_of_a_small_network_by_hand():
     assert info.merges[0] == ("dec_c4", 512, 256, (1, 256, 4, 6))
     assert [merge.name for merge in info.merges] == ["dec_c4", "dec_c3", "dec_c2"]
     assert info.heads[1] == ("wh", 64, 32, True, 3, (1, 10, 16, 24))
-    shares = {share.name: share for share in info.shares}
+    costs = {cost.name: cost for cost in info.costs}
     # 3x3 convolution 64 -> 32 with bias, BatchNorm, 1x1 convolution 32 -> 3 with bias
-    assert shares["hm"].parameters == 64 * 32 * 9 + 32 + 2 * 32 + 32 * 3 + 3
-    assert shares["hm"].macs == 16 * 24 * (64 * 32 * 9 + 32 * 3)
+    assert costs["hm"].parameters == 64 * 32 * 9 + 32 + 2 * 32 + 32 * 3 + 3
+    assert costs["hm"].macs == 16 * 24 * (64 * 32 * 9 + 32 * 3)
     # 3x3 convolution 512 -> 256, 1x1 convolution 512 -> 256, on the map of stride 16
-    assert shares["dec_c4"].macs == 4 * 6 * (512 * 256 * 9 + 512 * 256)
+    assert costs["dec_c4"].macs == 4 * 6 * (512 * 256 * 9 + 512 * 256)
     assert info.parameters == sum(p.numel() for p in model.parameters())
-    assert info.macs == sum(share.macs for share in info.shares)
+    assert info.macs == sum(cost.macs for cost in info.costs)
 
 
-def test_depthwise_convolutions_count_their_groups():
+def test_macs_of_depthwise_convolutions():
     model = CTRBOX(HEADS, None, 4, 1, 32, backbone="mobilenetv2")
-    macs = {share.name: share.macs for share in describe(model, (32, 32)).shares}
+    macs = {cost.name: cost.macs for cost in describe(model, (32, 32)).costs}
     # torchvision's MobileNetV2 is 0.3008 GMAC at 224 with 1.28 M for the classifier and
-    # 20.07 M for the last 1x1 convolution (320 -> 1280 at 7x7), which are cut off; it scales
+    # 20.07 M for the last 1x1 convolution (320 -> 1280 at 7x7), which are removed; it scales
     # with the area: (32 / 224)^2 = 1 / 49
     assert abs(macs["base_network"] * 49 - (300.8e6 - 1.28e6 - 20.07e6)) < 0.1e6
 
 
-def test_the_model_stays_as_it_is():
+def test_model_is_not_changed():
     model = CTRBOX(HEADS, None, 4, 1, 8, backbone="resnet18").train()
     describe(model, (64, 64))
     assert model.training
@@ -45,7 +45,7 @@ def test_the_model_stays_as_it_is():
     assert model(torch.zeros(2, 3, 32, 32))["hm"].shape == (2, 3, 8, 8)
 
 
-def test_the_page_of_text():
+def test_text():
     with torch.device("meta"):
         model = CTRBOX(HEADS, None, 4, 1, 64, backbone="mobilenetv2")
     lines = [" ".join(line.split()) for line in str(describe(model, (416, 608))).splitlines()]

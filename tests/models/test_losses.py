@@ -1,4 +1,4 @@
-"""Losses: as recorded from the original, by hand on small cases, and finite where it was not."""
+"""Losses: as recorded from the original, small cases by hand, and finite where it was not."""
 
 import math
 
@@ -19,7 +19,7 @@ MAPS = ("hm", "wh", "reg", "cls_theta")
 
 
 def batch(objects: int = 2, batch_size: int = 2, size: int = 8, slots: int = 5):
-    """Random maps (logits) and targets of so many objects an image, on the diagonal."""
+    """Random maps (logits), and targets of `objects` per image on the diagonal."""
     generator = torch.Generator().manual_seed(objects)
 
     def randn(*shape: int) -> torch.Tensor:
@@ -51,12 +51,12 @@ def sigmoid(maps):
 
 
 @pytest.mark.parametrize("logits", [False, True])
-def test_values_and_gradients_are_those_of_the_original(shared, logits):
+def test_values_and_gradients_match_the_original(shared, logits):
     recorded = np.load(shared / "fixtures/loss_batch4_256.npz")
     targets = {name[3:]: torch.from_numpy(recorded[name]) for name in recorded if "gt_" in name}
     maps = {name: torch.from_numpy(recorded[f"pr_{name}"]).requires_grad_() for name in MAPS}
     given = maps
-    if logits:  # in double precision, so that the way there and back costs no digits
+    if logits:  # in double precision, so that the round trip costs no digits
         given = {k: v.double().logit() if k in ("hm", "cls_theta") else v for k, v in maps.items()}
     losses = DetectionLoss()(given, targets, logits=logits)
     total = sum(losses.values())
@@ -73,26 +73,26 @@ def test_values_and_gradients_are_those_of_the_original(shared, logits):
 
 
 def test_focal_loss_by_hand():
-    """Plain Python on every cell, weights off 0 and 1 included."""
+    """Plain Python on every cell, with weights other than 0 and 1 as well."""
     generator = torch.Generator().manual_seed(3)
     p = torch.rand(2, 2, 3, 4, generator=generator) * 0.98 + 0.01
     target = torch.rand(2, 2, 3, 4, generator=generator) * 0.99
     target[0, 1, 2, 3] = target[1, 0, 0, 1] = target[1, 1, 1, 1] = 1
     weight = torch.rand(2, 2, 3, 4, generator=generator)
     for weights in (torch.ones_like(p), weight):
-        loss = centres = 0.0
+        loss = centers = 0.0
         for p_, t, w in zip(p.flatten(), target.flatten(), weights.flatten(), strict=True):
             p_, t, w = p_.item(), t.item(), w.item()
             if t == 1:
-                centres += w
+                centers += w
                 loss -= w * math.log(p_) * (1 - p_) ** 2
             else:
                 loss -= w * math.log(1 - p_) * p_**2 * (1 - t) ** 4
         result = focal_loss(bernoulli_from_probabilities(p), target, weights)
-        assert result.item() == pytest.approx(loss / centres, rel=1e-5)
+        assert result.item() == pytest.approx(loss / centers, rel=1e-5)
     plain = focal_loss(bernoulli_from_probabilities(p), target)
     ones = focal_loss(bernoulli_from_probabilities(p), target, torch.ones_like(p))
-    assert plain.item() == ones.item()  # no weight is a weight of 1
+    assert plain.item() == ones.item()  # no weight means a weight of 1
 
 
 def test_masked_mean_by_hand():
@@ -102,7 +102,7 @@ def test_masked_mean_by_hand():
     assert masked_mean(values, torch.zeros(1, 3)).item() == 0
 
 
-def test_what_stands_in_empty_slots_does_not_matter():
+def test_empty_slots_are_ignored():
     maps, targets = batch(objects=2)
     before = DetectionLoss()(maps, targets, logits=True)
     for name in ("wh", "reg", "cls_theta"):
@@ -114,7 +114,7 @@ def test_what_stands_in_empty_slots_does_not_matter():
     }
 
 
-def test_the_weight_takes_cells_out_of_the_heat_map():
+def test_weight_0_excludes_cells():
     maps, targets = batch()
     targets["hm_weight"] = torch.ones_like(targets["hm"])
     targets["hm_weight"][0, 2, 3:6, 4:7] = 0
@@ -128,7 +128,7 @@ def test_the_weight_takes_cells_out_of_the_heat_map():
 
 
 @pytest.mark.parametrize("logits", [False, True])
-def test_a_batch_without_objects(logits):
+def test_batch_without_objects(logits):
     maps, targets = batch(objects=0)
     maps = maps if logits else sigmoid(maps)
     for values in maps.values():
@@ -146,17 +146,17 @@ def test_a_batch_without_objects(logits):
 
 @pytest.mark.parametrize(
     ("mean_objects", "divisor"),
-    [(1.0, 1.0), (40.0, 40.0), (0.25, 1.0), (0.0, 1.0)],  # below 1 is 1
+    [(1.0, 1.0), (40.0, 40.0), (0.25, 1.0), (0.0, 1.0)],  # below 1 counts as 1
 )
-def test_an_empty_batch_is_divided_by_the_mean_number_of_objects(mean_objects, divisor):
+def test_empty_batch_is_divided_by_mean_objects(mean_objects, divisor):
     maps, targets = batch(objects=0)
     alone = DetectionLoss()(maps, targets, logits=True)["hm"].item()
     loss = DetectionLoss(mean_objects)(maps, targets, logits=True)["hm"].item()
     assert loss == pytest.approx(alone / divisor, rel=1e-6)
 
 
-def test_an_empty_batch_costs_no_more_than_a_normal_one():
-    """At the start of training: the same background, with and without ten objects in it."""
+def test_empty_batch_weighs_no_more_than_a_normal_one():
+    """At the start of training, with the same background, with and without ten objects in it."""
     maps, targets = batch(objects=0, size=64, slots=10)
     for values in maps.values():
         values.fill_(0)
@@ -171,7 +171,7 @@ def test_an_empty_batch_costs_no_more_than_a_normal_one():
     assert 0 < sum(empty.values()) < sum(normal.values())
 
 
-def test_the_mean_does_not_touch_a_batch_with_objects():
+def test_mean_objects_is_unused_with_objects():
     maps, targets = batch(objects=2)
     assert (
         DetectionLoss(50.0)(maps, targets, logits=True)["hm"].item()
@@ -180,7 +180,7 @@ def test_the_mean_does_not_touch_a_batch_with_objects():
 
 
 @pytest.mark.parametrize("mean_objects", [math.nan, math.inf])
-def test_a_mean_that_is_none(mean_objects):
+def test_mean_objects_must_be_finite(mean_objects):
     with pytest.raises(ValueError, match="must be finite"):
         DetectionLoss(mean_objects)
 
@@ -189,7 +189,7 @@ def test_a_mean_that_is_none(mean_objects):
 @pytest.mark.parametrize("extreme", [1000.0, -1000.0, 17.0, -90.0, 8.5, 0.0])
 @pytest.mark.parametrize("objects", [0, 3])
 @pytest.mark.parametrize("logits", [False, True])
-def test_finite_whatever_the_logits(dtype, extreme, objects, logits):
+def test_losses_are_finite_for_extreme_logits(dtype, extreme, objects, logits):
     maps, targets = batch(objects)
     maps = {name: values.to(dtype) for name, values in maps.items()}
     maps["hm"].fill_(extreme)
@@ -206,9 +206,9 @@ def test_finite_whatever_the_logits(dtype, extreme, objects, logits):
         assert values.grad.isfinite().all()
 
 
-def test_a_saturated_mistake_still_has_a_gradient():
+def test_saturated_error_has_a_gradient():
     maps, targets = batch(objects=1)
-    maps["hm"].fill_(50.0)  # all background found to be objects: the sigmoid is 1 in float32
+    maps["hm"].fill_(50.0)  # all background predicted as objects: the sigmoid is 1 in float32
     maps["hm"].requires_grad_()
     DetectionLoss()(maps, targets, logits=True)["hm"].backward()
     assert (maps["hm"].grad[targets["hm"] < 0.5] > 0).all()
@@ -233,14 +233,14 @@ def test_autocast_changes_nothing(logits):
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0, 0.3])
-def test_probabilities_stay_inside_0_and_1(value):
+def test_probabilities_are_clamped(value):
     p, not_p, log_p, log_not_p = bernoulli_from_probabilities(torch.tensor([value]))
     assert p.item() == pytest.approx(value, abs=1.1e-6)
     assert not_p.item() == pytest.approx(1 - value, abs=1.1e-6)
     assert log_p.isfinite() and log_not_p.isfinite()
 
 
-def test_logarithms_of_large_logits_are_exact():
+def test_logarithms_of_large_logits():
     p, not_p, log_p, log_not_p = bernoulli_from_logits(torch.tensor([-1000.0, 30.0]))
     assert log_p[0].item() == -1000
     assert log_not_p[1].item() == pytest.approx(-30, rel=1e-6)

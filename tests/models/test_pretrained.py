@@ -1,4 +1,4 @@
-"""The backbone's first weights, from every file that users bring and from none."""
+"""Initial backbone weights: from every layout of file that users have, and from none."""
 
 import urllib.error
 
@@ -17,6 +17,10 @@ def new(backbone: str) -> CTRBOX:
     return CTRBOX(HEADS, None, 4, 1, 8, backbone=backbone)
 
 
+def load(model: CTRBOX, source) -> None:
+    load_pretrained(model.base_network, model.backbone, source)
+
+
 def same(model: CTRBOX, state: dict[str, torch.Tensor]) -> bool:
     own = model.base_network.state_dict()
     state = canonical_keys(state)
@@ -25,14 +29,14 @@ def same(model: CTRBOX, state: dict[str, torch.Tensor]) -> bool:
 
 @pytest.fixture(scope="module")
 def theirs() -> dict[str, dict[str, torch.Tensor]]:
-    """State dicts as torchvision has them, classifier included."""
+    """State dicts of torchvision's models, classifier included."""
     return {
         "resnet18": torchvision.models.resnet18(weights=None).state_dict(),
         "mobilenetv2": torchvision.models.mobilenet_v2(weights=None).state_dict(),
     }
 
 
-def test_the_classic_file_at_hand(shared):
+def test_classic_mobilenetv2_file(shared):
     path = shared / "weights/mobilenet_v2_imagenet.pth"
     model = CTRBOX(HEADS, str(path), 4, 1, 8, backbone="mobilenetv2")
     state = torch.load(path, weights_only=True)
@@ -60,10 +64,10 @@ LAYOUTS = {
 
 @pytest.mark.parametrize("backbone", ["resnet18", "mobilenetv2"])
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_layouts(backbone, layout, theirs, tmp_path):
+def test_file_layouts(backbone, layout, theirs, tmp_path):
     torch.save(LAYOUTS[layout](theirs[backbone]), tmp_path / "w.pth")
     model = new(backbone)
-    load_pretrained(model, tmp_path / "w.pth")
+    load(model, tmp_path / "w.pth")
     expected = theirs[backbone]
     if layout == "half precision":
         expected = {
@@ -73,62 +77,62 @@ def test_layouts(backbone, layout, theirs, tmp_path):
     assert same(model, expected)
 
 
-def test_weights_of_another_backbone_name_the_flag(theirs, tmp_path):
+def test_weights_of_another_backbone(theirs, tmp_path):
     torch.save(theirs["mobilenetv2"], tmp_path / "w.pth")
-    with pytest.raises(InputError, match=r"w\.pth: not .* resnet18.* --backbone mobilenetv2"):
-        load_pretrained(new("resnet18"), tmp_path / "w.pth")
+    with pytest.raises(InputError, match=r"w\.pth: not .* resnet18.* backbone=mobilenetv2"):
+        load(new("resnet18"), tmp_path / "w.pth")
 
 
-def test_weights_of_something_else_name_what_differs(theirs, tmp_path):
+def test_other_weights_list_the_differences(theirs, tmp_path):
     state = dict(theirs["resnet18"])
     state.pop("layer1.0.bn1.bias")
-    state["conv1.weight"] = torch.zeros(64, 1, 7, 7)  # for grey images
+    state["conv1.weight"] = torch.zeros(64, 1, 7, 7)  # for gray images
     torch.save(state, tmp_path / "w.pth")
     with pytest.raises(InputError, match=r"missing: layer1.0.bn1.bias; .*\[64, 3, 7, 7\] expected"):
-        load_pretrained(new("resnet18"), tmp_path / "w.pth")
+        load(new("resnet18"), tmp_path / "w.pth")
 
 
-def test_a_detector_is_for_finetune(tmp_path):
+def test_detector_weights_point_to_finetune(tmp_path):
     torch.save({"model_state_dict": new("resnet18").state_dict()}, tmp_path / "w.pth")
-    with pytest.raises(InputError, match="--finetune"):
-        load_pretrained(new("resnet18"), tmp_path / "w.pth")
+    with pytest.raises(InputError, match=r"whole detector.* use finetune"):
+        load(new("resnet18"), tmp_path / "w.pth")
 
 
-def test_a_missing_file(tmp_path):
+def test_missing_file(tmp_path):
     with pytest.raises(InputError, match=r"w\.pth: no such file"):
-        load_pretrained(new("resnet18"), tmp_path / "w.pth")
+        load(new("resnet18"), tmp_path / "w.pth")
 
 
-def test_without_a_network_the_error_names_the_ways_on(monkeypatch, tmp_path):
+def test_imagenet_without_network_lists_alternatives(monkeypatch, tmp_path):
     def offline(*args, **kwargs):
         raise urllib.error.URLError("no route to host")
 
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))  # an empty cache
     monkeypatch.setattr("torch.hub.urlopen", offline)
-    with pytest.raises(InputError, match=r"no route to host.*--pretrained FILE.*--pretrained none"):
+    with pytest.raises(InputError, match=r"no route to host.*pretrained=FILE.*pretrained=none"):
         CTRBOX(HEADS, True, 4, 1, 8, backbone="resnet18")
 
 
-def test_imagenet_weights_come_from_the_cache_where_they_are(monkeypatch, tmp_path, theirs):
+def test_imagenet_weights_from_the_cache(monkeypatch, tmp_path, theirs):
     weights = BACKBONES["resnet18"].imagenet
     cache = tmp_path / "hub/checkpoints"
     cache.mkdir(parents=True)
     torch.save(theirs["resnet18"], cache / weights.url.rpartition("/")[2])
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     model = new("resnet18")
-    load_pretrained(model, "imagenet")
+    load(model, "imagenet")
     assert same(model, theirs["resnet18"])
 
 
-def test_a_backbone_without_imagenet_weights(monkeypatch):
+def test_backbone_without_imagenet_weights(monkeypatch):
     row = BACKBONES["resnet18"]
     monkeypatch.setitem(BACKBONES, "mine", Backbone(row.build, row.channels))
-    with pytest.raises(InputError, match="no ImageNet weights of mine"):
-        load_pretrained(new("mine"), "imagenet")
+    with pytest.raises(InputError, match="no ImageNet weights for mine"):
+        load(new("mine"), "imagenet")
 
 
-def test_none_changes_nothing():
+def test_source_none_changes_nothing():
     model = new("resnet18")
     before = {key: value.clone() for key, value in model.state_dict().items()}
-    load_pretrained(model, "none")
+    load(model, "none")
     assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())

@@ -1,4 +1,4 @@
-"""The names of weights: every layout under one set of names, and whose they are."""
+"""State dict keys: converting every layout, and matching a backbone."""
 
 import pytest
 import torch
@@ -8,7 +8,7 @@ from models.state_keys import (
     add_batch_counters,
     canonical_keys,
     canonical_state,
-    difference_text,
+    describe_difference,
     match_backbone,
     nearest_backbone,
     shapes_of,
@@ -26,7 +26,7 @@ from models.state_keys import (
         ("features.2.conv.1.0.weight", "features.2.conv.3.weight"),  # depthwise, after expansion
         ("features.2.conv.2.weight", "features.2.conv.6.weight"),
         ("features.2.conv.3.bias", "features.2.conv.7.bias"),
-        ("layer1.0.conv1.weight", "layer1.0.conv1.weight"),  # of another backbone
+        ("layer1.0.conv1.weight", "layer1.0.conv1.weight"),  # another backbone
     ],
 )
 def test_nested_keys_become_flat(theirs, ours):
@@ -41,19 +41,19 @@ def test_nested_keys_become_flat(theirs, ours):
     "keys",
     [
         [],
-        ["features.2.conv.6.weight", "features.2.conv.7.bias"],  # flat already
+        ["features.2.conv.6.weight", "features.2.conv.7.bias"],  # already flat
     ],
 )
-def test_keys_that_stay(keys):
+def test_unchanged_keys(keys):
     assert list(canonical_keys(dict.fromkeys(keys, 0))) == keys
 
 
-def test_what_a_detector_does_not_use_is_dropped():
+def test_unused_layers_are_dropped():
     unused = ["fc.weight", "classifier.1.bias", "features.18.1.running_mean"]
     assert canonical_keys(dict.fromkeys(unused, 0)) == {}
 
 
-def test_counters_are_added_where_batch_norm_lacks_them():
+def test_missing_batch_counters_are_added():
     state = {"bn.running_var": torch.ones(2), "a.running_var": torch.ones(2)}
     state["a.num_batches_tracked"] = torch.tensor(7)
     state = add_batch_counters(state)
@@ -62,7 +62,7 @@ def test_counters_are_added_where_batch_norm_lacks_them():
 
 
 @pytest.mark.parametrize("name", BACKBONES)
-def test_backbones_are_told_apart_by_keys_and_shapes(name):
+def test_match_backbone_by_keys_and_shapes(name):
     with torch.device("meta"):
         shapes = shapes_of(BACKBONES[name].build().state_dict())
     assert match_backbone(shapes) == name
@@ -74,26 +74,26 @@ def test_backbones_are_told_apart_by_keys_and_shapes(name):
     assert key in nearest_backbone(shapes)[1]
 
 
-def test_the_file_decides_between_backbones_with_the_same_keys(monkeypatch):
+def test_match_backbone_preferred_name(monkeypatch):
     monkeypatch.setitem(BACKBONES, "resnet18_again", BACKBONES["resnet18"])
     with torch.device("meta"):
         shapes = shapes_of(BACKBONES["resnet18"].build().state_dict())
     assert match_backbone(shapes) == "resnet18"
     assert match_backbone(shapes, preferred="resnet18_again") == "resnet18_again"
-    assert match_backbone(shapes, preferred="resnet101") == "resnet18"  # it cannot be
+    assert match_backbone(shapes, preferred="resnet101") == "resnet18"  # not possible
 
 
-def test_differences_in_words():
+def test_describe_difference():
     expected = {"a": (1,), "b": (2,), "c": (3,), "d": (4,), "e": (5, 1)}
     found = {"e": (5, 2), "x": (1,)}
-    assert difference_text(expected, found) == (
-        "missing: a, b, c and 1 more; not known: x; "
-        "of another shape: e ([5, 1] expected, [5, 2] found)"
+    assert describe_difference(expected, found) == (
+        "missing: a, b, c and 1 more; unknown: x; "
+        "different shape: e ([5, 1] expected, [5, 2] found)"
     )
-    assert difference_text(expected, expected) == ""
+    assert describe_difference(expected, expected) == ""
 
 
-def test_detector_keys_lose_their_wrappers():
+def test_wrapper_prefixes_are_removed():
     state = {
         "module._orig_mod.hm.0.bias": torch.zeros(1, dtype=torch.float16),
         "module.base_network.fc.bias": torch.zeros(1),

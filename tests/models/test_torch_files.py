@@ -1,4 +1,4 @@
-"""Files of tensors: written all or not at all, read without running their code."""
+"""Files of tensors: atomic writing, and reading that never runs code."""
 
 import os
 import pickle
@@ -21,7 +21,7 @@ from models.torch_files import read_torch_file, split_state, to_plain, write_tor
 
 
 class Code:
-    """Unpickled in earnest, it makes a folder."""
+    """Makes a folder when it is unpickled with code execution."""
 
     def __init__(self, mark: Path):
         self.mark = mark
@@ -35,7 +35,7 @@ def saved(content: object, path: Path, **options) -> Path:
     return path
 
 
-def test_what_is_written_is_read(tmp_path):
+def test_round_trip(tmp_path):
     content = {
         "state": {"a": torch.arange(3.0)},
         "list": [1, 2.5, None, "x"],
@@ -48,14 +48,14 @@ def test_what_is_written_is_read(tmp_path):
     assert os.listdir(tmp_path) == ["a.pth"]
 
 
-def test_a_file_is_replaced(tmp_path):
+def test_existing_file_is_replaced(tmp_path):
     write_torch_file(tmp_path / "a.pth", {"epoch": 1})
     write_torch_file(tmp_path / "a.pth", {"epoch": 2})
     assert read_torch_file(tmp_path / "a.pth") == {"epoch": 2}
 
 
-@pytest.mark.parametrize("limit", [0, 100_000])  # bytes that fit: none, or half of the tensor
-def test_a_full_disk_leaves_the_old_file_and_no_litter(tmp_path, limit):
+@pytest.mark.parametrize("limit", [0, 100_000])  # writable bytes: none, or half of the tensor
+def test_full_disk_keeps_the_old_file(tmp_path, limit):
     path = tmp_path / "a.pth"
     write_torch_file(path, {"epoch": 1})
     script = f"""
@@ -75,9 +75,7 @@ def test_a_full_disk_leaves_the_old_file_and_no_litter(tmp_path, limit):
         text=True,
     )
     assert run.returncode == 1
-    assert (
-        f"cannot write {path}: File too large; the file that was there is unchanged" in run.stderr
-    )
+    assert f"cannot write {path}: File too large; the existing file is unchanged" in run.stderr
     assert os.listdir(tmp_path) == ["a.pth"]
     assert read_torch_file(path) == {"epoch": 1}
 
@@ -90,7 +88,7 @@ def test_no_space_left(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
-def test_a_folder_in_the_way(tmp_path):
+def test_path_is_a_folder(tmp_path):
     (tmp_path / "a.pth").mkdir()
     with pytest.raises(InputError, match=r"a\.pth: Is a directory"):
         write_torch_file(tmp_path / "a.pth", {})
@@ -98,13 +96,13 @@ def test_a_folder_in_the_way(tmp_path):
 
 
 @pytest.mark.parametrize("folder", ["missing", "file"])
-def test_no_folder_to_write_to(tmp_path, folder):
+def test_missing_folder(tmp_path, folder):
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match=r"cannot write .*a\.pth: No.* directory|Not a directory"):
         write_torch_file(tmp_path / folder / "a.pth", {})
 
 
-def test_interrupted_it_leaves_no_litter(tmp_path, monkeypatch):
+def test_interrupt_leaves_no_temporary_file(tmp_path, monkeypatch):
     write_torch_file(tmp_path / "a.pth", {"epoch": 1})
 
     def interrupted(*args):
@@ -126,7 +124,7 @@ class Colour(IntEnum):
     [
         (None, None),
         (True, True),
-        (np.float64(0.5), 0.5),  # of type float, and yet pickled as NumPy's
+        (np.float64(0.5), 0.5),  # an instance of float, but pickled as NumPy's
         (np.int32(7), 7),
         (np.bool_(True), True),
         (Path("a/b"), str(Path("a/b"))),
@@ -135,7 +133,7 @@ class Colour(IntEnum):
         (OrderedDict(a=1), OrderedDict(a=1)),
     ],
 )
-def test_numbers_and_paths_become_plain(value, plain):
+def test_to_plain_converts_numbers_and_paths(value, plain):
     result = to_plain(value)
     assert result == plain
     assert type(result) is type(plain)
@@ -151,16 +149,16 @@ def test_numbers_and_paths_become_plain(value, plain):
         ({"f": len}, r"content\['f'\] is a builtin_function"),
     ],
 )
-def test_what_is_not_plain_is_refused_where_it_stands(value, where):
+def test_to_plain_names_the_refused_value(value, where):
     with pytest.raises(TypeError, match=where):
         to_plain(value)
 
 
-def test_parameters_become_tensors():
+def test_to_plain_converts_parameters():
     assert type(to_plain(nn.Parameter(torch.zeros(2)))) is torch.Tensor
 
 
-def test_code_is_not_run(tmp_path):
+def test_code_in_a_file_is_not_run(tmp_path):
     mark = tmp_path / "mark"
     content = {"model_state_dict": {"a": torch.zeros(1)}, "x": Code(mark)}
     for options in ({}, {"_use_new_zipfile_serialization": False}):
@@ -173,7 +171,7 @@ def test_code_is_not_run(tmp_path):
     assert not mark.exists()
 
 
-def test_a_whole_module_is_refused(tmp_path):
+def test_whole_module_is_refused(tmp_path):
     path = saved(nn.Linear(2, 2), tmp_path / "a.pth")
     with pytest.raises(InputError, match=r"a\.pth: refused.*Linear.*state_dict"):
         read_torch_file(path)
@@ -182,38 +180,40 @@ def test_a_whole_module_is_refused(tmp_path):
 @pytest.mark.parametrize(
     "content", [b"no checkpoint " * 9, b"\x89PNG\r\n\x1a\n" + bytes(99), b"\0"]
 )
-def test_files_of_something_else(tmp_path, content):
+def test_files_of_other_formats(tmp_path, content):
     (tmp_path / "a.pth").write_bytes(content)
     with pytest.raises(InputError, match=r"a\.pth: not a file of torch\.save"):
         read_torch_file(tmp_path / "a.pth")
 
 
-@pytest.mark.parametrize("zipped", [True, False])  # today's format, and that before PyTorch 1.6
+@pytest.mark.parametrize(
+    "zipped", [True, False]
+)  # the current format, and the one before PyTorch 1.6
 @pytest.mark.parametrize("kept", [0.99, 0.5, 0.01])
-def test_files_cut_off(tmp_path, zipped, kept):
+def test_truncated_files(tmp_path, zipped, kept):
     content = {"a": torch.zeros(1000)}
     path = saved(content, tmp_path / "a.pth", _use_new_zipfile_serialization=zipped)
     assert torch.equal(read_torch_file(path)["a"], content["a"])
     whole = path.read_bytes()
     path.write_bytes(whole[: int(len(whole) * kept)])
-    with pytest.raises(InputError, match=r"a\.pth: .*cut off or damaged"):
+    with pytest.raises(InputError, match=r"a\.pth: .*truncated or damaged"):
         read_torch_file(path)
 
 
-def test_a_zip_of_something_else(tmp_path):
+def test_unrelated_zip_file(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.pth", "w") as archive:
         archive.writestr("a.txt", "a")
     with pytest.raises(InputError, match=r"a\.pth: not a file of torch\.save"):
         read_torch_file(tmp_path / "a.pth")
 
 
-def test_an_empty_file(tmp_path):
+def test_empty_file(tmp_path):
     (tmp_path / "a.pth").touch()
     with pytest.raises(InputError, match=r"a\.pth: the file is empty \(0 bytes\)"):
         read_torch_file(tmp_path / "a.pth")
 
 
-def test_no_file(tmp_path):
+def test_missing_file(tmp_path):
     with pytest.raises(InputError, match=r"a\.pth: no such file"):
         read_torch_file(tmp_path / "a.pth")
     with pytest.raises(InputError, match=r"is a folder, not a file"):
@@ -233,7 +233,7 @@ STATE = {"a.weight": torch.zeros(2)}
         ({"model": STATE, "model_state_dict": None}, {"model_state_dict": None}),
     ],
 )
-def test_where_the_weights_are(content, rest, tmp_path):
+def test_split_state(content, rest, tmp_path):
     state, beside = split_state(content, tmp_path)
     assert state.keys() == STATE.keys()
     assert beside == rest
@@ -249,6 +249,6 @@ def test_where_the_weights_are(content, rest, tmp_path):
         (5, "a int"),
     ],
 )
-def test_no_weights(content, found):
-    with pytest.raises(InputError, match=rf"a\.pth: no weights in it;.* {found}"):
+def test_split_state_without_weights(content, found):
+    with pytest.raises(InputError, match=rf"a\.pth: no weights found;.* {found}"):
         split_state(content, Path("a.pth"))

@@ -1,4 +1,4 @@
-"""Head maps to detections, against recorded rows and a decoder written in plain loops."""
+"""Decoding against recorded rows and a reference decoder in plain loops."""
 
 from math import inf, nan
 
@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 import torch
 
-from decoder import DecDecoder, neighbourhood_maximum, rows_to_detections, to_source
+from decoder import DecDecoder, max_pool_3x3, rows_to_detections, to_source
 from helpers.hand_made import recorded_model
 from structures import boxes
 from structures.letterbox import Letterbox
 
-TURNED, UPRIGHT = 0.9, 0.1
+ROTATED, UPRIGHT = 0.9, 0.1
 
 
 def blank(classes=2, height=6, width=8, batch=1):
-    """Maps without a peak; every box would be 4x2 cells, upright."""
+    """Maps without a peak; every box would be an axis-aligned one of 4x2 cells."""
     maps = {
         "hm": torch.zeros(batch, classes, height, width),
         "wh": torch.zeros(batch, 10, height, width),
@@ -26,8 +26,8 @@ def blank(classes=2, height=6, width=8, batch=1):
     return maps
 
 
-def decode_plainly(maps, K, conf_thresh, theta_thresh=0.8):
-    """Rows of the first image, by the definition: loops over all cells and a sort of tuples."""
+def reference_decode(maps, K, conf_thresh, theta_thresh=0.8):
+    """Rows of the first image by definition: loops over all cells and a sort of tuples."""
     hm, wh, reg, theta = (maps[n][0].numpy() for n in ("hm", "wh", "reg", "cls_theta"))
     classes, height, width = hm.shape
     found = []
@@ -65,8 +65,8 @@ def test_recorded_rows(shared, name):
     np.testing.assert_allclose(rows, fixture[name], atol=1e-4)
 
 
-def test_recorded_rows_from_a_recorded_checkpoint(shared):
-    """File, network, sigmoid and decoder in one: the published layout, weights made sharp."""
+def test_recorded_rows_of_a_recorded_checkpoint(shared):
+    """File, network, sigmoid and decoder together: published layout, weights for clear peaks."""
     fixture = np.load(shared / "fixtures" / "out_sharp_mobilenetv2.npz")
     model = recorded_model(shared)
     with torch.no_grad():
@@ -83,15 +83,15 @@ def test_recorded_rows_from_a_recorded_checkpoint(shared):
 @pytest.mark.parametrize(
     "K, conf_thresh",
     [
-        (500, 0.0),  # more than there are cells, and zeros are no peaks
+        (500, 0.0),  # more than there are cells; zeros are not peaks
         (500, 0.5),
         (7, 0.2),  # the cut falls among equal scores
         (1, 0.2),
         (500, 1.0),  # nothing is above 1
     ],
 )
-def test_ties_as_in_plain_loops(K, conf_thresh):
-    """Few levels of score: plateaus within a class and equal scores across classes."""
+def test_ties_match_plain_loops(K, conf_thresh):
+    """Few distinct scores: plateaus within a class and equal scores across classes."""
     rng = np.random.default_rng(3)
     maps = blank(3, 9, 13)
     maps["hm"] = torch.from_numpy(rng.integers(0, 4, (1, 3, 9, 13)) / 4).float()
@@ -100,29 +100,29 @@ def test_ties_as_in_plain_loops(K, conf_thresh):
     maps["cls_theta"] = torch.from_numpy(rng.choice([0.79, 0.8, 0.81], (1, 1, 9, 13))).float()
     rows = DecDecoder(K, conf_thresh, 3).ctdet_decode(maps)[0]
     theta = float(np.float32(0.8))
-    np.testing.assert_allclose(rows, decode_plainly(maps, K, conf_thresh, theta), rtol=1e-6)
+    np.testing.assert_allclose(rows, reference_decode(maps, K, conf_thresh, theta), rtol=1e-6)
 
 
-def test_a_score_at_the_threshold_is_not_above_it():
+def test_score_at_the_threshold_is_dropped():
     maps = blank()
     maps["hm"][0, 0, 2, 2] = 0.5
     assert DecDecoder(10, 0.5, 2).ctdet_decode(maps).shape == (1, 0, 12)
     assert DecDecoder(10, 0.49, 2).ctdet_decode(maps).shape == (1, 1, 12)
 
 
-def test_theta_chooses_between_vectors_and_rectangle():
+def test_theta_selects_vectors_or_rectangle():
     maps = blank()
     maps["hm"][0, 1, 3, 5] = 0.7
     maps["reg"][0, :, 3, 5] = torch.tensor([0.5, 0.25])
     maps["wh"][0, :8, 3, 5] = torch.tensor([-1.0, -2, 2, -1, 1, 2, -2, 1])
-    maps["cls_theta"][0, 0, 3, 5] = TURNED
-    (turned,) = DecDecoder(10, 0.1, 2).decode(maps)
+    maps["cls_theta"][0, 0, 3, 5] = ROTATED
+    (rotated,) = DecDecoder(10, 0.1, 2).decode(maps)
     # tr = c + t + r, then br, bl, tl, times 4 for input pixels
     center = np.array([5.5, 3.25])
     expected = (np.array([[1, -3], [3, 1], [-1, 3], [-3, -1]]) + center) * 4
-    np.testing.assert_allclose(turned.corners, [expected])
-    np.testing.assert_allclose(turned.scores, [0.7], rtol=1e-6)
-    assert turned.labels.tolist() == [1] and turned.labels.dtype == np.int64
+    np.testing.assert_allclose(rotated.corners, [expected])
+    np.testing.assert_allclose(rotated.scores, [0.7], rtol=1e-6)
+    assert rotated.labels.tolist() == [1] and rotated.labels.dtype == np.int64
 
     (upright,) = DecDecoder(10, 0.1, 2, theta_thresh=0.95).decode(maps)
     expected = (np.array([[2, -1], [2, 1], [-2, 1], [-2, -1]]) + center) * 4
@@ -130,14 +130,14 @@ def test_theta_chooses_between_vectors_and_rectangle():
 
 
 @pytest.mark.parametrize("y, x", [(0, 0), (0, 7), (5, 0), (5, 7)])
-def test_cells_at_the_border_are_peaks_like_any_other(y, x):
+def test_peaks_at_the_border(y, x):
     maps = blank()
     maps["hm"][0, 0, y, x] = 0.6
     rows = DecDecoder(10, 0.1, 2).ctdet_decode(maps)[0]
     np.testing.assert_allclose(rows[:, :2], [[x, y]])
 
 
-def test_several_images_give_a_list_and_do_not_mix():
+def test_batch_gives_a_list_per_image():
     maps = blank(batch=3)
     maps["hm"][0, 0, 1, 1] = 0.9
     maps["hm"][2, 1, 4, 6] = maps["hm"][2, 0, 2, 2] = 0.8
@@ -150,8 +150,8 @@ def test_several_images_give_a_list_and_do_not_mix():
 
 @pytest.mark.parametrize("head", ["hm", "wh", "reg", "cls_theta"])
 @pytest.mark.parametrize("value", [nan, inf, -inf])
-def test_what_is_not_finite_is_no_detection(head, value):
-    """Maps of a broken model give no box with NaN; whole boxes of the same image stay."""
+def test_non_finite_boxes_are_dropped(head, value):
+    """Maps of a broken model give no boxes with NaN; valid boxes of the same image are kept."""
     maps = blank()
     maps["hm"][0, 0, 1, 1] = maps["hm"][0, 0, 4, 6] = 0.9
     maps[head][0, :, 1, 1] = value
@@ -170,7 +170,7 @@ def test_half_precision_maps():
     np.testing.assert_array_equal(rows, DecDecoder(10, 0.1, 2).ctdet_decode(maps))
 
 
-def test_other_classes_than_the_map_has_are_refused():
+def test_wrong_arguments():
     with pytest.raises(ValueError, match=r"2 channels.*3"):
         DecDecoder(10, 0.1, 3).ctdet_decode(blank())
     with pytest.raises(ValueError, match=r"at least 1.*0"):
@@ -181,8 +181,8 @@ def test_other_classes_than_the_map_has_are_refused():
     "source_wh, squash",
     [((100, 50), False), ((50, 100), False), ((37, 91), False), ((37, 91), True)],
 )
-def test_back_to_the_source(source_wh, squash):
-    """A box of the source, put into the input by hand, comes back."""
+def test_to_source(source_wh, squash):
+    """A source box, mapped to the input by hand, is mapped back."""
     letterbox = Letterbox.fit(source_wh, (64, 32), squash)
     box = np.array([[[30, 20], [30, 40], [10, 40], [10, 20]]], np.float32)
     (sx, sy), (px, py) = letterbox.scale, letterbox.pad
@@ -196,13 +196,13 @@ def test_back_to_the_source(source_wh, squash):
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 7), (6, 1), (2, 2), (9, 13)])
-def test_the_highest_neighbour_is_that_of_max_pooling(size):
+def test_max_pool_3x3_matches_pytorch(size):
     heatmap = torch.rand(3, *size, generator=torch.Generator().manual_seed(0))
     expected = torch.nn.functional.max_pool2d(heatmap[None], 3, stride=1, padding=1)[0]
-    assert torch.equal(neighbourhood_maximum(heatmap), expected)
+    assert torch.equal(max_pool_3x3(heatmap), expected)
 
 
-def test_the_rectangle_is_taken_where_the_box_is_not_turned():
+def test_encoded_boxes_are_decoded():
     corners = boxes.rectangles_to_corners([[10, 10, 8, 4, 20]])
     center, vectors, size = boxes.corners_to_vectors(corners)
 
@@ -215,8 +215,8 @@ def test_the_rectangle_is_taken_where_the_box_is_not_turned():
         maps["cls_theta"][0, :, 10, 10] = theta
         return DecDecoder(10, 0.1, 1).decode(maps)[0].corners[0] / boxes.STRIDE
 
-    turned, upright = decoded(0.9), decoded(0.7)
-    distance = np.linalg.norm(turned[:, None] - corners[0][None], axis=2)
+    rotated, upright = decoded(0.9), decoded(0.7)
+    distance = np.linalg.norm(rotated[:, None] - corners[0][None], axis=2)
     assert (distance.min(axis=0) < 1e-5).all() and (distance.min(axis=1) < 1e-5).all()
     np.testing.assert_allclose(np.ptp(upright, axis=0), size[0], rtol=1e-6)
     assert upright[0, 0] > 10 > upright[0, 1], "top right comes first"

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from datasets import DataOptions, open_dataset
-from datasets.batching import start
+from datasets.batching import iterate_loader
 from decoder import DecDecoder
 from helpers.data_folders import make_dota
 from helpers.hand_made import CLASSES, Known, small_set, tiny_model
@@ -161,7 +161,7 @@ def test_ctrl_c_while_the_processes_are_made():
 
     before = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
-        start(Loader())
+        iterate_loader(Loader())
     assert signal.getsignal(signal.SIGINT) is before
-    assert list(start([{"a": 1}])) == [{"a": 1}]
+    assert list(iterate_loader([{"a": 1}])) == [{"a": 1}]
     assert signal.getsignal(signal.SIGINT) is before

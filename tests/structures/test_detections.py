@@ -1,4 +1,4 @@
-"""The value type of detections: rows, frames, and suppression against plain loops."""
+"""Detections: selecting rows, changing frames, and NMS against plain loops."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ def square(x, y, side=10.0):
 
 
 def some(count, seed=0, labels=3):
-    """Overlapping turned rectangles with equal scores among them."""
+    """Overlapping rotated rectangles, some with equal scores."""
     rng = np.random.default_rng(seed)
     center = rng.uniform(0, 60, (count, 1, 2))
     u = rng.normal(0, 8, (count, 2))
@@ -24,7 +24,7 @@ def some(count, seed=0, labels=3):
     )
 
 
-def nms_plainly(detections, threshold):
+def reference_nms(detections, threshold):
     order = sorted(range(len(detections)), key=lambda i: (-detections.scores[i], i))
     polygons = [Polygon(c) for c in detections.corners.astype(float)]
     kept = []
@@ -39,7 +39,7 @@ def nms_plainly(detections, threshold):
     return kept
 
 
-def test_empty():
+def test_no_detections():
     none = Detections()
     assert len(none) == len(none.nms(0.1)) == len(none[none.labels == 0]) == 0
     assert none.corners.shape == (0, 4, 2) and none.corners.dtype == np.float32
@@ -48,16 +48,16 @@ def test_empty():
 
 @pytest.mark.parametrize("threshold", [0.0, 0.1, 0.5])
 @pytest.mark.parametrize("seed", range(3))
-def test_nms_is_that_of_plain_loops(threshold, seed):
+def test_nms_matches_plain_loops(threshold, seed):
     found = some(60, seed)
-    kept = nms_plainly(found, threshold)
+    kept = reference_nms(found, threshold)
     after = found.nms(threshold)
     np.testing.assert_array_equal(after.corners, found.corners[kept])
     np.testing.assert_array_equal(after.scores, found.scores[kept])
     np.testing.assert_array_equal(after.labels, found.labels[kept])
 
 
-def test_classes_do_not_suppress_each_other():
+def test_nms_is_per_class():
     corners = np.array([square(0, 0), square(0, 0), square(0, 0)], np.float32)
     found = Detections(corners, np.float32([0.5, 0.9, 0.7]), np.array([0, 1, 0]))
     after = found.nms(0.1)
@@ -65,7 +65,7 @@ def test_classes_do_not_suppress_each_other():
     assert after.labels.tolist() == [1, 0]
 
 
-def test_rows_by_slice_mask_and_index():
+def test_select_by_slice_mask_and_indices():
     found = some(5)
     for index in (slice(1, 3), found.labels == found.labels[0], [4, 0], np.array([], int)):
         part = found[index]
@@ -74,7 +74,7 @@ def test_rows_by_slice_mask_and_index():
         np.testing.assert_array_equal(part.labels, found.labels[index])
 
 
-def test_another_frame_keeps_scores_and_labels():
+def test_with_corners_keeps_scores_and_labels():
     found = some(4)
     moved = found.with_corners(found.corners.astype(np.float64) + 1)
     assert moved.corners.dtype == np.float32
@@ -90,6 +90,6 @@ def test_another_frame_keeps_scores_and_labels():
         (np.zeros((2, 4, 2)), np.zeros(2), np.zeros((2, 1), int)),
     ],
 )
-def test_shapes_that_do_not_fit_are_refused(corners, scores, labels):
+def test_inconsistent_shapes(corners, scores, labels):
     with pytest.raises(ValueError, match="corners"):
         Detections(corners, scores, labels)

@@ -1,4 +1,4 @@
-"""Pictures: the right pixels change, whatever the size of image and box."""
+"""Drawing: the right pixels change, whatever the size of image and box."""
 
 import cv2
 import numpy as np
@@ -20,7 +20,7 @@ from structures.drawing import (
 SQUARE = np.array([[40, 10], [40, 30], [10, 30], [10, 10]], np.float32)
 
 
-def grey(height=60, width=80):
+def gray(height=60, width=80):
     return np.full((height, width, 3), 90, np.uint8)
 
 
@@ -28,30 +28,30 @@ def changed(before, after):
     return (before != after).any(axis=2)
 
 
-def test_colors_of_many_classes_differ():
+def test_class_colors_differ():
     colors = {class_color(label) for label in range(18)}
     assert len(colors) == 18
     assert all(len(c) == 3 and all(type(v) is int and 0 <= v <= 255 for v in c) for c in colors)
 
 
-def test_a_polygon_is_an_outline():
-    image = grey()
+def test_draw_polygon():
+    image = gray()
     draw_polygon(image, SQUARE, WHITE, 1)
     assert image[10, 25].min() > 200 and image[20, 40].min() > 200
     assert tuple(image[20, 25]) == tuple(image[50, 60]) == (90, 90, 90)
 
 
 @pytest.mark.parametrize("far", [1e5, 1e9, 1e30])
-def test_corners_far_outside_the_image(far):
-    """The part in sight is right: a box open to the right ends above and below its lines."""
-    image = grey()
+def test_draw_polygon_far_outside_the_image(far):
+    """The visible part of a box that extends far to the right is drawn correctly."""
+    image = gray()
     draw_polygon(image, np.array([[far, 10], [far, 30], [20, 30], [20, 10]]), WHITE, 1)
     assert image[20, 20].min() > 200  # the left side
     assert image[10, 50].min() > 200 and image[30, 50].min() > 200
     assert tuple(image[20, 50]) == (90, 90, 90)
 
 
-def test_an_image_wider_than_16384():
+def test_draw_polygon_in_a_wide_image():
     image = np.zeros((40, 20_000, 3), np.uint8)
     draw_polygon(image, SQUARE + np.array([19_900, 0]), WHITE, 1)
     assert image[:, :19_900].max() == 0
@@ -62,8 +62,8 @@ def draw(image, found, names, truth_corners=None):
     return draw_detections(image, found.corners, found.scores, found.labels, names, truth_corners)
 
 
-def test_detections_on_a_copy():
-    image = grey()
+def test_draw_detections_on_a_copy():
+    image = gray()
     found = Detections(SQUARE[None], np.float32([0.5]), np.array([1]))
     canvas = draw(image, found, ["ship", "plane"], truth_corners=SQUARE[None] + 25)
     assert (image == 90).all()
@@ -72,15 +72,15 @@ def test_detections_on_a_copy():
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (5, 7), (60, 80)])
-def test_no_image_is_too_small_for_its_text(shape):
-    image = grey(*shape)
+def test_text_in_tiny_images(shape):
+    image = gray(*shape)
     found = Detections(SQUARE[None], np.float32([0.5]), np.array([0]))
     assert draw(image, found, ["ship"]).shape == image.shape
 
 
-def test_labels_leave_dense_pictures_readable():
-    """Of a row of boxes the surest is named; a box apart from them is, too."""
-    image = grey(300, 400)
+def test_labels_in_dense_scenes():
+    """In a row of boxes the one with the highest score is labeled, and so is a separate box."""
+    image = gray(300, 400)
     row = np.stack([SQUARE + np.array([7 * k, 150]) for k in range(8)])
     apart = SQUARE[None] + np.array([300, 250])
     scores = np.float32([0.3, 0.4, 0.5, 0.9, 0.6, 0.5, 0.4, 0.3, 0.2])
@@ -97,9 +97,9 @@ def test_labels_leave_dense_pictures_readable():
     assert text[over].any() and not text[~over].any()
 
 
-def test_classes_without_room_for_a_label_are_named_in_the_corner():
-    """Boxes one above the other, each of whose labels would lie on the next."""
-    image = grey(300, 300)
+def test_classes_without_room_are_listed_in_the_corner():
+    """Boxes in a column, where each label would cover the next box."""
+    image = gray(300, 300)
     stack = np.stack([SQUARE + np.array([100, 14 * k + 100]) for k in range(2)])
     found = Detections(stack, np.float32([0.9, 0.8]), np.array([0, 1]))
     both = draw(image, found, ["ship", "plane"])
@@ -108,13 +108,13 @@ def test_classes_without_room_for_a_label_are_named_in_the_corner():
     assert not changed(image, one)[:20, :60].any()
 
 
-def test_nothing_found_and_nothing_true():
-    image = grey()
+def test_draw_without_detections_or_truth():
+    image = gray()
     assert not changed(image, draw(image, Detections(), ["ship"])).any()
     assert not changed(image, draw(image, Detections(), ["ship"], np.zeros((0, 4, 2)))).any()
 
 
-def test_targets_show_where_the_objects_are(tmp_path):
+def test_draw_targets(tmp_path):
     lines = [line(20, 30, 60, 24, "ship"), line(10, 60, 20, 20, "plane")]
     make_dota(tmp_path, {"a": lines, "b": []}, size=(96, 96), train=["a", "b"])
     options = DataOptions(classes=("plane", "ship"), augment=False)
@@ -143,9 +143,9 @@ def test_contact_sheet():
 
 def test_write_picture(tmp_path):
     path = tmp_path / "new" / "folder" / "ä.png"
-    write_picture(path, grey())
+    write_picture(path, gray())
     np.testing.assert_array_equal(
-        cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR), grey()
+        cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR), gray()
     )
     with pytest.raises(OSError, match=r"x\.jpg"):
-        write_picture(tmp_path / "x.jpg", np.zeros((2, 70_000, 3), np.uint8))  # JPEG ends at 65535
+        write_picture(tmp_path / "x.jpg", np.zeros((2, 70_000, 3), np.uint8))  # above 65535

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from decoder import LABEL, SCORE, rows_to_detections, to_source
+from decoder import rows_to_detections, to_source
 from deploy.export.parity.comparison import Comparison
 from deploy.export.parity.reference import Reference
 from deploy.export.parity.report import Report
 from deploy.export.types import CheckImage
-from structures.boxes import STRIDE
+from structures.boxes import ROW_LABEL, ROW_SCORE, STRIDE
 from structures.detections import Detections
 from structures.letterbox import normalize
 
@@ -38,8 +38,8 @@ def compare_rows(
         image = normalize(box.apply(picture.pixels))[None]
         expected, reference = eager_rows(comparison, image)
         rows = comparison.run({"input": image})["output"][0]
-        rows = rows[rows[:, SCORE] > comparison.file_above]
-        if not (np.diff(rows[:, SCORE]) <= 0).all():
+        rows = rows[rows[:, ROW_SCORE] > comparison.file_above]
+        if not (np.diff(rows[:, ROW_SCORE]) <= 0).all():
             comparison.report.row_faults.append(f"{picture.name}: the scores do not fall")
         exported = rows_to_detections(rows)
         mine, other = comparison.add(picture, reference, exported)
@@ -63,9 +63,9 @@ def note_columns(report: Report, expected: np.ndarray, rows: np.ndarray) -> None
     difference = np.abs(expected - rows)
     if not len(difference):
         return
-    places, scores = STRIDE * difference[:, :SCORE].max(), difference[:, SCORE].max()
+    places, scores = STRIDE * difference[:, :ROW_SCORE].max(), difference[:, ROW_SCORE].max()
     # np.maximum keeps a NaN
     report.corner_error = float(np.maximum(report.corner_error, places))
     report.score_error = float(np.maximum(report.score_error, scores))
-    if difference[:, LABEL].any():
+    if difference[:, ROW_LABEL].any():
         report.lost.append("a row of another class")

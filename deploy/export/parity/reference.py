@@ -30,7 +30,7 @@ class Reference:
         cls, detections: Detections, maps: Mapping[str, torch.Tensor], decoder: DecDecoder
     ) -> Reference:
         """detections: what the decoder makes of the maps."""
-        _, labels, cells = decoder._peaks(maps["hm"][0].float())
+        _, labels, cells = decoder.find_peaks(maps["hm"][0].float())
         tied = unsure_cells(maps, decoder.theta_thresh).flatten(1)[labels, cells].numpy()
         if len(tied) != len(detections):  # boxes that are not finite are none: which, is not known
             tied = np.zeros(len(detections), bool)
@@ -68,7 +68,7 @@ class UnsurePeaks(DecDecoder):
         super().__init__(unsure.numel(), scores[0], len(unsure), theta_thresh)
         self.unsure, self.highest = unsure, scores[1]
 
-    def _peaks(self, heatmap: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    def find_peaks(self, heatmap: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         inside = (heatmap >= self.conf_thresh) & (heatmap <= self.highest)
         labels, y, x = torch.nonzero(self.unsure & inside, as_tuple=True)
         return heatmap[labels, y, x], labels, y * heatmap.shape[2] + x
