@@ -13,8 +13,7 @@ from typing import NoReturn
 import torch
 
 from console import fail
-from deploy.predict.settings import Shard
-from deploy.predict.writers import FORMATS
+from deploy.predict.settings import FORMATS, Shard
 from deploy.runtimes.registry import RUNTIMES
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.scoring import METRICS

@@ -36,7 +36,7 @@ from deploy.export import settings as export_settings
 from deploy.export.requirements import require_onnx
 from deploy.export.types import CheckImage
 from deploy.predict import pipeline as prediction
-from deploy.predict.settings import PredictSettings, Shard, device_of_rank
+from deploy.predict.settings import ModelInfo, PredictSettings, Shard, device_of_rank
 from deploy.predict.sources import find_sources
 from deploy.runtimes.base import DetectorSettings
 from DOTA_devkit import interrupts
@@ -306,12 +306,15 @@ def predict(args: argparse.Namespace) -> int:
         shard=args.shard or Shard.from_environment(),
     )
     runtime = detector.runtime
-    model = {
-        "file": file_digest(args.weights), "runtime": runtime.name, "K": runtime.K,
-        "theta_thresh": runtime.theta_thresh, "squash": args.squash,
-    }  # fmt: skip
-    about = {"weights": str(args.weights), "runtime": runtime.name}
-    done = prediction.predict(detector, args.source, settings, output, model, about)
+    model = ModelInfo(
+        weights=str(args.weights),
+        file_digest=file_digest(args.weights),
+        runtime=runtime.name,
+        K=runtime.K,
+        theta_thresh=runtime.theta_thresh,
+        squash=args.squash,
+    )
+    done = prediction.predict(detector, args.source, settings, output, model)
     if done.written_elsewhere:
         logger.info("this process's part of %d windows is done", done.windows)
     elif not done.missing:
@@ -391,7 +394,7 @@ def export(args: argparse.Namespace) -> None:
 def calibration_images(args: argparse.Namespace, model: CTRBOX) -> list[np.ndarray]:
     """Images [H, W, 3] BGR from all over the list, as neighbours are often alike."""
     if args.calibrate:
-        paths = find_sources(args.calibrate, "--calibrate")
+        paths = find_sources(args.calibrate, "calibrate")
         return [read_image(path) for path in spread(paths, CALIBRATION_IMAGES)]
     of_the_sample = model.classes == SAMPLE_CLASSES and not args.source
     if args.data_dir is None and not of_the_sample:
