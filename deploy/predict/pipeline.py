@@ -114,8 +114,7 @@ def predict(
     shard, numbers = settings.shard, settings.shard.part_of(len(plan.batches))
     folder = progress_folder(output, _work(plan, detector, settings, model))
     if not numbers and not folder.is_dir():
-        count = len(plan.batches)
-        logger.info("nothing is left for this process: there are %d batches", count)
+        logger.info("nothing is left for this process: there are %d batches", len(plan.batches))
         return prediction(written_elsewhere=True)
     try:
         with Journal(folder, f"shard-{shard.index}-of-{shard.count}") as journal:
@@ -135,10 +134,7 @@ def predict(
         raise _nothing_usable(faults)
     warn_about_full_windows(images, settings)
     info = _run_info(detector, settings, model)
-    unwritten = write_files(images, faults, info, settings.formats, output)
-    for text in unwritten.values():
-        logger.warning("not whole: %s", text)
-    faults |= unwritten
+    faults |= write_files(images, faults, info, settings.formats, output)
     journal.remove()
     return prediction(images=images, without_data=without_data)
 

@@ -136,6 +136,8 @@ def write_files(
                     unwritten[str(one.source.path)] = str(error)
         if "json" in formats:  # last, as it lists what the other files lack
             _write_json(folder / "detections.json", images, {**faults, **unwritten}, info)
+    for text in unwritten.values():
+        logger.warning("not whole: %s", text)
     return unwritten
 
 

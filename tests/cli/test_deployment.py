@@ -56,8 +56,8 @@ def made(here):
     ("name", "package", "told"),
     [
         ("a.pth", "torch", "not a file of torch.save"),
-        ("a.onnx", "onnxruntime", "no model that ONNX Runtime can run"),
-        ("a.xml", "openvino", "no model of OpenVINO"),
+        ("a.onnx", "onnxruntime", "not a model that ONNX Runtime can run"),
+        ("a.xml", "openvino", "not an OpenVINO model"),
         ("a.pt2", "torch", "a program of torch.export"),
         ("a.bin", "torch", "not a file of torch.save"),  # a name that checkpoints have, too
     ],

@@ -50,7 +50,7 @@ def exported(tmp_path):
     [
         (("--K", 500), "K 500: it has 3"),  # each of them the default of the flag
         (("--theta_thresh", 0.8), "theta_thresh 0.8: it has 0.5"),
-        (("--conf_thresh", 0.18), "conf_thresh 0.18: it puts out scores above 0.2"),
+        (("--conf_thresh", 0.18), "conf_thresh 0.18: it outputs scores above 0.2"),
     ],
 )
 def test_flag_with_its_default_value_counts_as_given(
@@ -59,7 +59,7 @@ def test_flag_with_its_default_value_counts_as_given(
     words = ("--weights", exported, "--source", picture, "--output", tmp_path / "out")
     assert command(*words, *flags) == 2
     error = capsys.readouterr().err
-    assert "own.onnx was exported otherwise" in error and message in error
+    assert "own.onnx was exported with other settings" in error and message in error
     assert command(*words) == 0
     about = json.loads((tmp_path / "out/detections.json").read_text())
     assert (about["conf_thresh"], about["nms_thresh"]) == (0.2, 0.3)
