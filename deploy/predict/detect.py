@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from deploy.predict.journal import COLUMNS, CORNERS, CUT, LABEL, PLACE, SCORE, BatchResult
+from deploy.predict.journal import COLUMNS, CORNERS, CUT, LABEL, POSITION, SCORE, BatchResult
 from deploy.predict.reading import ReadBatch
 from deploy.predict.settings import DetectorLike
 from deploy.predict.windows import own_detections
@@ -15,14 +15,14 @@ def detect_batch(detector: DetectorLike, batch: ReadBatch) -> BatchResult:
     rows = [np.zeros((0, COLUMNS), np.float32)]
     incomplete = []
     found = detector.detect_inputs(batch.images) if batch.images else []
-    for place, window, detections in zip(batch.places, batch.windows, found, strict=True):
+    for position, window, detections in zip(batch.positions, batch.windows, found, strict=True):
         own, cut = own_detections(detections, window)
         part = np.empty((len(own), COLUMNS), np.float32)
-        part[:, PLACE], part[:, LABEL], part[:, CUT] = place, own.labels, cut
+        part[:, POSITION], part[:, LABEL], part[:, CUT] = position, own.labels, cut
         part[:, SCORE], part[:, CORNERS] = own.scores, own.corners.reshape(-1, 8)
         rows.append(part)
         if not detections.complete:
-            incomplete.append(place)
+            incomplete.append(position)
     return BatchResult(
         batch.number, np.concatenate(rows), batch.without_data, batch.faults, tuple(incomplete)
     )

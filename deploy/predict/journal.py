@@ -31,7 +31,7 @@ PREFIX = "progress-"
 """Start of the name of every progress folder."""
 
 # Columns of a row of `BatchResult.rows`.
-PLACE, LABEL, CUT, SCORE = range(4)
+POSITION, LABEL, CUT, SCORE = range(4)
 CORNERS = slice(4, 12)
 COLUMNS = 12
 
@@ -46,11 +46,12 @@ class BatchResult:
 
     Attributes:
         batch: Number of the batch.
-        rows: [M, COLUMNS] float32: place of the window in the batch, label, whether the box may be
-            cut, score, and four corners in pixels of the source image.
+        rows: [M, COLUMNS] float32: position of the window in the batch, label, whether the box may
+            be cut, score, and four corners in pixels of the source image.
         without_data: Number of windows that were skipped because they hold no data.
         faults: Source number -> why its image could not be read.
-        incomplete: Places in the batch of windows that may hold more than the decoder lets through.
+        incomplete: Positions in the batch of windows that may hold more than the decoder lets
+            through.
     """
 
     batch: int
@@ -205,7 +206,7 @@ class Journal:
         gone = self.folder.with_name(f".{self.folder.name}.{secrets.token_hex(4)}")
         try:
             self.folder.rename(gone)
-        except OSError:  # another process was first, or it cannot be moved: delete it in place
+        except OSError:  # another process was first, or it cannot be moved: delete it where it is
             gone = self.folder
         shutil.rmtree(gone, ignore_errors=True)
 

@@ -43,7 +43,7 @@ class ReadBatch:
 
     Attributes:
         number: Number of the batch.
-        places: Places in the batch of the windows that hold data.
+        positions: Positions in the batch of the windows that hold data.
         windows: Those windows.
         images: Their input images [H, W, 3] uint8.
         without_data: Number of windows that hold no data.
@@ -51,7 +51,7 @@ class ReadBatch:
     """
 
     number: int
-    places: list[int] = field(default_factory=list)
+    positions: list[int] = field(default_factory=list)
     windows: list[Window] = field(default_factory=list)
     images: list[np.ndarray] = field(default_factory=list)
     without_data: int = 0
@@ -103,14 +103,14 @@ def read_batches(
         opened = _OpenSource(sources, stack)
         for number in numbers:
             batch = ReadBatch(number)
-            for place, job in enumerate(batches[number]):
+            for position, job in enumerate(batches[number]):
                 image = opened.read(job)
                 if job.source in opened.faults:
                     batch.faults[job.source] = opened.faults[job.source]
                 elif image is None:
                     batch.without_data += 1
                 else:
-                    batch.places.append(place)
+                    batch.positions.append(position)
                     batch.windows.append(job.window)
                     batch.images.append(image)
             yield batch

@@ -24,7 +24,7 @@ from shapely import get_coordinates
 from shapely.geometry import Polygon
 from shapely.geometry.base import BaseGeometry
 
-from deploy.predict.journal import CORNERS, CUT, LABEL, PLACE, SCORE, BatchResult
+from deploy.predict.journal import CORNERS, CUT, LABEL, POSITION, SCORE, BatchResult
 from deploy.predict.plan import WindowJob
 from deploy.predict.windows import WindowDetections
 from DOTA_devkit.polygon import grouped_iou, iou_matrix, polygon_area, polygon_nms
@@ -91,14 +91,14 @@ def collect_windows(
     for number in sorted(results):
         result = results[number]
         faults |= result.faults
-        for place, job in enumerate(batches[number]):
-            rows = result.rows[result.rows[:, PLACE] == place]
+        for position, job in enumerate(batches[number]):
+            rows = result.rows[result.rows[:, POSITION] == position]
             found = Detections(
                 rows[:, CORNERS].reshape(-1, 4, 2),
                 rows[:, SCORE],
                 rows[:, LABEL].astype(np.int64),
                 names,
-                place not in result.incomplete,
+                position not in result.incomplete,
             )
             by_source[job.source].append(WindowDetections(found, rows[:, CUT] > 0))
     for source in faults:

@@ -86,36 +86,39 @@ def find_sources(source: Sequence[str | Path], name: str = "source") -> list[Pat
     Raises:
         InputError: Nothing exists at all, or there is no image in it.
     """
-    paths: list[Path] = []
-    for item in map(str, source):
-        path = Path(item)
-        if path.is_dir():
-            found = [p for p in sorted(path.iterdir()) if _is_image(p)]
-            if not found:
-                raise InputError(
-                    f"{path}: no image in this folder (looked for {', '.join(SUFFIXES[:8])} "
-                    "and other suffixes that OpenCV reads; its subfolders are not searched: give "
-                    f"'{path}/**' for those)"
-                )
-        elif path.is_file() and path.suffix.lower() in LIST_SUFFIXES:
-            found = _read_list(path)
-        elif path.is_file() or not glob.has_magic(item):
-            if not path.exists():
-                raise InputError(f"{name} {item}: no such file or folder")
-            found = [path]
-        else:
-            matches = sorted(map(Path, glob.glob(item, recursive=True)))
-            found = [match for match in matches if _is_image(match)]
-            if not found:
-                others = f", but {len(matches)} other files do" if matches else ""
-                raise InputError(f"{name} {item}: no image matches{others}")
-        paths += found
+    paths = [path for item in source for path in _find_item(str(item), name)]
     if not paths:
         raise InputError(f"{name} names no image")
-    named: dict[str, Path] = {}  # one image may be named in several ways
+    unique: dict[str, Path] = {}  # one image may be named in several ways
     for path in paths:
-        named.setdefault(os.path.abspath(path), path)
-    return list(named.values())
+        unique.setdefault(os.path.abspath(path), path)
+    return list(unique.values())
+
+
+def _find_item(item: str, name: str) -> list[Path]:
+    """Find the images of one file, folder, glob or list."""
+    path = Path(item)
+    if path.is_dir():
+        images = [entry for entry in sorted(path.iterdir()) if _is_image(entry)]
+        if not images:
+            raise InputError(
+                f"{path}: no image in this folder (looked for {', '.join(SUFFIXES[:8])} "
+                "and other suffixes that OpenCV reads; its subfolders are not searched: give "
+                f"'{path}/**' for those)"
+            )
+        return images
+    if path.is_file() and path.suffix.lower() in LIST_SUFFIXES:
+        return _read_list(path)
+    if path.is_file() or not glob.has_magic(item):
+        if not path.exists():
+            raise InputError(f"{name} {item}: no such file or folder")
+        return [path]
+    matches = sorted(map(Path, glob.glob(item, recursive=True)))
+    images = [match for match in matches if _is_image(match)]
+    if not images:
+        others = f", but {len(matches)} other files do" if matches else ""
+        raise InputError(f"{name} {item}: no image matches{others}")
+    return images
 
 
 def _is_image(path: Path) -> bool:

@@ -43,7 +43,7 @@ class TorchRuntime:
         self.input_hw = checkpoint.input_size or INPUT_HW
         self.conf_thresh = first_given(settings.conf_thresh, CONF_THRESH)
         self.K = first_given(settings.K, K)
-        self._trained_cells = math.prod(settings.input_hw or self.input_hw) // STRIDE**2
+        self._reference_cells = math.prod(settings.input_hw or self.input_hw) // STRIDE**2
         self.theta_thresh = first_given(settings.theta_thresh, THETA_THRESH)
         self._device = torch.device(settings.device)
         self._model = build_model(checkpoint, self._device)
@@ -66,7 +66,7 @@ class TorchRuntime:
     def decode(self, outputs: dict[str, torch.Tensor]) -> list[Detections]:
         """Return the detections of each image in input pixels, before NMS."""
         # an input larger than the model's, such as a whole image, may hold more in proportion
-        ratio = max(1.0, math.prod(outputs["hm"].shape[2:]) / self._trained_cells)
+        ratio = max(1.0, math.prod(outputs["hm"].shape[2:]) / self._reference_cells)
         decoder = DecDecoder(
             math.ceil(self.K * ratio), self.conf_thresh, len(self.classes), self.theta_thresh
         )
