@@ -69,7 +69,8 @@ def fold_batch_norms(module: nn.Module) -> None:
 @torch.no_grad()
 def check_same_maps(network: ExportNetwork, model: CTRBOX) -> None:
     """ValueError where folding, or heads at cells instead of maps, changed what it computes;
-    InputError where that is nothing at all."""
+    InputError where that is nothing at all.
+    """
     image = torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(0)) - 0.5
     maps = copy.deepcopy(model).cpu().float().eval()(image)
     if not all(torch.isfinite(values).all() for values in maps.values()):

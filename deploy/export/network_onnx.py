@@ -58,7 +58,8 @@ def export_network(network: ExportNetwork, half: bool = False) -> onnx.ModelProt
 
 def forget_shapes(graph: onnx.GraphProto) -> None:
     """Take out the sizes of the traced example, and what the exporter noted on each node (names
-    and lines of source files)."""
+    and lines of source files).
+    """
     del graph.value_info[:]
     for value in (*graph.input, *graph.output):
         dimensions = value.type.tensor_type.shape.dim

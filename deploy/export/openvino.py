@@ -11,7 +11,13 @@ import onnx
 
 from deploy.export.types import ModelRunner
 from deploy.metadata import ModelMetadata
-from deploy.runtimes.openvino_files import cause, core, import_openvino, read_onnx, set_metadata
+from deploy.runtimes.openvino_files import (
+    cause,
+    compile_model,
+    import_openvino,
+    read_onnx,
+    set_metadata,
+)
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.files import replacing
 
@@ -36,9 +42,8 @@ def convert(model: onnx.ModelProto, metadata: ModelMetadata, path: Path) -> None
 
 
 def runner(path: Path) -> ModelRunner:
-    """The model by names, on the CPU and in float32: newer processors would take bfloat16."""
-    settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
-    compiled = core().compile_model(str(path), "CPU", settings)
+    """The model by the names of its inputs and outputs."""
+    compiled = compile_model(str(path))
     # OpenVINO adds names of its own to that of the file
     ports = {name: output for output in compiled.outputs for name in output.get_names()}
 

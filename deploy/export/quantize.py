@@ -72,7 +72,8 @@ def quantize(network: onnx.ModelProto, batches: Sequence[np.ndarray]) -> onnx.Mo
 
 def chunk(count: int) -> int:
     """After how many batches the calibrator forgets their values, which take memory by the
-    gigabyte. It fails where the last chunk is a full one."""
+    gigabyte. It fails where the last chunk is a full one.
+    """
     return next(size for size in itertools.count(2) if count % size)
 
 

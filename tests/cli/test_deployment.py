@@ -58,8 +58,8 @@ def made(here):
     ("name", "package", "told"),
     [
         ("a.pth", "torch", "not a file of torch.save"),
-        ("a.onnx", "onnxruntime", "no model that ONNX Runtime can run"),
-        ("a.xml", "openvino", "no model of OpenVINO"),
+        ("a.onnx", "onnxruntime", "not a model that ONNX Runtime can run"),
+        ("a.xml", "openvino", "not an OpenVINO model"),
         ("a.pt2", "torch", "a program of torch.export"),
         ("a.bin", "torch", "not a file of torch.save"),  # a name that checkpoints have, too
     ],
@@ -79,14 +79,14 @@ def test_a_file_that_is_no_model(call, here, phase, name, package, told):
 def test_the_weights_of_an_openvino_model(call, here, phase):
     (here / "a.xml").touch()
     (here / "a.bin").touch()
-    assert_refused(call(phase, weights="a.bin"), "a.bin: the weights of", "give a.xml")
+    assert_refused(call(phase, weights="a.bin"), "a.bin: only the weights of", "give a.xml")
 
 
 @pytest.mark.parametrize("phase", ["predict", "benchmark"])
 def test_a_model_of_another_project(call, here, phase):
     pytest.importorskip("onnxruntime")
     ran = call(phase, weights=onnx_file(here / "other.onnx", {}))
-    assert_refused(ran, "other.onnx: a model without this project's metadata", "--phase export")
+    assert_refused(ran, "other.onnx: a model without this project's metadata", "export phase")
 
 
 @pytest.mark.parametrize("phase", PHASES)

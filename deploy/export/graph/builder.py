@@ -219,7 +219,8 @@ class Graph:
 
     def include(self, model: onnx.ModelProto, inputs: dict[str, Value]) -> None:
         """The nodes of another model, whose inputs are these values. Its outputs are reached by
-        their names (`value`); the names in it must be none of this graph's."""
+        their names (`value`); the names in it must be none of this graph's.
+        """
         for node in model.graph.node:
             copied = onnx.NodeProto()
             copied.CopyFrom(node)

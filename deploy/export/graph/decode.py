@@ -84,7 +84,8 @@ def corners_of(graph: Graph, boxes: Boxes) -> Value:
 
 def only_found(graph: Graph, corners: Value, scores: Value, conf_thresh: Value) -> Value:
     """The scores [B, K], but 0 where they are not above the threshold, and where the box
-    (corners [B, 4, 2, K]) of a broken model is not finite."""
+    (corners [B, 4, 2, K]) of a broken model is not finite.
+    """
     largest = graph.op("ReduceMax", graph.op("Abs", corners), np.array([1, 2]), keepdims=0)
     # false for NaN as well
     return ((scores > conf_thresh) & (largest <= _LARGEST)).where(scores, 0)

@@ -72,7 +72,7 @@ def products_of(heads: Sequence[nn.Sequential]) -> list[Products]:
 
 
 def offsets(reach: int) -> tuple[np.ndarray, np.ndarray]:
-    """y and x of the cells around one, row by row, [(2 reach + 1)^2] each."""
+    """Y and x of the cells around one, row by row, [(2 reach + 1)^2] each."""
     y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
     return y.ravel(), x.ravel()
 

@@ -59,7 +59,8 @@ def eager_rows(comparison: Comparison, image: np.ndarray) -> tuple[np.ndarray, R
 
 def note_columns(report: Report, expected: np.ndarray, rows: np.ndarray) -> None:
     """Put the largest differences of matched rows [N, 12] into the report: corners do not tell all,
-    as ten numbers give eight."""
+    as ten numbers give eight.
+    """
     difference = np.abs(expected - rows)
     if not len(difference):
         return

@@ -40,7 +40,8 @@ class Reference:
 def unsure_cells(maps: Mapping[str, torch.Tensor], theta_thresh: float) -> torch.Tensor:
     """[C, H, W] bool: the peaks but for rounding of which rounding decides whether they are any, as
     a cell around has the same score, or whether their box is turned, as `cls_theta` is at its
-    threshold."""
+    threshold.
+    """
     heatmap = maps["hm"][0].float()
     height, width = heatmap.shape[1:]
     padded = nn.functional.pad(heatmap, (1, 1, 1, 1), value=-1.0)

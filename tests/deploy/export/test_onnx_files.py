@@ -287,7 +287,7 @@ def test_images_to_calibrate_with_that_are_not_there(folder, tmp_path, capsys):
     code = main(["--phase", "export", "--weights", str(folder / "checkpoint.pth"), "--int8",
                  "--calibrate", str(tmp_path / "none"),
                  "--output", str(tmp_path / "no.onnx")])  # fmt: skip
-    assert code == 2 and f"--calibrate {tmp_path}/none: no such" in capsys.readouterr().err
+    assert code == 2 and f"calibrate {tmp_path}/none: no such" in capsys.readouterr().err
 
 
 COMBINED = {
