@@ -23,6 +23,7 @@ import numpy as np
 
 from datasets.sample.layouts import draw_scene
 from DOTA_devkit.errors import InputError
+from DOTA_devkit.progress import progress_bar
 
 logger = logging.getLogger(__name__)
 

@@ -197,7 +197,7 @@ def test_full_disk_while_writing_results(tmp_path, picture, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device", "detections.csv")
 
-    monkeypatch.setattr("deploy.predict.writers._write_csv", full)
+    monkeypatch.setitem(writers.WRITERS, "csv", full)
     with pytest.raises(InputError, match=r"detections.csv: No space left.*detections are kept"):
         run(picture, tmp_path / "out")
     monkeypatch.undo()
