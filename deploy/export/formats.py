@@ -52,12 +52,12 @@ class ExportJob:
         return tensorrt.Profile.of(self.settings.input_shape(), self.input_hw)
 
 
-class Built(NamedTuple):
+class BuiltModel(NamedTuple):
     """A model that is not at its place yet."""
 
     run: ModelRunner
     write: Callable[[Path], None]
-    show_rows: ModelRunner | None = None
+    run_before_nms: ModelRunner | None = None
     """The same with the rows before suppression as further outputs, where it has suppression."""
     engine: ModelRunner | None = None
     """The same in TensorRT, which rounds more."""
@@ -68,39 +68,39 @@ def write_bytes(output: Path, content: bytes) -> None:
         target.write(content)
 
 
-def build_onnx(job: ExportJob) -> Built:
-    file, rows_too = onnx_files(job)
-    shown = None if rows_too is None else runner(open_session(rows_too))
-    return Built(
+def build_onnx(job: ExportJob) -> BuiltModel:
+    file, before_nms = onnx_files(job)
+    shown = None if before_nms is None else runner(open_session(before_nms))
+    return BuiltModel(
         runner(open_session(file)),
         lambda output: write_bytes(output, file.SerializeToString()),
         shown,
     )
 
 
-def build_torch(job: ExportJob) -> Built:
+def build_torch(job: ExportJob) -> BuiltModel:
     logger.info("tracing network and decoder")
     shape, fix_conf = job.settings.input_shape(), job.settings.fix_conf
     program = torch_program.export_program(job.network, job.metadata, shape, fix_conf)
     content = torch_program.serialize(program, job.metadata)
-    return Built(torch_program.runner(content), lambda output: write_bytes(output, content))
+    return BuiltModel(torch_program.runner(content), lambda output: write_bytes(output, content))
 
 
-def build_openvino(job: ExportJob) -> Built:
+def build_openvino(job: ExportJob) -> BuiltModel:
     import_openvino()  # told before the work
-    file, rows_too = onnx_files(job)
+    file, before_nms = onnx_files(job)
     graph = job.path.with_name("graph.xml")
     openvino_model.convert(file, job.metadata, graph)
     shown = None
-    if rows_too is not None:
+    if before_nms is not None:
         beside = job.path.with_name("rows_too.xml")
-        openvino_model.convert(rows_too, job.metadata, beside)
+        openvino_model.convert(before_nms, job.metadata, beside)
         shown = openvino_model.runner(beside)
     run = openvino_model.runner(graph)
-    return Built(run, lambda output: openvino_model.write(graph, output), shown)
+    return BuiltModel(run, lambda output: openvino_model.write(graph, output), shown)
 
 
-def build_tensorrt(job: ExportJob) -> Built:
+def build_tensorrt(job: ExportJob) -> BuiltModel:
     file, _ = onnx_files(job)
     if faults := tensorrt_support.misfits(file):
         raise InputError(f"TensorRT does not take this file: {'; '.join(faults)}")
@@ -125,10 +125,10 @@ def build_tensorrt(job: ExportJob) -> Built:
             tensorrt.write_cache(cache, output)
 
     run = runner(open_session(file))
-    return Built(run, write, engine=None if engine is None else runner(engine))
+    return BuiltModel(run, write, engine=None if engine is None else runner(engine))
 
 
-BUILDERS: Mapping[str, Callable[[ExportJob], Built]] = {
+BUILDERS: Mapping[str, Callable[[ExportJob], BuiltModel]] = {
     "onnx": build_onnx,
     "torch": build_torch,
     "openvino": build_openvino,

@@ -166,11 +166,11 @@ def test_the_table_of_formats_is_what_is_refused(kind):
 
 
 def test_the_tolerances_on_the_page():
-    from deploy.export.parity.tolerance import SCORES, TOLERANCES
+    from deploy.export.parity.tolerance import TOLERANCES
 
     for one in TOLERANCES.values():
         row = (
-            f"| {one.found:.0%} | {one.near:.0%} of them within {one.corner:g} px | "
-            f"{SCORES:.0%} of them within "
+            f"| {one.min_found_share:.0%} | {one.corner_share:.0%} of them within "
+            f"{one.corner_error_px:g} px | {one.score_share:.0%} of them within "
         )
-        assert row.replace("%", " %") + f"{one.score:g} |" in PAGE
+        assert row.replace("%", " %") + f"{one.score_error:g} |" in PAGE

@@ -33,9 +33,11 @@ from deploy.export import tensorrt, torch_program
 from deploy.export.graph import decode as decode_graph
 from deploy.export.network_onnx import export_network
 from deploy.export.parity.comparison import Comparison
+from deploy.export.parity.model_pair import ModelPair, Thresholds
 from deploy.export.parity.reference import Reference
 from deploy.export.parity.rows import outputs_to_detections
-from deploy.export.parity.tolerance import TOLERANCES, RoundedComparison
+from deploy.export.parity.tolerance import TOLERANCES
+from deploy.export.parity.verdict import judge
 from deploy.export.settings import REFUSED, SUFFIXES, ExportSettings
 from deploy.export.types import CheckImage
 from deploy.runtimes.onnx_runtime import open_session
@@ -399,13 +401,13 @@ def test_the_report_is_made_at_the_size_that_was_asked_for(
     folder, tmp_path, monkeypatch, flags, size_hw
 ):
     seen = []
-    letterbox = Comparison.letterbox
+    letterbox = ModelPair.letterbox
 
     def watched(self, picture):
         seen.append(self.input_hw)
         return letterbox(self, picture)
 
-    monkeypatch.setattr(Comparison, "letterbox", watched)
+    monkeypatch.setattr(ModelPair, "letterbox", watched)
     assert run_main(folder, tmp_path / "a.onnx", *flags) == 0
     assert set(seen) == {size_hw}
 
@@ -416,17 +418,16 @@ def test_the_report_is_made_at_the_size_that_was_asked_for(
 def rounded_comparison(exported, ours=None, conf=CONF, free=True, K=500):
     """The verdict on 40 boxes in a row (or on `ours`), of which the file finds `exported`."""
     metadata = ModelMetadata(CLASSES, "resnet18", conf, 0.8, K)
-    comparison = RoundedComparison(
-        torch.nn.Identity(), metadata, SIZE_HW, lambda _: {}, None, conf if free else None,
-        tolerance=TOLERANCES["float16"],
-    )  # fmt: skip
+    tolerance = TOLERANCES["float16"]
+    thresholds = Thresholds.of(metadata, tolerance, conf if free else None)
+    models = ModelPair(torch.nn.Identity(), metadata, SIZE_HW, thresholds, lambda _: {})
+    comparison = Comparison(models, tolerance)
     ours = forty() if ours is None else ours
     channels = {"hm": len(CLASSES), "wh": 10, "reg": 2, "cls_theta": 1}
     no_peaks = {head: torch.zeros(1, count, 1, 1) for head, count in channels.items()}
-    comparison.add(
-        CheckImage("image", NOTHING), Reference(ours, np.zeros(len(ours), bool), no_peaks), exported
-    )
-    return comparison.verdict()
+    reference = Reference(ours, np.zeros(len(ours), bool), no_peaks, metadata.theta_thresh)
+    comparison.add_image(CheckImage("image", NOTHING), reference, exported)
+    return judge(comparison.report, tolerance)
 
 
 NOTHING = np.zeros((1, 1, 3), np.uint8)
@@ -452,15 +453,18 @@ def forty(shift=0.0, lift=0.0, scores=None, step=1):
         (forty(lift=0.019), None),
         (forty(shift=1.1), "corners differ by 1.1 px"),
         (forty(lift=0.03), "scores differ by 0.03"),
-        (forty(step=2), "only 50.0% of 40"),
-        (forty(shift=np.nan), "only 0.0% of 80"),  # nothing is near a place that is none
+        (forty(step=2), "20 of 40 detections are found by only one"),
+        (
+            forty(shift=np.nan),
+            "80 of 80 detections are found by only one",
+        ),  # nothing is near a place that is none
         (forty(scores=np.full(40, np.nan)), "scores differ by nan"),
-        (forty(scores=np.full(40, 0.95))[:0], "only 0.0%"),
+        (forty(scores=np.full(40, 0.95))[:0], "40 of 40 detections are found by only one"),
     ],
 )
 def test_the_verdict_on_a_file_that_rounds(exported, fault):
     line, faults = rounded_comparison(exported)
-    assert "rounds more than float32" in line
+    assert "of the corners of those above 0.1 are within" in line
     if fault is None:
         assert faults == []
     else:
@@ -490,7 +494,7 @@ def test_a_few_scores_of_hundreds_may_lie_far_off(far, fault):
     exported = dataclasses.replace(ours, scores=ours.scores - np.float32(0.1) * (steps < far))
     line, faults = rounded_comparison(exported, ours)
     assert faults == (["scores differ by 0.1 (> 0.02)"] if fault else [])
-    assert "99% of the scores within" in line
+    assert "99% of the scores are within" in line
 
 
 def scored(*scores):
@@ -521,7 +525,8 @@ def test_what_one_alone_shows_of_a_file_that_rounds(ours, exported, free, lost):
     if not shown and not lost:
         assert "nothing to compare" in line
     elif lost:
-        assert f"only {100 * (shown + len(exported) > 1) * 0.5:.1f}%" in faults[0]
+        compared = 2 if shown + len(exported) > 1 else 1
+        assert faults[0].startswith(f"1 of {compared} detections are found by only one")
 
 
 def test_full_rows_end_where_they_are_full():
@@ -569,7 +574,7 @@ def shifted(columns, by):
         # t and b to the right, r and l to the left: the corners stay where they are
         ([2, 4, 6, 8], [0.02, -0.02, 0.02, -0.02], "corners differ by"),
         ([10], 0.001, "scores differ by"),
-        ([11], 1, "detections of one alone"),  # the class
+        ([11], 1, "detections are found by only one"),  # the class
     ],
 )
 def test_each_column_of_the_light_forks_rows_is_checked(
@@ -631,7 +636,7 @@ def test_a_file_that_finds_something_at_any_threshold(folder, tmp_path, monkeypa
         kept(graph, corners, scores, graph.op("Min", threshold, 0.2))
     )  # fmt: skip
     assert run_main(folder, tmp_path / "a.onnx") == 2
-    assert "detections although conf_thresh is 1" in capsys.readouterr().err
+    assert "there are detections although conf_thresh is 1" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
 

@@ -5,7 +5,11 @@ import pytest
 import torch
 
 from deploy.export.parity.comparison import Comparison
-from deploy.export.parity.rows import IOU_MARGIN, check_greedy, match, row_faults
+from deploy.export.parity.matching import match
+from deploy.export.parity.model_pair import ModelPair, Thresholds
+from deploy.export.parity.rows import IOU_MARGIN, check_greedy, row_faults
+from deploy.export.parity.tolerance import FLOAT32
+from deploy.export.parity.verdict import judge
 from deploy.export.types import CheckImage
 from deploy.metadata import ModelMetadata
 from structures.boxes import STRIDE
@@ -62,7 +66,7 @@ def test_a_pair_at_the_threshold_excuses_its_own_rows_alone():
         assert [(i, j) for i, j, _ in near] == [(0, 1)] and not faults
         assert abs(near[0][2] - threshold) <= IOU_MARGIN
     near, faults = check_greedy(rows, rows[[0, 1, 2, 3]], threshold)
-    assert len(near) == 1 and faults == ["row 3 stays, but a better one suppresses it"]
+    assert len(near) == 1 and faults == ["row 3 is kept, but a better one suppresses it"]
     _, faults = check_greedy(rows, rows[[0, 1]], threshold)
     assert len(faults) == 2  # nothing suppresses row 2, and then nothing row 3 either
 
@@ -129,9 +133,14 @@ def comparison(reported, heatmap=None, vectors=None, theta=1.0):
             corners[:, row], scores[:, row], labels[:, row] = box, score, 0
         return {"corners": corners, "scores": scores, "labels": labels}
 
-    compared = Comparison(Maps(), metadata, (64, 64), run)
+    compared = float32_comparison(Maps(), metadata, run)
     compared.compare([CheckImage("a", np.full((64, 64, 3), 90, np.uint8))])
     return compared.report
+
+
+def float32_comparison(model, metadata, run):
+    models = ModelPair(model, metadata, (64, 64), Thresholds.of(metadata, FLOAT32), run)
+    return Comparison(models, FLOAT32)
 
 
 def true_boxes():
@@ -144,19 +153,19 @@ def true_boxes():
     ("change", "fault"),
     [
         (lambda rows: rows, ""),
-        (lambda rows: rows[:1], "1 detections of one alone"),
-        (lambda rows: [*rows, (rows[0][0] + 30, 0.5)], "1 detections of one alone"),
-        (lambda rows: [rows[0], rows[0], rows[1]], "1 detections of one alone"),  # twice
-        (lambda rows: rows[::-1], "the scores do not fall"),
+        (lambda rows: rows[:1], "1 of 2 detections are found by only one of the two"),
+        (lambda rows: [*rows, (rows[0][0] + 30, 0.5)], "1 of 3 detections are found by only one"),
+        (lambda rows: [rows[0], rows[0], rows[1]], "1 of 3 detections are found by only one"),
+        (lambda rows: rows[::-1], "the scores are not in descending order"),
         (lambda rows: [(rows[0][0] + 0.06, 0.9), rows[1]], "corners differ by 0.06"),
         (lambda rows: [(rows[0][0], 0.8995), rows[1]], "scores differ by 0.0005"),
         (lambda rows: [(rows[0][0] + 0.04, 0.90005), rows[1]], ""),  # within both limits
         (lambda rows: [(rows[0][0], np.nan), rows[1]], "scores"),
-        (lambda rows: [(rows[0][0] * np.nan, 0.9), rows[1]], "detections of one alone"),
+        (lambda rows: [(rows[0][0] * np.nan, 0.9), rows[1]], "detections are found by only one"),
     ],
 )
 def test_faults_of_a_file(change, fault):
-    faults = comparison(change).faults()
+    faults = judge(comparison(change), FLOAT32).faults
     assert bool(faults) == bool(fault) and fault in "; ".join(faults)
 
 
@@ -185,7 +194,7 @@ def test_a_plateau_has_its_peak_where_rounding_puts_it(column, score, away, lost
         return [((np.array([column, 8]) + corners) * STRIDE + away, score)]
 
     report = comparison(file_finds, heatmap, vectors.tolist())
-    assert (report.detections, len(report.lost)) == (1, lost), report
+    assert (report.detections, len(report.unmatched)) == (1, lost), report
 
 
 @pytest.mark.parametrize(
@@ -205,8 +214,8 @@ def test_rounding_turns_a_box_at_the_threshold(theta, turned, faults):
 
     report = comparison(file_finds, heatmap, diamond, theta)
     right = turned == (theta > 0.8)
-    assert bool(report.faults()) == (faults and not right), report
-    assert bool(report.ties) == (not faults and not right)
+    assert bool(judge(report, FLOAT32).faults) == (faults and not right), report
+    assert bool(report.ambiguous) == (not faults and not right)
     assert report.matched == right
 
 
@@ -218,22 +227,24 @@ def test_rows_in_order_and_empty_ones_behind():
     assert row_faults(corners[:3], scores[:3], labels[:3]) == []
     assert row_faults(corners[3:], scores[3:], labels[3:]) == []
     wrong = {
-        "of equal scores the higher class": (corners, scores, labels[[0, 2, 1, 3]]),
-        "the scores do not fall": (corners, scores[[1, 0, 2, 3]], labels),
-        "empty rows stand among": (corners, scores, labels[[0, 3, 1, 2]]),
-        "empty rows hold other": (corners[[0, 1, 2, 2]], scores, labels),
+        "of two equal scores the higher class": (corners, scores, labels[[0, 2, 1, 3]]),
+        "the scores are not in descending order": (corners, scores[[1, 0, 2, 3]], labels),
+        "there are empty rows among": (corners, scores, labels[[0, 3, 1, 2]]),
+        "empty rows hold values other": (corners[[0, 1, 2, 2]], scores, labels),
     }
     for message, rows in wrong.items():
         assert row_faults(*rows)[0].startswith(message)
-        assert bool(row_faults(*rows, ties_in_order=False)) == ("equal" not in message)
+        assert bool(row_faults(*rows, ordered_ties=False)) == ("equal" not in message)
     for rows in ((corners, scores + 0.1, labels), (corners, scores, labels - (labels == -1))):
-        assert row_faults(*rows)[0].startswith("empty rows hold other")
+        assert row_faults(*rows)[0].startswith("empty rows hold values other")
 
 
 def test_suppression_in_a_file_is_judged():
     metadata = ModelMetadata(("ship",), "resnet18", 0.18, 0.8, 2, nms_thresh=0.3)
     corners = squares(0, 2)[None]
     rows = (corners, np.array([[0.9, 0.8]], np.float32), np.zeros((1, 2), np.int64))
-    compared = Comparison(torch.nn.Identity(), metadata, (64, 64), run=dict)
+    compared = float32_comparison(torch.nn.Identity(), metadata, run=dict)
     compared.check_nms("a", [value[0] for value in rows], [value[0] for value in rows])
-    assert compared.report.faults() == ["a: row 1 stays, but a better one suppresses it"]
+    assert judge(compared.report, FLOAT32).faults == [
+        "a: row 1 is kept, but a better one suppresses it"
+    ]
