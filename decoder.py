@@ -12,19 +12,20 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from structures.boxes import STRIDE, WH, vectors_to_corners
+from structures.boxes import (
+    ROW_CENTER,
+    ROW_LABEL,
+    ROW_MIDPOINTS,
+    ROW_SCORE,
+    STRIDE,
+    UPRIGHT_MIDPOINTS,
+    WH,
+    vectors_to_corners,
+)
 from structures.detections import Detections
 from structures.letterbox import Letterbox
 
-# Columns of a decoded row, in cells of the stride-4 grid: the centre, the four edge midpoints
-# t, r, b, l in absolute coordinates, the score and the class.
-CENTER = slice(0, 2)
-MIDPOINTS = slice(2, 10)
-SCORE = 10
-LABEL = 11
-
-# Edge midpoints of an axis-aligned box relative to its centre, in units of its width and height.
-_UPRIGHT = torch.tensor([[0.0, -0.5], [0.5, 0.0], [0.0, 0.5], [-0.5, 0.0]])
+_UPRIGHT_MIDPOINTS = torch.tensor(UPRIGHT_MIDPOINTS)
 
 
 class DecDecoder:
@@ -69,7 +70,7 @@ class DecDecoder:
         channels, _, width = heatmap.shape
         if channels != self.num_classes:
             raise ValueError(f"hm has {channels} channels, the decoder expects {self.num_classes}")
-        scores, labels, cells = self._peaks(heatmap)
+        scores, labels, cells = self.find_peaks(heatmap)
 
         def gather(head: str) -> torch.Tensor:
             return maps[head][image].flatten(1)[:, cells].float().T
@@ -78,15 +79,25 @@ class DecDecoder:
         grid = torch.stack([cells % width, torch.div(cells, width, rounding_mode="floor")], dim=1)
         center = grid + reg
         turned = wh[:, : WH["size"].start].reshape(-1, 4, 2)
-        upright = _UPRIGHT.to(wh.device) * wh[:, None, WH["size"]]
+        upright = _UPRIGHT_MIDPOINTS.to(wh.device) * wh[:, None, WH["size"]]
         vectors = torch.where(theta[:, :, None] > self.theta_thresh, turned, upright)
         midpoints = (center[:, None] + vectors).flatten(1)
         rows = torch.cat([center, midpoints, scores[:, None], labels[:, None].float()], dim=1)
         # a box of a broken model (NaN, infinity) is none
         return rows[torch.isfinite(rows).all(dim=1)].cpu().numpy()
 
-    def _peaks(self, heatmap: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Scores, labels and cells (y * W + x) of the K best local maxima of [C, H, W]."""
+    def find_peaks(self, heatmap: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Find the K best local maxima of one heat map.
+
+        A subclass may override this to decode other cells than the peaks.
+
+        Args:
+            heatmap: [C, H, W] float32 scores.
+
+        Returns:
+            Scores [M] above `conf_thresh` in falling order, class indices [M] and flat cell
+            indices `y * W + x` [M], with M at most K.
+        """
         local_max = neighbourhood_maximum(heatmap)
         flat = heatmap.flatten()
         # nonzero lists indices in rising order, and the stable sort keeps that order among ties
@@ -113,12 +124,12 @@ def neighbourhood_maximum(heatmap: torch.Tensor) -> torch.Tensor:
 
 def rows_to_detections(rows: np.ndarray) -> Detections:
     """Decoded rows [M, 12] in cells -> detections in pixels of the network's input."""
-    center = rows[:, CENTER]
-    vectors = rows[:, MIDPOINTS] - np.tile(center, 4)
+    center = rows[:, ROW_CENTER]
+    vectors = rows[:, ROW_MIDPOINTS] - np.tile(center, 4)
     return Detections(
         corners=(vectors_to_corners(center, vectors) * STRIDE).astype(np.float32, copy=False),
-        scores=rows[:, SCORE],
-        labels=rows[:, LABEL].astype(np.int64),
+        scores=rows[:, ROW_SCORE],
+        labels=rows[:, ROW_LABEL].astype(np.int64),
     )
 
 

@@ -33,8 +33,20 @@ class CombinationModule(nn.Module):
         )
 
     def forward(self, x_low: Tensor, x_up: Tensor) -> Tensor:
-        """[B, c_low, h, w] and [B, c_up, H, W] -> [B, c_up, H, W]."""
-        x_low = F.interpolate(x_low, x_up.shape[2:], mode="bilinear", align_corners=False)
+        """Resize the coarse map to the fine one and merge the two.
+
+        Args:
+            x_low: [B, c_low, h, w] coarse map.
+            x_up: [B, c_up, H, W] fine map.
+
+        Returns:
+            [B, c_up, H, W].
+        """
+        resized = F.interpolate(x_low, x_up.shape[2:], mode="bilinear", align_corners=False)
+        return self.merge(resized, x_up)
+
+    def merge(self, x_low: Tensor, x_up: Tensor) -> Tensor:
+        """Merge two maps of the same size, [B, c_low, H, W] and [B, c_up, H, W]."""
         return self.cat_conv(torch.cat((x_up, self.up(x_low)), dim=1))
 
 

@@ -28,6 +28,21 @@ WH = {
 """What the channels of `wh` hold, in cells: the vectors from the centre to the midpoints of the
 top, right, bottom and left edge, then width and height of the axis-aligned rectangle around."""
 
+UPRIGHT_MIDPOINTS = ((0.0, -0.5), (0.5, 0.0), (0.0, 0.5), (-0.5, 0.0))
+"""Midpoints (x, y) of the top, right, bottom and left edge of an axis-aligned box, relative to its
+center and in units of its width and height."""
+
+CORNER_VECTORS = ((0, 1), (2, 1), (2, 3), (0, 3))
+"""Indices into the boundary vectors (t, r, b, l) of the two vectors whose sum is a corner, for the
+corners top right, bottom right, bottom left, top left."""
+
+# Columns of a decoded row, in cells: the center, the four edge midpoints t, r, b, l in absolute
+# coordinates, the score and the class index.
+ROW_CENTER = slice(0, 2)
+ROW_MIDPOINTS = slice(2, 10)
+ROW_SCORE = 10
+ROW_LABEL = 11
+
 # A coordinate of a boundary vector nearer to 0 than this (in cells) counts as 0: the published
 # weights learned the order of OpenCV 4.3, whose float arithmetic resolves no more than that.
 _VECTOR_EPS = 2e-5
@@ -148,10 +163,17 @@ def corners_to_vectors(corners: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.
 
 
 def vectors_to_corners(centers: np.ndarray, vectors: np.ndarray) -> np.ndarray:
-    """Corners [N, 4, 2] (top right, bottom right, bottom left, top left) of centres [N, 2] and
-    boundary vectors [N, 8] relative to them; the inverse of `corners_to_vectors`.
+    """Convert boundary vectors to corners, the inverse of `corners_to_vectors`.
 
-    For vectors as a network predicts them the corners form a parallelogram.
+    For vectors as a network predicts them, the corners form a parallelogram.
+
+    Args:
+        centers: [N, 2] box centers.
+        vectors: [N, 8] boundary vectors t, r, b, l relative to the centers.
+
+    Returns:
+        Corners [N, 4, 2] in the order top right, bottom right, bottom left, top left.
     """
-    t, r, b, l = (vectors[..., WH[name]] for name in "trbl")  # noqa: E741
-    return centers[..., None, :] + np.stack([t + r, b + r, b + l, t + l], axis=-2)
+    vectors = vectors.reshape(*vectors.shape[:-1], 4, 2)
+    first, second = zip(*CORNER_VECTORS, strict=True)
+    return centers[..., None, :] + (vectors[..., first, :] + vectors[..., second, :])

@@ -12,7 +12,6 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from deploy.export.graph.heads import BOX_HEADS, HeadsAtPeaks
 from DOTA_devkit.errors import InputError
 from models import CTRBOX
-from models.model_parts import CombinationModule
 
 OUTPUTS = ("hm", "features")
 
@@ -37,17 +36,19 @@ class ExportNetwork(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """[B, 3, H, W] -> `hm` as `CTRBOX` gives it, and the features [B, C, H / 4, W / 4]."""
         c2, c3, c4, c5 = self.base_network(x)
-        merged = _merge(self.dec_c4, c5, c4)
-        merged = _merge(self.dec_c3, merged, c3)
-        features = _merge(self.dec_c2, merged, c2)
+        merged = self.dec_c4.merge(double(c5), c4)
+        merged = self.dec_c3.merge(double(merged), c3)
+        features = self.dec_c2.merge(double(merged), c2)
         return torch.sigmoid(self.hm(features)), features
 
 
-def _merge(module: CombinationModule, low: Tensor, up: Tensor) -> Tensor:
-    """As the module's own forward, at a factor that is known beforehand: sides are multiples of
-    32, so that the finer map is exactly twice as large."""
-    low = F.interpolate(low, scale_factor=2.0, mode="bilinear", align_corners=False)
-    return module.cat_conv(torch.cat((up, module.up(low)), dim=1))
+def double(x: Tensor) -> Tensor:
+    """Resize [B, C, H, W] to [B, C, 2 H, 2 W], bilinear.
+
+    The factor is constant in the exported graph: the input's sides are multiples of 32, so the
+    finer map of a merge is exactly twice as large.
+    """
+    return F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
 
 
 def fold_batch_norms(module: nn.Module) -> None:

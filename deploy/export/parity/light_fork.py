@@ -7,13 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from decoder import LABEL, SCORE, rows_to_detections, to_source
+from decoder import rows_to_detections, to_source
 from deploy.export.parity.comparison import Comparison
 from deploy.export.parity.model_pair import ModelPair
 from deploy.export.parity.reference import Reference
 from deploy.export.parity.report import Report
 from deploy.export.types import CheckImage
-from structures.boxes import STRIDE
+from structures.boxes import ROW_LABEL, ROW_SCORE, STRIDE
 from structures.detections import Detections
 from structures.letterbox import normalize
 
@@ -41,8 +41,8 @@ def compare_rows(
         batch = normalize(box.apply(image.pixels))[None]
         expected, reference = run_checkpoint_rows(models, batch)
         rows = models.run({"input": batch})["output"][0]
-        rows = rows[rows[:, SCORE] > models.thresholds.file]
-        if not (np.diff(rows[:, SCORE]) <= 0).all():
+        rows = rows[rows[:, ROW_SCORE] > models.thresholds.file]
+        if not (np.diff(rows[:, ROW_SCORE]) <= 0).all():
             report.row_faults.append(f"{image.name}: the scores are not in descending order")
         exported = rows_to_detections(rows)
         matched = comparison.add_image(image, reference, exported)
@@ -70,6 +70,6 @@ def note_column_errors(report: Report, expected: np.ndarray, rows: np.ndarray) -
     if not len(rows):
         return
     difference = np.abs(expected - rows)
-    report.note_errors(STRIDE * difference[:, :SCORE].max(), difference[:, SCORE].max())
-    if difference[:, LABEL].any():
+    report.note_errors(STRIDE * difference[:, :ROW_SCORE].max(), difference[:, ROW_SCORE].max())
+    if difference[:, ROW_LABEL].any():
         report.unmatched.append("a row of another class")

@@ -36,7 +36,7 @@ class Reference:
         cls, detections: Detections, maps: Mapping[str, torch.Tensor], decoder: DecDecoder
     ) -> Reference:
         """Return the reference of what `decoder` makes of the maps of one image."""
-        _, labels, cells = decoder._peaks(maps["hm"][0].float())
+        _, labels, cells = decoder.find_peaks(maps["hm"][0].float())
         unstable = ambiguous_cells(maps, decoder.theta_thresh)
         ambiguous = unstable.flatten(1)[labels, cells].numpy()
         # The decoder drops boxes that are not finite, and which ones is not known here.
@@ -119,7 +119,7 @@ class AmbiguousPeakDecoder(DecDecoder):
         super().__init__(cells.numel(), scores[0], len(cells), theta_thresh)
         self.cells, self.highest = cells, scores[1]
 
-    def _peaks(self, heatmap: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    def find_peaks(self, heatmap: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Return scores, labels and cells (y * W + x) of the chosen cells of [C, H, W]."""
         inside = (heatmap >= self.conf_thresh) & (heatmap <= self.highest)
         labels, y, x = torch.nonzero(self.cells & inside, as_tuple=True)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from datasets.images import read_image
-from decoder import SCORE, DecDecoder, to_source
+from decoder import DecDecoder, to_source
 from decoder import rows_to_detections as light_fork_detections
 from deploy.detector import Detector
 from deploy.metadata import read_onnx_metadata
@@ -17,6 +17,7 @@ from DOTA_devkit.polygon import iou_matrix
 from helpers.sharp_exports import CLASSES, CONF, SIZE_HW, K, export, sharp_model
 from main import main
 from models import Checkpoint, load_model, save_checkpoint
+from structures.boxes import ROW_SCORE
 from structures.letterbox import Letterbox, normalize
 
 pytest.importorskip("onnx")
@@ -317,7 +318,7 @@ def test_precisions_with_all_the_rest(folder, name):
     if "light-fork" in flags:  # whose files the detector does not run
         batch = normalize(read_image(image))[None]
         rows = open_session(path).run(None, {"input": batch})[0][0]
-        found = light_fork_detections(rows[rows[:, SCORE] > CONF])
+        found = light_fork_detections(rows[rows[:, ROW_SCORE] > CONF])
     else:
         found = Detector.load(path).detect(image)
     checkpoint = Detector.load(folder / "checkpoint.pth", conf_thresh=CONF / 2, nms_thresh=1.0)
