@@ -155,14 +155,22 @@ def test_keys_of_the_metadata_are_all_on_the_page():
 
 
 @pytest.mark.parametrize("kind", ["openvino", "torch", "tensorrt"])
-def test_the_table_of_formats_is_what_is_refused(kind):
-    from deploy.export.settings import REFUSED
+def test_format_table_matches_unsupported_settings(kind):
+    from deploy.export.settings import UNSUPPORTED
+
+    settings = {
+        "--nms graph": "nms_thresh",
+        "--input uint8": "input_type",
+        "--layout light-fork": "layout",
+        "--half": "half",
+        "--int8": "int8",
+    }
 
     (header,) = re.findall(r"^\| \| `onnx` .*$", PAGE, re.MULTILINE)
     column = [cell.strip() for cell in header.split("|")].index(f"`{kind}`")
     rows = [line.split("|") for line in PAGE.split(header)[1].splitlines()[2:9]]
-    refused = {row[1].strip().strip("`") for row in rows if row[column].strip() == "no"}
-    assert refused == set(REFUSED.get(kind, ()))
+    flags = {row[1].strip().strip("`") for row in rows if row[column].strip() == "no"}
+    assert {settings[flag] for flag in flags} == set(UNSUPPORTED.get(kind, ()))
 
 
 def test_the_tolerances_on_the_page():

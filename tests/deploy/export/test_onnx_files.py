@@ -26,7 +26,7 @@ pytest.importorskip("onnxscript")
 
 import onnx
 
-from deploy.export.graph.assemble import every_node
+from deploy.export.graph.assemble import all_nodes
 from deploy.export.network import ExportNetwork, check_same_maps, fold_batch_norms
 from deploy.export.parity.rows import outputs_to_detections
 from deploy.export.settings import ExportSettings
@@ -98,7 +98,7 @@ def test_metadata_and_operators(folder):
     assert (metadata.conf_thresh, metadata.input_size) == (CONF, None)
     model = onnx.load(path)
     assert [(one.domain, one.version) for one in model.opset_import] == [("", 18)]
-    kinds = {node.op_type for node in every_node(model.graph)}
+    kinds = {node.op_type for node in all_nodes(model.graph)}
     assert "BatchNormalization" not in kinds and "Loop" not in kinds
     assert str(folder.parent) not in str(model.metadata_props) + str(
         [node.metadata_props for node in model.graph.node]
@@ -192,11 +192,11 @@ def test_only_a_norm_right_behind_its_convolution_is_folded():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"K": 0}, "1 to 3840"),
-        ({"K": 3841}, "1 to 3840"),
-        ({"static": (100, 96, 1)}, "multiples of 32, not 100"),
-        ({"static": (96, 96, 0)}, "batch of 0"),
-        ({"color": "RGB"}, "uint8"),
+        ({"K": 0}, "K must be 1 to 3840, got 0"),
+        ({"K": 3841}, "K must be 1 to 3840, got 3841"),
+        ({"static": (100, 96, 1)}, "multiples of 32, got 100"),
+        ({"static": (96, 96, 0)}, "batch size must be at least 1, got 0"),
+        ({"color": "RGB"}, "color RGB needs input_type uint8"),
         ({"layout": "light-fork"}, "fixed input of one image"),
         ({"layout": "light-fork", "static": (96, 96, 1), "nms_thresh": 0.1}, "no NMS"),
         ({"layout": "light-fork", "static": (96, 96, 1), "nms_thresh": 0.0}, "no NMS"),
@@ -235,7 +235,7 @@ def test_a_checkpoint_whose_values_overflow(folder, tmp_path, capsys):
     save_checkpoint(tmp_path / "huge.pth", Checkpoint.of(model))
     flags = ["--phase", "export", "--weights", str(tmp_path / "huge.pth")]
     assert main([*flags, "--source", str(folder / "images")]) == 2
-    assert "what its network gives is not finite" in capsys.readouterr().err
+    assert "the output of its network is not finite" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("content", [b"", b"not a model"])
@@ -258,9 +258,9 @@ def test_a_file_that_differs_is_not_written(folder, tmp_path, monkeypatch, capsy
 def test_8_bits_from_the_command_line(folder, capsys):
     path = export(folder, "int8.onnx", "--int8", "--calibrate", str(folder / "images"))
     text = capsys.readouterr().out
-    assert "calibrating 8 bits with 3 images" in text and "detections matched" in text
+    assert "calibrating int8 with 3 images" in text and "detections matched" in text
     assert read_onnx_metadata(path).precision == "int8"
-    kinds = {node.op_type for node in every_node(onnx.load(path).graph)}
+    kinds = {node.op_type for node in all_nodes(onnx.load(path).graph)}
     assert {"QuantizeLinear", "DequantizeLinear"} <= kinds
     rows = open_session(path).run(None, {"input": inputs(2, 96, 128)})
     assert (rows[2] >= 0).any() and np.isfinite(rows[0]).all()

@@ -14,11 +14,16 @@ pytest.importorskip("onnxscript")
 
 from onnx import numpy_helper
 
-from deploy.export.equalize import equalize, highest_outputs
+from deploy.export.equalize import equalize, max_channel_outputs
 from deploy.export.graph.heads import HeadsAtPeaks
 from deploy.export.network import ExportNetwork
 from deploy.export.network_onnx import export_network
-from deploy.export.quantize import before_stride_4, chunk, quantize, with_node_names
+from deploy.export.quantize import (
+    calibration_chunk,
+    nodes_before_stride_4,
+    quantize,
+    with_node_names,
+)
 from deploy.runtimes.onnx_runtime import open_session
 
 pytestmark = pytest.mark.slow  # it exports networks or runs files of them
@@ -60,7 +65,7 @@ def test_channels_are_of_like_range_afterwards():
     layers = [network.dec_c4.up[0], network.dec_c2.cat_conv[0], network.hm[0]]
     with torch.no_grad():
         equalize(network, images)
-        for highest in highest_outputs(network, layers, images).values():
+        for highest in max_channel_outputs(network, layers, images).values():
             lives = highest > 1e-2  # the others never come near the largest
             assert lives.any()
             torch.testing.assert_close(highest[lives].max(), torch.tensor(1.0), rtol=1e-4, atol=0)
@@ -107,7 +112,7 @@ def test_which_layers_are_in_8_bits(both):
     ]
     named = with_node_names(graph).graph
     convolutions = [node.name for node in named.node if node.op_type == "Conv"]
-    first = [name for name in before_stride_4(named) if name.startswith("Conv")]
+    first = [name for name in nodes_before_stride_4(named) if name.startswith("Conv")]
     assert len(first) == 5  # stem, and MobileNetV2's first two blocks up to their stride of 2
     assert in_8_bits == convolutions[len(first) : -1]
 
@@ -140,4 +145,4 @@ def test_the_maps_stay_near(both):
 
 @pytest.mark.parametrize("count", range(1, 70))
 def test_the_last_chunk_is_never_a_full_one(count):
-    assert count % chunk(count)
+    assert count % calibration_chunk(count)

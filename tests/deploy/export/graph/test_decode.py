@@ -9,15 +9,15 @@ from decoder import DecDecoder
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
-from deploy.export.graph.assemble import check
+from deploy.export.graph.assemble import check_model
 from deploy.export.graph.builder import Graph
 from deploy.export.graph.decode import (
-    as_rows,
-    corners_of,
-    find_boxes,
+    apply_threshold,
+    box_corners,
+    decode_boxes,
     find_peaks,
     light_fork_rows,
-    only_found,
+    pack_rows,
 )
 from deploy.export.parity.rows import outputs_to_detections
 from deploy.runtimes.onnx_runtime import open_session
@@ -37,17 +37,17 @@ def decoder_session(light_fork=False):
     others = graph.concat([maps[name] for name in ("wh", "reg", "cls_theta")], axis=1)
     cells = graph.op("Expand", peaks.cells.unsqueeze(1), np.array([1, 13, 1]))
     values = graph.op("GatherElements", others.reshape(0, 13, -1), cells, axis=2)
-    boxes = find_boxes(graph, values, peaks, THETA)
+    boxes = decode_boxes(graph, values, peaks, THETA)
     if light_fork:
         outputs = [(light_fork_rows(graph, peaks, boxes, CLASSES), ["B", K, 12])]
     else:
-        corners = corners_of(graph, boxes)
-        rows = as_rows(
-            graph, corners, only_found(graph, corners, peaks.scores, conf), peaks.labels, K
+        corners = box_corners(graph, boxes)
+        rows = pack_rows(
+            graph, corners, apply_threshold(graph, corners, peaks.scores, conf), peaks.labels, K
         )
         outputs = list(zip(rows, (["B", K, 4, 2], ["B", K], ["B", K]), strict=True))
     model = graph.model([(graph.rename(v, f"out{i}"), s) for i, (v, s) in enumerate(outputs)])
-    check(model)
+    check_model(model)
     return open_session(model)
 
 

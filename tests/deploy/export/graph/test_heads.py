@@ -10,9 +10,9 @@ from structures.boxes import HEAD_CHANNELS
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
-from deploy.export.graph.assemble import check
+from deploy.export.graph.assemble import check_model
 from deploy.export.graph.builder import Graph
-from deploy.export.graph.heads import BOX_HEADS, HeadsAtPeaks, products_of, values_at
+from deploy.export.graph.heads import BOX_HEADS, HeadsAtPeaks, fuse_heads, heads_at_cells
 from deploy.runtimes.onnx_runtime import open_session
 
 CHANNELS = 24
@@ -40,9 +40,9 @@ def in_onnx(heads, features, cells):
     dtype = features.numpy().dtype
     given = graph.input("features", dtype, ["B", CHANNELS, "H", "W"])
     index = graph.input("cells", np.int64, ["B", "K"])
-    values = graph.rename(values_at(graph, products_of(heads), given, index), "values")
+    values = graph.rename(heads_at_cells(graph, fuse_heads(heads), given, index), "values")
     model = graph.model([(values, ["B", 13, "K"])])
-    check(model)
+    check_model(model)
     feeds = {"features": features.numpy(), "cells": cells.numpy()}
     return open_session(model).run(None, feeds)[0]
 
@@ -91,6 +91,6 @@ def test_features_in_float16():
 
 
 def test_heads_of_one_kernel_are_one_product():
-    assert [one.reach for one in products_of(heads_of(1))] == [1, 0]
-    (together,) = products_of(heads_of(3))
+    assert [one.radius for one in fuse_heads(heads_of(1))] == [1, 0]
+    (together,) = fuse_heads(heads_of(3))
     assert together.last.shape == (9 * 3 * 8, 13)

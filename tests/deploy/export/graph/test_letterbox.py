@@ -10,7 +10,7 @@ pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
 from deploy.export.graph import letterbox as letterbox_graph
-from deploy.export.graph.assemble import check
+from deploy.export.graph.assemble import check_model
 from deploy.export.graph.builder import Graph
 from deploy.runtimes.onnx_runtime import open_session
 
@@ -30,7 +30,7 @@ def letterbox_model(input_hw=INPUT_HW, rgb=False):
             (graph.rename(moved, "moved"), ["B", 4, 2, "K"]),
         ]
     )
-    check(model)
+    check_model(model)
     return model
 
 

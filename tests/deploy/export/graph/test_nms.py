@@ -13,9 +13,9 @@ from structures.letterbox import Letterbox, normalize
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
-from deploy.export.graph.assemble import BEFORE_NMS, Shape, assemble, every_node, suppression_model
+from deploy.export.graph.assemble import BEFORE_NMS, InputShape, all_nodes, assemble, nms_model
 from deploy.export.graph.builder import Graph
-from deploy.export.graph.heads import products_of
+from deploy.export.graph.heads import fuse_heads
 from deploy.export.graph.nms import pair_iou, suppress
 from deploy.export.network import ExportNetwork
 from deploy.export.network_onnx import export_network
@@ -28,7 +28,7 @@ K = 120
 @pytest.fixture(scope="module", params=[0.1, 0.5])
 def nms(request):
     """(threshold, session)"""
-    return request.param, open_session(suppression_model(K, request.param))
+    return request.param, open_session(nms_model(K, request.param))
 
 
 def turned_boxes(rng, count, extent, size, aspect=2.0, offset=0.0):
@@ -136,7 +136,7 @@ def test_images_of_a_batch_do_not_meet(nms):
 @pytest.mark.parametrize("threshold", [0.0, 1.0])
 def test_thresholds_at_the_ends(threshold):
     """What two boxes beside each other share is 0 but for rounding, and of twins all but for it."""
-    session = open_session(suppression_model(K, threshold))
+    session = open_session(nms_model(K, threshold))
     makers = [*CASES.values(), *(scattered(20 + k, 400 * 10.0**k, 40, 50.0) for k in range(4))]
     gone = 0
     for seed, make in enumerate(makers):
@@ -151,7 +151,7 @@ def test_thresholds_at_the_ends(threshold):
 
 
 def test_one_row():
-    session = open_session(suppression_model(1, 0.1))
+    session = open_session(nms_model(1, 0.1))
     corners = lattice(0.0)[:1]
     got = session.run(None, {"corners": corners[None], "scores": np.array([[0.5]], np.float32),
                              "labels": np.array([[2]])})  # fmt: skip
@@ -170,8 +170,10 @@ def test_the_same_rows_stay_on_every_real_image(shared, threshold):
     metadata = ModelMetadata(tuple(map(str, range(15))), "mobilenetv2", 0.01, 0.8, 500,
                              nms_thresh=threshold)  # fmt: skip
     network = ExportNetwork(recorded_model(shared))
-    box_heads = products_of(network.box_heads)
-    file = assemble(export_network(network), box_heads, metadata, Shape(), show_before_nms=True)
+    box_heads = fuse_heads(network.box_heads)
+    file = assemble(
+        export_network(network), box_heads, metadata, InputShape(), show_before_nms=True
+    )
     session = open_session(file)
     names = [output.name for output in session.get_outputs()]
     rows = kept = 0
@@ -202,7 +204,7 @@ def test_loops_are_the_only_control_flow():
     scores = graph.input("scores", np.float32, ["B", K])
     labels = graph.input("labels", np.int64, ["B", K])
     kept = graph.rename(suppress(graph, corners, scores, labels, K, 0.1), "kept")
-    kinds = {node.op_type for node in every_node(graph.model([(kept, ["B", K])]).graph)}
+    kinds = {node.op_type for node in all_nodes(graph.model([(kept, ["B", K])]).graph)}
     assert "Loop" in kinds and not kinds & {"If", "Scan", "SequenceMap"}
 
 

@@ -13,7 +13,11 @@ pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
 
 from deploy.export.graph.builder import Graph
-from deploy.export.graph.upsample import LEAST_CHANNELS, rewrite, upsampled_convolution
+from deploy.export.graph.upsample import (
+    MIN_CHANNELS,
+    convolve_before_upsampling,
+    upsampled_convolution,
+)
 from deploy.export.network import ExportNetwork
 from deploy.export.network_onnx import export_network
 from deploy.runtimes.onnx_runtime import open_session
@@ -54,8 +58,8 @@ def network():
 def test_merges_of_many_channels_are_rewritten(network):
     """Those of resnet18 take 512, 256 and 128; the rewritten graph is of any size, as before."""
     graph, image = network
-    rewritten = rewrite(graph)
-    assert LEAST_CHANNELS == 256
+    rewritten = convolve_before_upsampling(graph)
+    assert MIN_CHANNELS == 256
     assert kinds(graph, "Resize", "Conv") == [3, kinds(rewritten, "Conv")[0]]
     assert kinds(rewritten, "Resize") == [1]
     assert len({node.name for node in rewritten.graph.node}) == len(rewritten.graph.node)
@@ -69,7 +73,7 @@ def test_merges_of_many_channels_are_rewritten(network):
 
 def test_the_weights_are_not_there_twice(network):
     graph, _ = network
-    sizes = [one.ByteSize() for one in (graph, rewrite(graph))]
+    sizes = [one.ByteSize() for one in (graph, convolve_before_upsampling(graph))]
     assert sizes[1] == pytest.approx(sizes[0], rel=0.01)
 
 
@@ -77,7 +81,7 @@ def test_narrow_merges_stay(network):
     torch.manual_seed(0)
     model = CTRBOX({"hm": 2, **HEAD_CHANNELS}, None, 4, 1, 8, backbone="mobilenetv2").eval()
     graph = export_network(ExportNetwork(model))
-    assert kinds(rewrite(graph), "Resize") == [2]  # 320, 96 and 32 channels
+    assert kinds(convolve_before_upsampling(graph), "Resize") == [2]  # 320, 96 and 32 channels
 
 
 def test_what_is_no_merge_is_told(network):
@@ -87,5 +91,5 @@ def test_what_is_no_merge_is_told(network):
             for attribute in node.attribute:
                 if attribute.name == "mode":
                     attribute.s = b"nearest"
-    with pytest.raises(ValueError, match="no merge of this network"):
-        rewrite(graph)
+    with pytest.raises(ValueError, match="are not a merge of this network"):
+        convolve_before_upsampling(graph)
