@@ -19,9 +19,9 @@ import torch
 
 from deploy.benchmark import BenchmarkSettings, benchmark, processor, table
 from deploy.export.equalize import equalize
-from deploy.export.graph.assemble import Shape, assemble
-from deploy.export.graph.heads import products_of
-from deploy.export.graph.upsample import rewrite
+from deploy.export.graph.assemble import InputShape, assemble
+from deploy.export.graph.heads import fuse_heads
+from deploy.export.graph.upsample import convolve_before_upsampling
 from deploy.export.network import ExportNetwork
 from deploy.export.network_onnx import export_network
 from deploy.export.quantize import quantize
@@ -102,10 +102,15 @@ def write_files(folder: Path, backbone: str, image: np.ndarray, nms: bool) -> li
     files = [folder / f"{backbone}.pth"]
     save_checkpoint(files[0], Checkpoint.of(model))
     network, batch = ExportNetwork(model), normalize(image)[None]
-    parts = {"float32": (rewrite(export_network(network)), products_of(network.box_heads))}
+    parts = {
+        "float32": (
+            convolve_before_upsampling(export_network(network)),
+            fuse_heads(network.box_heads),
+        )
+    }
     equalize(network, [batch])
     graph = quantize(export_network(network), [batch])
-    parts["int8"] = (graph, products_of(network.box_heads))
+    parts["int8"] = (graph, fuse_heads(network.box_heads))
     for precision, (graph, box_heads) in parts.items():
         for nms_thresh in (None, NMS_THRESH) if nms else (None,):
             metadata = ModelMetadata(
@@ -114,7 +119,7 @@ def write_files(folder: Path, backbone: str, image: np.ndarray, nms: bool) -> li
             )  # fmt: skip
             suffix = "" if nms_thresh is None else "-nms"
             files.append(folder / f"{backbone}-{precision}{suffix}.onnx")
-            onnx.save(assemble(graph, box_heads, metadata, Shape(), fix_conf=True), files[-1])
+            onnx.save(assemble(graph, box_heads, metadata, InputShape(), fix_conf=True), files[-1])
     return files
 
 

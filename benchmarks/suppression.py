@@ -13,7 +13,7 @@ import argparse
 import numpy as np
 
 from benchmarks.detector import median_ms
-from deploy.export.graph.assemble import suppression_model
+from deploy.export.graph.assemble import nms_model
 from deploy.runtimes.onnx_runtime import open_session
 from DOTA_devkit.polygon import polygon_nms
 from DOTA_devkit.tables import format_table
@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("--K", type=int, default=500, help="boxes (%(default)s)")
     parser.add_argument("--runs", type=int, default=25, help="timed runs (%(default)s)")
     args = parser.parse_args()
-    session = open_session(suppression_model(args.K, NMS_THRESH))
+    session = open_session(nms_model(args.K, NMS_THRESH))
     scores = np.linspace(1, 0.1, args.K, dtype=np.float32)
     labels = np.zeros(args.K, np.int64)
     table = [("boxes", "kept", "in the file ms", "NumPy ms")]

@@ -242,7 +242,7 @@ def test_an_export_replaces_nothing_that_is_not_its_own(call, here):
     assert_refused(ran, "model.xml would replace model.bin, which it is made of")
     (here / "model.pth").write_bytes(content)
     ran = call("export", "--format", "openvino")
-    assert_refused(ran, "model.xml would come with model.bin, where another file is")
+    assert_refused(ran, "model.xml would be written together with model.bin, which exists already")
     assert (here / "model.bin").read_bytes() == content and made(here) == {"model.bin"}
 
 
@@ -255,7 +255,7 @@ def test_an_export_of_two_sizes(call, here):
 def test_openvino_files_of_any_name(call, here):
     """Also that of the second model, with which the report looks into the suppression."""
     pytest.importorskip("openvino")
-    for name in ("rows_too.xml", "M.XML"):
+    for name in ("rows_before_nms.xml", "M.XML"):
         ran = call("export", "--format", "openvino", "--nms", "graph", "--K", 40, "--output", name)
         assert ran.code == 0, ran.err
         model, _ = openvino_files.read(here / name)
