@@ -38,7 +38,7 @@ def restored_threads():
 def test_table_and_json(tmp_path, weights, capsys, restored_threads):
     write_image(tmp_path / "images/a.png", picture())
     words = ["--phase", "benchmark", "--weights", weights, "--source", tmp_path / "images",
-             "--output", tmp_path, "--runs", 3, "--device", "cpu", "--batch_size", 2,
+             "--output", tmp_path / "benchmark.json", "--runs", 3, "--batch_size", 2,
              "--threads", restored_threads + 1]  # fmt: skip
     assert main.main(list(map(str, words))) == 0
     out = capsys.readouterr().out
