@@ -156,7 +156,7 @@ def train_one_epoch(
     Raises:
         TrainingStopped: too many steps in a row were not finite.
     """
-    # Longer than a screen on purpose: the steps of the algorithm stand in one place, in their order.
+    # Longer than a screen on purpose: the steps of the algorithm stand in one place, in order.
     model.train()
     totals: dict[str, float] = {}
     steps = 0
