@@ -67,7 +67,7 @@ def average_precision(
     settings: EvalSettings,
     device: torch.device,
 ) -> float:
-    """Compute the mean AP of a model on a labelled split; patches are scored as they are.
+    """Compute the mean AP of a model on a labeled split; patches are scored as they are.
 
     Args:
         model: the network, on `device`.

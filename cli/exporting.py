@@ -100,12 +100,12 @@ def check_images(args: argparse.Namespace, model: CTRBOX) -> list[CheckImage]:
         paths = find_sources(args.source)[: args.check_images]
         return [CheckImage(path.name, read_image(path)) for path in paths]
     dataset = open_images(args, model, "test")
-    labelled = tuple(dataset.category) == model.classes
+    labeled = tuple(dataset.category) == model.classes
     return [
         CheckImage(
             dataset.img_ids[index],
             dataset.load_image(index),
-            labels_of(dataset, index) if labelled and dataset.has_labels(index) else None,
+            labels_of(dataset, index) if labeled and dataset.has_labels(index) else None,
         )
         for index in range(min(args.check_images, len(dataset)))
     ]

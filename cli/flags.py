@@ -108,10 +108,10 @@ def _run_flags(group) -> None:
 
 def _data_flags(group) -> None:
     add = group("data")
-    labelled = DATA_SET + EXPORT
-    add("--dataset", phases=labelled + INFO, default="dota", metavar="NAME",
+    labeled = DATA_SET + EXPORT
+    add("--dataset", phases=labeled + INFO, default="dota", metavar="NAME",
         help="dota, hrsc, or path/to/file.py:ClassName of a BaseDataset (default: %(default)s)")
-    add("--data_dir", phases=labelled + INFO, type=Path, metavar="DIR",
+    add("--data_dir", phases=labeled + INFO, type=Path, metavar="DIR",
         help={**dict.fromkeys((*DATA_SET, "info"), "folder of the data (default: sample set)"),
               "export": "folder of the data to check and calibrate with (default: sample set)"})
     add("--classes", phases=EVERY, metavar="A,B",
@@ -128,7 +128,7 @@ def _data_flags(group) -> None:
         help="image ids of the test list (default: test.txt or val.txt)")
     add("--allow_overlap", phases=TRAIN, action="store_true",
         help="accept images that are in both the training and the validation list")
-    add("--hrsc_level", phases=labelled, type=int, default=1, choices=(1, 2, 3),
+    add("--hrsc_level", phases=labeled, type=int, default=1, choices=(1, 2, 3),
         help="class level of HRSC2016 (default: %(default)s)")
     add("--min_size", phases=TRAIN, type=nonnegative_float, default=10.0, metavar="PX",
         help="ignore objects whose longer side is shorter (default: %(default)s)")

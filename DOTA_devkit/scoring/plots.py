@@ -62,7 +62,7 @@ def _plot_confusion(axes, evaluation: Evaluation) -> None:
     names = [*(score.name for score in evaluation.classes), "background"]
     axes.set_xticks(range(len(names)), names, rotation=90)
     axes.set_yticks(range(len(names)), names)
-    axes.set(xlabel="detected as", ylabel="labelled as", title="at each class's best F1")
+    axes.set(xlabel="detected as", ylabel="labeled as", title="at each class's best F1")
     for (row, column), count in np.ndenumerate(counts):
         if count:
             color = "white" if row_share[row, column] > 0.5 else "black"
