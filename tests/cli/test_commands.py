@@ -23,7 +23,7 @@ import train as trainer
 from cli.defaults import SAMPLE
 from helpers.command_line import Ran, assert_refused, files_of_at_most, run_main
 from helpers.data_folders import picture, write_image
-from helpers.hand_made import CLASSES, small_set, tiny_model, upright
+from helpers.networks import CLASSES, small_set, tiny_model, upright
 from helpers.paths import ROOT
 from models import Checkpoint, read_checkpoint, save_checkpoint
 

@@ -14,7 +14,7 @@ from DOTA_devkit.errors import InputError
 from DOTA_devkit.scoring import Truth
 from eval import EvalSettings, average_precision, evaluate_split, headline
 from helpers.data_folders import make_dota
-from helpers.hand_made import CLASSES, Known, small_set, tiny_model, upright
+from helpers.networks import CLASSES, Known, small_set, tiny_model, upright
 from inference import InferenceSettings
 from structures.detections import Detections
 from structures.task1 import to_task1, write_results

@@ -10,7 +10,7 @@ from datasets import DataOptions, open_dataset
 from datasets.batching import iterate_loader
 from decoder import DecDecoder
 from helpers.data_folders import make_dota
-from helpers.hand_made import CLASSES, Known, small_set, tiny_model
+from helpers.networks import CLASSES, Known, small_set, tiny_model
 from inference import InferenceSettings, Timing, postprocess, run_over
 
 CPU = torch.device("cpu")

@@ -9,7 +9,7 @@ import test as testing
 from datasets import DataOptions, open_dataset
 from DOTA_devkit.errors import InputError
 from helpers.data_folders import make_dota
-from helpers.hand_made import CLASSES, Known, upright
+from helpers.networks import CLASSES, Known, upright
 from inference import InferenceSettings
 from structures.drawing import class_color
 

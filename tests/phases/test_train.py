@@ -12,7 +12,7 @@ import train as trainer
 from datasets import DataOptions, open_dataset
 from DOTA_devkit.errors import InputError
 from eval import EvalSettings, average_precision
-from helpers.hand_made import CLASSES, small_set, tiny_model
+from helpers.networks import CLASSES, small_set, tiny_model
 from inference import InferenceSettings
 from models import build_model, read_checkpoint
 from training.files import BEST, LAST
