@@ -10,7 +10,7 @@ import pytest
 from deploy.runtimes import openvino_files
 from helpers.command_line import assert_refused, limit_file_size, run_main
 from helpers.data_folders import picture, write_image
-from helpers.known_rows import onnx_file
+from helpers.fixed_output_onnx import onnx_file
 from helpers.sharp_exports import SIZE_HW, export
 
 pytestmark = pytest.mark.slow  # networks are exported, and exported files are run

@@ -31,7 +31,7 @@ from DOTA_devkit.errors import InputError
 from DOTA_devkit.formats import read_task1
 from DOTA_devkit.polygon import iou_matrix
 from helpers.drawn_objects import NAMES, DrawnObjects, corners_of, scene
-from helpers.known_rows import PROPS, onnx_file
+from helpers.fixed_output_onnx import PROPS, onnx_file
 from helpers.paths import ROOT
 from structures.detections import Detections
 
