@@ -23,7 +23,7 @@ def shared() -> Path:
 @pytest.fixture(scope="session")
 def sharp_folder(tmp_path_factory) -> Path:
     """Return a folder of a small checkpoint and images, where `export` keeps its files."""
-    from helpers.sharp_exports import make_folder
+    from helpers.small_exports import make_folder
 
     return make_folder(tmp_path_factory.mktemp("sharp"))
 

@@ -11,7 +11,7 @@ from deploy.runtimes import openvino_files
 from helpers.command_line import assert_refused, limit_file_size, run_main
 from helpers.data_folders import picture, write_image
 from helpers.fixed_output_onnx import onnx_file
-from helpers.sharp_exports import SIZE_HW, export
+from helpers.small_exports import SIZE_HW, export
 
 pytestmark = pytest.mark.slow  # networks are exported, and exported files are run
 

@@ -10,7 +10,7 @@ from deploy.metadata import ModelMetadata
 from DOTA_devkit.errors import InputError
 from helpers.fixed_output_onnx import onnx_file
 from helpers.paths import ROOT
-from helpers.sharp_exports import CLASSES, export
+from helpers.small_exports import CLASSES, export
 
 pytest.importorskip("openvino")
 pytest.importorskip("onnxscript")

@@ -16,7 +16,7 @@ from deploy.runtimes.onnx_runtime import OnnxRuntime
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.polygon import iou_matrix
 from helpers.fixed_output_onnx import NAMES, PROPS, ROWS, onnx_file
-from helpers.sharp_exports import CLASSES, CONF, SIZE_HW, K, export
+from helpers.small_exports import CLASSES, CONF, SIZE_HW, K, export
 
 pytestmark = pytest.mark.slow  # it exports networks or runs files of them
 
