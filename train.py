@@ -69,6 +69,7 @@ def train(
             "the coarsest map of one image of 32x32 is one cell, too little for BatchNorm: a "
             "larger batch_size, input_h or input_w is expected"
         )
+    # The length of this function is that of its arguments; what it does fits on a screen.
     folder.mkdir(parents=True, exist_ok=True)
     model.to(device, memory_format=torch.channels_last)
     # Fused: on a CPU the unfused step takes as long as a small network's backward pass.
@@ -155,6 +156,7 @@ def train_one_epoch(
     Raises:
         TrainingStopped: too many steps in a row were not finite.
     """
+    # Longer than a screen on purpose: the steps of the algorithm stand in one place, in order.
     model.train()
     totals: dict[str, float] = {}
     steps = 0

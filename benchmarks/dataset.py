@@ -1,9 +1,9 @@
-"""Milliseconds that a training sample takes, from the file to the targets.
+"""Time a training sample takes, in milliseconds from the file to the training targets.
 
     python -m benchmarks.dataset DATA_DIR [--input 608] [--rounds 20] [--threads 1]
 
 DATA_DIR is a folder in DOTA layout, such as one that `python -m DOTA_devkit split` has made. Each
-image is made into a sample once a round, in one process, with random views and colours.
+image is turned into a sample once per round, in one process, with random views and colors.
 """
 
 from __future__ import annotations
@@ -16,14 +16,19 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from datasets import DataOptions, open_dataset
+from datasets import BaseDataset, DataOptions, open_dataset
 from DOTA_devkit.errors import InputError
 
 
-def time_samples(dataset, rounds: int) -> dict[str, np.ndarray]:
-    """Milliseconds [rounds, images] of whole samples, and of reading the image alone."""
+def time_samples(dataset: BaseDataset, rounds: int) -> dict[str, np.ndarray]:
+    """Time the samples of a data set.
+
+    Returns:
+        "sample" and "read" -> milliseconds [rounds, images] of whole samples, and of reading the
+        image alone.
+    """
     times = {"sample": [], "read": []}
-    for index in range(len(dataset)):  # fills caches
+    for index in range(len(dataset)):  # fill caches
         dataset[index]
     for epoch in range(rounds):
         dataset.set_epoch(epoch)
@@ -38,13 +43,16 @@ def time_samples(dataset, rounds: int) -> dict[str, np.ndarray]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.dataset", description=__doc__.splitlines()[0]
     )
     parser.add_argument("data_dir", help="folder in DOTA layout")
     parser.add_argument("--dataset", default="dota", help="dota, hrsc or file.py:Class")
     parser.add_argument("--input", type=int, default=608, help="input side (default: 608)")
-    parser.add_argument("--rounds", type=int, default=20, help="times each image (default: 20)")
+    parser.add_argument(
+        "--rounds", type=int, default=20, help="samples of each image (default: 20)"
+    )
     parser.add_argument("--threads", type=int, default=1, help="threads of OpenCV (default: 1)")
     args = parser.parse_args(arguments)
 

@@ -1,10 +1,10 @@
-"""Exported files against the same network in plain PyTorch, in one run, in turns.
+"""Time exported files against the same network in plain PyTorch, in turns.
 
 python -m benchmarks.deployment                     every backbone in float32 and int8, 608x608
-python -m benchmarks.deployment resnet18 --nms      with the suppression in the file as well
+python -m benchmarks.deployment resnet18 --nms      with NMS in the file as well
 
-It is `--phase benchmark` without a trained checkpoint. Weights are random, which costs the same as
-trained ones but for the suppression, of which the worst case is timed: K rows that all are found.
+It is `--phase benchmark` without a trained checkpoint. Weights are random, which take as long as
+trained ones, except for NMS, of which the worst case is timed: all K rows are found.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ import torch
 
 from deploy.benchmark import BenchmarkSettings, benchmark, processor, table
 from deploy.export.equalize import equalize
-from deploy.export.graph.assemble import Shape, assemble
-from deploy.export.graph.heads import products_of
-from deploy.export.graph.upsample import rewrite
+from deploy.export.graph.assemble import InputShape, assemble
+from deploy.export.graph.heads import fuse_heads
+from deploy.export.graph.upsample import convolve_before_upsampling
 from deploy.export.network import ExportNetwork
 from deploy.export.network_onnx import export_network
 from deploy.export.quantize import quantize
@@ -33,11 +33,12 @@ from structures.defaults import NMS_THRESH, THETA_THRESH, K
 from structures.letterbox import normalize
 
 CLASSES = tuple(map(str, range(15)))
-CONF = 0.0
-"""Everything counts, so that K rows come out of random weights."""
+CONF_THRESH = 0.0
+"""Everything counts, so that random weights give K rows."""
 
 
 def main() -> None:
+    """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
     add(
@@ -52,18 +53,18 @@ def main() -> None:
         "--runs",
         type=int,
         default=9,
-        help="timed runs of each, whose medians are told (%(default)s)",
+        help="timed runs of each, whose medians are shown (%(default)s)",
     )
-    add("--nms", action="store_true", help="files with the suppression inside, too")
+    add("--nms", action="store_true", help="also time files with NMS inside")
     add(
         "--threads",
         type=int,
         default=torch.get_num_threads(),
-        help="of the processor, in every runtime (here: %(default)s)",
+        help="CPU threads in every runtime (here: %(default)s)",
     )
     args = parser.parse_args()
     if unknown := [name for name in args.backbones if name not in BACKBONES]:
-        parser.error(f"no backbone {unknown[0]}: {', '.join(BACKBONES)} are there")
+        parser.error(f"no backbone {unknown[0]}: choose from {', '.join(BACKBONES)}")
     if args.size < 32 or args.size % 32:
         parser.error(f"--size {args.size}: a multiple of 32 is expected")
     torch.set_num_threads(args.threads)
@@ -73,13 +74,26 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             files = write_files(Path(folder), backbone, image, args.nms)
             result = benchmark(
-                files, [image], DetectorSettings(conf_thresh=CONF), BenchmarkSettings(args.runs)
+                files,
+                [image],
+                DetectorSettings(conf_thresh=CONF_THRESH),
+                BenchmarkSettings(args.runs),
             )
         print(table(result), flush=True)
 
 
 def write_files(folder: Path, backbone: str, image: np.ndarray, nms: bool) -> list[Path]:
-    """A checkpoint of the image's size and its exported files, the checkpoint first."""
+    """Write a checkpoint of the image's size and its exported files.
+
+    Args:
+        folder: Where they are written.
+        backbone: Name of the backbone.
+        image: Image [H, W, 3] to calibrate int8 with.
+        nms: Whether there are files with NMS inside as well.
+
+    Returns:
+        Their paths, the checkpoint first.
+    """
     torch.manual_seed(0)
     heads = {"hm": len(CLASSES), **HEAD_CHANNELS}
     model = CTRBOX(
@@ -88,19 +102,24 @@ def write_files(folder: Path, backbone: str, image: np.ndarray, nms: bool) -> li
     files = [folder / f"{backbone}.pth"]
     save_checkpoint(files[0], Checkpoint.of(model))
     network, batch = ExportNetwork(model), normalize(image)[None]
-    parts = {"float32": (rewrite(export_network(network)), products_of(network.box_heads))}
+    parts = {
+        "float32": (
+            convolve_before_upsampling(export_network(network)),
+            fuse_heads(network.box_heads),
+        )
+    }
     equalize(network, [batch])
     graph = quantize(export_network(network), [batch])
-    parts["int8"] = (graph, products_of(network.box_heads))
+    parts["int8"] = (graph, fuse_heads(network.box_heads))
     for precision, (graph, box_heads) in parts.items():
         for nms_thresh in (None, NMS_THRESH) if nms else (None,):
             metadata = ModelMetadata(
-                CLASSES, backbone, CONF, THETA_THRESH, K, nms_thresh=nms_thresh,
+                CLASSES, backbone, CONF_THRESH, THETA_THRESH, K, nms_thresh=nms_thresh,
                 precision=precision, trained_size=model.input_size,
             )  # fmt: skip
             suffix = "" if nms_thresh is None else "-nms"
             files.append(folder / f"{backbone}-{precision}{suffix}.onnx")
-            onnx.save(assemble(graph, box_heads, metadata, Shape(), fix_conf=True), files[-1])
+            onnx.save(assemble(graph, box_heads, metadata, InputShape(), fix_conf=True), files[-1])
     return files
 
 

@@ -1,9 +1,9 @@
-"""How long network, decoder and NMS take on this machine.
+"""Time network, decoder and NMS on this machine.
 
 python -m benchmarks.detector [--backbones resnet18,mobilenetv2] [--size 608] [--repeats 5]
 
-Prints the milliseconds an image of each backbone (medians after a warm-up, batch 1), and those of
-decoding and suppressing 500 detections, of which the original took 15 ms on 2 cores.
+Prints the milliseconds per image of each backbone (medians after a warm-up, batch 1), and those of
+decoding and NMS of 500 detections, for which the original took 15 ms on 2 cores.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from models import BACKBONES, CTRBOX
 from structures.boxes import HEAD_CHANNELS, STRIDE, WH
 
 CLASSES = 15
-ORIGINAL_POSTPROCESS_MS = 15.0  # as recorded on 2 cores, a second read of the image included
+ORIGINAL_POSTPROCESS_MS = 15.0  # measured on 2 cores; it includes a second read of the image
 
 
 def median_ms(run: Callable[[], object], repeats: int) -> float:
-    """Median milliseconds of a call, after one that is not counted."""
+    """Return the median milliseconds of a call, after one that is not counted."""
     run()
     times = []
     for _ in range(repeats):
@@ -37,7 +37,7 @@ def median_ms(run: Callable[[], object], repeats: int) -> float:
 
 
 def network_ms(backbone: str, size: int, repeats: int) -> float:
-    """One image through a network with random weights, which cost the same as trained ones."""
+    """Time one image in a network with random weights, which take as long as trained ones."""
     heads = {"hm": CLASSES, **HEAD_CHANNELS}
     model = CTRBOX(heads, None, STRIDE, 1, 256, backbone=backbone).eval()
     device = torch.device("cpu")
@@ -48,14 +48,14 @@ def network_ms(backbone: str, size: int, repeats: int) -> float:
 
 
 def crowded_maps(size: int, objects: int, seed: int = 0) -> dict[str, torch.Tensor]:
-    """Head maps of an image with `objects` peaks of turned boxes, one in three near another."""
+    """Return head maps with `objects` peaks of rotated boxes, one in three close to another."""
     rng = np.random.default_rng(seed)
     cells = size // STRIDE
     hm = np.zeros((CLASSES, cells, cells), np.float32)
     wh = np.zeros((HEAD_CHANNELS["wh"], cells, cells), np.float32)
-    # every other cell at most, so that each centre is a peak of its own
+    # every other cell at most, so that each center is a peak of its own
     spots = rng.permutation((cells // 2) ** 2)[:objects]
-    objects = len(spots)  # fewer where the map has no room
+    objects = len(spots)  # fewer if the map has no room
     y, x = 2 * (spots // (cells // 2)), 2 * (spots % (cells // 2))
     hm[rng.integers(0, 3, objects), y, x] = rng.uniform(0.3, 0.9, objects)
     angle = rng.uniform(0, np.pi / 2, objects)
@@ -74,6 +74,7 @@ def crowded_maps(size: int, objects: int, seed: int = 0) -> dict[str, torch.Tens
 
 
 def main() -> None:
+    """Run the command."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -92,7 +93,7 @@ def main() -> None:
     print(f"(the original, recorded on 2 cores: {ORIGINAL_POSTPROCESS_MS:.0f} ms)")
     for backbone in args.backbones.split(","):
         milliseconds = network_ms(backbone, args.size, args.repeats)
-        print(f"{backbone:<12} {milliseconds:8.1f} ms an image", flush=True)
+        print(f"{backbone:<12} {milliseconds:8.1f} ms per image", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
-"""Times of the devkit's core beside those of the compiled original.
+"""Time the core of the devkit against the compiled original.
 
     python -m benchmarks.devkit                    # all, a few minutes
     python -m benchmarks.devkit merge overlap      # some
-    python -m benchmarks.devkit merge --tenfold    # and ten times the work, for the growth
+    python -m benchmarks.devkit merge --tenfold    # and ten times the work, to see how it scales
 
-Inputs are made from a seed and are the same on every machine. The original's times are constants
-below: the devkit of CAPTAIN-WHU with its compiled polyiou, Python 3.11 and NumPy 2.4, on two
-cores, for inputs of the same numbers. Close other programs: the median of a few runs is shown.
+Inputs are made from a seed and are the same on every machine. The times of the original are
+constants below: the devkit of CAPTAIN-WHU with its compiled polyiou, Python 3.11 and NumPy 2.4, on
+two cores, for the same inputs. Close other programs: the median of a few runs is shown.
 """
 
 from __future__ import annotations
@@ -26,23 +26,29 @@ from DOTA_devkit.merging import merge_results
 from DOTA_devkit.polygon import paired_iou, polygon_nms
 from DOTA_devkit.splitting import SplitOptions, split_folder
 
-# Seconds of the original, measured as told above.
+# Measured as described above.
 ORIGINAL_SECONDS = {"merge": 4.5, "evaluate": 8.7, "split": 10.2}
 
 
 @dataclass(frozen=True)
 class Work:
-    """Something to be timed: `make` writes its input at a scale, `run` does it."""
+    """Something to be timed.
+
+    Attributes:
+        title: What it is, for the table.
+        make: Writes the input into a folder, at a scale of the usual amount.
+        run: Does the work in that folder.
+    """
 
     title: str
     make: Callable[[Path, float], None]
     run: Callable[[Path], object]
 
 
-def turned_boxes(
+def rotated_boxes(
     rng: np.random.Generator, count: int, extent: float, sides: tuple[float, float]
 ) -> np.ndarray:
-    """Rectangles ``[N, 4, 2]`` anywhere in a square, turned anyhow."""
+    """Return rectangles [N, 4, 2] of random rotation in a square of side `extent`."""
     center = rng.uniform(0, extent, (count, 1, 2))
     width, height = rng.uniform(*sides, (2, count, 1))
     angle = rng.uniform(0, 2 * np.pi, (count, 1))
@@ -52,16 +58,16 @@ def turned_boxes(
 
 
 def text_of(corners: np.ndarray) -> list[str]:
-    """Each box as eight coordinates with one decimal."""
+    """Return each box as eight coordinates with one decimal."""
     line = " ".join(["%.1f"] * 8)
     return [line % tuple(row) for row in corners.reshape(-1, 8).tolist()]
 
 
 def make_merge(folder: Path, scale: float) -> None:
-    """200,000 lines: 1,000 images of 65 ships, each found about three times, at two rates."""
+    """Write 200,000 lines: 1,000 images of 65 ships, each found about three times, at two rates."""
     rng = np.random.default_rng(0)
     images, ships, lines = round(1000 * scale), 65, round(200_000 * scale)
-    boxes = turned_boxes(rng, images * ships, 2000, (10, 60))
+    boxes = rotated_boxes(rng, images * ships, 2000, (10, 60))
     chosen = rng.integers(0, len(boxes), lines)
     rate = rng.choice([0.5, 1.0], lines)
     moved = (boxes[chosen] + rng.normal(0, 1, (lines, 1, 2))) * rate[:, None, None]
@@ -80,21 +86,22 @@ def make_merge(folder: Path, scale: float) -> None:
 
 
 def run_merge(folder: Path) -> object:
+    """Merge them."""
     with tempfile.TemporaryDirectory() as target:
         return merge_results(folder, target, 0.1)
 
 
 def make_evaluate(folder: Path, scale: float) -> None:
-    """1,000 images of 200 ships, 140,000 detections, half of them false."""
+    """Write 1,000 images of 200 ships and 140,000 detections, half of them false."""
     rng = np.random.default_rng(0)
     images, ships, detections = round(1000 * scale), 200, round(140_000 * scale)
-    boxes = turned_boxes(rng, images * ships, 4000, (10, 60))
+    boxes = rotated_boxes(rng, images * ships, 4000, (10, 60))
     texts = [f"{text} ship {k % 10 == 0:d}\n" for k, text in enumerate(text_of(boxes))]
     for image in range(images):
         part = texts[image * ships : (image + 1) * ships]
         (folder / f"P{image:05d}.txt").write_text("imagesource:x\ngsd:0.1\n" + "".join(part))
     found = rng.permutation(len(boxes))[: detections // 2]
-    false = turned_boxes(rng, detections - len(found), 4000, (10, 60))
+    false = rotated_boxes(rng, detections - len(found), 4000, (10, 60))
     corners = np.concatenate([boxes[found] + rng.normal(0, 2, (len(found), 4, 2)), false])
     image = np.concatenate([found // ships, rng.integers(0, images, len(false))])
     with open(folder / "Task1_ship", "w") as file:
@@ -104,13 +111,14 @@ def make_evaluate(folder: Path, scale: float) -> None:
 
 
 def run_evaluate(folder: Path) -> object:
+    """Evaluate them."""
     return voc_eval(
         f"{folder}/Task1_{{:s}}", f"{folder}/{{:s}}.txt", folder / "list", "ship", 0.5, True
     )
 
 
 def make_split(folder: Path, scale: float) -> None:
-    """An image of 8000x8000 and 2,000 labels, to be cut at the rates 0.5 and 1."""
+    """Write an image of 8000x8000 with 2,000 labels."""
     import cv2
 
     rng = np.random.default_rng(0)
@@ -122,37 +130,40 @@ def make_split(folder: Path, scale: float) -> None:
     grain = rng.integers(-6, 7, image.shape, np.int8)
     image = np.clip(image.astype(np.int16) + grain, 0, 255).astype(np.uint8)
     cv2.imwrite(str(folder / "images" / "P0.png"), image)
-    boxes = turned_boxes(rng, round(2000 * scale), side, (10, 80))
+    boxes = rotated_boxes(rng, round(2000 * scale), side, (10, 80))
     lines = [f"{text} ship 0\n" for text in text_of(boxes.astype(int))]
     (folder / "labelTxt" / "P0.txt").write_text("".join(lines))
 
 
 def run_split(folder: Path) -> object:
+    """Split it at the rates 0.5 and 1."""
     with tempfile.TemporaryDirectory() as target:
         return split_folder(folder, target, SplitOptions(size=600, gap=100, rates=(0.5, 1)))
 
 
 def make_pairs(folder: Path, scale: float) -> None:
-    """A million pairs of turned boxes that overlap."""
+    """Write a million pairs of rotated boxes that overlap."""
     rng = np.random.default_rng(0)
-    a = turned_boxes(rng, round(1_000_000 * scale), 1000, (20, 40))
+    a = rotated_boxes(rng, round(1_000_000 * scale), 1000, (20, 40))
     b = a + rng.uniform(-10, 10, (len(a), 1, 2)) + rng.normal(0, 1, a.shape)
     np.save(folder / "pairs.npy", np.stack([a, b]))
 
 
 def run_pairs(folder: Path) -> object:
+    """Compute their IoU."""
     return paired_iou(*np.load(folder / "pairs.npy"))
 
 
 def make_nms(folder: Path, scale: float) -> None:
-    """500 detections of an image: 100 objects, each found five times."""
+    """Write 500 detections of an image: 100 objects, each found five times."""
     rng = np.random.default_rng(0)
-    boxes = np.repeat(turned_boxes(rng, round(100 * scale), 600 * scale**0.5, (10, 60)), 5, axis=0)
+    boxes = np.repeat(rotated_boxes(rng, round(100 * scale), 600 * scale**0.5, (10, 60)), 5, axis=0)
     np.save(folder / "boxes.npy", boxes + rng.normal(0, 1, (len(boxes), 1, 2)))
     np.save(folder / "scores.npy", rng.random(len(boxes)))
 
 
 def run_nms(folder: Path) -> object:
+    """Apply NMS to them."""
     boxes, scores = np.load(folder / "boxes.npy"), np.load(folder / "scores.npy")
     return polygon_nms(boxes, scores, 0.1)
 
@@ -167,7 +178,7 @@ WORKS = {
 
 
 def seconds(work: Work, scale: float, repeats: int) -> float:
-    """Median time of a few runs over one input; a run before them warms the file cache."""
+    """Return the median time of a few runs; a run before them warms the file cache."""
     with tempfile.TemporaryDirectory() as folder:
         work.make(Path(folder), scale)
         work.run(Path(folder))
@@ -180,6 +191,7 @@ def seconds(work: Work, scale: float, repeats: int) -> float:
 
 
 def main() -> None:
+    """Run the command."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -200,7 +212,7 @@ def main() -> None:
     parser.add_argument(
         "--tenfold",
         action="store_true",
-        help="also ten times the work; needs some gigabytes and minutes",
+        help="also time ten times the work; needs a few gigabytes and minutes",
     )
     arguments = parser.parse_args()
     print(f"{'':<40}{'seconds':>9}{'original':>10}{'faster':>8}", end="")

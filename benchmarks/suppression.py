@@ -1,9 +1,9 @@
-"""How long the suppression takes in an exported file, and in NumPy.
+"""Time NMS in an exported file, and in NumPy.
 
 python -m benchmarks.suppression [--K 500] [--runs 25]
 
-Milliseconds for K boxes of one class, medians after a warm-up: from boxes that lie apart to boxes
-that all overlap, which is the worst that can come.
+Prints milliseconds for K boxes of one class, medians after a warm-up: from boxes that lie apart to
+boxes that all overlap, which is the worst case.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ import argparse
 import numpy as np
 
 from benchmarks.detector import median_ms
-from deploy.export.graph.assemble import suppression_model
+from deploy.export.graph.assemble import nms_model
 from deploy.runtimes.onnx_runtime import open_session
 from DOTA_devkit.polygon import polygon_nms
 from DOTA_devkit.tables import format_table
 from structures.defaults import NMS_THRESH
 
-EXTENTS = {"apart": 4000, "as in a picture": 608, "dense": 200, "all overlap": 20}
-"""Side in pixels of the square in which the centres lie; boxes are 18 to 60 long."""
+EXTENTS_PX = {"apart": 4000, "as in a picture": 608, "dense": 200, "all overlap": 20}
+"""Side in pixels of the square in which the centers lie; boxes are 18 to 60 pixels long."""
 
 
 def boxes(count: int, extent: float) -> np.ndarray:
-    """Turned rectangles [N, 4, 2], half as wide as long."""
+    """Return rotated rectangles [N, 4, 2], half as wide as long."""
     rng = np.random.default_rng(0)
     angle, length = rng.uniform(0, np.pi, count), rng.uniform(18, 60, count) / 2
     along = np.stack([np.cos(angle), np.sin(angle)], axis=1) * length[:, None]
@@ -35,15 +35,16 @@ def boxes(count: int, extent: float) -> np.ndarray:
 
 
 def main() -> None:
+    """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--K", type=int, default=500, help="boxes (%(default)s)")
     parser.add_argument("--runs", type=int, default=25, help="timed runs (%(default)s)")
     args = parser.parse_args()
-    session = open_session(suppression_model(args.K, NMS_THRESH))
+    session = open_session(nms_model(args.K, NMS_THRESH))
     scores = np.linspace(1, 0.1, args.K, dtype=np.float32)
     labels = np.zeros(args.K, np.int64)
     table = [("boxes", "kept", "in the file ms", "NumPy ms")]
-    for name, extent in EXTENTS.items():
+    for name, extent in EXTENTS_PX.items():
         corners = boxes(args.K, extent)
         fed = {"corners": corners[None], "scores": scores[None], "labels": labels[None]}
 

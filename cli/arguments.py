@@ -7,8 +7,7 @@ from collections.abc import Callable
 
 import torch
 
-from deploy.predict.settings import Shard
-from deploy.predict.writers import FORMATS
+from deploy.predict.settings import FORMATS, Shard
 from DOTA_devkit.errors import InputError
 
 

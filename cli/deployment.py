@@ -14,7 +14,7 @@ from datasets.sample import make_sample
 from deploy import benchmark as timing
 from deploy.detector import Detector, file_digest
 from deploy.predict import pipeline as prediction
-from deploy.predict.settings import PredictSettings, Shard
+from deploy.predict.settings import ModelRecord, PredictSettings, Shard
 from deploy.predict.sources import find_sources
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.files import refuse_unwritable
@@ -43,12 +43,15 @@ def predict(args: argparse.Namespace) -> int:
         shard=args.shard or Shard.from_environment(),
     )
     runtime = detector.runtime
-    model = {
-        "file": file_digest(args.weights), "runtime": runtime.name, "K": runtime.K,
-        "theta_thresh": runtime.theta_thresh, "squash": args.squash,
-    }  # fmt: skip
-    about = {"weights": str(args.weights), "runtime": runtime.name}
-    done = prediction.predict(detector, args.source, settings, output, model, about)
+    model = ModelRecord(
+        weights=str(args.weights),
+        file_digest=file_digest(args.weights),
+        runtime=runtime.name,
+        K=runtime.K,
+        theta_thresh=runtime.theta_thresh,
+        squash=args.squash,
+    )
+    done = prediction.predict(detector, args.source, settings, output, model)
     if done.written_elsewhere:
         logger.info("this process's part of %d windows is done", done.windows)
     elif not done.missing:

@@ -77,7 +77,7 @@ def export_settings(args: argparse.Namespace, model: CTRBOX) -> ExportSettings:
 def calibration_images(args: argparse.Namespace, model: CTRBOX) -> list[np.ndarray]:
     """Images [H, W, 3] BGR from all over the list, as neighbors are often alike."""
     if args.calibrate:
-        paths = find_sources(args.calibrate, "--calibrate")
+        paths = find_sources(args.calibrate, "calibrate")
         return [read_image(path) for path in spread(paths, CALIBRATION_IMAGES)]
     of_sample_set = model.classes == SAMPLE_CLASSES and not args.source
     if args.data_dir is None and not of_sample_set:

@@ -25,7 +25,7 @@ from cli.arguments import (
     share,
 )
 from cli.defaults import OWN_DATA, SAMPLE
-from deploy.predict.writers import FORMATS
+from deploy.predict.settings import FORMATS
 from deploy.runtimes.registry import RUNTIMES
 from DOTA_devkit.scoring import METRICS
 from models import BACKBONES

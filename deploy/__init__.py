@@ -1,8 +1,8 @@
-"""Trained detectors where they are used: model files, their runtimes, prediction and export.
+"""Use of trained detectors: model files, their runtimes, prediction and export.
 
 Here belongs everything behind a checkpoint: `Detector` (the Python API), `runtimes` (what runs a
-model file), `predict` (images of any size) and `export` (a file for runtimes outside Python).
-Training and the scoring of data sets do not belong here.
+model file), `predict` (images of any size) and `export` (files for runtimes outside Python).
+Training and the evaluation of data sets do not belong here.
 """
 
 from deploy.detector import Detector

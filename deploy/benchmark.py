@@ -1,10 +1,10 @@
-"""How long each stage of a detector takes, for every runtime that is installed.
+"""How long each stage of a detector takes, in every runtime that is installed.
 
-For each runtime: load (file to first answer), preprocess (letterbox and network input), network,
-decode, NMS, and end to end. An exported file has its decoder, and perhaps its NMS, inside: their
-time is part of `network` then, and `decode` is only the reading of its rows. How many times faster
-than the first row a runtime is compares network and decode together, which all of them have: the
-first row is a checkpoint's network in plain PyTorch, where there is a checkpoint.
+The stages are load (from the file to the first result), preprocess (letterbox and network input),
+network, decode, NMS, and end to end. An exported file holds the decoder and perhaps NMS: then their
+time is part of `network`, and `decode` only reads the rows. The speed-up of a runtime compares
+network and decode together, which all of them have, with the first row. That is a checkpoint's
+network in plain PyTorch, if there is a checkpoint.
 """
 
 from __future__ import annotations
@@ -24,31 +24,36 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from deploy.detector import Detector, as_bgr
 from deploy.runtimes.base import DetectorSettings
 from deploy.runtimes.torch_runtime import TorchRuntime
-from DOTA_devkit import interrupts
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.files import replacing
+from DOTA_devkit.progress import progress
 from DOTA_devkit.tables import format_table
 
 logger = logging.getLogger(__name__)
 
 STAGES = ("preprocess", "network", "decode", "nms", "end to end")
 
-SETTLE = 0.15
-"""Seconds before each run. Threads of ONNX Runtime wait awake for some 60 ms after the last one,
-and whatever ran next on their cores would take up to twice as long."""
+PAUSE_S = 0.15
+"""Pause before each run in seconds. Threads of ONNX Runtime keep spinning for some 60 ms after a
+run, and whatever ran next on their cores would take up to twice as long."""
 
 _PACKAGES = {"pytorch": "torch", "onnxruntime": "onnxruntime", "openvino": "openvino"}
-_READ_BY = {".onnx": ("onnxruntime", "openvino"), ".xml": ("openvino",)}
+_RUNTIMES_BY_SUFFIX = {".onnx": ("onnxruntime", "openvino"), ".xml": ("openvino",)}
 
 
 @dataclass(frozen=True)
 class BenchmarkSettings:
-    """runs: timed ones, after `warm_up` that are not. batch_size: images that go in together."""
+    """How often and on how many images the stages are timed.
+
+    Attributes:
+        runs: Timed runs.
+        warm_up: Runs before them that are not counted.
+        batch_size: Images that go through the network together.
+    """
 
     runs: int = 20
     warm_up: int = 3
@@ -56,14 +61,22 @@ class BenchmarkSettings:
 
 
 class PlainTorchRuntime(TorchRuntime):
-    """A checkpoint as the original runs it, its memory contiguous: what others are held against."""
+    """A checkpoint as the original runs it, in contiguous memory: the baseline."""
 
     name = "PyTorch eager, contiguous"
     memory_format = torch.contiguous_format
 
 
-class Contestant(NamedTuple):
-    """A file that is open in a runtime. threads: of the network. load: seconds."""
+class LoadedModel(NamedTuple):
+    """A model file that is open in a runtime.
+
+    Attributes:
+        file: The model file.
+        version: Version of the runtime.
+        threads: CPU threads of the network.
+        detector: The detector.
+        load: Seconds from the file to the first result.
+    """
 
     file: Path
     version: str
@@ -74,7 +87,20 @@ class Contestant(NamedTuple):
 
 @dataclass(frozen=True)
 class Timings:
-    """Of one file in one runtime. load: seconds. stages: median milliseconds an image."""
+    """The times of one file in one runtime.
+
+    Attributes:
+        file: The model file.
+        runtime: Name of the runtime.
+        version: Version of the runtime.
+        threads: CPU threads of the network.
+        input_hw: Height and width of the network's input.
+        load: Seconds from the file to the first result.
+        stages: Name of the stage -> median milliseconds per image.
+        detections: Mean number per image, on which decoding and NMS depend.
+        speed_up: How many times faster than in the first row network and decode are together: the
+            median of the ratios of all turns.
+    """
 
     file: str
     runtime: str
@@ -84,10 +110,7 @@ class Timings:
     load: float
     stages: dict[str, float]
     detections: float
-    """Mean number an image, on which decoding and NMS depend."""
     speed_up: float
-    """How many times faster than the first row network and decode are together: the median of the
-    turns' ratios."""
 
 
 def benchmark(
@@ -98,27 +121,35 @@ def benchmark(
 ) -> dict[str, Any]:
     """Time each file in each runtime that is installed and can read it.
 
-    The first checkpoint comes first in plain PyTorch as well. The runtimes take turns, one run
-    each, so that whatever else the machine does meets them all. Before each there is a pause, as
-    the threads of the one before may go on waiting for work, awake.
+    The first checkpoint is also timed in plain PyTorch, as the first row. The runtimes take turns,
+    one run each, so that whatever else the machine does affects all of them. There is a pause
+    before each run (`PAUSE_S`).
+
+    Args:
+        files: Checkpoints, ONNX files and OpenVINO models.
+        images: Images or their paths, which are used in turn.
+        detector_settings: How the detectors are run.
+        settings: How they are timed.
+
+    Returns:
+        The machine, the settings and `Timings` of each row, as values for JSON.
 
     Raises:
-        InputError: a file is no model, or none of its runtimes is installed.
+        InputError: A file is not a model, or none of its runtimes is installed.
     """
     pixels = [as_bgr(image) for image in images]
-    contestants = open_all(files, pixels[0], detector_settings)
-    measured: list[list[dict[str, float]]] = [[] for _ in contestants]
+    models = load_models(files, pixels[0], detector_settings)
+    measured: list[list[dict[str, float]]] = [[] for _ in models]
     turns = range(settings.warm_up + settings.runs)
-    for turn in tqdm(turns, desc="benchmark", unit="run", disable=None):
+    for turn in progress(turns, "benchmark", unit="run", leave=True):
         first = turn * settings.batch_size
         batch = [pixels[(first + k) % len(pixels)] for k in range(settings.batch_size)]
-        for times, one in zip(measured, contestants, strict=True):
-            time.sleep(SETTLE)
-            times.append(time_stages(one.detector, batch))
-        interrupts.stop_if_pressed()
+        for times, model in zip(measured, models, strict=True):
+            time.sleep(PAUSE_S)
+            times.append(time_stages(model.detector, batch))
     counted = [times[settings.warm_up :] for times in measured]
     timings = [
-        summary(one, times, counted[0]) for one, times in zip(contestants, counted, strict=True)
+        summarize(model, times, counted[0]) for model, times in zip(models, counted, strict=True)
     ]
     return {
         "processor": processor(),
@@ -131,46 +162,58 @@ def benchmark(
     }
 
 
-def open_all(
+def load_models(
     files: Sequence[Path], image: np.ndarray, settings: DetectorSettings
-) -> list[Contestant]:
-    """Each file in each of its runtimes, after a first answer for `image`."""
-    able = [(file, runtime) for file in files for runtime in runtimes_of(file, settings.runtime)]
-    checkpoints = [file for file, runtime in able if runtime == "pytorch"]
+) -> list[LoadedModel]:
+    """Load each file in each of its runtimes, and the first checkpoint in plain PyTorch.
 
-    def enter(
+    Args:
+        files: The model files.
+        image: Image [H, W, 3] that each of them detects in once.
+        settings: How the detectors are run.
+    """
+    pairs = [(file, runtime) for file in files for runtime in runtimes_of(file, settings.runtime)]
+    checkpoints = [file for file, runtime in pairs if runtime == "pytorch"]
+
+    def timed_load(
         file: Path, runtime: str, load: Callable[[Path, DetectorSettings], Detector]
-    ) -> Contestant:
+    ) -> LoadedModel:
         begin = time.perf_counter()
         detector = load(file, replace(settings, runtime=runtime))
         detector.detect(image)
         seconds = time.perf_counter() - begin
         threads = torch.get_num_threads() if runtime == "pytorch" else settings.used_threads()
-        return Contestant(file, metadata.version(_PACKAGES[runtime]), threads, detector, seconds)
+        return LoadedModel(file, metadata.version(_PACKAGES[runtime]), threads, detector, seconds)
 
-    contestants = [enter(file, runtime, Detector.load) for file, runtime in able]
+    models = [timed_load(file, runtime, Detector.load) for file, runtime in pairs]
     plain = [
-        enter(file, "pytorch", lambda path, own: Detector(PlainTorchRuntime(path, own), own))
+        timed_load(file, "pytorch", lambda path, own: Detector(PlainTorchRuntime(path, own), own))
         for file in checkpoints[:1]
     ]
-    return plain + contestants
+    return plain + models
 
 
-def summary(
-    one: Contestant, times: Sequence[dict[str, float]], first: Sequence[dict[str, float]]
+def summarize(
+    model: LoadedModel, times: Sequence[dict[str, float]], first: Sequence[dict[str, float]]
 ) -> Timings:
-    """Medians of a contestant's turns. first: the same turns of the first one."""
+    """Compute the medians of a model's turns.
+
+    Args:
+        model: The model.
+        times: Of each turn the results of `time_stages`.
+        first: The same turns of the first model, for the speed-up.
+    """
 
     def to_boxes(turn: dict[str, float]) -> float:
         return turn["network"] + turn["decode"]
 
     return Timings(
-        file=str(one.file),
-        runtime=one.detector.runtime.name,
-        version=one.version,
-        threads=one.threads,
-        input_hw=one.detector.input_hw,
-        load=one.load,
+        file=str(model.file),
+        runtime=model.detector.runtime.name,
+        version=model.version,
+        threads=model.threads,
+        input_hw=model.detector.input_hw,
+        load=model.load,
         stages={stage: statistics.median(turn[stage] for turn in times) for stage in STAGES},
         detections=statistics.mean(turn["detections"] for turn in times),
         speed_up=statistics.median(
@@ -180,22 +223,33 @@ def summary(
 
 
 def runtimes_of(file: Path, asked: str | None = None) -> list[str]:
-    """The installed runtimes that read a file, or of them the one that is asked for; those that
-    are not installed are told."""
-    able = _READ_BY.get(file.suffix.lower(), ("pytorch",))
+    """Return the installed runtimes that read a file; those that are not installed are logged.
+
+    Args:
+        file: A model file.
+        asked: Name of a runtime, which is returned alone if it reads the file.
+
+    Raises:
+        InputError: None of the file's runtimes is installed.
+    """
+    able = _RUNTIMES_BY_SUFFIX.get(file.suffix.lower(), ("pytorch",))
     if asked in able:
         able = (asked,)
-    there = [name for name in able if find_spec(_PACKAGES[name]) is not None]
+    installed = [name for name in able if find_spec(_PACKAGES[name]) is not None]
     for name in able:
-        if name not in there:
-            logger.info("%s is not installed, so that %s is not timed in it", name, file)
-    if not there:
+        if name not in installed:
+            logger.info("%s is not installed, so %s is not timed in it", name, file)
+    if not installed:
         raise InputError(f"{file}: none of {', '.join(able)} is installed")
-    return there
+    return installed
 
 
 def time_stages(detector: Detector, images: Sequence[np.ndarray]) -> dict[str, float]:
-    """Milliseconds an image of each stage, and `detections` an image."""
+    """Run a batch of images once.
+
+    Returns:
+        Name of the stage -> milliseconds per image, and `detections` -> their number per image.
+    """
     runtime, times = detector.runtime, {}
 
     def timed(stage: str, work: Callable[[], Any]) -> Any:
@@ -223,7 +277,7 @@ def time_stages(detector: Detector, images: Sequence[np.ndarray]) -> dict[str, f
 
 
 def table(result: dict[str, Any]) -> str:
-    """A row for each file and runtime."""
+    """Format the result of `benchmark` as text, with a row for each file and runtime."""
     stages = (f"{name} ms" for name in STAGES)
     rows = [(
         "model", "runtime", "threads", "input", "load s", *stages, "found", "times faster"
@@ -243,13 +297,14 @@ def table(result: dict[str, Any]) -> str:
 
 
 def write_json(result: dict[str, Any], path: Path) -> None:
+    """Write the result of `benchmark` into a file."""
     with replacing(path) as file:
         json.dump(result, file, indent=1)
         file.write("\n")
 
 
 def processor() -> str:
-    """The processor's name and, where the system tells, what of int8 and bfloat16 it can do."""
+    """Return the processor's name and, if the system tells, its int8 and bfloat16 instructions."""
     name, flags = platform.processor() or platform.machine(), set()
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
@@ -262,5 +317,5 @@ def processor() -> str:
         elif key.strip() == "flags":
             flags = set(value.split())
     known = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "amx_bf16")
-    have = [flag for flag in known if flag in flags]
-    return f"{name} ({', '.join(have)})" if have else name
+    found = [flag for flag in known if flag in flags]
+    return f"{name} ({', '.join(found)})" if found else name

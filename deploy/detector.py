@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
 
 from datasets.stretch import read_stretched, stretched
-from deploy.runtimes.base import DetectorSettings, Runtime
+from deploy.runtimes.base import DetectorSettings, Runtime, first_given
 from deploy.runtimes.registry import open_runtime
 from DOTA_devkit.errors import InputError
 from structures.defaults import NMS_THRESH
@@ -26,57 +26,82 @@ from structures.letterbox import Letterbox
 
 
 class Detector:
-    """Images -> detections in their pixels."""
+    """A trained model that turns images into detections.
+
+    Attributes:
+        runtime: What runs the model.
+        settings: How it is run.
+        input_hw: Height and width of the network's input.
+        nms_thresh: IoU above which NMS suppresses, within each class.
+    """
 
     def __init__(self, runtime: Runtime, settings: DetectorSettings | None = None):
+        """Use an open runtime with the settings that it was opened with."""
         self.runtime = runtime
         self.settings = settings or DetectorSettings()
         self.input_hw = self._input_hw()
-        asked, own = self.settings.nms_thresh, runtime.nms_thresh
-        self.nms_thresh = next(value for value in (asked, own, NMS_THRESH) if value is not None)
+        self.nms_thresh = first_given(self.settings.nms_thresh, runtime.nms_thresh, NMS_THRESH)
 
     @classmethod
     def load(
         cls, path: str | Path, settings: DetectorSettings | None = None, **changes: object
     ) -> Detector:
-        """The detector of a model file.
+        """Load a model file.
 
-        changes: fields of `DetectorSettings` by name, `conf_thresh=0.3` for example.
+        Args:
+            path: A checkpoint, an ONNX file or an OpenVINO model of this project.
+            settings: How it is run.
+            **changes: Fields of `DetectorSettings` that replace those of `settings`, for example
+                `conf_thresh=0.3`.
 
         Raises:
-            InputError: no such file, no model of this project, or one that contradicts.
+            InputError: There is no such file, it is not a model of this project, or the settings
+                contradict it.
+            TypeError: `DetectorSettings` has no field of that name.
         """
+        names = [field.name for field in fields(DetectorSettings)]
+        if unknown := [name for name in changes if name not in names]:
+            raise TypeError(
+                f"DetectorSettings has no field {', '.join(unknown)}; its fields are "
+                f"{', '.join(names)}"
+            )
         settings = replace(settings or DetectorSettings(), **changes)
         return cls(open_runtime(Path(path), settings), settings)
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Names in the order of the labels."""
+        """Class names in the order of the labels."""
         return self.runtime.classes
 
     @property
     def conf_thresh(self) -> float:
-        """Scores above it are kept."""
+        """Score above which detections are kept."""
         return self.runtime.conf_thresh
 
     @property
     def fixed_hw(self) -> bool:
-        """Whether the model takes images of `input_hw` alone."""
+        """Whether the model only takes images of `input_hw`."""
         return self.runtime.fixed_hw
 
     def detect(
         self, image: np.ndarray | str | Path | Sequence[np.ndarray | str | Path]
     ) -> Detections | list[Detections]:
-        """Detections of an image, or a list of them for a batch.
+        """Detect in an image, or in a batch of them.
 
-        image: BGR [H, W, 3] or grey [H, W] of any size, as OpenCV reads it, uint8 (or uint16,
-            which is stretched), or the path of an image file; a batch is a list of these, whose
-            sizes may differ, or an array [B, H, W, 3]. Each one goes through the network as a
-            whole, scaled to its input as in `test` and `eval`; for images of any size see
-            `predict.predict`.
+        Each image goes through the network as a whole, scaled to its input as in `test` and
+        `eval`. For images of any size see `deploy.predict.pipeline.predict`.
+
+        Args:
+            image: BGR [H, W, 3] or gray [H, W] of any size, as OpenCV reads it, uint8 (or uint16,
+                which is stretched), or the path of an image file. A batch is a list of these,
+                whose sizes may differ, or an array [B, H, W, 3].
 
         Returns:
-            Detections in pixels of the image, after NMS, by falling score.
+            Detections in pixels of the image, after NMS, by falling score; a list of them for a
+            batch.
+
+        Raises:
+            InputError: The image is not one, or cannot be read.
         """
         if isinstance(image, np.ndarray):
             single = image.ndim < 4
@@ -90,15 +115,20 @@ class Detector:
         return [detections for part in parts for detections in self._detect_batch(part)]
 
     def detect_inputs(self, images: Sequence[np.ndarray]) -> list[Detections]:
-        """Detections of images [H, W, 3] uint8 that are at the network's scale, in their pixels.
+        """Detect in images that are already at the network's scale.
 
-        All of one size, whose height and width are multiples of 32; after NMS.
+        Args:
+            images: [H, W, 3] uint8 BGR, all of one size, whose height and width are multiples
+                of 32.
+
+        Returns:
+            Detections of each image in its pixels, after NMS.
         """
         found = self.runtime.decode(self.runtime.network(self.runtime.prepare(images)))
         return [detections.nms(self.nms_thresh).with_names(self.classes) for detections in found]
 
     def letterbox(self, size_wh: tuple[int, int]) -> Letterbox:
-        """How an image of that size lies in the network's input when it goes in as a whole."""
+        """Return how a whole image of that size is placed in the network's input."""
         height, width = self.input_hw
         return Letterbox.fit(size_wh, (width, height), squash=self.settings.squash)
 
@@ -117,35 +147,44 @@ class Detector:
             return own
         if self.runtime.fixed_hw:
             raise InputError(
-                f"the model takes images of {own[0]}x{own[1]} (height x width) alone, and "
-                f"{asked[0]}x{asked[1]} was asked for: export it with that size, or a dynamic one"
+                f"input_hw must be {own[0]}x{own[1]} (height x width), the only size that the "
+                f"model takes, got {asked[0]}x{asked[1]}: export it with that or a dynamic size"
             )
         if any(side < 32 or side % 32 for side in asked):
-            raise InputError(f"height and width must be multiples of 32, got {asked[0]}x{asked[1]}")
+            raise InputError(f"input_hw must be multiples of 32, got {asked[0]}x{asked[1]}")
         return tuple(asked)
 
 
 def as_bgr(image: np.ndarray | str | Path) -> np.ndarray:
-    """An image [H, W, 3] uint8 of a file, or of an array that is one, is grey or of 16 bits."""
+    """Return an image as BGR [H, W, 3] uint8.
+
+    Args:
+        image: Path of an image file, or an array [H, W, 3], [H, W, 1] or [H, W] of 8 or 16 bits.
+
+    Raises:
+        InputError: It is not an image, or cannot be read.
+    """
     if isinstance(image, (str, Path)):
         return read_stretched(image)[0]
     if image is None:
-        raise InputError("None is no image: cv2.imread gives it for a file that it cannot read")
+        raise InputError(
+            "None is not an image: cv2.imread returns it for a file that it cannot read"
+        )
     if not isinstance(image, np.ndarray):
-        raise InputError(f"an image as an array or a path is expected, got {type(image).__name__}")
+        raise InputError(f"image must be an array or a path, got {type(image).__name__}")
     if image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 1):
         image = np.repeat(image.reshape(*image.shape[:2], 1), 3, axis=2)
-    known = image.dtype in (np.uint8, np.uint16)
-    if image.ndim != 3 or image.shape[2] != 3 or not known or 0 in image.shape:
+    known_dtype = image.dtype in (np.uint8, np.uint16)
+    if image.ndim != 3 or image.shape[2] != 3 or not known_dtype or 0 in image.shape:
         raise InputError(
-            "an image is expected as uint8 (or uint16) [H, W, 3] in BGR or [H, W] in grey, got "
+            "image must be uint8 (or uint16) [H, W, 3] in BGR or [H, W] in gray, got "
             f"{image.dtype} {list(image.shape)}"
         )
     return np.ascontiguousarray(stretched(image)[0])
 
 
 def file_digest(path: str | Path) -> str:
-    """What is in a model file (with the weights of an OpenVINO model), as 16 hex digits."""
+    """Return a digest of a model file, with the weights of an OpenVINO model, as 16 hex digits."""
     path = Path(path)
     digest = hashlib.sha256()
     for part in (path, path.with_suffix(".bin")) if path.suffix == ".xml" else (path,):

@@ -1,8 +1,8 @@
 """What an exported file says about itself, so that whoever runs it needs nothing else.
 
-A leaf: the export writes it, the detector that runs such a file reads it. It is kept as text in
-the `metadata_props` of an ONNX file (and beside or inside files of other formats), one string a
-key, so that any runtime in any language can read it.
+The export writes it, and the runtimes of such files read it. It is stored as text in the
+`metadata_props` of an ONNX file (and beside or inside files of other formats), one string per key,
+so that any runtime in any language can read it.
 """
 
 from __future__ import annotations
@@ -12,15 +12,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from DOTA_devkit.errors import InputError
+from structures.boxes import STRIDE
 
 RELEASE = "0.1.0"
-"""Of this program; `pyproject.toml` takes it from here."""
+"""Version of this program; `pyproject.toml` takes it from here."""
 
 VERSION = "1"
-"""Of the contract: names, shapes and meaning of the inputs and outputs."""
+"""Version of the contract: names, shapes and meaning of the inputs and outputs."""
 
 OUTPUTS = ("corners", "scores", "labels")
-"""Names of the outputs, but for the light fork's layout."""
+"""Names of the outputs, except in the layout "light-fork"."""
 
 NORMALIZATION = "x / 255 - 0.5"
 INPUT_TYPES = ("float32", "uint8")
@@ -31,38 +32,52 @@ PRECISIONS = ("float32", "float16", "int8")
 
 @dataclass(frozen=True)
 class ModelMetadata:
-    """The contract of one exported file."""
+    """The contract of one exported file.
+
+    Attributes:
+        classes: Class names in the order of the labels.
+        backbone: Name of the backbone.
+        conf_thresh: Score above which rows are output; the default of the input `conf_thresh` in
+            a file that has one.
+        theta_thresh: Value of `cls_theta` above which a box counts as rotated.
+        K: Rows of the output.
+        input_size: (height, width) of the network's input, None if any multiples of 32 will do.
+        nms_thresh: IoU above which the NMS in the file suppresses, None if there is none in it.
+        stride: Input pixels per cell of the head maps.
+        color: Order of the input's channels, one of `COLORS`.
+        normalization: What the network computes with, of pixels x in 0..255. A file with uint8
+            input does it by itself.
+        input_type: One of `INPUT_TYPES`.
+        layout: "corners" for the outputs `corners`, `scores` and `labels`, "light-fork" for its
+            one array of rows.
+        precision: One of `PRECISIONS`.
+        trained_size: (height, width) that the checkpoint was trained at, None if it does not tell.
+        version: Version of the contract.
+    """
 
     classes: tuple[str, ...]
     backbone: str
     conf_thresh: float
-    """Scores above it are put out; where `conf_thresh` is an input, its default."""
     theta_thresh: float
     K: int
-    """Rows of the output."""
     input_size: tuple[int, int] | None = None
-    """(height, width) of the network's input, None where any multiple of 32 will do."""
     nms_thresh: float | None = None
-    """IoU above which the graph suppresses, None where there is no NMS in it."""
-    stride: int = 4
+    stride: int = STRIDE
     color: str = "BGR"
-    """Order of the input's channels."""
     normalization: str = NORMALIZATION
-    """What the network's pixels are of bytes x; of a uint8 input the graph does it."""
     input_type: str = "float32"
     layout: str = "corners"
-    """"corners": `corners`, `scores`, `labels`; "light-fork": its one array of rows."""
     precision: str = "float32"
     trained_size: tuple[int, int] | None = None
-    """(height, width) that the checkpoint was trained at, None where it does not tell."""
     version: str = VERSION
 
     @property
     def num_classes(self) -> int:
+        """Number of classes."""
         return len(self.classes)
 
     def to_props(self) -> dict[str, str]:
-        """Key and text of each entry."""
+        """Return the entries as key -> text."""
         size = self.input_size
         return {
             "bbavectors": self.version,
@@ -85,15 +100,19 @@ class ModelMetadata:
 
     @classmethod
     def from_props(cls, props: Mapping[str, str], source: object) -> ModelMetadata:
-        """The inverse of `to_props`; `source` names the file in errors.
+        """Read the entries of `to_props`.
+
+        Args:
+            props: Key -> text.
+            source: The file, for errors.
 
         Raises:
-            InputError: the entries are missing, broken, or of a later version than this one.
+            InputError: Entries are missing or broken, or have another version than this one.
         """
         if "bbavectors" not in props:
             raise InputError(
                 f"{source}: a model without this project's metadata, so neither its classes nor "
-                "its outputs are known; export it with --phase export"
+                "its outputs are known; export it with this project's export phase"
             )
         if props["bbavectors"] != VERSION:
             raise InputError(
@@ -115,7 +134,7 @@ class ModelMetadata:
                 input_type=_one_of(props["input_type"], INPUT_TYPES),
                 layout=_one_of(props["layout"], LAYOUTS),
                 precision=_one_of(props.get("precision", "float32"), PRECISIONS),
-                # a later addition: files without it are as good as any
+                # added later: files without it are valid
                 trained_size=_size("trained_size", props.get("trained_size", ""), ""),
                 version=props["bbavectors"],
             )
@@ -127,13 +146,15 @@ class ModelMetadata:
 
 
 def read_onnx_metadata(path: object, props: Mapping[str, str] | None = None) -> ModelMetadata:
-    """The metadata of an ONNX file.
+    """Read the metadata of an ONNX file.
 
-    props: its `metadata_props` where a session has read them already
-        (`session.get_modelmeta().custom_metadata_map`), else the file is read with `onnx`.
+    Args:
+        path: The file.
+        props: Its `metadata_props` if a session has read them already
+            (`session.get_modelmeta().custom_metadata_map`), else the file is read with `onnx`.
 
     Raises:
-        InputError: no such file, no ONNX file, or not one of this project.
+        InputError: There is no such file, it is not an ONNX file, or not one of this project.
     """
     if props is None:
         props = _onnx_props(path)
@@ -149,7 +170,7 @@ def _onnx_props(path: object) -> dict[str, str]:
         model = onnx.load(str(path), load_external_data=False)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
-    except Exception as error:  # protobuf raises errors of its own, which differ by version
+    except Exception as error:  # protobuf has its own errors, which differ by version
         raise InputError(f"{path}: not an ONNX file ({type(error).__name__})") from None
     return {entry.key: entry.value for entry in model.metadata_props}
 

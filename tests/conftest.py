@@ -1,12 +1,18 @@
 """Fixtures of all tests."""
 
 import logging
+import os
 import signal
 from pathlib import Path
 
 import pytest
 
 from helpers.paths import SHARED
+
+# Parallel workers with several threads each wait for one another; this is read when PyTorch and
+# OpenCV are imported, here and in the processes that tests start.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="session")

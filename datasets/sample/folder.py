@@ -20,10 +20,10 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
 from datasets.sample.layouts import draw_scene
 from DOTA_devkit.errors import InputError
+from DOTA_devkit.progress import progress_bar
 
 logger = logging.getLogger(__name__)
 
@@ -80,7 +80,7 @@ def _write_set(folder: Path, seed: int) -> None:
     (folder / "labelTxt").mkdir()
     _write_lines(folder / "classes.txt", CLASSES)
     per_split = np.random.SeedSequence(seed).spawn(len(SPLITS))
-    with tqdm(total=sum(SPLITS.values()), desc="sample set", unit="image", disable=None) as bar:
+    with progress_bar("sample set", sum(SPLITS.values()), unit="image", leave=True) as bar:
         for (split, count), split_seed in zip(SPLITS.items(), per_split, strict=True):
             ids = [f"{split}_{index:03d}" for index in range(count)]
             for image_id, scene_seed in zip(ids, split_seed.spawn(count), strict=True):

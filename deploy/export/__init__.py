@@ -1,6 +1,6 @@
-"""From a checkpoint to a file that runtimes outside Python run whole.
+"""Export a checkpoint to one file that runtimes outside Python run end to end.
 
-Here belongs what makes such a file (`formats`, with the parts of its graph in `graph`) and what
-compares it with the checkpoint before it is written (`parity`). `pipeline` puts them in a row.
-What runs the file afterwards belongs to `deploy.runtimes`.
+What builds the file belongs here (`formats`, with the parts of its ONNX graph in `graph`), and what
+compares it with the checkpoint before it is written (`parity`). `pipeline` runs these steps. What
+runs the file afterwards belongs to `deploy.runtimes`.
 """

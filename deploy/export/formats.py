@@ -1,4 +1,4 @@
-"""How each format is built: one function a format, and the table that names them."""
+"""Build the file of each format: one function per format, and the table that names them."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ import onnx
 from deploy.export import openvino as openvino_model
 from deploy.export import tensorrt, tensorrt_support, torch_program
 from deploy.export.equalize import equalize
-from deploy.export.graph import assemble as onnx_model
-from deploy.export.graph import upsample as upsampled_convolutions
-from deploy.export.graph.heads import products_of
+from deploy.export.graph.assemble import assemble, check_model
+from deploy.export.graph.heads import fuse_heads
+from deploy.export.graph.upsample import convolve_before_upsampling
 from deploy.export.network import ExportNetwork
 from deploy.export.network_onnx import export_network
 from deploy.export.quantize import quantize
@@ -34,11 +34,15 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ExportJob:
-    """What a format is built of.
+    """What a file is built from.
 
-    network: of the checkpoint, for this once: it may be changed. input_hw: height and width at
-    which images go through it here. calibration: images [H, W, 3] BGR for int8. path: where files
-    can be put meanwhile, of the name that the output will have.
+    Attributes:
+        network: The checkpoint's network. It is used once and may be changed.
+        metadata: The contract of the file.
+        settings: What is exported.
+        input_hw: Height and width at which the checks run the network.
+        calibration: Images [H, W, 3] BGR to calibrate int8 with.
+        path: A temporary path for the file, with the name of the final one.
     """
 
     network: ExportNetwork
@@ -48,75 +52,88 @@ class ExportJob:
     calibration: Sequence[np.ndarray]
     path: Path
 
-    def profile(self) -> tensorrt.Profile | None:
-        return tensorrt.Profile.of(self.settings.input_shape(), self.input_hw)
+    def profile(self) -> tensorrt.OptimizationProfile | None:
+        """Return the shapes that TensorRT optimizes for, None if the input is fixed."""
+        return tensorrt.OptimizationProfile.of(self.settings.input_shape(), self.input_hw)
 
 
-class Built(NamedTuple):
-    """A model that is not at its place yet."""
+class BuiltModel(NamedTuple):
+    """A model that is not written to its place yet.
+
+    Attributes:
+        run: Runs it.
+        write: Writes it to a path.
+        run_before_nms: Runs it with the rows before NMS as further outputs, None without NMS.
+        run_engine: Runs it in TensorRT, which rounds more, None without an engine.
+    """
 
     run: ModelRunner
     write: Callable[[Path], None]
-    show_rows: ModelRunner | None = None
-    """The same with the rows before suppression as further outputs, where it has suppression."""
-    engine: ModelRunner | None = None
-    """The same in TensorRT, which rounds more."""
+    run_before_nms: ModelRunner | None = None
+    run_engine: ModelRunner | None = None
 
 
 def write_bytes(output: Path, content: bytes) -> None:
+    """Write a file, complete or not at all."""
     with replacing(output, "wb") as target:
         target.write(content)
 
 
-def build_onnx(job: ExportJob) -> Built:
-    file, rows_too = onnx_files(job)
-    shown = None if rows_too is None else runner(open_session(rows_too))
-    return Built(
-        runner(open_session(file)),
+def build_onnx(job: ExportJob) -> BuiltModel:
+    """Build an ONNX file."""
+    file, with_rows_before_nms = onnx_files(job)
+    run_before_nms = None
+    if with_rows_before_nms is not None:
+        run_before_nms = session_runner(open_session(with_rows_before_nms))
+    return BuiltModel(
+        session_runner(open_session(file)),
         lambda output: write_bytes(output, file.SerializeToString()),
-        shown,
+        run_before_nms,
     )
 
 
-def build_torch(job: ExportJob) -> Built:
+def build_torch(job: ExportJob) -> BuiltModel:
+    """Build a PyTorch program (`.pt2`)."""
     logger.info("tracing network and decoder")
     shape, fix_conf = job.settings.input_shape(), job.settings.fix_conf
     program = torch_program.export_program(job.network, job.metadata, shape, fix_conf)
     content = torch_program.serialize(program, job.metadata)
-    return Built(torch_program.runner(content), lambda output: write_bytes(output, content))
+    return BuiltModel(torch_program.runner(content), lambda output: write_bytes(output, content))
 
 
-def build_openvino(job: ExportJob) -> Built:
-    import_openvino()  # told before the work
-    file, rows_too = onnx_files(job)
+def build_openvino(job: ExportJob) -> BuiltModel:
+    """Build an OpenVINO model (`.xml` and `.bin`)."""
+    import_openvino()  # fails before the work if it is not installed
+    file, with_rows_before_nms = onnx_files(job)
     graph = job.path.with_name("graph.xml")
     openvino_model.convert(file, job.metadata, graph)
-    shown = None
-    if rows_too is not None:
-        beside = job.path.with_name("rows_too.xml")
-        openvino_model.convert(rows_too, job.metadata, beside)
-        shown = openvino_model.runner(beside)
+    run_before_nms = None
+    if with_rows_before_nms is not None:
+        second_graph = job.path.with_name("rows_before_nms.xml")
+        openvino_model.convert(with_rows_before_nms, job.metadata, second_graph)
+        run_before_nms = openvino_model.runner(second_graph)
     run = openvino_model.runner(graph)
-    return Built(run, lambda output: openvino_model.write(graph, output), shown)
+    return BuiltModel(run, lambda output: openvino_model.write(graph, output), run_before_nms)
 
 
-def build_tensorrt(job: ExportJob) -> Built:
+def build_tensorrt(job: ExportJob) -> BuiltModel:
+    """Build an ONNX file for TensorRT, and its engine where ONNX Runtime can use TensorRT."""
     file, _ = onnx_files(job)
-    if faults := tensorrt_support.misfits(file):
-        raise InputError(f"TensorRT does not take this file: {'; '.join(faults)}")
+    if faults := tensorrt_support.unsupported_features(file):
+        raise InputError(f"TensorRT does not support this file: {'; '.join(faults)}")
     cache = tensorrt.cache_folder(job.path)
     engine = None
     if tensorrt.is_available():
         onnx.save(file, job.path)
-        logger.info("building TensorRT's engine, which takes minutes")
+        logger.info("building the TensorRT engine, which takes minutes")
         try:
             engine = tensorrt.open_engine(job.path, cache, job.profile(), job.settings.half)
-        except Exception as error:  # of the runtime's own class, which bears no better name
+        except Exception as error:  # ONNX Runtime raises classes of its own, without a common base
             logger.warning("TensorRT failed: %s", str(error).strip().partition("\n")[0])
     if engine is None:
         logger.warning(
             "no engine is built: this ONNX Runtime cannot use TensorRT on this machine. The ONNX "
-            "file is written all the same"
+            "file is written anyway"
         )
 
     def write(output: Path) -> None:
@@ -124,11 +141,11 @@ def build_tensorrt(job: ExportJob) -> Built:
         if engine is not None:
             tensorrt.write_cache(cache, output)
 
-    run = runner(open_session(file))
-    return Built(run, write, engine=None if engine is None else runner(engine))
+    run = session_runner(open_session(file))
+    return BuiltModel(run, write, run_engine=None if engine is None else session_runner(engine))
 
 
-BUILDERS: Mapping[str, Callable[[ExportJob], Built]] = {
+BUILDERS: Mapping[str, Callable[[ExportJob], BuiltModel]] = {
     "onnx": build_onnx,
     "torch": build_torch,
     "openvino": build_openvino,
@@ -137,34 +154,35 @@ BUILDERS: Mapping[str, Callable[[ExportJob], Built]] = {
 
 
 def onnx_files(job: ExportJob) -> tuple[onnx.ModelProto, onnx.ModelProto | None]:
-    """The checked model, and where it has suppression the same with the rows before it."""
+    """Return the checked model, and if it does NMS the same with the rows before it as outputs."""
     settings, metadata = job.settings, job.metadata
     if settings.int8:
         graph = quantized_network(job.network, job.input_hw, job.calibration)
     else:
         logger.info("tracing the network")
-        # OpenVINO has its own way to float16: weights alone
+        # OpenVINO's float16 is a compression of the weights alone, done when it converts.
         half = settings.half and settings.format != "openvino"
         graph = export_network(job.network, half)
-        if not half and settings.format != "tensorrt":  # on a GPU products are cheaper than memory
-            graph = upsampled_convolutions.rewrite(graph)
-    box_heads = products_of(job.network.box_heads)
+        # On a GPU products are cheaper than memory accesses.
+        if not half and settings.format != "tensorrt":
+            graph = convolve_before_upsampling(graph)
+    box_heads = fuse_heads(job.network.box_heads)
     logger.info("building and checking the graph")
-    shape, fixed = settings.input_shape(), not settings.takes_conf
-    file = onnx_model.assemble(graph, box_heads, metadata, shape, fixed)
-    onnx_model.check(file)
+    shape, fix_conf = settings.input_shape(), not settings.takes_conf
+    file = assemble(graph, box_heads, metadata, shape, fix_conf)
+    check_model(file)
     if metadata.nms_thresh is None:
         return file, None
-    return file, onnx_model.assemble(graph, box_heads, metadata, shape, fixed, True)
+    return file, assemble(graph, box_heads, metadata, shape, fix_conf, show_before_nms=True)
 
 
 def quantized_network(
     network: ExportNetwork, input_hw: tuple[int, int], images: Sequence[np.ndarray]
 ) -> onnx.ModelProto:
-    """The network's graph in 8 bits. The network's channels are scaled on the way."""
+    """Return the network's graph in 8 bits; the network's channels are equalized in place."""
     if not images:
-        raise InputError("--int8 needs images to calibrate with: --calibrate PATH, or --data_dir")
-    logger.info("calibrating 8 bits with %d images", len(images))
+        raise InputError("int8 needs images to calibrate with: pass them as calibration")
+    logger.info("calibrating int8 with %d images", len(images))
     height, width = input_hw
     batches = [
         normalize(Letterbox.fit(image.shape[1::-1], (width, height)).apply(image))[None]
@@ -174,8 +192,8 @@ def quantized_network(
     return quantize(export_network(network), batches)
 
 
-def runner(session) -> ModelRunner:
-    """A session of ONNX Runtime by names."""
+def session_runner(session) -> ModelRunner:
+    """Return a runner of an ONNX Runtime session."""
     names = [output.name for output in session.get_outputs()]
 
     def run(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -1,4 +1,4 @@
-"""The network as it is exported: batch norm folded, and only the heat map as a map."""
+"""The network as it is exported: BatchNorm folded, and only the heat map computed as a map."""
 
 from __future__ import annotations
 
@@ -17,10 +17,16 @@ OUTPUTS = ("hm", "features")
 
 
 class ExportNetwork(nn.Module):
-    """What a decoder needs of `CTRBOX` in eval mode: the heat map, and the features from which the
-    heads of `BOX_HEADS` are computed at its peaks (see `heads_at_peaks`).
+    """What a decoder needs of `CTRBOX` in eval mode, in float32 on the CPU.
 
-    The weights are copies; the model stays as it is.
+    That is the heat map, and the features from which the heads of `BOX_HEADS` are computed at its
+    peaks (see `graph.heads`).
+
+    Args:
+        model: The checkpoint's model. Its weights are copied; the model itself does not change.
+
+    Attributes:
+        box_heads: The heads of `BOX_HEADS`, in that order.
     """
 
     def __init__(self, model: CTRBOX) -> None:
@@ -30,11 +36,18 @@ class ExportNetwork(nn.Module):
         self.base_network = model.base_network
         self.dec_c4, self.dec_c3, self.dec_c2 = model.dec_c4, model.dec_c3, model.dec_c2
         self.hm = model.hm
-        # a list, as they are no part of what is traced
+        # A plain list, since they are not part of what is traced.
         self.box_heads = [model.get_submodule(name) for name in BOX_HEADS]
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """[B, 3, H, W] -> `hm` as `CTRBOX` gives it, and the features [B, C, H / 4, W / 4]."""
+        """Compute the heat map and the features.
+
+        Args:
+            x: [B, 3, H, W].
+
+        Returns:
+            `hm` as `CTRBOX` returns it, and the features [B, C, H / 4, W / 4].
+        """
         c2, c3, c4, c5 = self.base_network(x)
         merged = self.dec_c4.merge(double(c5), c4)
         merged = self.dec_c3.merge(double(merged), c3)
@@ -52,10 +65,10 @@ def double(x: Tensor) -> Tensor:
 
 
 def fold_batch_norms(module: nn.Module) -> None:
-    """Fold each BatchNorm into the convolution in front of it, in place.
+    """Fold each BatchNorm into the convolution before it, in place.
 
-    In front means: the sibling that is defined just before, as in every backbone of the table;
-    `check_same_maps` tells where that does not hold.
+    That is the sibling module defined just before it, as in every backbone of the table;
+    `check_same_maps` fails where that does not hold.
     """
     before: tuple[str, nn.Module] | None = None
     for name, child in module.named_children():
@@ -68,14 +81,18 @@ def fold_batch_norms(module: nn.Module) -> None:
 
 @torch.no_grad()
 def check_same_maps(network: ExportNetwork, model: CTRBOX) -> None:
-    """ValueError where folding, or heads at cells instead of maps, changed what it computes;
-    InputError where that is nothing at all."""
+    """Check that the network computes what the model does.
+
+    Raises:
+        ValueError: Folding, or computing heads at cells instead of as maps, changed the result.
+        InputError: The model computes values that are not finite.
+    """
     image = torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(0)) - 0.5
     maps = copy.deepcopy(model).cpu().float().eval()(image)
     if not all(torch.isfinite(values).all() for values in maps.values()):
         raise InputError(
-            "the checkpoint finds nothing: what its network gives is not finite, as after a "
-            "training that diverged"
+            "the checkpoint finds nothing: the output of its network is not finite, as after a "
+            "training run that diverged"
         )
     heatmap, features = network(image)
     cells = torch.arange(heatmap[0, 0].numel())[None]
@@ -85,6 +102,6 @@ def check_same_maps(network: ExportNetwork, model: CTRBOX) -> None:
         error = (ours - theirs).abs().max().item()
         if not error <= 1e-3 * max(1.0, theirs.abs().max().item()):
             raise ValueError(
-                f"folding the batch norms of {model.backbone} changed {name} by {error:.3g}: its "
-                "modules do not define each BatchNorm right behind its convolution"
+                f"folding the BatchNorms of {model.backbone} changed {name} by {error:.3g}: its "
+                "modules do not define each BatchNorm right after its convolution"
             )

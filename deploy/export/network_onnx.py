@@ -1,4 +1,4 @@
-"""The network as an ONNX graph, made by PyTorch's exporter."""
+"""Export the network to an ONNX graph with PyTorch's exporter."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from torch import Tensor, nn
 from deploy.export.graph.builder import OPSET
 from deploy.export.network import OUTPUTS, ExportNetwork
 
-MULTIPLE = 32
-"""Sides of the network's input are multiples of it."""
+SIZE_MULTIPLE = 32
+"""Height and width of the network's input are multiples of this."""
 
 
 class _Precision(nn.Module):
-    """float32 outside but for the features, float16 inside where `half`."""
+    """Runs the network in float16 if `half`; input and heat map stay float32, features do not."""
 
     def __init__(self, network: ExportNetwork, half: bool) -> None:
         super().__init__()
@@ -32,18 +32,24 @@ class _Precision(nn.Module):
 
 
 def export_network(network: ExportNetwork, half: bool = False) -> onnx.ModelProto:
-    """Input `input` float32 [B, 3, H, W], outputs `hm` float32 and `features` (float16 if `half`).
+    """Export the network with free batch size, height and width.
 
-    B, H and W are free: what a network of convolutions does depends on no size. It is traced at one
-    size all the same, since tracing with symbols takes minutes; the parity report runs the result
-    at the size that it is for.
+    A convolutional network does the same at every size. It is traced at one fixed size, since
+    tracing with symbolic sizes takes minutes; the parity check runs the result at the size that it
+    is meant for.
 
-    The network is float16 afterwards where `half`.
+    Args:
+        network: The network; it is converted to float16 in place if `half`.
+        half: Whether to export it in float16.
+
+    Returns:
+        A model with the input `input` float32 [B, 3, H, W] and the outputs `hm` float32 and
+        `features`, float16 if `half`.
     """
     with torch.no_grad(), quiet():
         program = torch.onnx.export(
             _Precision(network, half).eval(),
-            (torch.zeros(2, 3, 2 * MULTIPLE, 3 * MULTIPLE),),
+            (torch.zeros(2, 3, 2 * SIZE_MULTIPLE, 3 * SIZE_MULTIPLE),),
             dynamo=True,
             opset_version=OPSET,
             input_names=["input"],
@@ -52,13 +58,12 @@ def export_network(network: ExportNetwork, half: bool = False) -> onnx.ModelProt
             verbose=False,
         )
     model = program.model_proto
-    forget_shapes(model.graph)
+    remove_trace_details(model.graph)
     return model
 
 
-def forget_shapes(graph: onnx.GraphProto) -> None:
-    """Take out the sizes of the traced example, and what the exporter noted on each node (names
-    and lines of source files)."""
+def remove_trace_details(graph: onnx.GraphProto) -> None:
+    """Remove the sizes of the traced example, and names and lines of source files on the nodes."""
     del graph.value_info[:]
     for value in (*graph.input, *graph.output):
         dimensions = value.type.tensor_type.shape.dim
@@ -74,7 +79,7 @@ def forget_shapes(graph: onnx.GraphProto) -> None:
 
 @contextlib.contextmanager
 def quiet():
-    """Exporter and quantiser talk of their own affairs, on every channel that there is."""
+    """Silence exporter and quantizer, which write to the log, to warnings and to stdout."""
     previous = logging.root.manager.disable
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")

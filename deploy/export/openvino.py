@@ -1,4 +1,4 @@
-"""An ONNX model of ours -> an OpenVINO model (`.xml` and `.bin`), and how it is run for checks."""
+"""Convert an exported ONNX model to OpenVINO (`.xml` and `.bin`), and run it for the checks."""
 
 from __future__ import annotations
 
@@ -11,21 +11,35 @@ import onnx
 
 from deploy.export.types import ModelRunner
 from deploy.metadata import ModelMetadata
-from deploy.runtimes.openvino_files import cause, core, import_openvino, read_onnx, set_metadata
+from deploy.runtimes.openvino_files import (
+    cause,
+    compile_model,
+    import_openvino,
+    read_onnx,
+    set_metadata,
+)
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.files import replacing
 
 
 def convert(model: onnx.ModelProto, metadata: ModelMetadata, path: Path) -> None:
-    """Write `path` (`.xml`) and the weights beside it, float16 where the metadata says so.
+    """Write an OpenVINO model and its weights (`.bin`) beside it.
 
     An input with a default value becomes one that must be fed: OpenVINO has no optional inputs.
+
+    Args:
+        model: The ONNX model.
+        metadata: Its metadata; the weights are written in float16 if its precision says so.
+        path: The `.xml` file.
+
+    Raises:
+        InputError: OpenVINO cannot convert the model.
     """
     openvino = import_openvino()
     source = path.with_suffix(".onnx")
     onnx.save(model, source)
     try:
-        # not convert_model, which does the same with ONNX files and reports its use to Intel
+        # convert_model would do the same with ONNX files, but it reports its use to Intel.
         converted = read_onnx(source)
         set_metadata(converted, metadata)
         openvino.save_model(converted, str(path), compress_to_fp16=metadata.precision == "float16")
@@ -36,10 +50,9 @@ def convert(model: onnx.ModelProto, metadata: ModelMetadata, path: Path) -> None
 
 
 def runner(path: Path) -> ModelRunner:
-    """The model by names, on the CPU and in float32: newer processors would take bfloat16."""
-    settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
-    compiled = core().compile_model(str(path), "CPU", settings)
-    # OpenVINO adds names of its own to that of the file
+    """Compile the model and call it by the names of its inputs and outputs."""
+    compiled = compile_model(str(path))
+    # OpenVINO adds names of its own to those of the file.
     ports = {name: output for output in compiled.outputs for name in output.get_names()}
 
     def run(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -50,9 +63,9 @@ def runner(path: Path) -> ModelRunner:
 
 
 def write(source: Path, output: Path) -> None:
-    """Copy a converted model to where it belongs, both files or none."""
+    """Copy a converted model to its place, both files or none."""
     target = output.with_suffix(".bin")
-    # the last one to be opened is the first to be put in place: weights before what needs them
+    # The file opened last is put in place first: the weights before the graph that needs them.
     with replacing(output, "wb") as graph, replacing(target, "wb") as weights:
         for path, file in ((source, graph), (source.with_suffix(".bin"), weights)):
             with open(path, "rb") as content:

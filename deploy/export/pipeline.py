@@ -1,4 +1,4 @@
-"""Checkpoint -> a file that runtimes outside Python run whole, checked against the checkpoint.
+"""Export a checkpoint to a file, checked against the checkpoint before it is written.
 
 python main.py --phase export --weights model_best.pth --output model.onnx
 python main.py --phase export --weights model_best.pth --format openvino
@@ -33,18 +33,22 @@ def export(
     model: CTRBOX,
     output: Path,
     settings: ExportSettings,
-    pictures: Sequence[CheckImage],
+    images: Sequence[CheckImage],
     calibration: Sequence[np.ndarray] = (),
 ) -> Report:
-    """Write `output` once it has passed the checks.
+    """Export a model, and write the file once it has passed the checks.
 
-    pictures: for the report; the AP is reported where all of them have labels.
-    calibration: images [H, W, 3] BGR from which int8 learns the ranges of the network's values;
-        others than `pictures`, or the report flatters.
+    Args:
+        model: The checkpoint's model.
+        output: The file to write.
+        settings: What is exported.
+        images: The images of the parity report; it includes the AP if all of them have labels.
+        calibration: Images [H, W, 3] BGR from which int8 takes the ranges of the network's values.
+            They should not be among `images`, or the report is too optimistic.
 
     Raises:
-        InputError: something is not installed, nothing can be written there, or the file and the
-            checkpoint differ by more than they may.
+        InputError: Something is not installed, the file cannot be written there, or it differs from
+            the checkpoint by more than is allowed.
     """
     metadata = settings.metadata(model)
     check_output(output, settings.format)
@@ -58,14 +62,14 @@ def export(
         try:
             built = BUILDERS[settings.format](job)
         except OSError as error:
-            error.filename = error.filename or folder  # a write that fails does not know its file
+            error.filename = error.filename or folder  # a failed write does not name its file
             raise
         interrupts.stop_if_pressed()
-        logger.info("comparing it with the checkpoint on %d images", len(pictures))
-        report = compare(model, job, built, pictures, metadata.precision)
-        if built.engine is not None:
-            logger.info("comparing TensorRT's engine with the checkpoint")
-            compare(model, job, built._replace(run=built.engine), pictures, "float16")
+        logger.info("comparing it with the checkpoint on %d images", len(images))
+        report = compare(model, job, built, images, metadata.precision)
+        if built.run_engine is not None:
+            logger.info("comparing the TensorRT engine with the checkpoint")
+            compare(model, job, built._replace(run=built.run_engine), images, "float16")
         interrupts.stop_if_pressed()
         built.write(output)
     files = files_of(output, settings.format)
@@ -75,39 +79,45 @@ def export(
         metadata.input_type, metadata.to_props()["input_size"],
     )  # fmt: skip
     if settings.format == "tensorrt":
-        lines = tensorrt.trtexec_lines(output, job.profile(), settings.half)
-        logger.info("an engine for TensorRT's own runtime is made by\n  %s", "\n  ".join(lines))
+        commands = tensorrt.trtexec_commands(output, job.profile(), settings.half)
+        logger.info("to build an engine for TensorRT's own runtime:\n  %s", "\n  ".join(commands))
     return report
 
 
 def refuse_non_finite(model: CTRBOX) -> None:
-    """InputError where a weight is not: no file can be compared with such a checkpoint."""
+    """Raise InputError if a weight is not finite: no file could be compared with the model."""
     for name, values in model.state_dict().items():
         if not torch.isfinite(values).all():
             raise InputError(
                 f"the checkpoint finds nothing: {name} holds values that are not finite, as after "
-                "a training that diverged"
+                "a training run that diverged"
             )
 
 
-def files_of(output: Path, kind: str) -> list[Path]:
-    """What a format writes: OpenVINO has its weights beside the graph."""
-    return [output, *([output.with_suffix(".bin")] if kind == "openvino" else [])]
+def files_of(output: Path, format: str) -> list[Path]:
+    """Return the files that a format writes: OpenVINO puts the weights beside the graph."""
+    return [output, *([output.with_suffix(".bin")] if format == "openvino" else [])]
 
 
-def check_output(output: Path, kind: str) -> None:
-    """InputError where nothing can be written; told before the work, not after it."""
-    suffix = SUFFIXES[kind]
+def check_output(output: Path, format: str) -> None:
+    """Check before the work that the file can be written.
+
+    Raises:
+        InputError: `output` has another format's suffix, is a folder, or cannot be written.
+    """
+    suffix = SUFFIXES[format]
     if output.suffix.lower() != suffix:
-        fitting = [f"--format {name}" for name, own in SUFFIXES.items() if own == output.suffix]
-        instead = f" ({fitting[0]} writes {output.suffix})" if fitting else ""
-        raise InputError(f"--output {output}: a file of --format {kind} ends in {suffix}{instead}")
+        fitting = [name for name, own in SUFFIXES.items() if own == output.suffix]
+        instead = f" (format {fitting[0]} writes {output.suffix})" if fitting else ""
+        raise InputError(
+            f"output {output}: the name of a file of format {format} must end in {suffix}{instead}"
+        )
     if output.is_dir():
-        raise InputError(f"--output {output}: a folder is there; a file is expected")
-    for beside in files_of(output, kind)[1:]:
-        if beside.exists() and not output.exists():
+        raise InputError(f"output {output}: expected a file, but this is a folder")
+    for second in files_of(output, format)[1:]:
+        if second.exists() and not output.exists():
             raise InputError(
-                f"--output {output} would come with {beside}, where another file is: move it, or "
-                "give another name"
+                f"output {output} would be written together with {second}, which exists already: "
+                "move that file, or choose another name"
             )
     refuse_unwritable(output.parent, "--output")

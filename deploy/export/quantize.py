@@ -1,10 +1,10 @@
-"""The network in 8 bits: static quantisation, calibrated with images, a scale for each channel.
+"""Quantize the network to 8 bits: static quantization, calibrated with images, per channel.
 
-Values have 8 bits and weights 7. Processors without dot products of bytes (VNNI and the like) add
-two products in 16 bits, which products of 8 bits by 8 can overflow: the results would be wrong
-without a word. With 7 bits the sums fit, and a file gives the same on every processor. The layers
-in front of the first map of stride 4 stay in float32: every error that is made there goes through
-the whole network.
+Activations have 8 bits and weights 7. Processors without dot products of bytes (VNNI and the like)
+add two products in 16 bits, which products of 8 by 8 bits can overflow: the results would silently
+be wrong. With 7 bits the sums fit, and a file gives the same results on every processor. The layers
+before the first map of stride 4 stay in float32: an error made there goes through the whole
+network.
 """
 
 from __future__ import annotations
@@ -19,16 +19,22 @@ import onnx
 
 from deploy.export.network_onnx import quiet
 
-QUANTISED = ("Conv", "Add", "Concat", "MaxPool", "Resize", "Relu", "Clip")
-"""Kinds of nodes; between them the values stay in 8 bits."""
+QUANTIZED_OPS = ("Conv", "Add", "Concat", "MaxPool", "Resize", "Relu", "Clip")
+"""Operators that are quantized; between them the values stay in 8 bits."""
 
 
 def quantize(network: onnx.ModelProto, batches: Sequence[np.ndarray]) -> onnx.ModelProto:
-    """The network of `export_network` with backbone, merges and the heat map's hidden convolution
-    in 8 bits; the first layers and the heat map's last convolution stay in float32, as the other
-    heads do, which are no part of it.
+    """Quantize backbone, merges and the hidden convolution of the heat map.
 
-    batches: what the network sees, [B, 3, H, W] float32 each, for the ranges of its values.
+    The first layers and the last convolution of the heat map stay in float32, as do the other
+    heads, which are not part of this graph.
+
+    Args:
+        network: What `export_network` returns.
+        batches: Inputs of the network, [B, 3, H, W] float32 each, to calibrate the ranges with.
+
+    Returns:
+        A quantized copy.
     """
     from onnxruntime.quantization import (
         CalibrationDataReader,
@@ -54,15 +60,19 @@ def quantize(network: onnx.ModelProto, batches: Sequence[np.ndarray]) -> onnx.Mo
             str(target),
             Reader(),
             quant_format=QuantFormat.QDQ,
-            op_types_to_quantize=list(QUANTISED),
-            nodes_to_exclude=before_stride_4(network.graph) + from_last_convolution(network.graph),
+            op_types_to_quantize=list(QUANTIZED_OPS),
+            nodes_to_exclude=[
+                *nodes_before_stride_4(network.graph),
+                *heatmap_output_nodes(network.graph),
+            ],
             per_channel=True,
             reduce_range=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
             extra_options={
-                "CalibMaxIntermediateOutputs": chunk(len(batches)),
-                # one odd image would coarsen the steps of all others
+                "CalibMaxIntermediateOutputs": calibration_chunk(len(batches)),
+                # With the extremes instead of a moving average, one unusual image would coarsen
+                # the steps for all others.
                 "CalibMovingAverage": True,
                 "CalibMovingAverageConstant": 0.05,
             },
@@ -70,14 +80,16 @@ def quantize(network: onnx.ModelProto, batches: Sequence[np.ndarray]) -> onnx.Mo
         return onnx.load(target)
 
 
-def chunk(count: int) -> int:
-    """After how many batches the calibrator forgets their values, which take memory by the
-    gigabyte. It fails where the last chunk is a full one."""
+def calibration_chunk(count: int) -> int:
+    """Return after how many of `count` batches the calibrator frees their activations.
+
+    They take gigabytes of memory. The calibrator fails if the last chunk is a full one.
+    """
     return next(size for size in itertools.count(2) if count % size)
 
 
 def with_node_names(network: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy in which every node has a name of its own, as the quantiser goes by them."""
+    """Return a copy in which every node has a unique name, which the quantizer needs."""
     named = onnx.ModelProto()
     named.CopyFrom(network)
     for number, node in enumerate(named.graph.node):
@@ -85,8 +97,8 @@ def with_node_names(network: onnx.ModelProto) -> onnx.ModelProto:
     return named
 
 
-def before_stride_4(graph: onnx.GraphProto) -> list[str]:
-    """Names of the nodes up to the second one that halves its map."""
+def nodes_before_stride_4(graph: onnx.GraphProto) -> list[str]:
+    """Return the names of the nodes up to the second one that halves its map."""
     names, halved = [], 0
     for node in graph.node:
         names.append(node.name)
@@ -97,11 +109,11 @@ def before_stride_4(graph: onnx.GraphProto) -> list[str]:
     raise ValueError("the network never reaches stride 4")
 
 
-def from_last_convolution(graph: onnx.GraphProto) -> list[str]:
-    """Names of the nodes from the heat map's last convolution to the heat map."""
-    makers = {name: node for node in graph.node for name in node.output}
-    node, names = makers["hm"], []
+def heatmap_output_nodes(graph: onnx.GraphProto) -> list[str]:
+    """Return the names of the nodes from the heat map's last convolution to the heat map."""
+    producers = {name: node for node in graph.node for name in node.output}
+    node, names = producers["hm"], []
     while node.op_type != "Conv":
         names.append(node.name)
-        node = makers[node.input[0]]
+        node = producers[node.input[0]]
     return [node.name, *reversed(names)]

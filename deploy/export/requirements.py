@@ -1,4 +1,4 @@
-"""The packages that the export needs."""
+"""Check for the packages that the export needs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from DOTA_devkit.errors import InputError
 
 
 def require_onnx() -> None:
-    """InputError where a package of the extra is missing."""
+    """Raise InputError if a package of the extra `export` is missing."""
     try:
         import onnx  # noqa: F401
         import onnxruntime  # noqa: F401

@@ -1,33 +1,62 @@
-"""What is exported, and what of it a format refuses."""
+"""What is exported, and which settings a format does not support."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from deploy.export import tensorrt_support
-from deploy.export.graph.assemble import Shape
+from deploy.export.graph.assemble import InputShape
 from deploy.export.graph.decode import MAX_K
+from deploy.export.tensorrt_limits import MAX_TOP_K
 from deploy.metadata import COLORS, INPUT_TYPES, LAYOUTS, ModelMetadata
 from DOTA_devkit.errors import InputError
 from models import CTRBOX
 from structures.defaults import CONF_THRESH, INPUT_HW, NMS_THRESH, THETA_THRESH, K
 
 SUFFIXES = {"onnx": ".onnx", "torch": ".pt2", "openvino": ".xml", "tensorrt": ".onnx"}
-
+"""Format -> suffix of its file."""
 
 FORMATS = tuple(SUFFIXES)
+
+_INEXACT = "it computes in float64 and with shapes that depend on what is found"
+
+UNSUPPORTED: Mapping[str, Mapping[str, str]] = {
+    "torch": {
+        "nms_thresh": "run NMS on its output",
+        "input_type": "scale and pad the images before it",
+        "layout": "light-fork is a layout of ONNX files",
+        "half": "it is always written in float32",
+        "int8": "it is always written in float32",
+    },
+    "tensorrt": {
+        "nms_thresh": f"{_INEXACT}, which TensorRT does not support",
+        "input_type": "it scales uint8 images in float64, which TensorRT does not support",
+        "int8": "its values are uint8 with a zero point, which TensorRT does not support",
+    },
+}
+"""Format -> the settings that must keep their defaults, with the reason."""
 
 
 @dataclass(frozen=True)
 class ExportSettings:
     """What is exported.
 
-    format: one of `FORMATS`. static: height, width and batch of a fixed input, None for free
-    ones. input_hw: of the network where bytes come in, and of the images of the report.
-    nms_thresh: IoU above which the graph suppresses, None for no NMS in it. color: order of the
-    channels of bytes. fix_conf: `conf_thresh` is no input. half, int8: the network's precision,
-    float32 without either. check_nms_thresh: of the AP in the report.
+    Attributes:
+        format: One of `FORMATS`.
+        conf_thresh: Score threshold of the file, or its default if it is an input.
+        theta_thresh: Above it a box is turned, else its upright rectangle is used.
+        K: Number of rows.
+        static: Height, width and batch size of a fixed input, None for free ones.
+        input_hw: Height and width of the network's input for uint8 images, and of the images in the
+            parity report.
+        input_type: "float32" for the network's input, "uint8" for images of any size.
+        color: Order of the channels of uint8 images.
+        layout: One of `deploy.metadata.LAYOUTS`.
+        nms_thresh: IoU above which the graph suppresses, None for no NMS in the graph.
+        fix_conf: Whether `conf_thresh` is a constant instead of an input.
+        half: Whether the network is float16; it is float32 without `half` and `int8`.
+        int8: Whether the network is quantized to 8 bits.
+        check_nms_thresh: NMS threshold for the AP in the parity report.
     """
 
     format: str = "onnx"
@@ -47,46 +76,52 @@ class ExportSettings:
 
     def __post_init__(self) -> None:
         if self.half and self.int8:
-            raise InputError("--half and --int8 are two precisions: give one of them")
+            raise InputError("half and int8 are two precisions: set only one of them")
         if not 1 <= self.K <= MAX_K:
-            raise InputError(f"--K is {self.K}, but a file has 1 to {MAX_K} rows")
-        for side in self.static[:2] if self.static else self.input_hw:
-            if side < 32 or side % 32:
+            raise InputError(f"K must be 1 to {MAX_K}, got {self.K}")
+        for size in self.static[:2] if self.static else self.input_hw:
+            if size < 32 or size % 32:
+                name = "static" if self.static else "input_hw"
                 raise InputError(
-                    f"height and width of the network's input are multiples of 32, not {side}"
+                    f"{name}: height and width of the network's input must be multiples of 32, "
+                    f"got {size}"
                 )
         if self.static and self.static[2] < 1:
-            raise InputError(f"a batch of {self.static[2]}: 1 or more is expected")
+            raise InputError(f"static: the batch size must be at least 1, got {self.static[2]}")
         if self.color != "BGR" and self.input_type == "float32":
-            raise InputError("--color RGB is for --input uint8; a float32 input is BGR")
-        if self.layout == "light-fork" and (not self.static or self.static[2] != 1):
             raise InputError(
-                "--layout light-fork has a fixed input of one image, say --static 608 608 1"
+                f"color {self.color} needs input_type uint8: a float32 input is always BGR"
             )
-        if self.layout == "light-fork" and (
-            self.nms_thresh is not None or self.input_type != "float32"
-        ):
-            raise InputError(
-                "--layout light-fork has float32 input and no NMS, as the light fork's file"
-            )
-        self._refuse_for_format()
+        if self.layout == "light-fork":
+            self._check_light_fork()
+        self._check_format()
 
-    def _refuse_for_format(self) -> None:
-        """InputError where the format has not what is asked for."""
-        asked = {
-            "--nms graph": self.nms_thresh is not None,
-            "--input uint8": self.input_type == "uint8",
-            "--layout light-fork": self.layout == "light-fork",
-            "--half": self.half,
-            "--int8": self.int8,
-        }
-        for flag, reason in REFUSED.get(self.format, {}).items():
-            if asked[flag]:
-                raise InputError(f"--format {self.format} has no {flag}: {reason}")
-        if self.format == "tensorrt" and self.K > tensorrt_support.MAX_TOP_K:
+    def _check_light_fork(self) -> None:
+        if not self.static or self.static[2] != 1:
             raise InputError(
-                f"--format tensorrt: --K is {self.K}, but TensorRT takes "
-                f"{tensorrt_support.MAX_TOP_K} at most"
+                "layout light-fork needs a fixed input of one image, for example static 608 608 1"
+            )
+        if self.nms_thresh is not None or self.input_type != "float32":
+            raise InputError(
+                "layout light-fork has a float32 input and no NMS, like the light fork's own file"
+            )
+
+    def _check_format(self) -> None:
+        """Raise InputError if the format does not support a setting."""
+        asked = {
+            "nms_thresh": "nms_thresh (NMS in the graph)" if self.nms_thresh is not None else "",
+            "input_type": "input_type uint8" if self.input_type == "uint8" else "",
+            "layout": "layout light-fork" if self.layout == "light-fork" else "",
+            "half": "half" if self.half else "",
+            "int8": "int8" if self.int8 else "",
+        }
+        for name, reason in UNSUPPORTED.get(self.format, {}).items():
+            if asked[name]:
+                raise InputError(f"format {self.format} does not support {asked[name]}: {reason}")
+        if self.format == "tensorrt" and self.K > MAX_TOP_K:
+            raise InputError(
+                f"format tensorrt supports K up to {MAX_TOP_K}, the limit of TensorRT's TopK, got "
+                f"{self.K}"
             )
 
     @property
@@ -96,28 +131,35 @@ class ExportSettings:
 
     @property
     def network_hw(self) -> tuple[int, int] | None:
-        """Size of the network's input, None where it is free."""
+        """Height and width of the network's input, None if they are free."""
         if self.static:
             return self.static[:2]
         return self.input_hw if self.input_type == "uint8" else None
 
     @property
     def fitted_hw(self) -> tuple[int, int]:
-        """Height and width at which images go through the network here."""
+        """Height and width at which the export runs the network."""
         return self.network_hw or self.input_hw
 
-    def input_shape(self) -> Shape:
-        """What of the input is fixed. Pictures as bytes have any size, whatever the network's."""
+    def input_shape(self) -> InputShape:
+        """Return what of the input's shape is fixed; uint8 images may always have any size."""
         if not self.static:
-            return Shape()
+            return InputShape()
         height, width, batch = self.static
-        return Shape(batch) if self.input_type == "uint8" else Shape(batch, height, width)
+        if self.input_type == "uint8":
+            return InputShape(batch)
+        return InputShape(batch, height, width)
 
     def metadata(self, model: CTRBOX) -> ModelMetadata:
+        """Return the contract of the exported file.
+
+        Raises:
+            InputError: The model does not name its classes.
+        """
         if model.classes is None:
             raise InputError(
-                f"the checkpoint does not name its {model.heads['hm']} classes: give them "
-                "(--classes A,B or dota1.0)"
+                f"the checkpoint does not name its {model.heads['hm']} classes: set classes, for "
+                "example to A,B or dota1.0"
             )
         return ModelMetadata(
             classes=model.classes,
@@ -133,22 +175,3 @@ class ExportSettings:
             layout=self.layout,
             precision="int8" if self.int8 else "float16" if self.half else "float32",
         )
-
-
-_ROUNDS = "it computes in float64 and with shapes that depend on what is found"
-
-
-REFUSED: Mapping[str, Mapping[str, str]] = {
-    "torch": {
-        "--nms graph": "suppress what it puts out",
-        "--input uint8": "scale and pad before it",
-        "--layout light-fork": "that is a layout of ONNX files",
-        "--half": "it is written in float32 alone",
-        "--int8": "it is written in float32 alone",
-    },
-    "tensorrt": {
-        "--nms graph": f"{_ROUNDS}, which TensorRT does not",
-        "--input uint8": "it scales with bytes and in float64, which TensorRT does not",
-        "--int8": "its values are bytes with a zero point, and TensorRT's have none",
-    },
-}

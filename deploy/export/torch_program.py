@@ -1,4 +1,4 @@
-"""The detector as one PyTorch program (`torch.export`): network and decoder, without the code here.
+"""Export network and decoder as one PyTorch program (`torch.export`), which runs without this code.
 
 module = torch.export.load("model.pt2").module()
 corners, scores, labels = module(images)
@@ -16,34 +16,34 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 from torch.nn import functional as F
 
-from deploy.export.graph.assemble import Shape
+from deploy.export.graph.assemble import InputShape
 from deploy.export.graph.heads import HeadsAtPeaks
 from deploy.export.network import ExportNetwork
-from deploy.export.network_onnx import MULTIPLE, quiet
+from deploy.export.network_onnx import SIZE_MULTIPLE, quiet
 from deploy.export.types import ModelRunner
 from deploy.metadata import OUTPUTS, ModelMetadata
-from structures.boxes import STRIDE, WH
+from structures.boxes import CORNER_VECTORS, STRIDE, UPRIGHT_MIDPOINTS, WH
 
-METADATA = "metadata.json"
-"""Name of the extra file in a `.pt2` that holds the metadata, an object of texts."""
-SMALLEST = 2 * MULTIPLE
-"""Least height and width of a free input: one of 32 would be traced as a case of its own."""
+METADATA_FILE = "metadata.json"
+"""Name of the extra file in a `.pt2` that holds the metadata, an object of strings."""
+MIN_SIZE = 2 * SIZE_MULTIPLE
+"""Smallest height and width of a free input: 32 would be traced as a special case."""
 MAX_BATCH = 1 << 16
-"""PyTorch 2.6 refuses a dimension without an end."""
+"""PyTorch 2.6 refuses a dimension without an upper bound."""
 
-# As in the eager decoder: midpoints of an upright box, and of which two a corner is the sum.
-_UPRIGHT = ((0.0, -0.5), (0.5, 0.0), (0.0, 0.5), (-0.5, 0.0))
-_FIRST, _SECOND = [0, 2, 2, 0], [1, 1, 3, 3]
+_FIRST, _SECOND = (list(indices) for indices in zip(*CORNER_VECTORS, strict=True))
 _LOW_32_BITS = 0xFFFFFFFF
 
 
 class TorchDetector(nn.Module):
-    """[B, 3, H, W] float32 -> corners [B, K, 4, 2], scores [B, K], labels [B, K] as in the ONNX
-    file.
+    """Network and decoder, with the same outputs as the ONNX file.
 
-    network: image -> heat map and features, as `ExportNetwork`. box_heads: features and cells
-    [B, K] -> [B, K, 13], as `HeadsAtPeaks`. The threshold is a buffer, `conf_thresh`, which may be
-    set in a loaded program, or a constant where `fix_conf`.
+    Args:
+        network: Images -> heat map and features, as `ExportNetwork`.
+        box_heads: Features and cells [B, K] -> [B, K, 13], as `HeadsAtPeaks`.
+        metadata: The contract of the file.
+        fix_conf: Whether the threshold is a constant. If not, it is the buffer `conf_thresh`, which
+            may be set in a loaded program.
     """
 
     def __init__(
@@ -56,11 +56,19 @@ class TorchDetector(nn.Module):
         self.theta_thresh = metadata.theta_thresh
         conf = torch.tensor(metadata.conf_thresh)
         if fix_conf:
-            self.conf_thresh = conf.item()  # rounded to float32, as what it is compared with
+            self.conf_thresh = conf.item()  # rounded to float32, as the scores are
         else:
             self.register_buffer("conf_thresh", conf)
 
     def forward(self, input: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Detect objects.
+
+        Args:
+            input: [B, 3, H, W] float32.
+
+        Returns:
+            Corners [B, K, 4, 2], scores [B, K] and labels [B, K].
+        """
         heatmap, features = self.network(input)
         _, _, height, width = heatmap.shape
         scores, index = best_peaks(heatmap, self.K)
@@ -68,40 +76,60 @@ class TorchDetector(nn.Module):
         labels = index // (height * width)
         corners = self.corners(self.box_heads(features, cells), cells, width)
         finite = torch.isfinite(corners).flatten(2).all(dim=2)
-        return as_rows(corners, scores, labels, finite & (scores > self.conf_thresh))
+        return pack_rows(corners, scores, labels, finite & (scores > self.conf_thresh))
 
     def corners(self, values: Tensor, cells: Tensor, width: int) -> Tensor:
-        """[B, K, 13] of the heads at the cells -> corners tr, br, bl, tl in input pixels."""
+        """Decode the corners tr, br, bl, tl in input pixels, [B, K, 4, 2].
+
+        Args:
+            values: The heads at the cells, [B, K, 13].
+            cells: [B, K], `y * width + x`.
+            width: Width of the map.
+        """
         vectors, size, offset, theta = values.split([WH["size"].start, 2, 2, 1], dim=2)
         grid = torch.stack([cells % width, cells // width], dim=2)
         center = (grid + offset)[:, :, None]
-        upright = size[:, :, None] * values.new_tensor(_UPRIGHT)
+        upright = size[:, :, None] * values.new_tensor(UPRIGHT_MIDPOINTS)
         turned = theta[..., None] > self.theta_thresh
         midpoints = center + torch.where(turned, vectors.unflatten(2, (4, 2)), upright)
-        # back from absolute midpoints: the eager decoder's roundings
+        # Going back from absolute midpoints rounds as the eager decoder does.
         vectors = midpoints - center
         return (center + (vectors[:, :, _FIRST] + vectors[:, :, _SECOND])) * STRIDE
 
 
 def best_peaks(heatmap: Tensor, K: int) -> tuple[Tensor, Tensor]:
-    """Scores and flattened indices (class, y, x) of the best K local maxima, [B, K] each.
+    """Find the best K local maxima of a heat map [B, C, H, W].
 
-    By falling score, ties by index, which `torch.topk` does not promise: what is ranked is one
-    number of the score's bits, which grow with a score that is not negative, and of the index.
+    They are in descending order of scores, ties by index, which `torch.topk` does not promise. So
+    what is ranked is one integer made of the score's bits, which grow with scores that are not
+    negative, and of the index.
+
+    Returns:
+        Scores and flattened indices (class, y, x), [B, K] each.
     """
     around = F.max_pool2d(heatmap, 3, stride=1, padding=1)
     flat = torch.where(heatmap == around, heatmap, 0.0).flatten(1)
-    flat = F.pad(flat, (0, K))  # so that there are K however small the map is
+    flat = F.pad(flat, (0, K))  # so that there are K entries however small the map is
     rising = torch.arange(flat.shape[1], device=flat.device)
     keys = (flat.view(torch.int32).long() << 32) | (_LOW_32_BITS - rising)
     index = _LOW_32_BITS - (keys.topk(K, dim=1).values & _LOW_32_BITS)
     return flat.gather(1, index), index
 
 
-def as_rows(
+def pack_rows(
     corners: Tensor, scores: Tensor, labels: Tensor, found: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The rows that are found first, in their order; 0, 0 and -1 in the others."""
+    """Put the rows that are found first, in their order, and empty the others.
+
+    Args:
+        corners: [B, K, 4, 2].
+        scores: [B, K].
+        labels: [B, K].
+        found: [B, K] bool.
+
+    Returns:
+        Corners, scores and labels of these shapes, with 0, 0 and -1 in empty rows.
+    """
     order = torch.sort(found.int(), dim=1, descending=True, stable=True).indices
     found = found.gather(1, order)
     corners = corners.gather(1, order[:, :, None, None].expand(-1, -1, 4, 2))
@@ -113,17 +141,24 @@ def as_rows(
 
 
 def export_program(
-    network: ExportNetwork, metadata: ModelMetadata, shape: Shape, fix_conf: bool = False
+    network: ExportNetwork, metadata: ModelMetadata, shape: InputShape, fix_conf: bool = False
 ) -> ExportedProgram:
-    """The program; batch, height and width are free where `shape` leaves them so."""
-    sides = (
+    """Trace the program.
+
+    Args:
+        network: The network.
+        metadata: The contract of the file.
+        shape: Which of batch, height and width are fixed.
+        fix_conf: Whether the threshold is a constant.
+    """
+    dims = (
         (0, shape.batch, Dim("batch", min=1, max=MAX_BATCH), 2),
-        (2, shape.height, MULTIPLE * Dim("height32", min=2), SMALLEST),
-        (3, shape.width, MULTIPLE * Dim("width32", min=2), SMALLEST + MULTIPLE),
+        (2, shape.height, SIZE_MULTIPLE * Dim("height32", min=2), MIN_SIZE),
+        (3, shape.width, SIZE_MULTIPLE * Dim("width32", min=2), MIN_SIZE + SIZE_MULTIPLE),
     )
     example = [2, 3, 0, 0]
     free = {}
-    for axis, fixed, dimension, size in sides:
+    for axis, fixed, dimension, size in dims:
         example[axis] = fixed or size
         if fixed is None:
             free[axis] = dimension
@@ -137,16 +172,16 @@ def export_program(
 
 
 def serialize(program: ExportedProgram, metadata: ModelMetadata) -> bytes:
-    """The content of a `.pt2`."""
+    """Return the content of a `.pt2` file."""
     content = io.BytesIO()
     props = json.dumps(metadata.to_props(), ensure_ascii=False)
     with quiet():
-        torch.export.save(program, content, extra_files={METADATA: props})
+        torch.export.save(program, content, extra_files={METADATA_FILE: props})
     return content.getvalue()
 
 
 def runner(content: bytes) -> ModelRunner:
-    """The program of a `.pt2` by names, with `conf_thresh` as in an ONNX file."""
+    """Load a `.pt2` file to be run with the inputs of an ONNX file."""
     module = torch.export.load(io.BytesIO(content)).module()
 
     @torch.no_grad()

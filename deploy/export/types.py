@@ -1,4 +1,4 @@
-"""Values that the building of a file and its check hand on."""
+"""Values that building a file and checking it share."""
 
 from __future__ import annotations
 
@@ -12,11 +12,18 @@ ModelRunner = Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]]
 
 
 class CheckImage(NamedTuple):
-    """An image [H, W, 3] BGR of the report."""
+    """An image of the parity report.
+
+    Attributes:
+        name: Its name in the report.
+        pixels: [H, W, 3] uint8, BGR.
+        truth: Corners [N, 4, 2] in its pixels, labels [N] (indices of the model's classes) and
+            difficulties [N], or None without labels.
+        synthetic: Whether it is made up, for example black: what a model finds on a uniform image
+            depends on rounding.
+    """
 
     name: str
     pixels: np.ndarray
     truth: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
-    """Corners in its pixels, labels as the model counts them, and difficulties."""
-    made_up: bool = False
-    """Black, say: whether something is found on level ground is a matter of rounding."""
+    synthetic: bool = False

@@ -1,4 +1,4 @@
-"""Where an image lies on the earth: pixels to longitude and latitude, and the size of a pixel.
+"""Where an image lies on the earth: from pixels to coordinates, and the ground size of a pixel.
 
 rasterio (the extra `geo`) is imported where it is used.
 """
@@ -24,26 +24,29 @@ logger = logging.getLogger(__name__)
 
 WGS84 = "EPSG:4326"
 
-# Semi-major axis in metres and squared eccentricity of the WGS 84 ellipsoid (NIMA TR8350.2).
-_AXIS, _ECCENTRICITY2 = 6378137.0, 6.69437999014e-3
+# Semi-major axis in meters and squared eccentricity of the WGS 84 ellipsoid (NIMA TR8350.2).
+_SEMI_MAJOR_AXIS_M, _SQUARED_ECCENTRICITY = 6378137.0, 6.69437999014e-3
 
-
-COARSE = 1.0
-"""Pixels by which ground control points may miss their map without a word."""
+GCP_TOLERANCE_PX = 1.0
+"""Pixels by which ground control points may miss the map that is fitted to them, unwarned."""
 
 
 @dataclass(frozen=True)
 class Georeference:
-    """crs: the coordinate system of the map. affine: (a, b, c, d, e, f) from pixels to map
-    coordinates, x = a column + b row + c and y = d column + e row + f; (0, 0) is the top left
-    corner of the image."""
+    """The map from pixels to coordinates.
+
+    Attributes:
+        crs: Coordinate reference system of the map.
+        affine: (a, b, c, d, e, f) from pixels to map coordinates, x = a column + b row + c and
+            y = d column + e row + f; (0, 0) is the top left corner of the image.
+    """
 
     crs: CRS
     affine: tuple[float, float, float, float, float, float]
 
     @classmethod
     def of(cls, dataset: DatasetReader) -> Georeference | None:
-        """Of an open rasterio dataset; None where it carries none, or one that fixes no place."""
+        """Read it from an open rasterio dataset; None if there is none or it is degenerate."""
         crs = dataset.crs
         if crs and not dataset.transform.is_identity:
             affine = tuple(dataset.transform)[:6]
@@ -54,70 +57,87 @@ class Georeference:
             affine = _fitted_affine(points, dataset.name)
         a, b, _, d, e, _ = affine
         if not (np.isfinite(affine).all() and a * e != b * d):
-            logger.warning("%s: its georeference fixes no place on the map", dataset.name)
+            logger.warning("%s: its georeference is degenerate and is not used", dataset.name)
             return None
         return cls(crs, affine)
 
     def to_map(self, points: np.ndarray) -> np.ndarray:
-        """Pixels [N, 2] -> map coordinates [N, 2] float64."""
+        """Map pixels [N, 2] to coordinates of `crs` [N, 2] float64."""
         a, b, c, d, e, f = self.affine
         return np.asarray(points, np.float64) @ [[a, d], [b, e]] + (c, f)
 
     def to_lonlat(self, points: np.ndarray) -> np.ndarray:
-        """Pixels [N, 2] -> longitude and latitude [N, 2] in degrees of WGS 84, the longitude from
-        -180 to 180; infinite where a point lies outside the map projection."""
+        """Map pixels to longitude and latitude.
+
+        Args:
+            points: [N, 2] as (column, row).
+
+        Returns:
+            [N, 2] in degrees of WGS 84, the longitude from -180 to 180; infinite for a point
+            outside the map projection.
+        """
         lonlat = _transform(self.crs, self.to_map(points))
-        beyond = np.abs(lonlat[:, 0]) > 180  # of a raster that is in degrees itself
+        beyond = np.abs(lonlat[:, 0]) > 180  # a raster in degrees may go on beyond 180
         beyond &= np.isfinite(lonlat[:, 0])
         lonlat[beyond, 0] = (lonlat[beyond, 0] + 180) % 360 - 180
         return lonlat
 
     def ground_size(self, center: tuple[float, float]) -> tuple[float, float]:
-        """Width and height in metres, measured on the ground, of the pixel at `center`.
+        """Measure a pixel on the ground.
 
-        Not those of the map: a metre of a Mercator map is half a metre of ground at 60 degrees.
-        InputError where it has no place or no size.
+        This is not its size on the map: a meter of a Mercator map is half a meter of ground at 60
+        degrees of latitude.
+
+        Args:
+            center: Column and row of the pixel.
+
+        Returns:
+            Width and height in meters.
+
+        Raises:
+            InputError: The pixel lies outside the map projection, or has no size.
         """
-        step = 10.0  # pixels, so that the digits of degrees suffice
+        step = 10.0  # in pixels, so that the digits of degrees suffice
         x, y = center
         points = [(x - step, y), (x + step, y), (x, y - step), (x, y + step)]
         lonlat = self.to_lonlat(np.array(points))
         if not np.isfinite(lonlat).all():
-            raise InputError("its middle lies outside its map projection")
+            raise InputError("its center lies outside its map projection")
         lon, lat = np.deg2rad(lonlat).T
         middle = (lat.min() + lat.max()) / 2
-        bend = 1 - _ECCENTRICITY2 * np.sin(middle) ** 2
-        east = _AXIS / np.sqrt(bend) * np.cos(middle)  # metres a radian of longitude
-        north = _AXIS * (1 - _ECCENTRICITY2) / bend**1.5  # and of latitude
+        bend = 1 - _SQUARED_ECCENTRICITY * np.sin(middle) ** 2
+        east = _SEMI_MAJOR_AXIS_M / np.sqrt(bend) * np.cos(middle)  # meters per radian of longitude
+        north = _SEMI_MAJOR_AXIS_M * (1 - _SQUARED_ECCENTRICITY) / bend**1.5  # and of latitude
         apart = np.remainder(lon[1::2] - lon[::2] + np.pi, 2 * np.pi) - np.pi
         width, height = np.hypot(east * apart, north * (lat[1::2] - lat[::2])) / (2 * step)
         if not (0 < width < np.inf and 0 < height < np.inf):
-            raise InputError(f"a pixel of {width} x {height} m: the georeference makes no sense")
+            raise InputError(f"a pixel of {width} x {height} m: the georeference is wrong")
         return float(width), float(height)
 
 
 def _fitted_affine(
     points: Sequence[GroundControlPoint], name: str
 ) -> tuple[float, float, float, float, float, float]:
-    """The affine map that fits ground control points best; not finite where they fix none.
+    """Fit an affine map to ground control points; not finite if they do not determine one.
 
-    rasterio's own makes one of whatever lies in memory of fewer than three, or of points in line.
+    rasterio's own fit returns whatever lies in memory for fewer than three points, or for points
+    in a line.
     """
     pixels = np.array([(point.col, point.row) for point in points], np.float64)
     places = np.array([(point.x, point.y) for point in points], np.float64)
-    # about their middle: squares of coordinates of millions would eat the digits
+    # around their mean: the squares of coordinates in millions would use up the digits
     middle, origin = pixels.mean(axis=0), places.mean(axis=0)
     if np.linalg.matrix_rank(pixels - middle, tol=0.5) < 2:
         return (np.nan,) * 6
     matrix = np.linalg.lstsq(pixels - middle, places - origin, rcond=None)[0].T
-    if not np.linalg.cond(matrix) < 1e6:  # places that are in line
+    if not np.linalg.cond(matrix) < 1e6:  # places in a line
         return (np.nan,) * 6
     misfit = (places - origin) - (pixels - middle) @ matrix.T
     off = np.hypot(*np.linalg.solve(matrix, misfit.T)).max()
-    if off > COARSE:
+    if off > GCP_TOLERANCE_PX:
         logger.warning(
-            "%s: its ground control points lie up to %.1f pixels off the affine map through them, "
-            "and so may the coordinates", name, off,
+            "%s: its ground control points lie up to %.1f pixels off the affine map fitted to "
+            "them, and so may the coordinates of detections", name, off,
         )  # fmt: skip
     (a, b), (d, e) = matrix.tolist()
     c, f = (origin - matrix @ middle).tolist()
@@ -125,13 +145,13 @@ def _fitted_affine(
 
 
 def _transform(crs: CRS, points: np.ndarray) -> np.ndarray:
-    """Points [N, 2] of a map in degrees of WGS 84."""
+    """Transform points [N, 2] of a map to longitude and latitude in degrees of WGS 84."""
     from rasterio.warp import transform
 
     try:
         lonlat = transform(crs, WGS84, *points.T.tolist())
-    except Exception:  # GDAL's errors are of classes that rasterio keeps to itself
-        # of a few points one that has no place is an error, and of many it is infinite
+    except Exception:  # GDAL's errors have classes that are private to rasterio
+        # one point outside the projection is an error among a few points, infinite among many
         if len(points) <= 1:
             return np.full((len(points), 2), np.inf)
         middle = len(points) // 2
@@ -140,7 +160,11 @@ def _transform(crs: CRS, points: np.ndarray) -> np.ndarray:
 
 
 def import_rasterio() -> ModuleType:
-    """rasterio, or an InputError that says how to get it."""
+    """Import rasterio.
+
+    Raises:
+        InputError: It is not installed; the error says how to install it.
+    """
     try:
         import rasterio
     except ImportError:

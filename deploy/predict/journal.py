@@ -1,9 +1,9 @@
-"""What a prediction has done so far, on disk, so that it can be killed, resumed and shared out.
+"""What a prediction has done so far, on disk, so that it can be killed, resumed and shared.
 
-The work is a list of batches that every process plans alike. Each process appends the batches
-that it has done to a file of its own, one line each, in a folder whose name says what the work
-is: the same images, model and settings. A line that was cut off by a kill does not count. Where
-all batches are there, whoever sees it can make the result.
+The work is a list of batches that every process plans alike. Each process appends the batches that
+it has done to a file of its own, one line each, in a folder whose name identifies the work: the
+same images, model and settings. A line that was cut off by a kill does not count. Once all batches
+are there, whichever process notices writes the results.
 """
 
 from __future__ import annotations
@@ -28,18 +28,31 @@ from DOTA_devkit.files import remedy
 logger = logging.getLogger(__name__)
 
 PREFIX = "progress-"
+"""Start of the name of every progress folder."""
 
-# Columns of a row: place in the batch, class, whether it may be cut, score, corners.
-PLACE, LABEL, CUT, SCORE = range(4)
+# Columns of a row of `BatchResult.rows`.
+POSITION, LABEL, CUT, SCORE = range(4)
 CORNERS = slice(4, 12)
 COLUMNS = 12
 
 
+class FinishedElsewhere(Exception):
+    """Another process has written the results and removed the progress folder."""
+
+
 @dataclass(frozen=True)
 class BatchResult:
-    """batch: its number. rows: [M, COLUMNS] float32. without_data: windows that were skipped.
-    faults: source number -> why its image could not be read. incomplete: places in the batch of
-    windows that may hold more than the decoder lets through."""
+    """What was found in one batch.
+
+    Attributes:
+        batch: Number of the batch.
+        rows: [M, COLUMNS] float32: position of the window in the batch, label, whether the box may
+            be cut, score, and four corners in pixels of the source image.
+        without_data: Number of windows that were skipped because they hold no data.
+        faults: Source number -> why its image could not be read.
+        incomplete: Positions in the batch of windows that may hold more than the decoder lets
+            through.
+    """
 
     batch: int
     rows: np.ndarray
@@ -48,6 +61,7 @@ class BatchResult:
     incomplete: tuple[int, ...] = ()
 
     def to_line(self) -> str:
+        """Return the result as a line of JSON, without the line end."""
         return json.dumps({
             "batch": self.batch,
             "rows": base64.b64encode(self.rows.astype("<f4").tobytes()).decode(),
@@ -58,7 +72,7 @@ class BatchResult:
 
     @classmethod
     def from_line(cls, line: bytes) -> BatchResult | None:
-        """None for a line that is not whole."""
+        """Read a line of `to_line`; None if it is not whole."""
         try:
             content = json.loads(line)
             rows = np.frombuffer(base64.b64decode(content["rows"]), "<f4").reshape(-1, COLUMNS)
@@ -72,10 +86,11 @@ class BatchResult:
 
 
 def progress_folder(output: Path, work: Mapping[str, Any]) -> Path:
-    """Where the processes that share some work note what they have done (see `Journal`).
+    """Return the folder in which the processes that share some work note what they have done.
 
-    output: folder of the results. work: whatever decides what the batches are and hold, as plain
-    values.
+    Args:
+        output: Folder of the results.
+        work: Everything that decides what the batches are and what they hold, as plain values.
     """
     digest = hashlib.sha256(json.dumps(work, sort_keys=True).encode()).hexdigest()[:12]
     return output / f"{PREFIX}{digest}"
@@ -84,12 +99,19 @@ def progress_folder(output: Path, work: Mapping[str, Any]) -> Path:
 class Journal:
     """The batches that are done.
 
-    folder: that of the work (see `progress_folder`). name: of this process's own file. It is a
-    context that may be left for good once no more batches are to be noted; what is in it can still
-    be read then.
+    It is a context, left once no more batches are to be noted. Its content can still be read then.
     """
 
     def __init__(self, folder: Path, name: str):
+        """Open the journal of some work.
+
+        Args:
+            folder: Folder of the work, see `progress_folder`.
+            name: Name of this process's own file, without suffix.
+
+        Raises:
+            InputError: The file cannot be written.
+        """
         self.folder = folder
         self._path = self.folder / f"{name}.jsonl"
         others = [path for path in sorted(folder.parent.glob(f"{PREFIX}*")) if path != self.folder]
@@ -106,7 +128,7 @@ class Journal:
             raise _cannot_write(self._path, error) from error
 
     def _end_last_line(self) -> None:
-        """A line that a kill cut off must not swallow the next one."""
+        """Keep a line that a kill cut off from swallowing the next one."""
         size = self._file.seek(0, os.SEEK_END)
         if size:
             self._file.seek(-1, os.SEEK_END)
@@ -115,7 +137,11 @@ class Journal:
                 self._file.flush()
 
     def append(self, result: BatchResult) -> None:
-        """Write down that a batch is done. InputError where the disk is full."""
+        """Note that a batch is done.
+
+        Raises:
+            InputError: The disk is full.
+        """
         try:
             self._file.write(result.to_line().encode() + b"\n")
             self._file.flush()
@@ -123,20 +149,32 @@ class Journal:
             raise _cannot_write(self._path, error) from error
 
     def results(self) -> Iterator[BatchResult]:
-        """What all processes have done; a batch may come twice.
+        """Yield what all processes have done; a batch may come twice.
 
-        FileNotFoundError where another process has made the result and taken the folder away.
+        Raises:
+            FinishedElsewhere: Another process has written the results and removed the folder.
         """
-        for path in sorted(filter(Path.is_file, self.folder.iterdir())):
-            with open(path, "rb") as file:  # what a failing disk left need not be text
-                for line in file:
-                    result = BatchResult.from_line(line)
-                    if result is not None:
-                        yield result
+        try:
+            for path in sorted(filter(Path.is_file, self.folder.iterdir())):
+                with open(path, "rb") as file:  # bytes: a failing disk may leave any
+                    for line in file:
+                        result = BatchResult.from_line(line)
+                        if result is not None:
+                            yield result
+        except FileNotFoundError:
+            if self.folder.exists():
+                raise
+            raise FinishedElsewhere from None
 
     def latest(self) -> dict[int, BatchResult]:
-        """The batches that are done, by number: of two results the later one, but one of images
-        that could all be read before one that met a fault."""
+        """Return the batches that are done, by number.
+
+        Of two results of a batch the later one counts, but a result without faults counts more
+        than one with faults.
+
+        Raises:
+            FinishedElsewhere: Another process has written the results and removed the folder.
+        """
         latest: dict[int, BatchResult] = {}
         for result in self.results():
             if not result.faults or result.batch not in latest or latest[result.batch].faults:
@@ -144,7 +182,11 @@ class Journal:
         return latest
 
     def done(self) -> dict[int, bool]:
-        """Numbers of the batches that are done, and whether all of their images could be read."""
+        """Return the batches that are done: number -> whether all their images could be read.
+
+        Raises:
+            FinishedElsewhere: Another process has written the results and removed the folder.
+        """
         return {number: not result.faults for number, result in self.latest().items()}
 
     def __enter__(self) -> Journal:
@@ -157,12 +199,14 @@ class Journal:
             raise _cannot_write(self._path, error) from error
 
     def remove(self) -> None:
-        """Take the folder away, once the results are written: at once, so that no other process
-        takes a part of it for the whole."""
+        """Remove the folder once the results are written.
+
+        It is renamed first, so that no other process takes a part of it for the whole.
+        """
         gone = self.folder.with_name(f".{self.folder.name}.{secrets.token_hex(4)}")
         try:
             self.folder.rename(gone)
-        except OSError:  # another process was first, or it cannot be moved: it is done all the same
+        except OSError:  # another process was first, or it cannot be moved: delete it where it is
             gone = self.folder
         shutil.rmtree(gone, ignore_errors=True)
 

@@ -1,73 +1,76 @@
-"""Detections in images of any size, on disk: windows, batches, one merged result.
+"""Detection in images of any size, from image files to result files.
 
-The order of things: the images are surveyed (headers alone), every window of each is planned,
-the windows are put into batches, batches are read, detected and noted in a journal, and what the
-journal holds is merged image by image and written. The plan depends on images, model and settings
-alone, so that a run that was killed goes on where it was, and processes that share the work
-(`Shard`) come to the same result as one.
+The headers of the images are read and all windows planned. The windows are put into batches, which
+are read, detected and noted in a journal. What the journal holds is merged image by image and
+written. The plan depends only on images, model and settings, so a run that was killed can be
+resumed, and processes that share the work (`Shard`) come to the same result as one.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
-from deploy.predict.journal import (
-    COLUMNS,
-    CORNERS,
-    CUT,
-    LABEL,
-    PLACE,
-    SCORE,
-    BatchResult,
-    Journal,
-    progress_folder,
+from deploy.predict.detect import detect_batch
+from deploy.predict.journal import BatchResult, FinishedElsewhere, Journal, progress_folder
+from deploy.predict.plan import Plan, plan_images, tiling_of
+from deploy.predict.reading import prefetch, read_batches
+from deploy.predict.seams import collect_windows, merge_windows
+from deploy.predict.settings import WHOLE_IMAGE, DetectorLike, ModelRecord, PredictSettings
+from deploy.predict.sources import content_digest, find_sources
+from deploy.predict.writers import (
+    ImageResult,
+    Results,
+    RunInfo,
+    refuse_to_replace_images,
+    write_files,
 )
-from deploy.predict.plan import WHOLE, WindowJob, into_batches, plan, tiling_of
-from deploy.predict.reading import AHEAD, ReadBatch, ahead, read_batches
-from deploy.predict.seams import merge
-from deploy.predict.settings import Detects, PredictSettings
-from deploy.predict.sources import ImageSource, content_digest, find_sources, survey
-from deploy.predict.windows import in_source
-from deploy.predict.writers import Predicted, refuse_to_replace, write_files
-from DOTA_devkit import interrupts
 from DOTA_devkit.errors import InputError
+from DOTA_devkit.progress import progress_bar
 from DOTA_devkit.tables import format_table
-from structures.detections import Detections
 
 logger = logging.getLogger(__name__)
 
-TOLD = 20
-"""Images that are left out, of which each has a line of its own."""
+MAX_LEFT_OUT_LINES = 20
+"""Images that are left out and get a log line each; the others are only counted."""
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What came out of a run; `images` is empty where other shards have work left, or have written
-    the results.
+    """What came out of a run.
 
-    faults: path -> why an image was left out. missing: batches that other shards have to do.
+    Attributes:
+        windows: Number of windows of all processes.
+        seconds: Time that the run took.
+        faults: Path -> why an image was left out, or is missing in some of the files.
+        images: The images with their detections; empty if other processes have work left or have
+            written the results.
+        without_data: Number of windows that hold no data.
+        missing: Number of batches that other processes have to do.
+        written_elsewhere: Whether another process writes the results, or has done so.
     """
 
-    images: list[Predicted]
-    faults: dict[str, str]
     windows: int
-    without_data: int
-    missing: int
     seconds: float
+    faults: dict[str, str]
+    images: list[ImageResult] = field(default_factory=list)
+    without_data: int = 0
+    missing: int = 0
     written_elsewhere: bool = False
 
     def table(self, names: Sequence[str]) -> str:
-        """Objects, images and scores of each class, and of all."""
+        """Return objects, images and mean score of each class, and of all, as a text table.
+
+        Args:
+            names: Class names in the order of the labels.
+        """
         rows = [("class", "objects", "images", "mean score")]
         labels = [one.detections.labels for one in self.images]
         scores = np.concatenate([np.zeros(0), *(one.detections.scores for one in self.images)])
@@ -82,202 +85,183 @@ class Prediction:
 
 
 def predict(
-    detector: Detects,
-    spec: Sequence[str | Path],
+    detector: DetectorLike,
+    source: Sequence[str | Path],
     settings: PredictSettings,
     output: Path,
-    model: Mapping[str, Any] | None = None,
-    about: Mapping[str, Any] | None = None,
+    model: ModelRecord | None = None,
 ) -> Prediction:
-    """Detect in the images that `spec` names (see `sources.find_sources`) and write the results.
+    """Detect in images of any size and write the results.
 
-    model: what tells this model's results from another's, as plain values, for going on with a
-        killed run.
-    about: more about the model for the JSON file.
+    Args:
+        detector: The detector.
+        source: Files, folders, globs and lists that name the images, see `find_sources`.
+        settings: How the images are searched and what is written.
+        output: Folder of the results, in which a killed run also leaves its progress.
+        model: What is noted about the model. Without it, a killed run is resumed with any model
+            that has the same classes, input size and thresholds.
 
     Raises:
-        InputError: nothing to read, not one image that can be read, settings that do not fit the
-            model, or no room on the disk.
+        InputError: There is nothing to read, no image can be read, the settings do not fit the
+            model, or there is no room on the disk.
     """
     begin = time.perf_counter()
-    paths = find_sources(spec)
-    sources, faults = survey(paths)
-    jobs, unfit = plan(sources, detector, settings)
-    faults |= unfit
-    warn_about_skipped(list(faults.values()))
-    if not jobs:
-        raise _nothing_to_use(faults)
-    refuse_to_replace(paths, sources, settings.formats, output)
-    batches = into_batches(jobs, settings.batch_size)
-    shard, own = settings.shard, settings.shard.part_of(len(batches))
-    work = _work(sources, jobs, detector, settings, model or {})
-    progress = progress_folder(output, work)
-    images: list[Predicted] = []
-    without_data = 0
-    missing = 0
-    elsewhere = False
-    if not own and not progress.is_dir():
-        logger.info("nothing is left for this process: there are %d batches", len(batches))
-        return Prediction(images, faults, len(jobs), 0, 0, time.perf_counter() - begin, True)
+    plan = plan_images(find_sources(source), detector, settings)
+    faults = dict(plan.faults)
+    warn_about_left_out(list(faults.values()))
+    if not plan.jobs:
+        raise _nothing_usable(faults)
+    refuse_to_replace_images(plan.paths, plan.sources, settings.formats, output)
+
+    def prediction(**result: Any) -> Prediction:
+        return Prediction(len(plan.jobs), time.perf_counter() - begin, faults, **result)
+
+    shard, numbers = settings.shard, settings.shard.part_of(len(plan.batches))
+    folder = progress_folder(output, _work(plan, detector, settings, model))
+    if not numbers and not folder.is_dir():
+        logger.info("nothing is left for this process: there are %d batches", len(plan.batches))
+        return prediction(written_elsewhere=True)
     try:
-        with Journal(progress, f"shard-{shard.index}-of-{shard.count}") as journal:
-            unread = run_batches(detector, sources, batches, journal, own)
-        faults |= {str(sources[number].path): text for number, text in unread.items()}
+        with Journal(folder, f"shard-{shard.index}-of-{shard.count}") as journal:
+            faults |= run_batches(detector, plan, numbers, journal)
         results = journal.latest()
-        missing = len(batches) - len(results)
-        if not missing:
-            parts, unread, without_data = collect(results, batches, detector.classes)
-            results.clear()  # for the memory
-            others = {str(sources[number].path): text for number, text in unread.items()}
-            warn_about_skipped([text for path, text in others.items() if path not in faults])
-            faults |= others
-            if not parts:
-                journal.remove()
-                raise _nothing_to_use(faults)
-            images = [
-                Predicted(sources[number], merge(found, detector.nms_thresh), len(found))
-                for number, found in parts.items()
-            ]
-            warn_about_full_windows(images, settings)
-            described = {**(about or {}), **_description(detector, settings)}
-            unwritten = write_files(images, faults, described, settings.formats, output)
-            for text in unwritten.values():
-                logger.warning("not whole: %s", text)
-            faults |= unwritten
-            journal.remove()
-    except FileNotFoundError:
-        if progress.exists():
-            raise
-        elsewhere = True
+    except FinishedElsewhere:
         logger.info("another process has written the results into %s", output)
-    seconds = time.perf_counter() - begin
-    return Prediction(images, faults, len(jobs), without_data, missing, seconds, elsewhere)
-
-
-def _nothing_to_use(faults: Mapping[str, str]) -> InputError:
-    first = next(iter(faults.values()))
-    return InputError(f"not one of {len(faults)} images can be used; the first: {first}")
+        return prediction(written_elsewhere=True)
+    missing = len(plan.batches) - len(results)
+    if missing:
+        return prediction(missing=missing)
+    images, without_data, unread = merge_images(results, plan, detector)
+    warn_about_left_out([text for path, text in unread.items() if path not in faults])
+    faults |= unread
+    if not images:
+        journal.remove()
+        raise _nothing_usable(faults)
+    warn_about_full_windows(images, settings)
+    whole = Results(images, faults, _run_info(detector, settings, model))
+    faults |= write_files(whole, settings.formats, output)
+    journal.remove()
+    return prediction(images=images, without_data=without_data)
 
 
 def run_batches(
-    detector: Detects,
-    sources: Sequence[ImageSource],
-    batches: Sequence[Sequence[WindowJob]],
-    journal: Journal,
-    own: Sequence[int],
-) -> dict[int, str]:
-    """Do the batches of the numbers `own` that are not done yet, and note each in the journal.
+    detector: DetectorLike, plan: Plan, numbers: Sequence[int], journal: Journal
+) -> dict[str, str]:
+    """Do those of some batches that are not done yet, and note each in the journal.
 
     Shards take whole batches: the network sees the same batches as in one process, and so gives
-    the same bits. Returns source number -> why its image could not be read.
+    the same bits.
+
+    Args:
+        detector: The detector.
+        plan: The work of all processes.
+        numbers: Numbers of this process's batches.
+        journal: Where it is noted what is done.
+
+    Returns:
+        Path -> why an image could not be read.
+
+    Raises:
+        FinishedElsewhere: Another process has written the results.
     """
+    batches = plan.batches
     done = journal.done()
-    waiting = [number for number in own if not done.get(number, False)]
-    windows = sum(len(batches[number]) for number in own)
+    waiting = [number for number in numbers if not done.get(number, False)]
+    windows = sum(len(batches[number]) for number in numbers)
     before = windows - sum(len(batches[number]) for number in waiting)
     if before:
         logger.info(
             "going on with a run that was stopped: %d of %d windows are done", before, windows
         )
-    bar = tqdm(total=windows, initial=before, desc="predict", unit="window", disable=None)
+    shown = progress_bar("predict", windows, initial=before, unit="window", leave=True)
     unread: dict[int, str] = {}
-    with bar, closing(ahead(read_batches(sources, batches, waiting), AHEAD)) as reading:
-        for read in reading:
-            for source in read.faults.keys() - unread.keys():
-                logger.warning("left out: %s", read.faults[source])
-            unread |= read.faults
-            journal.append(detect_batch(detector, read))
-            bar.update(len(batches[read.number]))
-            interrupts.stop_if_pressed()
-    return unread
+    with shown as bar, closing(prefetch(read_batches(plan.sources, batches, waiting))) as reading:
+        for batch in reading:
+            for source in batch.faults.keys() - unread.keys():
+                logger.warning("left out: %s", batch.faults[source])
+            unread |= batch.faults
+            journal.append(detect_batch(detector, batch))
+            bar.update(len(batches[batch.number]))
+    return _by_path(unread, plan)
 
 
-def detect_batch(detector: Detects, read: ReadBatch) -> BatchResult:
-    """What the journal keeps of a batch: what counts in each window, in source pixels."""
-    rows = [np.zeros((0, COLUMNS), np.float32)]
-    incomplete = []
-    found = detector.detect_inputs(read.images) if read.images else []
-    for place, window, detections in zip(read.places, read.windows, found, strict=True):
-        own, cut = in_source(detections, window)
-        part = np.empty((len(own), COLUMNS), np.float32)
-        part[:, PLACE], part[:, LABEL], part[:, CUT] = place, own.labels, cut
-        part[:, SCORE], part[:, CORNERS] = own.scores, own.corners.reshape(-1, 8)
-        rows.append(part)
-        if not detections.complete:
-            incomplete.append(place)
-    rows = np.concatenate(rows)
-    return BatchResult(read.number, rows, read.without_data, read.faults, tuple(incomplete))
+def merge_images(
+    results: dict[int, BatchResult], plan: Plan, detector: DetectorLike
+) -> tuple[list[ImageResult], int, dict[str, str]]:
+    """Merge the results of all batches into one result per image.
 
+    Args:
+        results: Number of the batch -> its result; emptied, for the memory that they take.
+        plan: The work of all processes.
+        detector: Whose class names and NMS threshold are used.
 
-def collect(
-    results: Mapping[int, BatchResult],
-    batches: Sequence[Sequence[WindowJob]],
-    names: tuple[str, ...],
-) -> tuple[dict[int, list[tuple[Detections, np.ndarray]]], dict[int, str], int]:
-    """What the results of all batches, by their numbers, come to.
-
-    Returns source -> the detections of its windows in their order, and which of them may be cut;
-    source -> why it could not be read, which has no entry in the first; windows without data.
+    Returns:
+        The images that could be read, the number of windows without data, and path -> why an
+        image could not be read.
     """
-    parts: dict[int, list[tuple[Detections, np.ndarray]]] = defaultdict(list)
-    unread: dict[int, str] = {}
-    for number in sorted(results):
-        result = results[number]
-        unread |= result.faults
-        for place, job in enumerate(batches[number]):
-            rows = result.rows[result.rows[:, PLACE] == place]
-            found = Detections(
-                rows[:, CORNERS].reshape(-1, 4, 2),
-                rows[:, SCORE],
-                rows[:, LABEL].astype(np.int64),
-                names,
-                place not in result.incomplete,
-            )
-            parts[job.source].append((found, rows[:, CUT] > 0))
-    for source in unread:
-        parts.pop(source, None)
-    return parts, unread, sum(result.without_data for result in results.values())
+    collected = collect_windows(results, plan.batches, detector.classes)
+    results.clear()
+    images = [
+        ImageResult(plan.sources[number], merge_windows(windows, detector.nms_thresh), len(windows))
+        for number, windows in collected.by_source.items()
+    ]
+    return images, collected.without_data, _by_path(collected.faults, plan)
 
 
-def warn_about_skipped(faults: Sequence[str]) -> None:
-    """Warn of images that are left out; where one reason meets a whole folder, not of each."""
-    for text in faults[:TOLD]:
+def warn_about_left_out(faults: Sequence[str]) -> None:
+    """Warn of images that are left out; if there are many of them, not of each.
+
+    Args:
+        faults: Why each image is left out.
+    """
+    for text in faults[:MAX_LEFT_OUT_LINES]:
         logger.warning("left out: %s", text)
-    if len(faults) > TOLD:
+    if len(faults) > MAX_LEFT_OUT_LINES:
         logger.warning(
-            "left out: %d more; detections.json lists all where it is written", len(faults) - TOLD
+            "left out: %d more; detections.json lists all where it is written",
+            len(faults) - MAX_LEFT_OUT_LINES,
         )
 
 
-def warn_about_full_windows(images: Sequence[Predicted], settings: PredictSettings) -> None:
-    """Warn of images that may hold more than the decoder lets through."""
+def warn_about_full_windows(images: Sequence[ImageResult], settings: PredictSettings) -> None:
+    """Warn of images that may hold more objects than the decoder lets through."""
     full = [one.source.path for one in images if not one.detections.complete]
     if full:
         logger.warning(
-            "%s%s: all --K detections of a window were taken, and there may be more, less sure "
-            "ones: raise --K (an exported file has its own: export it again)%s",
+            "%s%s: all K detections of a window were taken, and there may be more with lower "
+            "scores: raise K (an exported file has its own: export it again)%s",
             full[0],
             f" and {len(full) - 1} more images" if len(full) > 1 else "",
-            ", or cut the image into windows (--tile)" if settings.tile == WHOLE else "",
+            ", or cut the image into windows (tile)" if settings.tile == WHOLE_IMAGE else "",
         )  # fmt: skip
 
 
+def _nothing_usable(faults: Mapping[str, str]) -> InputError:
+    first = next(iter(faults.values()))
+    return InputError(f"not one of {len(faults)} images can be used; the first: {first}")
+
+
+def _by_path(faults: Mapping[int, str], plan: Plan) -> dict[str, str]:
+    """Return path -> text, of source number -> text."""
+    return {str(plan.sources[number].path): text for number, text in faults.items()}
+
+
 def _work(
-    sources: Sequence[ImageSource],
-    jobs: Sequence[WindowJob],
-    detector: Detects,
-    settings: PredictSettings,
-    model: Mapping[str, Any],
+    plan: Plan, detector: DetectorLike, settings: PredictSettings, model: ModelRecord | None
 ) -> dict[str, Any]:
-    """What decides what the batches are and hold; no paths, as machines may name them otherwise."""
+    """Return everything that decides what the batches are and hold.
+
+    It has no paths, because machines that share the work may have the files in other places.
+    """
     chosen = asdict(settings)
     return {
         "version": 4,
         "sources": [
-            [source.image_id, *source.size_wh, content_digest(source.path)] for source in sources
+            [source.image_id, *source.size_wh, content_digest(source.path)]
+            for source in plan.sources
         ],
-        "jobs": len(jobs),
-        "model": dict(model),
+        "jobs": len(plan.jobs),
+        "model": model.identity() if model else {},
         "classes": list(detector.classes),
         "input_hw": list(detector.input_hw),
         "conf_thresh": detector.conf_thresh,
@@ -286,18 +270,20 @@ def _work(
     }
 
 
-def _description(detector: Detects, settings: PredictSettings) -> dict[str, Any]:
-    """What the JSON file says of the run, with the values that were used."""
+def _run_info(
+    detector: DetectorLike, settings: PredictSettings, model: ModelRecord | None
+) -> RunInfo:
     tiling = tiling_of(detector, settings)
-    return {
-        "classes": list(detector.classes),
-        "conf_thresh": detector.conf_thresh,
-        "nms_thresh": detector.nms_thresh,
-        "tile": tiling.tile_wh,
-        "overlap": tiling.overlap,
-        "scales": tiling.scales,
-        "gsd": settings.gsd,
-    }
+    return RunInfo(
+        tuple(detector.classes),
+        detector.conf_thresh,
+        detector.nms_thresh,
+        tiling.tile_wh,
+        tiling.overlap,
+        tiling.scales,
+        settings.gsd,
+        model,
+    )
 
 
 def _mean(scores: np.ndarray) -> str:

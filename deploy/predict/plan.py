@@ -1,49 +1,98 @@
-"""The windows of every image, and the batches that they go through the network in."""
+"""The windows of every image, and the batches in which they go through the network.
+
+A plan depends only on the images, the model and the settings, so every process that shares the
+work makes the same one.
+"""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
-from deploy.predict.settings import Detects, PredictSettings
-from deploy.predict.sources import ImageSource
+from deploy.predict.settings import WHOLE_IMAGE, DetectorLike, PredictSettings
+from deploy.predict.sources import ImageSource, inspect_images
 from deploy.predict.windows import Tiling, Window, plan_windows, whole_window
 from DOTA_devkit.errors import InputError
 
 logger = logging.getLogger(__name__)
 
 
-FITS = 4 / 3
-"""Without a tile or a scale asked for, an image goes in as a whole where it is at most so many
-times as long as the network's input: `test` and `eval` do so, and it loses little."""
+@dataclass(frozen=True)
+class TilingDefaults:
+    """What is done where the settings leave it open.
+
+    Attributes:
+        max_whole_ratio: Without a tile or a scale, an image is taken as a whole if it is at most
+            this many times as long as the network's input. `test` and `eval` take whole images
+            too, and little is lost.
+        overlap_px: Overlap of neighboring windows in input pixels.
+        overlap_divisor: The overlap is at most the window's side divided by this.
+    """
+
+    max_whole_ratio: float = 4 / 3
+    overlap_px: int = 100
+    overlap_divisor: int = 6
 
 
-OVERLAP = 100
-"""Of two windows, in input pixels."""
-
-
-WHOLE = 0
-"""A `tile` that is the image."""
+DEFAULTS = TilingDefaults()
 
 
 class WindowJob(NamedTuple):
-    """A window of a source."""
+    """A window to be searched.
+
+    Attributes:
+        source: Number of its image in `Plan.sources`.
+        window: The window.
+    """
 
     source: int
     window: Window
 
 
-def plan(
-    sources: Sequence[ImageSource], detector: Detects, settings: PredictSettings
+@dataclass(frozen=True)
+class Plan:
+    """The work of a prediction.
+
+    Attributes:
+        paths: The image files that were named.
+        sources: Those that can be opened.
+        jobs: Every window of every source, in order.
+        batches: The same, as they go through the network.
+        faults: Path -> why an image is left out.
+    """
+
+    paths: list[Path]
+    sources: list[ImageSource]
+    jobs: list[WindowJob]
+    batches: list[list[WindowJob]]
+    faults: dict[str, str]
+
+
+def plan_images(paths: Sequence[Path], detector: DetectorLike, settings: PredictSettings) -> Plan:
+    """Plan how image files go through the network; only their headers are read if possible."""
+    sources, faults = inspect_images(paths)
+    jobs, without_windows = plan_jobs(sources, detector, settings)
+    batches = into_batches(jobs, settings.batch_size)
+    return Plan(list(paths), sources, jobs, batches, faults | without_windows)
+
+
+def plan_jobs(
+    sources: Sequence[ImageSource], detector: DetectorLike, settings: PredictSettings
 ) -> tuple[list[WindowJob], dict[str, str]]:
-    """Every window of every source, in order, and path -> why a source has none."""
+    """Plan the windows of every source.
+
+    Returns:
+        The windows in order, and path -> why a source has none.
+    """
     jobs: list[WindowJob] = []
     faults = {}
     for number, source in enumerate(sources):
         try:
             if set(settings.formats) == {"geojson"}:
-                _require_place(source, "--formats geojson alone", "name another format, too")
+                _require_georeference(source, "formats=geojson alone", "name another format, too")
             scale = (1.0, 1.0) if settings.gsd is None else _ground_scale(source, settings.gsd)
         except InputError as error:
             faults[str(source.path)] = str(error)
@@ -55,37 +104,57 @@ def plan(
 
 def windows_of(
     size_wh: tuple[int, int],
-    detector: Detects,
+    detector: DetectorLike,
     settings: PredictSettings,
     base_scale: tuple[float, float] = (1.0, 1.0),
 ) -> list[Window]:
-    """How one image goes through the network.
+    """Plan how one image goes through the network.
 
-    base_scale: input pixels a source pixel at scale 1, in x and y.
+    Args:
+        size_wh: Width and height of the image.
+        detector: The detector, whose input size and shape matter.
+        settings: How images are searched.
+        base_scale: Input pixels per source pixel at scale 1, in x and y.
     """
     height, width = detector.input_hw
     free = settings.tile is None and settings.scales is None and settings.gsd is None
-    if free and max(size_wh[0] / width, size_wh[1] / height) <= FITS:
+    if free and max(size_wh[0] / width, size_wh[1] / height) <= DEFAULTS.max_whole_ratio:
         return [whole_window(detector.letterbox(size_wh))]
     tiling = tiling_of(detector, settings)
     return plan_windows(size_wh, tiling, (width, height) if detector.fixed_hw else None, base_scale)
 
 
-def tiling_of(detector: Detects, settings: PredictSettings) -> Tiling:
-    """How images that do not go in as a whole are cut, with what the settings leave open."""
+def tiling_of(detector: DetectorLike, settings: PredictSettings) -> Tiling:
+    """Return how images are cut that are not taken as a whole.
+
+    Raises:
+        InputError: The settings contradict one another.
+    """
     if settings.tile is None:
         tile_wh = detector.input_hw[::-1]
     else:
-        tile_wh = None if settings.tile == WHOLE else (settings.tile, settings.tile)
+        tile_wh = None if settings.tile == WHOLE_IMAGE else (settings.tile, settings.tile)
     overlap = settings.overlap
     if overlap is None:
-        overlap = min(OVERLAP, min(tile_wh or (0,)) // 6)
+        overlap = min(DEFAULTS.overlap_px, min(tile_wh or (0,)) // DEFAULTS.overlap_divisor)
     return Tiling(tile_wh, overlap, settings.scales or (1.0,))
 
 
+def into_batches(jobs: Sequence[WindowJob], batch_size: int) -> list[list[WindowJob]]:
+    """Group consecutive jobs of one input size, at most `batch_size` of them."""
+    batches: list[list[WindowJob]] = []
+    for job in jobs:
+        last = batches[-1] if batches else []
+        if last and len(last) < batch_size and last[0].window.input_wh == job.window.input_wh:
+            last.append(job)
+        else:
+            batches.append([job])
+    return batches
+
+
 def _ground_scale(source: ImageSource, gsd: float) -> tuple[float, float]:
-    """Input pixels a source pixel in x and y that make a pixel `gsd` metres."""
-    _require_place(source, f"--gsd {gsd:g}", "--scales rescales by a factor")
+    """Return the input pixels per source pixel in x and y that make a pixel `gsd` meters."""
+    _require_georeference(source, f"gsd={gsd:g}", "scales rescale by a factor")
     width, height = source.size_wh
     try:
         size = source.georeference.ground_size((width / 2, height / 2))
@@ -95,21 +164,9 @@ def _ground_scale(source: ImageSource, gsd: float) -> tuple[float, float]:
     return size[0] / gsd, size[1] / gsd
 
 
-def _require_place(source: ImageSource, asked: str, instead: str) -> None:
+def _require_georeference(source: ImageSource, setting: str, instead: str) -> None:
     if source.georeference is None:
         raise InputError(
-            f"{source.path}: {asked} needs an image with coordinates (a GeoTIFF read through "
+            f"{source.path}: {setting} needs an image with coordinates (a GeoTIFF read through "
             f"rasterio), and this one has none; {instead}"
         )
-
-
-def into_batches(jobs: Sequence[WindowJob], batch_size: int) -> list[list[WindowJob]]:
-    """Jobs in their order, up to `batch_size` of one input size together."""
-    batches: list[list[WindowJob]] = []
-    for job in jobs:
-        last = batches[-1] if batches else []
-        if last and len(last) < batch_size and last[0].window.input_wh == job.window.input_wh:
-            last.append(job)
-        else:
-            batches.append([job])
-    return batches

@@ -1,4 +1,4 @@
-"""Pixels of an open image, window by window."""
+"""The pixels of an open image, window by window."""
 
 from __future__ import annotations
 
@@ -20,14 +20,15 @@ if TYPE_CHECKING:
 
 
 _CACHE_BYTES = 128 << 20
-"""Of decoded blocks in GDAL, whose own default is 5 % of the machine's memory. rasterio hands the
-number on as bytes, where GDAL's environment variable would mean megabytes."""
+"""Size of GDAL's cache of decoded blocks, whose default is 5 % of the machine's memory. rasterio
+passes the number on as bytes, where GDAL's environment variable would mean megabytes."""
 
 
 class Reader(Protocol):
-    """Pixels of an open image, BGR uint8.
+    """The pixels of an open image, BGR uint8.
 
-    stretch: how they were made of 16 bits; None for an image of 8.
+    Attributes:
+        stretch: How they are computed from 16 bits; None for an image of 8 bits.
     """
 
     stretch: Stretch | None
@@ -35,25 +36,31 @@ class Reader(Protocol):
     def window(
         self, left: int, top: int, size_wh: tuple[int, int], shrink: int = 1
     ) -> np.ndarray | None:
-        """A part of the image [H, W, 3]; None where it holds no data.
+        """Return a part of the image [H, W, 3]; None if it holds no data.
 
-        shrink: each pixel that comes is the mean of so many in both directions.
+        Args:
+            left: First column.
+            top: First row.
+            size_wh: Width and height of the part in pixels of the image.
+            shrink: Each returned pixel is the mean of this many in both directions.
         """
 
     def overview(self, max_side: int) -> np.ndarray:
-        """The image, its longer side at most so long."""
+        """Return the image, scaled down so that its longer side is at most `max_side`."""
 
 
 class PixelReader:
-    """An image that OpenCV reads, as a whole."""
+    """An image that OpenCV reads as a whole."""
 
     def __init__(self, path: Path):
+        """Read an image file; an InputError says why it cannot be read."""
         self._image, self.stretch = read_stretched(path)
         self.size_wh = self._image.shape[1::-1]
 
     def window(
         self, left: int, top: int, size_wh: tuple[int, int], shrink: int = 1
     ) -> np.ndarray | None:
+        """Return a part of the image, see `Reader.window`."""
         part = self._image[top : top + size_wh[1], left : left + size_wh[0]]
         if is_flat(part):
             return None
@@ -62,6 +69,7 @@ class PixelReader:
         return part
 
     def overview(self, max_side: int) -> np.ndarray:
+        """Return the image scaled down, see `Reader.overview`."""
         height, width = self._image.shape[:2]
         if max(height, width) <= max_side:
             return self._image
@@ -73,21 +81,23 @@ class RasterReader:
     """An open GeoTIFF, of which only what is asked for is read."""
 
     def __init__(self, path: Path, dataset: DatasetReader):
+        """Prepare to read an open dataset; an InputError says why its bands cannot be used."""
         self._path, self._dataset = path, dataset
         self._bands = color_bands(path, dataset)
         self._palette = _palette(dataset) if len(self._bands) == 1 else None
         kinds = {flag.name for flags in dataset.mask_flag_enums for flag in flags}
         self._masked = kinds != {"all_valid"}
-        # Below a mask anything may lie. A value that says "no data" is a colour, too, which single
-        # pixels of a roof may have.
+        # Anything may lie below a mask. A value that stands for "no data" is also a color that
+        # single pixels of a roof may have, so it hides nothing.
         self._hides = not kinds <= {"all_valid", "nodata"}
-        deep = self._palette is None and dataset.dtypes[self._bands[0] - 1] != "uint8"
+        is_16_bit = self._palette is None and dataset.dtypes[self._bands[0] - 1] != "uint8"
         size_wh = (dataset.width, dataset.height)
-        self.stretch = Stretch.of(size_wh, len(self._bands), self._sample) if deep else None
+        self.stretch = Stretch.of(size_wh, len(self._bands), self._sample) if is_16_bit else None
 
     def window(
         self, left: int, top: int, size_wh: tuple[int, int], shrink: int = 1
     ) -> np.ndarray | None:
+        """Return a part of the image, see `Reader.window`."""
         from rasterio.windows import Window
 
         window = Window(left, top, *size_wh)
@@ -101,6 +111,7 @@ class RasterReader:
         return None if is_flat(image) else image
 
     def overview(self, max_side: int) -> np.ndarray:
+        """Return the image scaled down, see `Reader.overview`."""
         from rasterio.windows import Window
 
         size_wh = (self._dataset.width, self._dataset.height)
@@ -108,7 +119,7 @@ class RasterReader:
         return self._read(Window(0, 0, *size_wh), out_wh)
 
     def _valid(self, window: object, out_wh: tuple[int, int]) -> np.ndarray:
-        """Which pixels hold data [H, W] bool."""
+        """Return [H, W] bool, which pixels hold data."""
         from rasterio.errors import RasterioError
 
         if not self._masked:
@@ -119,15 +130,15 @@ class RasterReader:
             raise _unreadable(self._path, error) from None
 
     def _sample(self, *window: int) -> tuple[np.ndarray, np.ndarray]:
-        """Bands as they are in left, top, width and height, and which pixels hold data."""
+        """Return the raw bands at (left, top, width, height), and which pixels hold data."""
         from rasterio.windows import Window
 
         size_wh = window[2:]
         window = Window(*window)
-        return self._bands_of(window, size_wh), self._valid(window, size_wh)
+        return self._read_bands(window, size_wh), self._valid(window, size_wh)
 
     def _read(self, window: object, out_wh: tuple[int, int]) -> np.ndarray:
-        bands = self._bands_of(window, out_wh)
+        bands = self._read_bands(window, out_wh)
         if self._palette is not None:
             return self._palette[bands[0]]
         if self.stretch is not None:
@@ -136,8 +147,8 @@ class RasterReader:
             bands = np.repeat(bands, 3, axis=0)
         return np.ascontiguousarray(bands[::-1].transpose(1, 2, 0))
 
-    def _bands_of(self, window: object, out_wh: tuple[int, int]) -> np.ndarray:
-        """The bands [C, H, W] of a window, uint8 or uint16."""
+    def _read_bands(self, window: object, out_wh: tuple[int, int]) -> np.ndarray:
+        """Return the bands [C, H, W] of a window, uint8 or uint16."""
         from rasterio.enums import Resampling
         from rasterio.errors import RasterioError
 
@@ -156,15 +167,22 @@ class RasterReader:
 
 
 def is_flat(image: np.ndarray) -> bool:
-    """Whether all pixels are one colour, so that nothing can be found there: a border without
-    data, a masked area."""
+    """Tell whether all pixels have one color, as in a border without data or a masked area.
+
+    Nothing can be found there.
+    """
     first = image[:1, :1]
-    # most images are told by their first row, without a look at the others
+    # for most images the first row decides, and the others need not be compared
     return bool((image[0] == first).all()) and bool((image == first).all())
 
 
 @contextmanager
 def open_raster(path: Path) -> Iterator[DatasetReader]:
+    """Open a file with rasterio.
+
+    Raises:
+        InputError: rasterio is not installed, or cannot read the file.
+    """
     rasterio = import_rasterio()
     from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
 
@@ -185,7 +203,11 @@ def _unreadable(path: Path, error: Exception) -> InputError:
 
 
 def color_bands(path: Path, dataset: DatasetReader) -> list[int]:
-    """Band numbers (from 1) of red, green, blue, or of grey; InputError where they will not do."""
+    """Return the numbers (from 1) of the red, green and blue bands, or of the one gray band.
+
+    Raises:
+        InputError: The bands are not all of 8 or all of 16 bits.
+    """
     from rasterio.enums import ColorInterp
 
     roles = list(dataset.colorinterp)
@@ -198,13 +220,13 @@ def color_bands(path: Path, dataset: DatasetReader) -> list[int]:
     if len(kinds) > 1 or not kinds <= {"uint8", "uint16", "int16"}:
         raise InputError(
             f"{path}: bands of {', '.join(sorted(kinds))}; all of 8 or all of 16 bits are expected "
-            f"(gdal_translate -ot Byte -scale {path.name} 8bit.tif makes them)"
+            f"(gdal_translate -ot Byte -scale {path.name} 8bit.tif converts them)"
         )
     return bands
 
 
 def _palette(dataset: DatasetReader) -> np.ndarray | None:
-    """Colours [2^bits, 3] BGR of the band's palette; None where it has none."""
+    """Return the colors [2^bits, 3] BGR of the band's palette; None if it has none."""
     try:
         colors = dataset.colormap(1)
     except ValueError:

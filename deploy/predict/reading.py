@@ -7,7 +7,8 @@ import queue
 import threading
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import ExitStack
-from typing import NamedTuple, TypeVar
+from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 
@@ -20,63 +21,105 @@ from structures.letterbox import Letterbox
 
 logger = logging.getLogger(__name__)
 
-
 Item = TypeVar("Item")
 
 
-AHEAD = 1
-"""Batches that are read while the network works."""
+@dataclass(frozen=True)
+class PrefetchOptions:
+    """How far the reading thread may get ahead.
+
+    Attributes:
+        batches: Batches that are read while the network works.
+        poll_s: Seconds after which a full queue looks whether it is still wanted.
+    """
+
+    batches: int = 1
+    poll_s: float = 0.1
 
 
-class ReadBatch(NamedTuple):
-    """A batch as the network takes it. places, windows, images: of those that hold data."""
+@dataclass
+class ReadBatch:
+    """A batch as the network takes it.
+
+    Attributes:
+        number: Number of the batch.
+        positions: Positions in the batch of the windows that hold data.
+        windows: Those windows.
+        images: Their input images [H, W, 3] uint8.
+        without_data: Number of windows that hold no data.
+        faults: Source number -> why its image cannot be read.
+    """
 
     number: int
-    places: list[int]
-    windows: list[Window]
-    images: list[np.ndarray]
-    without_data: int
-    faults: dict[int, str]
+    positions: list[int] = field(default_factory=list)
+    windows: list[Window] = field(default_factory=list)
+    images: list[np.ndarray] = field(default_factory=list)
+    without_data: int = 0
+    faults: dict[int, str] = field(default_factory=dict)
+
+
+class _OpenSource:
+    """The one image that is open at a time, and the images that could not be read."""
+
+    def __init__(self, sources: Sequence[ImageSource], stack: ExitStack):
+        self.faults: dict[int, str] = {}
+        self._sources, self._stack = sources, stack
+        self._number: int | None = None
+        self._reader: Reader | None = None
+
+    def read(self, job: WindowJob) -> np.ndarray | None:
+        """Return the input image of a window; None if it holds no data or is in `faults`."""
+        if job.source in self.faults:
+            return None
+        try:
+            return read_window(self._reader_of(job.source), job.window)
+        except InputError as error:
+            self.faults[job.source] = str(error)
+            return None
+
+    def _reader_of(self, number: int) -> Reader:
+        if number != self._number:
+            self._stack.close()
+            self._number, self._reader = None, None
+            source = self._sources[number]
+            self._reader = self._stack.enter_context(source.open())
+            self._number = number
+            if self._reader.stretch is not None:
+                logger.info("%s: %s", source.path, self._reader.stretch)
+        return self._reader
 
 
 def read_batches(
     sources: Sequence[ImageSource], batches: Sequence[Sequence[WindowJob]], numbers: Iterable[int]
 ) -> Generator[ReadBatch]:
-    """The input images of batches; one source is open at a time."""
+    """Read the input images of batches, with one source open at a time.
+
+    Args:
+        sources: The images of the plan.
+        batches: All batches of the plan.
+        numbers: Numbers of those to read.
+    """
     with ExitStack() as stack:
-        opened: int | None = None
-        reader: Reader | None = None
-        broken: dict[int, str] = {}
+        opened = _OpenSource(sources, stack)
         for number in numbers:
-            places, windows, images, faults, without_data = [], [], [], {}, 0
-            for place, (source, window) in enumerate(batches[number]):
-                try:
-                    if source not in broken and source != opened:
-                        stack.close()
-                        opened, reader = None, None
-                        reader = stack.enter_context(sources[source].open())
-                        opened = source
-                        if reader.stretch is not None:
-                            logger.info("%s: %s", sources[source].path, reader.stretch)
-                    image = None if source in broken else read_window(reader, window)
-                except InputError as error:
-                    broken[source] = str(error)
-                    image = None
-                if source in broken:
-                    faults[source] = broken[source]
+            batch = ReadBatch(number)
+            for position, job in enumerate(batches[number]):
+                image = opened.read(job)
+                if job.source in opened.faults:
+                    batch.faults[job.source] = opened.faults[job.source]
                 elif image is None:
-                    without_data += 1
+                    batch.without_data += 1
                 else:
-                    places.append(place)
-                    windows.append(window)
-                    images.append(image)
-            yield ReadBatch(number, places, windows, images, without_data, faults)
+                    batch.positions.append(position)
+                    batch.windows.append(job.window)
+                    batch.images.append(image)
+            yield batch
 
 
 def read_window(reader: Reader, window: Window) -> np.ndarray | None:
-    """The input image [H, W, 3] of a window; None where it holds no data."""
+    """Return the input image [H, W, 3] of a window; None if it holds no data."""
     box = window.letterbox
-    # Of a window that shrinks a lot, only every n-th pixel is wanted: read the mean of n x n.
+    # A window that is scaled down a lot only needs every n-th pixel: read the mean of n x n.
     shrink = max(1, int(1 / max(box.scale)))
     part = reader.window(window.left, window.top, box.source_wh, shrink)
     if part is None:
@@ -86,15 +129,16 @@ def read_window(reader: Reader, window: Window) -> np.ndarray | None:
     return box.apply(part)
 
 
-def ahead(items: Generator[Item], count: int) -> Generator[Item]:
-    """The same items, made by a thread that is up to `count` of them ahead."""
-    ready: queue.Queue = queue.Queue(maxsize=count)
+def prefetch(items: Generator[Item], options: PrefetchOptions | None = None) -> Generator[Item]:
+    """Yield the same items, made by a thread that gets ahead of their use."""
+    options = options or PrefetchOptions()
+    ready: queue.Queue = queue.Queue(maxsize=options.batches)
     stopped, end = threading.Event(), object()
 
     def put(item: object) -> bool:
         while not stopped.is_set():
             try:
-                ready.put(item, timeout=0.1)
+                ready.put(item, timeout=options.poll_s)
             except queue.Full:
                 continue
             return True
@@ -108,7 +152,7 @@ def ahead(items: Generator[Item], count: int) -> Generator[Item]:
         except BaseException as error:  # it is raised where the items are used
             put((None, error))
         finally:
-            items.close()  # here: what it holds open belongs to this thread
+            items.close()  # in this thread, to which the files that it holds open belong
             put((end, None))
 
     thread = threading.Thread(target=fill, name="reader", daemon=True)

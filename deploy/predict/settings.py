@@ -1,26 +1,31 @@
-"""How images of any size are gone over, and which part of the work is this process's."""
+"""How images of any size are searched, by which model, and which part of the work is done here."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 
-from deploy.predict.writers import FORMATS
 from DOTA_devkit.errors import InputError
 from structures.detections import Detections
 from structures.letterbox import Letterbox
 
-RUNS = 8
-"""Of neighbouring batches that a process of several gets, where there are so many."""
+FORMATS = ("pictures", "task1", "json", "csv", "geojson")
+"""Names of the result formats, see `deploy.predict.writers`."""
+
+WHOLE_IMAGE = 0
+"""Value of `PredictSettings.tile` for one window over the whole image."""
+
+MAX_RUNS_PER_PROCESS = 8
+"""Most runs of consecutive batches that one of several processes gets, see `Shard.part_of`."""
 
 
-class Detects(Protocol):
-    """What is asked of a detector; `detector.Detector` is one."""
+class DetectorLike(Protocol):
+    """What a prediction needs of a detector; `deploy.detector.Detector` is one."""
 
     classes: tuple[str, ...]
     conf_thresh: float
@@ -28,14 +33,59 @@ class Detects(Protocol):
     input_hw: tuple[int, int]
     fixed_hw: bool
 
-    def detect_inputs(self, images: Sequence[np.ndarray]) -> list[Detections]: ...
+    def detect_inputs(self, images: Sequence[np.ndarray]) -> list[Detections]:
+        """Detect in images [H, W, 3] uint8 of one size that are at the network's scale."""
 
-    def letterbox(self, size_wh: tuple[int, int]) -> Letterbox: ...
+    def letterbox(self, size_wh: tuple[int, int]) -> Letterbox:
+        """Return how an image of that size is placed in the network's input as a whole."""
+
+
+@dataclass(frozen=True)
+class ModelRecord:
+    """What a prediction notes about its model.
+
+    Attributes:
+        weights: Path of the model file, for the JSON file.
+        file_digest: Digest of the file's content (`deploy.detector.file_digest`).
+        runtime: Name of the runtime that runs it.
+        K: Most detections of one input.
+        theta_thresh: Value of `cls_theta` above which a box counts as rotated.
+        squash: Whether whole images are stretched to the input instead of padded.
+    """
+
+    weights: str
+    file_digest: str
+    runtime: str
+    K: int
+    theta_thresh: float
+    squash: bool = False
+
+    def identity(self) -> dict[str, Any]:
+        """Return what tells this model's detections from another's.
+
+        A killed run may only be resumed with the same model, wherever its file is.
+        """
+        return {
+            "file": self.file_digest,
+            "runtime": self.runtime,
+            "K": self.K,
+            "theta_thresh": self.theta_thresh,
+            "squash": self.squash,
+        }
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what the JSON file says about the model."""
+        return {"weights": self.weights, "runtime": self.runtime}
 
 
 @dataclass(frozen=True)
 class Shard:
-    """This process's part of the work: it is number `index` (from 0) of `count`."""
+    """The part of the work that this process does.
+
+    Attributes:
+        index: Number of this process, from 0.
+        count: Number of processes.
+    """
 
     index: int = 0
     count: int = 1
@@ -43,30 +93,39 @@ class Shard:
     def __post_init__(self) -> None:
         if not 0 <= self.index < self.count:
             raise InputError(
-                f"--shard {self.index}/{self.count}: expected i/n with i from 0 to n - 1, such as "
-                "0/2 on one machine and 1/2 on another"
+                f"shard must be i/n with i from 0 to n - 1, such as 0/2 on one machine and 1/2 on "
+                f"another, got {self.index}/{self.count}"
             )
 
     @classmethod
     def parse(cls, text: str) -> Shard:
+        """Read a shard from text such as "0/2".
+
+        Raises:
+            InputError: The text has another form, or names a process that does not exist.
+        """
         index, slash, count = text.partition("/")
         if not (slash and index.isdecimal() and count.isdecimal()):
-            raise InputError(f"--shard {text}: expected i/n, such as 0/2 and 1/2")
+            raise InputError(f"shard must be i/n, such as 0/2 and 1/2, got {text}")
         return cls(int(index), int(count))
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Shard:
-        """The rank and world size that torchrun sets, else all the work."""
+        """Return the shard of the rank and world size that torchrun sets, else all the work."""
         rank, size = environment.get("RANK", ""), environment.get("WORLD_SIZE", "")
         return cls(int(rank), int(size)) if rank.isdecimal() and size.isdecimal() else cls()
 
     def part_of(self, batches: int) -> list[int]:
-        """Numbers of the batches that are this process's.
+        """Return the numbers of the batches that this process does.
 
-        Batches are dealt out in runs of neighbours: long ones, as processes that have windows of
-        one image must each decode it, but several to each, as windows without data take no time.
+        Batches are dealt out in runs of consecutive ones. The runs are long, because each process
+        that has windows of an image must decode that image, but every process gets several of
+        them, because windows without data take no time and may lie side by side.
+
+        Args:
+            batches: Number of batches of all processes.
         """
-        run = -(-batches // (RUNS * self.count))
+        run = -(-batches // (MAX_RUNS_PER_PROCESS * self.count))
         return [number for number in range(batches) if number // run % self.count == self.index]
 
     def __str__(self) -> str:
@@ -76,10 +135,18 @@ class Shard:
 def device_of_rank(
     device: torch.device, devices: int, environment: Mapping[str, str] = os.environ
 ) -> torch.device:
-    """The GPU that a process of torchrun takes where `cuda` is asked for without an index.
+    """Choose the GPU of a torchrun process where `cuda` was asked for without an index.
 
-    It is the one of its rank on this machine, which torchrun sets; where there are fewer `devices`
-    than processes, they share them.
+    It is the GPU of the process's rank on this machine, which torchrun sets. Processes share GPUs
+    if there are fewer of them than processes.
+
+    Args:
+        device: The device that was asked for.
+        devices: Number of GPUs of this machine.
+        environment: Environment variables.
+
+    Returns:
+        The device to use, which is `device` itself outside torchrun.
     """
     rank = environment.get("LOCAL_RANK", "")
     if device.type != "cuda" or device.index is not None or not rank.isdecimal():
@@ -89,14 +156,20 @@ def device_of_rank(
 
 @dataclass(frozen=True)
 class PredictSettings:
-    """How images are gone over.
+    """How images are searched and what is written.
 
-    tile: side of a window in input pixels, `WHOLE` for the image; None for the network's input
-        size, but whole images where they fit (see `FITS`) and no scale is asked for.
-    overlap: of two windows, in input pixels; None for 100, or a sixth of the window where that
-        is less.
-    scales: input pixels a source pixel; None for 1.
-    gsd: metres a pixel that the model was trained at: images with coordinates are rescaled to it.
+    Attributes:
+        tile: Side of a window in input pixels, `WHOLE_IMAGE` for one window over the image. With
+            None it is the network's input size, and images that fit into the input well enough
+            (`TilingDefaults.max_whole_ratio`) are not cut, unless a scale is asked for.
+        overlap: Overlap of neighboring windows in input pixels; None for 100, or a sixth of the
+            window if that is less.
+        scales: Input pixels per source pixel, one pass over the image for each; None for 1.
+        gsd: Ground sampling distance in meters per pixel that the model was trained at; images
+            with coordinates are rescaled to it.
+        batch_size: Windows that go through the network together.
+        formats: Names out of `FORMATS` to write.
+        shard: Part of the work that this process does.
     """
 
     tile: int | None = None

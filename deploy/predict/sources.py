@@ -1,4 +1,4 @@
-"""The images that a prediction is made for: finding them, and reading them window by window."""
+"""The image files of a prediction: how they are found, inspected and opened."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from datasets.images import IMAGE_SUFFIXES
 from deploy.predict.georeference import Georeference, import_rasterio
@@ -20,13 +19,10 @@ from DOTA_devkit.errors import InputError
 from DOTA_devkit.formats import read_ids
 from DOTA_devkit.images import image_size_wh
 
-if TYPE_CHECKING:
-    pass
-
 logger = logging.getLogger(__name__)
 
 RASTER_SUFFIXES = (".tif", ".tiff", ".vrt", ".jp2")
-"""Read through rasterio where that is installed: by windows, with their place on the map."""
+"""Read through rasterio where it is installed: window by window, with their coordinates."""
 
 SUFFIXES = (*IMAGE_SUFFIXES, ".vrt")
 LIST_SUFFIXES = (".txt", ".lst")
@@ -36,7 +32,12 @@ LIST_SUFFIXES = (".txt", ".lst")
 class ImageSource:
     """An image that can be opened.
 
-    image_id: unique among those of a run. georeference: None where the file carries none.
+    Attributes:
+        image_id: Unique among those of a run.
+        path: The file.
+        size_wh: Width and height in pixels.
+        raster: Whether it is read through rasterio.
+        georeference: Where it lies on the map; None if the file does not tell.
     """
 
     image_id: str
@@ -47,7 +48,11 @@ class ImageSource:
 
     @contextmanager
     def open(self) -> Iterator[Reader]:
-        """Its pixels; InputError where they cannot be read, or are not as many any more."""
+        """Open the image.
+
+        Raises:
+            InputError: It cannot be read, or has another size than when it was inspected.
+        """
         if not self.raster:
             reader = PixelReader(self.path)
             self._require_size(reader.size_wh)
@@ -66,74 +71,84 @@ class ImageSource:
             )
 
 
-def find_sources(spec: Sequence[str | Path], flag: str = "--source") -> list[Path]:
-    """Image files of what the user named: files, folders, globs, and lists (.txt) of files.
+def find_sources(source: Sequence[str | Path], name: str = "source") -> list[Path]:
+    """Find the image files that the user named.
 
-    A path in a list is taken from the list's folder, or else from the current one. What a list
-    or the user names is returned whether it is there or not: opening it tells.
+    Args:
+        source: Files, folders, globs, and lists (.txt) of files. A path in a list is taken from
+            the list's folder, or else from the current one.
+        name: Name of the parameter in errors.
 
-    flag: by which they are named, for errors.
+    Returns:
+        The files, each of them once. Those that a list or the user names are returned whether they
+        exist or not: an error comes when they are opened.
 
     Raises:
-        InputError: nothing is there at all, or no image is in it.
+        InputError: Nothing exists at all, or there is no image in it.
     """
-    paths: list[Path] = []
-    for item in map(str, spec):
-        path = Path(item)
-        if path.is_dir():
-            found = [p for p in sorted(path.iterdir()) if _is_image(p)]
-            if not found:
-                raise InputError(
-                    f"{path}: no image in this folder (looked for {', '.join(SUFFIXES[:8])} "
-                    "and other suffixes that OpenCV reads; folders in it are not searched: give "
-                    f"'{path}/**' for those)"
-                )
-        elif path.is_file() and path.suffix.lower() in LIST_SUFFIXES:
-            found = _of_list(path)
-        elif path.is_file() or not glob.has_magic(item):
-            if not path.exists():
-                raise InputError(f"{flag} {item}: no such file or folder")
-            found = [path]
-        else:
-            matches = sorted(map(Path, glob.glob(item, recursive=True)))
-            found = [match for match in matches if _is_image(match)]
-            if not found:
-                others = f", but {len(matches)} other files do" if matches else ""
-                raise InputError(f"{flag} {item}: no image matches{others}")
-        paths += found
+    paths = [path for item in source for path in _find_item(str(item), name)]
     if not paths:
-        raise InputError(f"{flag} names no image")
-    named: dict[str, Path] = {}  # one image may be, in two ways
+        raise InputError(f"{name} names no image")
+    unique: dict[str, Path] = {}  # one image may be named in several ways
     for path in paths:
-        named.setdefault(os.path.abspath(path), path)
-    return list(named.values())
+        unique.setdefault(os.path.abspath(path), path)
+    return list(unique.values())
+
+
+def _find_item(item: str, name: str) -> list[Path]:
+    """Find the images of one file, folder, glob or list."""
+    path = Path(item)
+    if path.is_dir():
+        images = [entry for entry in sorted(path.iterdir()) if _is_image(entry)]
+        if not images:
+            raise InputError(
+                f"{path}: no image in this folder (looked for {', '.join(SUFFIXES[:8])} "
+                "and other suffixes that OpenCV reads; its subfolders are not searched: give "
+                f"'{path}/**' for those)"
+            )
+        return images
+    if path.is_file() and path.suffix.lower() in LIST_SUFFIXES:
+        return _read_list(path)
+    if path.is_file() or not glob.has_magic(item):
+        if not path.exists():
+            raise InputError(f"{name} {item}: no such file or folder")
+        return [path]
+    matches = sorted(map(Path, glob.glob(item, recursive=True)))
+    images = [match for match in matches if _is_image(match)]
+    if not images:
+        others = f", but {len(matches)} other files do" if matches else ""
+        raise InputError(f"{name} {item}: no image matches{others}")
+    return images
 
 
 def _is_image(path: Path) -> bool:
-    """By its name; a link that leads nowhere counts, so that it is told of when it is opened."""
-    there = path.is_file() or (path.is_symlink() and not path.exists())
-    return path.suffix.lower() in SUFFIXES and there and not path.name.startswith(".")
+    """Judge by the name. A broken link counts, so that an error comes when it is opened."""
+    exists = path.is_file() or (path.is_symlink() and not path.exists())
+    return path.suffix.lower() in SUFFIXES and exists and not path.name.startswith(".")
 
 
-def _of_list(path: Path) -> list[Path]:
+def _read_list(path: Path) -> list[Path]:
     entries = [Path(entry) for entry in read_ids(path)]
     if not entries:
         raise InputError(f"{path}: the list names no image")
     beside = [path.parent / entry for entry in entries]
-    if not any(there.suffix or there.exists() for there in beside):
+    if not any(candidate.suffix or candidate.exists() for candidate in beside):
         raise InputError(
-            f"{path}: a list of ids, such as {entries[0]}, where paths of images are expected, one "
-            "a line: give the folder of the images"
+            f"{path}: a list of ids, such as {entries[0]}, but paths of images are expected, one "
+            "per line: give the folder of the images"
         )
     return [
-        there if there.exists() or not entry.exists() else entry
-        for there, entry in zip(beside, entries, strict=True)
+        candidate if candidate.exists() or not entry.exists() else entry
+        for candidate, entry in zip(beside, entries, strict=True)
     ]
 
 
 def image_ids(paths: Sequence[Path]) -> list[str]:
-    """An id for each: the file name without suffix, or as much more of the path as it takes to
-    tell it from the others'."""
+    """Return a unique id for each image.
+
+    It is the file name without suffix, or as much more of the path as it takes to tell it from the
+    others.
+    """
     absolute = [Path(os.path.abspath(path)) for path in paths]
     root = os.path.commonpath([path.parent for path in absolute])
     names = [
@@ -151,18 +166,22 @@ def image_ids(paths: Sequence[Path]) -> list[str]:
             longer[k] += 1
 
 
-def survey(paths: Sequence[Path]) -> tuple[list[ImageSource], dict[str, str]]:
-    """What can be opened, and for the others the path and why not.
+def inspect_images(paths: Sequence[Path]) -> tuple[list[ImageSource], dict[str, str]]:
+    """Find out which image files can be opened, and what they are.
 
     Only headers are read where the format allows.
+
+    Returns:
+        The images that can be opened, and for the others path -> why not.
     """
-    raster_there = any(path.suffix.lower() in RASTER_SUFFIXES for path in paths) and _has_rasterio()
+    has_rasters = any(path.suffix.lower() in RASTER_SUFFIXES for path in paths)
+    use_rasterio = has_rasters and _has_rasterio()
     sources, faults = [], {}
     for image_id, path in zip(image_ids(paths), paths, strict=True):
         try:
             _refuse_odd_name(path)
-            if raster_there and path.suffix.lower() in RASTER_SUFFIXES:
-                sources.append(_survey_raster(image_id, path))
+            if use_rasterio and path.suffix.lower() in RASTER_SUFFIXES:
+                sources.append(_inspect_raster(image_id, path))
             else:
                 sources.append(ImageSource(image_id, path, _pixel_size(path)))
         except InputError as error:
@@ -171,7 +190,7 @@ def survey(paths: Sequence[Path]) -> tuple[list[ImageSource], dict[str, str]]:
 
 
 def _refuse_odd_name(path: Path) -> None:
-    """InputError for a name that no text file can hold, as old archives bring them."""
+    """Raise an InputError for a name that no text file can hold, as old archives have them."""
     try:
         str(path).encode()
     except UnicodeEncodeError:
@@ -179,13 +198,20 @@ def _refuse_odd_name(path: Path) -> None:
 
 
 def printable(path: Path) -> str:
-    """A path as text that can be shown and written."""
+    """Return a path as text that can be shown and written."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def content_digest(path: Path, blocks: int = 16, block: int = 4096) -> str:
-    """What tells a file's content from another's: its size and blocks spread over it, as images
-    may be too large to be read for that."""
+    """Return a digest of a file's size and of samples of its content, as 16 hex digits.
+
+    Images may be too large to be read as a whole for that.
+
+    Args:
+        path: The file.
+        blocks: Number of samples, spread evenly over the file.
+        block: Bytes of each sample.
+    """
     size = path.stat().st_size
     digest = hashlib.sha256(str(size).encode())
     with open(path, "rb") as file:
@@ -195,7 +221,7 @@ def content_digest(path: Path, blocks: int = 16, block: int = 4096) -> str:
     return digest.hexdigest()[:16]
 
 
-def _survey_raster(image_id: str, path: Path) -> ImageSource:
+def _inspect_raster(image_id: str, path: Path) -> ImageSource:
     with open_raster(path) as dataset:
         color_bands(path, dataset)
         return ImageSource(

@@ -1,28 +1,18 @@
-"""Windows over images of any size, and one set of detections out of those of all windows.
+"""Windows over images of any size, and which detections count in which window.
 
-The seam rule. Neighbouring windows overlap, and the middle line of each overlap parts the image
-into cores, one a window: of what lies around a point the window of its core shows most. A
-detection counts where its centre lies in the core of its window, or a little beyond, as two
-windows do not find a centre at quite the same place. So an object that is no longer than the
-overlap is seen whole by the window that it counts in. What is longer may reach over the border of
-its window: it is marked as cut.
-
-What is cut comes behind what is whole, and of what is cut the larger first, as it shows more of its
-object, and a smaller scale shows most. So, one after the other:
-
-1. A cut box gives way to a whole one that contains most of it.
-2. What is left are objects that no window saw whole. The largest piece takes up the pieces that lie
-   in line with it, end to end with the overlap in common, and the rectangle around them replaces
-   them. A piece that does not lie in line, such as the corner of a thick object, is left out, and
-   gives way where most of it lies in that rectangle. Then comes the largest of the pieces that
-   remain.
-3. The suppression by overlap, within each class.
+Neighboring windows overlap. The middle line of each overlap divides the image into cores, one for
+each window: of all windows, the one whose core a point lies in shows most of its surroundings. A
+detection counts in a window if its center lies in the window's core, or a little beyond, because
+two windows do not find a center at exactly the same place. So an object that is no longer than the
+overlap is seen whole by the window that it counts in. A longer one may extend beyond the border of
+its window: it is marked as cut, and `deploy.predict.seams` puts the pieces together.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -30,29 +20,39 @@ from DOTA_devkit.errors import InputError
 from structures.detections import Detections
 from structures.letterbox import Letterbox
 
-SLACK = 0.25
-"""How far beyond its core a centre may lie, in overlaps."""
 
-MIN_SLACK = 4.0
-"""The same in pixels of the input, where windows hardly overlap."""
+@dataclass(frozen=True)
+class WindowRule:
+    """Where windows begin and what counts in them.
 
-TOUCHES = 2.0
-"""A box that comes nearer to the border of its window than this, in input pixels, may be cut."""
+    Attributes:
+        core_slack_share: How far beyond the core a center may lie, as a share of the overlap.
+        min_core_slack_px: The same in input pixels at least, for windows that hardly overlap.
+        cut_margin_px: A box that comes closer to the border of its window than this many input
+            pixels may be cut.
+        cut_margin_share: Added to that margin, as a share of the box's longer side: the larger a
+            box, the less exact its corners.
+        stride_px: The coarsest stride of the network in input pixels.
+    """
 
-LOOSE = 0.02
-"""So much nearer to it in its longer sides, too: the larger a box, the less exact its corners."""
+    core_slack_share: float = 0.25
+    min_core_slack_px: float = 4.0
+    cut_margin_px: float = 2.0
+    cut_margin_share: float = 0.02
+    stride_px: int = 32
 
-PHASE = 32
-"""The coarsest stride of the network, in input pixels."""
+
+RULE = WindowRule()
 
 
 @dataclass(frozen=True)
 class Tiling:
-    """How images are cut.
+    """How images are cut into windows.
 
-    tile_wh: window in input pixels, None for one window over the whole image. overlap: of two
-    neighbours, in input pixels. scales: input pixels a source pixel, at each of which the image
-    is gone over.
+    Attributes:
+        tile_wh: Width and height of a window in input pixels, None for one window over the image.
+        overlap: Overlap of neighboring windows in input pixels.
+        scales: Input pixels per source pixel, one pass over the image for each.
     """
 
     tile_wh: tuple[int, int] | None
@@ -64,23 +64,29 @@ class Tiling:
             raise InputError(f"scales must be numbers above 0, got {list(self.scales)}")
         if self.tile_wh is not None and not 0 <= self.overlap < min(self.tile_wh):
             raise InputError(
-                f"--overlap {self.overlap}: from 0 to less than the window, which is "
-                f"{self.tile_wh[0]}x{self.tile_wh[1]}"
+                "overlap must be at least 0 and smaller than the window, got "
+                f"{self.overlap} for a window of {self.tile_wh[0]}x{self.tile_wh[1]}"
             )
 
 
 @dataclass(frozen=True)
 class Window:
-    """A part of an image that goes through the network at once."""
+    """A part of an image that goes through the network at once.
+
+    Attributes:
+        left: First column of the window in the source image.
+        top: First row of the window in the source image.
+        letterbox: How the window's source pixels are placed in the network's input.
+        core: Left, top, right and bottom of the area in source pixels in which the center of a
+            detection must lie. Infinite at the border of the image.
+        inside: The same for its corners: a box that extends beyond may be cut.
+    """
 
     left: int
     top: int
     letterbox: Letterbox
-    """From the window's source pixels to the input."""
     core: tuple[float, float, float, float]
-    """Left, top, right, bottom in source pixels: where the centre of a detection must lie."""
     inside: tuple[float, float, float, float]
-    """The same for its corners: outside of it a box may be cut. Infinite at the image's border."""
 
     @property
     def size_wh(self) -> tuple[int, int]:
@@ -89,11 +95,24 @@ class Window:
 
     @property
     def input_wh(self) -> tuple[int, int]:
+        """Width and height of the network's input."""
         return self.letterbox.input_wh
 
 
+class WindowDetections(NamedTuple):
+    """The detections that count in one window.
+
+    Attributes:
+        detections: In pixels of the source image.
+        cut: [N] bool, whether each may be cut by the border of the window.
+    """
+
+    detections: Detections
+    cut: np.ndarray
+
+
 def whole_window(letterbox: Letterbox) -> Window:
-    """The window that is the image."""
+    """Return the window that covers the whole image."""
     everywhere = (-np.inf, -np.inf, np.inf, np.inf)
     return Window(0, 0, letterbox, everywhere, everywhere)
 
@@ -104,11 +123,21 @@ def plan_windows(
     input_wh: tuple[int, int] | None = None,
     base_scale: tuple[float, float] = (1.0, 1.0),
 ) -> list[Window]:
-    """The windows of an image, scale by scale and row by row.
+    """Cut an image into windows.
 
-    input_wh: of the network, None for the smallest multiple of 32 that holds a window.
-    base_scale: by which each scale is multiplied in x and y, for images whose pixels are of
-        another size on the ground than those of the training.
+    Args:
+        size_wh: Width and height of the image.
+        tiling: How it is cut.
+        input_wh: Width and height of the network's input, None for the smallest multiple of the
+            network's stride that holds a window.
+        base_scale: Factor of every scale in x and y, for images whose pixels have another size on
+            the ground than those of the training.
+
+    Returns:
+        The windows, scale by scale and row by row.
+
+    Raises:
+        InputError: A window does not fit into the network's input.
     """
     windows = []
     for scale in tiling.scales:
@@ -124,7 +153,16 @@ def plan_windows(
 
 @dataclass(frozen=True)
 class _Span:
-    """A window along one axis, in source pixels but for `inner`, which is in input pixels."""
+    """A window along one axis.
+
+    Attributes:
+        start: First source pixel.
+        length: Number of source pixels.
+        inner: Number of input pixels that they are scaled to.
+        room: Number of input pixels of a full window.
+        core: Bounds of the core in source pixels.
+        inside: Bounds in source pixels beyond which a box may be cut.
+    """
 
     start: int
     length: int
@@ -135,32 +173,26 @@ class _Span:
 
 
 def _cut_axis(length: int, scale: float, tile: int | None, overlap: int) -> list[_Span]:
-    """Windows along an axis, spread so that they overlap by at least `overlap`.
+    """Spread windows along an axis so that neighbors overlap by at least `overlap`.
 
-    They begin at multiples of `PHASE` of the scaled image, so that the network sees the same
-    pixels in the same phase of its strides in each window that they are in, and so much the same
-    objects. The last one may reach over the image's end.
+    The last one may extend beyond the end of the image.
     """
     if tile is None:
         tile = scaled = max(1, round(length * scale))
-        overlap = 0  # there is one window alone
+        overlap = 0  # there is only one window
     else:
         scaled = math.ceil(length * scale - 1e-6)
-    phase = PHASE if tile - overlap >= PHASE else 1
-    step = (tile - overlap) // phase * phase
-    end = -(-max(0, scaled - tile) // phase) * phase
-    count = 1 + -(-end // step)
-    starts = [index * end // max(1, count - 1) // phase * phase for index in range(count)]
-    slack = max(SLACK * overlap, MIN_SLACK)
+    starts = _window_starts(scaled, tile, overlap)
+    slack = max(RULE.core_slack_share * overlap, RULE.min_core_slack_px)
     spans = []
     for index, start in enumerate(starts):
         low, high, inside_low, inside_high = -np.inf, np.inf, -np.inf, np.inf
         if index > 0:
             low = (starts[index - 1] + tile + start) / 2 - slack
-            inside_low = start + TOUCHES
-        if index < count - 1:
+            inside_low = start + RULE.cut_margin_px
+        if index < len(starts) - 1:
             high = (start + tile + starts[index + 1]) / 2 + slack
-            inside_high = start + tile - TOUCHES
+            inside_high = start + tile - RULE.cut_margin_px
         first = min(round(start / scale), length - 1)
         span = max(1, min(round((start + tile) / scale), length) - first)
         spans.append(
@@ -176,13 +208,28 @@ def _cut_axis(length: int, scale: float, tile: int | None, overlap: int) -> list
     return spans
 
 
+def _window_starts(scaled: int, tile: int, overlap: int) -> list[int]:
+    """Return the first pixel of each window in the scaled image of length `scaled`.
+
+    Windows start at multiples of the network's stride wherever the step between them allows it.
+    Then the network sees a pixel in the same phase of its strides in every window that holds it,
+    and so finds nearly the same objects.
+    """
+    phase = RULE.stride_px if tile - overlap >= RULE.stride_px else 1
+    step = (tile - overlap) // phase * phase
+    end = -(-max(0, scaled - tile) // phase) * phase
+    count = 1 + -(-end // step)
+    return [index * end // max(1, count - 1) // phase * phase for index in range(count)]
+
+
 def _window(column: _Span, row: _Span, input_wh: tuple[int, int] | None) -> Window:
-    input_wh = input_wh or (-(-column.room // 32) * 32, -(-row.room // 32) * 32)
+    stride = RULE.stride_px
+    input_wh = input_wh or (-(-column.room // stride) * stride, -(-row.room // stride) * stride)
     if column.inner > input_wh[0] or row.inner > input_wh[1]:
         raise InputError(
             f"a window of {column.inner}x{row.inner} pixels does not fit into the model's input, "
-            f"which is {input_wh[0]}x{input_wh[1]} (width x height) and fixed: give a --tile that "
-            "fits, or export with a dynamic size"
+            f"which is {input_wh[0]}x{input_wh[1]} (width x height) and fixed: choose a tile that "
+            "fits, or export the model with a dynamic size"
         )
     size_wh = (column.length, row.length)
     letterbox = Letterbox(size_wh, input_wh, (column.inner, row.inner), (0, 0))
@@ -192,10 +239,12 @@ def _window(column: _Span, row: _Span, input_wh: tuple[int, int] | None) -> Wind
     return Window(column.start, row.start, letterbox, core, inside)
 
 
-def in_source(found: Detections, window: Window) -> tuple[Detections, np.ndarray]:
-    """Detections in input pixels of a window -> those that count in it, in pixels of the source.
+def own_detections(found: Detections, window: Window) -> WindowDetections:
+    """Select the detections that count in a window and map them to the source image.
 
-    Returns them and [N] bool, whether each may be cut by the window's border.
+    Args:
+        found: Everything that was detected in the window, in input pixels.
+        window: The window.
     """
     corners = window.letterbox.to_source(found.corners.astype(np.float64))
     corners += (window.left, window.top)
@@ -206,6 +255,6 @@ def in_source(found: Detections, window: Window) -> tuple[Detections, np.ndarray
     low, high = corners.min(axis=1), corners.max(axis=1)
     left, top, right, bottom = window.inside
     sides = np.linalg.norm(corners - np.roll(corners, 1, axis=1), axis=2)
-    loose = LOOSE * sides.max(axis=1, keepdims=True)
-    cut = (low - loose < (left, top)).any(axis=1) | (high + loose > (right, bottom)).any(axis=1)
-    return found[own].with_corners(corners), cut
+    margin = RULE.cut_margin_share * sides.max(axis=1, keepdims=True)
+    cut = (low - margin < (left, top)).any(axis=1) | (high + margin > (right, bottom)).any(axis=1)
+    return WindowDetections(found[own].with_corners(corners), cut)

@@ -1,4 +1,7 @@
-"""The results of a prediction as files: Task1, JSON, CSV, GeoJSON and pictures."""
+"""The results of a prediction as files: Task1, JSON, CSV, GeoJSON and pictures.
+
+All of them are replaced as a whole (`DOTA_devkit.files.replacing`), never written in place.
+"""
 
 from __future__ import annotations
 
@@ -6,31 +9,32 @@ import csv
 import json
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
+from deploy.predict.settings import ModelRecord
 from deploy.predict.sources import ImageSource
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.files import remedy, replacing
+from DOTA_devkit.progress import progress
 from structures.detections import Detections
 from structures.drawing import write_picture
 from structures.task1 import to_task1, write_results
 
 logger = logging.getLogger(__name__)
 
-FORMATS = ("pictures", "task1", "json", "csv", "geojson")
-
 PICTURES = "pictures"
-PICTURE_SIDE = 4096
-"""The longer side of a picture at most: of larger images it shows an overview."""
+"""Folder of the pictures in that of the results."""
 
-PART = 10_000
+MAX_PICTURE_SIDE_PX = 4096
+"""Longer side of a picture at most; larger images are shown as an overview."""
+
+DETECTIONS_PER_CHUNK = 10_000
 """Detections of an image that are turned into text at a time."""
 
 CSV_HEADER = (
@@ -40,86 +44,146 @@ CSV_HEADER = (
 
 
 @dataclass(frozen=True)
-class Predicted:
-    """What was found in one image, in its pixels, and in how many windows it was looked at."""
+class ImageResult:
+    """What was found in one image.
+
+    Attributes:
+        source: The image.
+        detections: In pixels of the image.
+        windows: Number of windows that were searched.
+    """
 
     source: ImageSource
     detections: Detections
     windows: int
 
 
-def write_files(
-    predicted: Sequence[Predicted],
-    faults: Mapping[str, str],
-    about: Mapping[str, Any],
-    formats: Sequence[str],
-    folder: Path,
-) -> dict[str, str]:
-    """Write the formats asked for into `folder`; results of an earlier run are replaced.
+@dataclass(frozen=True)
+class RunInfo:
+    """What the JSON file says about a run: the values that were used.
 
-    faults: path -> why an image was left out. about: model and settings, for the JSON file.
+    Attributes:
+        classes: Class names in the order of the labels.
+        conf_thresh: Score above which detections were kept.
+        nms_thresh: IoU above which detections were suppressed, within each class.
+        tile: Width and height of a window in input pixels, None for whole images.
+        overlap: Overlap of neighboring windows in input pixels.
+        scales: Input pixels per source pixel, one pass over the image for each.
+        gsd: Ground sampling distance in meters per pixel, None where images were not rescaled.
+        model: The model, None where it is not known.
+    """
+
+    classes: tuple[str, ...]
+    conf_thresh: float
+    nms_thresh: float
+    tile: tuple[int, int] | None
+    overlap: int
+    scales: tuple[float, ...]
+    gsd: float | None = None
+    model: ModelRecord | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the entries of the JSON file, in their order."""
+        return {
+            **(self.model.to_json() if self.model else {}),
+            "classes": list(self.classes),
+            "conf_thresh": self.conf_thresh,
+            "nms_thresh": self.nms_thresh,
+            "tile": self.tile,
+            "overlap": self.overlap,
+            "scales": self.scales,
+            "gsd": self.gsd,
+        }
+
+
+@dataclass(frozen=True)
+class Results:
+    """What the files are made of.
+
+    Attributes:
+        images: The images with their detections.
+        faults: Path -> why an image was left out, or is missing in some of the files.
+        info: Model and settings.
+    """
+
+    images: Sequence[ImageResult]
+    faults: Mapping[str, str]
+    info: RunInfo
+
+
+def write_files(results: Results, formats: Sequence[str], folder: Path) -> dict[str, str]:
+    """Write the formats asked for into a folder; results of an earlier run are replaced.
+
+    Args:
+        results: What is written.
+        formats: Names out of `WRITERS`.
+        folder: Folder of the results.
 
     Returns:
-        Path -> why an image's picture or place on the map could not be had.
+        Path -> why an image's picture or its coordinates are missing.
 
     Raises:
-        InputError: a file cannot be written, say for a full disk.
+        InputError: A file cannot be written, because the disk is full for example.
     """
-    names = tuple(about["classes"])
     logger.info("writing %s into %s", ", ".join(formats), folder)
     unwritten: dict[str, str] = {}
-    with telling_of_full_disks():
-        if "task1" in formats:
-            found = ((one.source.image_id, one.detections) for one in predicted)
-            write_results(to_task1(found, names), folder)
-        if "csv" in formats:
-            _write_csv(folder / "detections.csv", predicted)
-        if "geojson" in formats:
-            unwritten |= _write_geojson(folder / "detections.geojson", predicted)
-        if "pictures" in formats:
-            for one in tqdm(predicted, desc="pictures", unit="image", disable=None):
-                try:
-                    draw(one, _picture_of(one.source, folder))
-                except InputError as error:
-                    unwritten[str(one.source.path)] = str(error)
-        if "json" in formats:  # the last one, as it names what the others lack
-            _write_json(folder / "detections.json", predicted, {**faults, **unwritten}, about)
+    with translate_disk_errors():
+        for name, write in WRITERS.items():
+            if name in formats:
+                complete = replace(results, faults={**results.faults, **unwritten})
+                unwritten |= write(complete, folder)
+    for text in unwritten.values():
+        logger.warning("incomplete: %s", text)
     return unwritten
 
 
-def refuse_to_replace(
+def refuse_to_replace_images(
     paths: Sequence[Path], sources: Sequence[ImageSource], formats: Sequence[str], folder: Path
 ) -> None:
-    """InputError where the picture of a source would take the place of one of the images."""
+    """Refuse a folder in which the picture of a source would replace one of the images.
+
+    Args:
+        paths: The image files.
+        sources: Those that will be drawn.
+        formats: Names of the formats to write.
+        folder: Folder of the results.
+
+    Raises:
+        InputError: A picture would replace an image.
+    """
     if "pictures" not in formats:
         return
-    # Not Path.resolve(), which some Pythons end with an error where a link leads to itself.
+    # Not Path.resolve(), which raises in some versions of Python for a link to itself.
     images = {os.path.realpath(path) for path in paths}
     for source in sources:
-        picture = _picture_of(source, folder)
+        picture = _picture_path(source, folder)
         if os.path.realpath(picture) in images:
             raise InputError(
-                f"--output {folder}: the picture of {source.path} would replace {picture}, one of "
+                f"output {folder}: the picture of {source.path} would replace {picture}, one of "
                 "the images: give another folder"
             )
 
 
-def _picture_of(source: ImageSource, folder: Path) -> Path:
+def _picture_path(source: ImageSource, folder: Path) -> Path:
     return folder / PICTURES / f"{source.image_id}.jpg"
 
 
-def draw(one: Predicted, path: Path) -> None:
-    """Write a picture of an image with its detections, scaled down where it is large."""
+def draw(one: ImageResult, path: Path) -> None:
+    """Write a picture of an image with its detections, scaled down if it is large.
+
+    Raises:
+        InputError: The image cannot be read any more.
+    """
     with one.source.open() as reader:
-        image = reader.overview(PICTURE_SIDE)
+        image = reader.overview(MAX_PICTURE_SIDE_PX)
     width, height = one.source.size_wh
     scale = (image.shape[1] / width, image.shape[0] / height)
     write_picture(path, one.detections.with_corners(one.detections.corners * scale).draw(image))
 
 
 @contextmanager
-def telling_of_full_disks() -> Iterator[None]:
-    """An error of the disk as one of the input, with what to do about it."""
+def translate_disk_errors() -> Iterator[None]:
+    """Turn an error of the disk into an InputError that says what to do about it."""
     try:
         yield
     except OSError as error:
@@ -130,17 +194,28 @@ def telling_of_full_disks() -> Iterator[None]:
         ) from error
 
 
-def _write_json(
-    path: Path,
-    predicted: Sequence[Predicted],
-    faults: Mapping[str, str],
-    about: Mapping[str, Any],
-) -> None:
-    """Piece by piece, so that no second copy of a long result is held in memory."""
-    head = {**about, "left_out": dict(faults)}
-    with replacing(path) as file:
+def _write_task1(results: Results, folder: Path) -> dict[str, str]:
+    found = ((one.source.image_id, one.detections) for one in results.images)
+    write_results(to_task1(found, results.info.classes), folder)
+    return {}
+
+
+def _write_pictures(results: Results, folder: Path) -> dict[str, str]:
+    unwritten = {}
+    for one in progress(results.images, "pictures", unit="image", leave=True):
+        try:
+            draw(one, _picture_path(one.source, folder))
+        except InputError as error:
+            unwritten[str(one.source.path)] = str(error)
+    return unwritten
+
+
+def _write_json(results: Results, folder: Path) -> dict[str, str]:
+    """Write piece by piece, so that no second copy of a long result is held in memory."""
+    head = {**results.info.to_json(), "left_out": dict(results.faults)}
+    with replacing(folder / "detections.json") as file:
         file.write(json.dumps(head, ensure_ascii=False)[:-1] + ', "images": [')
-        for index, one in enumerate(predicted):
+        for index, one in enumerate(results.images):
             about_image = {
                 "image": one.source.image_id,
                 "path": str(one.source.path),
@@ -151,21 +226,22 @@ def _write_json(
             }
             file.write(",\n" if index else "\n")
             file.write(json.dumps(about_image, ensure_ascii=False)[:-1] + ', "detections": [')
-            for number, part in enumerate(parts_of(one.detections)):
-                # not json.dump, which encodes piece by piece in Python: a third slower
-                rows = json.dumps(_as_json(part), ensure_ascii=False)[1:-1]
+            for number, chunk in enumerate(chunks_of(one.detections)):
+                # not json.dump, which encodes piece by piece in Python and is a third slower
+                rows = json.dumps(_json_rows(chunk), ensure_ascii=False)[1:-1]
                 file.write((", " if number else "") + rows)
             file.write("]}")
         file.write("\n]}\n")
+    return {}
 
 
-def parts_of(found: Detections) -> Iterator[Detections]:
-    """The detections, so many at a time that their values as objects take little memory."""
-    for start in range(0, len(found), PART):
-        yield found[start : start + PART]
+def chunks_of(found: Detections) -> Iterator[Detections]:
+    """Yield the detections in chunks whose values take little memory as Python objects."""
+    for start in range(0, len(found), DETECTIONS_PER_CHUNK):
+        yield found[start : start + DETECTIONS_PER_CHUNK]
 
 
-def _as_json(found: Detections) -> list[dict[str, Any]]:
+def _json_rows(found: Detections) -> list[dict[str, Any]]:
     rows = zip(
         found.class_names(), found.labels.tolist(), found.scores.tolist(), found.corners.tolist(),
         found.rectangles().tolist(), strict=True,
@@ -182,12 +258,14 @@ def _as_json(found: Detections) -> list[dict[str, Any]]:
     ]
 
 
-def _write_csv(path: Path, predicted: Sequence[Predicted]) -> None:
-    with replacing(path) as file:
+def _write_csv(results: Results, folder: Path) -> dict[str, str]:
+    with replacing(folder / "detections.csv") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(CSV_HEADER)
         for image_id, found in (
-            (one.source.image_id, part) for one in predicted for part in parts_of(one.detections)
+            (one.source.image_id, chunk)
+            for one in results.images
+            for chunk in chunks_of(one.detections)
         ):
             for name, score, corners, rectangle in zip(
                 found.class_names(), found.scores.tolist(),
@@ -195,37 +273,35 @@ def _write_csv(path: Path, predicted: Sequence[Predicted]) -> None:
             ):  # fmt: skip
                 numbers = [f"{value:.2f}" for value in (*corners, *rectangle)]
                 writer.writerow([image_id, name, f"{score:.6f}", *numbers])
+    return {}
 
 
-def _write_geojson(path: Path, predicted: Sequence[Predicted]) -> dict[str, str]:
-    """One FeatureCollection of all images that have coordinates; none of them, no file.
+def _write_geojson(results: Results, folder: Path) -> dict[str, str]:
+    """Write one FeatureCollection of all images that have coordinates; without any, no file.
 
-    Returns path -> why an image has no place on the map after all.
+    Returns:
+        Path -> which detections of an image have no place on the map after all.
     """
-    located = [one for one in predicted if one.source.georeference is not None]
-    rasters = [one.source for one in predicted if one.source.raster]
+    path = folder / "detections.geojson"
+    located = [one for one in results.images if one.source.georeference is not None]
+    rasters = [one.source for one in results.images if one.source.raster]
     bare = [source.path for source in rasters if source.georeference is None]
     if bare:
         logger.info("no coordinates in %d GeoTIFFs, such as %s, and so not in %s",
                  len(bare), bare[0], path.name)  # fmt: skip
     unwritten = {}
     if not located:
-        path.unlink(missing_ok=True)  # that of an earlier run would pass for this one's
+        path.unlink(missing_ok=True)  # one of an earlier run would pass for this one's
         return unwritten
     with replacing(path) as file:
         file.write('{"type": "FeatureCollection", "features": [')
         separator = "\n"
         for one in located:
             outside = 0
-            for found in parts_of(one.detections):
-                outlines = found.corners.astype(np.float64).reshape(-1, 2)
-                places = one.source.georeference.to_lonlat(outlines).reshape(-1, 4, 2)
-                there = np.isfinite(places).all(axis=(1, 2))
-                outside += np.sum(~there)
-                own = found[there].to_geojson(
-                    lambda _, on_map=places[there]: on_map, {"image": one.source.image_id}
-                )
-                for feature in own["features"]:
+            for chunk in chunks_of(one.detections):
+                features = _features(chunk, one.source)
+                outside += len(chunk) - len(features)
+                for feature in features:
                     file.write(separator)
                     file.write(json.dumps(feature, ensure_ascii=False, allow_nan=False))
                     separator = ",\n"
@@ -236,3 +312,24 @@ def _write_geojson(path: Path, predicted: Sequence[Predicted]) -> dict[str, str]
                 )
         file.write("\n]}\n")
     return unwritten
+
+
+def _features(found: Detections, source: ImageSource) -> list[dict[str, Any]]:
+    """Return the GeoJSON features of those detections that lie within the map projection."""
+    corners = found.corners.astype(np.float64).reshape(-1, 2)
+    lonlat = source.georeference.to_lonlat(corners).reshape(-1, 4, 2)
+    located = np.isfinite(lonlat).all(axis=(1, 2))
+    collection = found[located].to_geojson(lambda _: lonlat[located], {"image": source.image_id})
+    return collection["features"]
+
+
+WRITERS: Mapping[str, Callable[[Results, Path], dict[str, str]]] = {
+    "task1": _write_task1,
+    "csv": _write_csv,
+    "geojson": _write_geojson,
+    "pictures": _write_pictures,
+    "json": _write_json,  # last, as it lists what the other files lack
+}
+"""Format -> the function that writes it into the folder of the results, in the order of writing.
+
+It returns path -> why the file lacks something of an image."""

@@ -1,7 +1,7 @@
-"""What runs a model file: PyTorch, ONNX Runtime and OpenVINO behind one interface.
+"""Runtimes of model files: PyTorch, ONNX Runtime and OpenVINO behind one interface.
 
-Here belongs one module a runtime and the table that chooses among them. What is done with the
-detections, and how a file is made, does not.
+Here belong one module per runtime, everything that opens model files in it, and the table that
+chooses a runtime. What is done with the detections, and how a file is exported, does not.
 """
 
 from deploy.runtimes.base import DetectorSettings, Runtime

@@ -1,4 +1,4 @@
-"""What every runtime offers, and how a detector is run."""
+"""The interface of every runtime, and the settings of a detector."""
 
 from __future__ import annotations
 
@@ -14,17 +14,26 @@ from structures.detections import Detections
 
 @dataclass(frozen=True)
 class DetectorSettings:
-    """How a detector is run; None takes what the file says, or else the default in brackets.
+    """How a detector is run.
 
-    device: where PyTorch and ONNX Runtime run. classes: names, for a checkpoint that has none.
-    backbone: what the file must have (any). input_hw: height and width of the network's input
-    (608, 608). conf_thresh: scores above it are kept (0.18). nms_thresh: an IoU above it
-    suppresses (0.1). theta_thresh: of `cls_theta` (0.8). K: most detections an image (500); an
-    input larger than the model's, which `predict` may use, holds more in proportion, but for an
-    exported file. squash: stretch images to the input as the original does, instead of padding.
-    runtime: a name of `RUNTIMES` (by the kind of file). batch_size: images that go through the
-    network together. threads: of ONNX Runtime and OpenVINO (as many as PyTorch uses, which
-    `torch.set_num_threads` says for the whole process).
+    None stands for what the model file says, or else for a default, which is the constant of
+    `structures.defaults` that is named below.
+
+    Attributes:
+        device: Device of PyTorch and ONNX Runtime.
+        classes: Class names, for a checkpoint that has none.
+        backbone: Backbone that the file must have, None for any.
+        input_hw: Height and width of the network's input (`INPUT_HW`).
+        conf_thresh: Scores above it are kept (`CONF_THRESH`).
+        nms_thresh: IoU above which NMS suppresses (`NMS_THRESH`).
+        theta_thresh: Value of `cls_theta` above which a box counts as rotated (`THETA_THRESH`).
+        K: Most detections of an image (`K`). An input larger than the model's, which `predict`
+            may use, may hold more in proportion, except in an exported file.
+        squash: Stretch images to the input as the original does, instead of padding them.
+        runtime: A name in `RUNTIMES`, None for the usual one of the kind of file.
+        batch_size: Images that go through the network together.
+        threads: CPU threads of ONNX Runtime and OpenVINO; None for as many as PyTorch uses, which
+            `torch.set_num_threads` sets for the whole process.
     """
 
     device: torch.device | str = "cpu"
@@ -41,34 +50,49 @@ class DetectorSettings:
     threads: int | None = None
 
     def used_threads(self) -> int:
+        """Return the number of CPU threads that ONNX Runtime and OpenVINO use."""
         return torch.get_num_threads() if self.threads is None else self.threads
 
 
 class Runtime(Protocol):
-    """A model that is ready to run."""
+    """A model that is ready to run.
+
+    It keeps no state between calls, and several threads may call it at a time.
+
+    Attributes:
+        name: Name of the runtime.
+        classes: Class names in the order of the labels.
+        input_hw: Height and width that the model was trained or exported at.
+        fixed_hw: Whether it takes only images of that size.
+        conf_thresh: Scores above it are kept.
+        theta_thresh: Value of `cls_theta` above which a box counts as rotated.
+        K: Most detections of an image of `input_hw`.
+        nms_thresh: IoU threshold of the NMS in the file, None if there is none in it.
+    """
 
     name: str
     classes: tuple[str, ...]
     input_hw: tuple[int, int]
-    """Height and width that it was trained or exported at."""
     fixed_hw: bool
-    """Whether it takes that size alone."""
     conf_thresh: float
     theta_thresh: float
     K: int
     nms_thresh: float | None
-    """Of the NMS in the file, None where there is none in it."""
 
     def prepare(self, images: Sequence[np.ndarray]) -> Any:
-        """Images [H, W, 3] uint8 BGR of one size -> what the network takes."""
+        """Turn images [H, W, 3] uint8 BGR of one size into what the network takes."""
 
     def network(self, batch: Any) -> Any:
-        """The network; returns when it is done. Of an exported file this includes the decoder."""
+        """Run the network and wait for it. In an exported file this includes the decoder."""
 
     def decode(self, outputs: Any) -> list[Detections]:
-        """Detections of each image in input pixels with scores above `conf_thresh`, by falling
-        score, before any NMS that is not in the file."""
+        """Return the detections of each image with scores above `conf_thresh`.
+
+        They are in input pixels and sorted by falling score. NMS is not applied, unless it is in
+        the file.
+        """
 
 
-def first_given(asked: Any, otherwise: Any) -> Any:
-    return otherwise if asked is None else asked
+def first_given(*values: Any) -> Any:
+    """Return the first value that is not None, None if there is none."""
+    return next((value for value in values if value is not None), None)

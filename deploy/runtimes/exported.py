@@ -17,7 +17,7 @@ from structures.letterbox import normalize
 
 
 class ExportedRuntime:
-    """What files of the export have in common: the decoder, and perhaps the NMS, is inside."""
+    """Base of the runtimes of exported files, which hold the decoder and perhaps NMS as well."""
 
     def __init__(
         self,
@@ -28,12 +28,25 @@ class ExportedRuntime:
         takes_conf: bool,
         settings: DetectorSettings,
     ):
-        _check_asked(path, metadata, settings, takes_conf)
+        """Check an open model against the settings.
+
+        Args:
+            path: The file, for errors.
+            metadata: What the file says about itself.
+            input_shape: Shape of its input, with None for a free dimension.
+            output_names: Names of its outputs.
+            takes_conf: Whether `conf_thresh` is an input of it.
+            settings: How it is run.
+
+        Raises:
+            InputError: The outputs have another layout, or the settings contradict the file.
+        """
+        _check_settings(path, metadata, settings, takes_conf)
         missing = set(OUTPUTS) - set(output_names)
         if metadata.layout != "corners" or missing:
             raise InputError(
-                f"{path}: outputs in the layout {metadata.layout!r}; detect needs corners, scores "
-                "and labels, which is what --phase export writes without --layout"
+                f"{path}: outputs in the layout {metadata.layout!r}, but a detector needs corners, "
+                "scores and labels: export it again in the default layout"
             )
         self.metadata = metadata
         self.classes = metadata.classes
@@ -43,10 +56,15 @@ class ExportedRuntime:
         self.nms_thresh = metadata.nms_thresh
         self.fixed_hw = metadata.input_size is not None
         self.input_hw = metadata.input_size or metadata.trained_size or INPUT_HW
-        self._batch_size = input_shape[0]  # None where it is free
+        self._batch_size = input_shape[0]  # None if it is free
         self._takes_conf = takes_conf
 
     def prepare(self, images: Sequence[np.ndarray]) -> np.ndarray:
+        """Return the file's input of images [H, W, 3] uint8 BGR of one size.
+
+        Returns:
+            [B, H, W, 3] uint8 or [B, 3, H, W] float32, as the file takes it.
+        """
         if self.metadata.color == "RGB":
             images = [np.ascontiguousarray(image[:, :, ::-1]) for image in images]
         if self.metadata.input_type == "uint8":
@@ -54,6 +72,11 @@ class ExportedRuntime:
         return np.stack([normalize(image) for image in images])
 
     def network(self, batch: np.ndarray) -> dict[str, np.ndarray]:
+        """Run the file on a batch, which is cut and filled up if the file has a fixed batch size.
+
+        Returns:
+            Name of the output -> its rows [B, K, ...].
+        """
         if self._batch_size in (None, len(batch)):
             return self._run(batch)
         parts = []
@@ -68,6 +91,7 @@ class ExportedRuntime:
         raise NotImplementedError
 
     def decode(self, outputs: dict[str, np.ndarray]) -> list[Detections]:
+        """Return the detections of each image in input pixels."""
         found = []
         rows = (outputs[name] for name in OUTPUTS)
         for corners, scores, labels in zip(*rows, strict=True):
@@ -77,7 +101,7 @@ class ExportedRuntime:
                     corners[keep].astype(np.float32, copy=False),
                     scores[keep].astype(np.float32, copy=False),
                     labels[keep].astype(np.int64, copy=False),
-                    # a suppression in the file frees rows, and then nothing can be told of it
+                    # NMS in the file frees rows, so with it this cannot be known
                     complete=not keep[-1],
                 )
             )
@@ -90,10 +114,10 @@ class ExportedRuntime:
         return inputs
 
 
-def _check_asked(
+def _check_settings(
     path: Path, metadata: ModelMetadata, settings: DetectorSettings, takes_conf: bool
 ) -> None:
-    """InputError where the settings ask for something that the file has settled otherwise."""
+    """Raise an InputError if the settings ask for something that the file has fixed otherwise."""
     conf, nms = settings.conf_thresh, settings.nms_thresh
     faults = []
     if settings.classes is not None and tuple(settings.classes) != metadata.classes:
@@ -103,7 +127,7 @@ def _check_asked(
     if settings.backbone not in (None, metadata.backbone):
         faults.append(f"backbone {settings.backbone}: it has {metadata.backbone}")
     if conf is not None and not takes_conf and conf < metadata.conf_thresh:
-        faults.append(f"conf_thresh {conf:g}: it puts out scores above {metadata.conf_thresh:g}")
+        faults.append(f"conf_thresh {conf:g}: it outputs scores above {metadata.conf_thresh:g}")
     if settings.theta_thresh not in (None, metadata.theta_thresh):
         faults.append(f"theta_thresh {settings.theta_thresh:g}: it has {metadata.theta_thresh:g}")
     if settings.K not in (None, metadata.K):
@@ -112,21 +136,21 @@ def _check_asked(
         faults.append(f"nms_thresh {nms:g}: it suppresses above {metadata.nms_thresh:g} already")
     if faults:
         raise InputError(
-            f"{path} was exported otherwise: {'; '.join(faults)}. Leave that out, or export it "
-            "again"
+            f"{path} was exported with other settings: {'; '.join(faults)}. Leave that out, or "
+            "export it again"
         )
 
 
 @contextmanager
 def translate_out_of_memory() -> Iterator[None]:
-    """MemoryError where a runtime has no memory, for which each has an error of its own."""
+    """Raise a MemoryError if a runtime is out of memory, for which each has its own error."""
     try:
         yield
     except Exception as error:
-        if any(sign in str(error) for sign in _NO_MEMORY):
+        if any(text in str(error) for text in _OUT_OF_MEMORY):
             raise MemoryError(str(error)) from error
         raise
 
 
-_NO_MEMORY = ("Failed to allocate", "bad_alloc", "bad allocation")
-"""Of ONNX Runtime and OpenVINO."""
+_OUT_OF_MEMORY = ("Failed to allocate", "bad_alloc", "bad allocation")
+"""Texts in such errors of ONNX Runtime and OpenVINO."""

@@ -1,4 +1,4 @@
-"""An ONNX file in ONNX Runtime."""
+"""ONNX files in ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -21,13 +21,17 @@ if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
 
-_ERRORS_ONLY = 3
+_LOG_ERRORS_ONLY = 3
 """Severity of ONNX Runtime's log. It warns about every input with a default value, and
 `conf_thresh` is one."""
 
 
 def import_onnxruntime() -> ModuleType:
-    """The package; InputError where it is not installed."""
+    """Import ONNX Runtime.
+
+    Raises:
+        InputError: It is not installed.
+    """
     try:
         return importlib.import_module("onnxruntime")
     except ImportError:
@@ -40,16 +44,16 @@ def open_session(
     """Open an ONNX model in ONNX Runtime.
 
     Args:
-        model: path of a file, or a model in memory.
-        providers: of ONNX Runtime, in the order of preference; the CPU without any.
-        threads: of one operator; as many as there are cores by default.
+        model: Path of a file, or a model in memory.
+        providers: Execution providers in the order of preference; the CPU without any.
+        threads: CPU threads of one operator; as many as there are cores by default.
 
     Raises:
         InputError: ONNX Runtime is not installed.
     """
     onnxruntime = import_onnxruntime()
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = _ERRORS_ONLY
+    options.log_severity_level = _LOG_ERRORS_ONLY
     options.intra_op_num_threads = threads or 0
     source = str(model) if isinstance(model, Path) else model.SerializeToString()
     return onnxruntime.InferenceSession(
@@ -58,18 +62,19 @@ def open_session(
 
 
 class OnnxRuntime(ExportedRuntime):
-    """An ONNX file in ONNX Runtime."""
+    """An ONNX file in ONNX Runtime, see `deploy.runtimes.base.Runtime`."""
 
     name = "ONNX Runtime"
 
     def __init__(self, path: Path, settings: DetectorSettings):
+        """Open an ONNX file; an InputError says why it cannot be used with the settings."""
         available = import_onnxruntime().get_available_providers()
         providers = self._providers(available, settings.device)
         try:
             self._session = open_session(path, providers, settings.used_threads())
-        except Exception as error:  # each fault of a file has a class of its own in ONNX Runtime
+        except Exception as error:  # ONNX Runtime has an error class for each fault of a file
             cause = str(error).splitlines()[0]
-            raise InputError(f"{path}: no model that ONNX Runtime can run ({cause})") from None
+            raise InputError(f"{path}: not a model that ONNX Runtime can run ({cause})") from None
         metadata = read_onnx_metadata(path, self._session.get_modelmeta().custom_metadata_map)
         # an input with a default value counts as an initializer that may be overridden
         inputs = (*self._session.get_inputs(), *self._session.get_overridable_initializers())
@@ -80,14 +85,14 @@ class OnnxRuntime(ExportedRuntime):
 
     @staticmethod
     def _providers(available: Sequence[str], device: torch.device | str) -> list[Any]:
-        """For `InferenceSession`. On a GPU not run yet: none was at hand."""
+        """Return the execution providers of a device. Not tested on a GPU yet."""
         device = torch.device(device)
         if device.type != "cuda":
             return ["CPUExecutionProvider"]
         if "CUDAExecutionProvider" not in available:
             raise InputError(
-                f"--device {device}: this ONNX Runtime runs on {', '.join(available)} alone; "
-                "onnxruntime-gpu brings CUDA"
+                f"device {device}: this ONNX Runtime only has {', '.join(available)}; install "
+                "onnxruntime-gpu for CUDA"
             )
         return [
             ("CUDAExecutionProvider", {"device_id": device.index or 0}),

@@ -1,4 +1,4 @@
-"""An OpenVINO model, or an ONNX file, in OpenVINO."""
+"""OpenVINO models and ONNX files in OpenVINO."""
 
 from __future__ import annotations
 
@@ -14,20 +14,15 @@ from deploy.runtimes.openvino_files import own_name
 
 
 class OpenVino(ExportedRuntime):
-    """An OpenVINO model, or an ONNX file, in OpenVINO."""
+    """An OpenVINO model or an ONNX file in OpenVINO, see `deploy.runtimes.base.Runtime`."""
 
     name = "OpenVINO"
 
     def __init__(self, path: Path, settings: DetectorSettings):
+        """Open a file; an InputError says why it cannot be used with the settings."""
         model, metadata = openvino_files.read(path)
-        # On some processors it computes in bfloat16 unasked, and finds other boxes there.
-        config = {
-            "PERFORMANCE_HINT": "LATENCY",
-            "INFERENCE_PRECISION_HINT": "f32",
-            "INFERENCE_NUM_THREADS": settings.used_threads(),
-        }
-        self._compiled = openvino_files.core().compile_model(model, "CPU", config)
-        # A request is for one caller at a time: each takes one that is free, or makes one.
+        self._compiled = openvino_files.compile_model(model, settings.used_threads())
+        # A request serves one caller at a time: each takes a free one, or makes another.
         self._requests: queue.SimpleQueue = queue.SimpleQueue()
         shapes = {own_name(one): one.get_partial_shape() for one in self._compiled.inputs}
         shape = [side.get_length() if side.is_static else None for side in shapes.get("input", ())]
@@ -42,11 +37,11 @@ class OpenVino(ExportedRuntime):
         try:
             with translate_out_of_memory():
                 request.infer(self._inputs(batch))
-            # copies: the request's own memory is written again by its next caller
+            # copies, because the next caller of the request overwrites its memory
             outputs = {name: request.get_tensor(name).data.copy() for name in self._names}
         finally:
             self._requests.put(request)
         if any(len(rows) != len(batch) for rows in outputs.values()):
-            # seen where memory was short: it says nothing, and has no rows
-            raise MemoryError(f"OpenVINO gave no answers for a batch {batch.shape}")
+            # seen when memory was short: OpenVINO raises nothing and returns no rows
+            raise MemoryError(f"OpenVINO returned no rows for a batch {batch.shape}")
         return outputs

@@ -1,6 +1,6 @@
-"""OpenVINO models of ours and ONNX files of ours in OpenVINO: how both are read.
+"""How OpenVINO reads, compiles and labels this project's models, both `.xml` and `.onnx` files.
 
-The export makes the first of the second, and the detector runs either.
+The export converts ONNX files to OpenVINO models, and the detector runs either.
 """
 
 from __future__ import annotations
@@ -17,14 +17,18 @@ from deploy.metadata import OUTPUTS, ModelMetadata, read_onnx_metadata
 from DOTA_devkit.errors import InputError
 
 INFO = "model_info"
-"""Section of a model's own information that holds our metadata, one text a key."""
+"""Section of a model's runtime information that holds our metadata, one text per key."""
 
-_HEAD = 1000
-"""Bytes of an .xml file within which its root must begin."""
+_HEAD_BYTES = 1000
+"""Length of the start of an .xml file in which its root element must begin."""
 
 
 def import_openvino() -> ModuleType:
-    """The package; InputError where it is not installed."""
+    """Import OpenVINO.
+
+    Raises:
+        InputError: It is not installed.
+    """
     try:
         return importlib.import_module("openvino")
     except ImportError:
@@ -33,38 +37,50 @@ def import_openvino() -> ModuleType:
 
 @functools.cache
 def core() -> Any:
-    """OpenVINO's core, one for the whole process, which is never closed.
+    """Return OpenVINO's core, one for the whole process, which is never closed.
 
-    A core gives its thread another stack for signals, and when it is closed the one that it found.
-    Of two that are closed in the order of their making, the second so brings back a stack that is
-    gone, and the next signal that Python handles (Ctrl-C, a child that ends) kills the process.
+    A core gives its thread another stack for signals, and restores the one that it found when it is
+    closed. If two cores are closed in the order in which they were made, the second restores a
+    stack that no longer exists, and the next signal that Python handles (Ctrl-C, or a child process
+    that ends) kills the process.
     """
     return import_openvino().Core()
 
 
 def read(path: Path) -> tuple[Any, ModelMetadata]:
-    """The model of an `.xml` or `.onnx` file, whose inputs are those of the file, and its metadata.
+    """Read a model of this project.
+
+    Args:
+        path: An `.xml` or `.onnx` file.
+
+    Returns:
+        The model, whose inputs are those of the file, and its metadata.
 
     Raises:
-        InputError: OpenVINO is not installed or cannot read the file, or it is none of ours.
+        InputError: OpenVINO is not installed or cannot read the file, or the file was not exported
+            by this project.
     """
     import_openvino()
     if path.suffix.lower() == ".onnx":
         metadata = read_onnx_metadata(path)
         return read_onnx(path), metadata
     with open(path, "rb") as file:
-        # OpenVINO would try all formats that it knows, each with a complaint of its own
-        if b"<net" not in file.read(_HEAD):
-            raise InputError(f"{path}: no model of OpenVINO: it does not begin with <net")
+        # OpenVINO would try all formats that it knows and log an error for each
+        if b"<net" not in file.read(_HEAD_BYTES):
+            raise InputError(f"{path}: not an OpenVINO model: it does not begin with <net")
     model = _read(path)
     return model, ModelMetadata.from_props(_props(model), path)
 
 
 def read_onnx(path: Path) -> Any:
-    """The model of an ONNX file, with `conf_thresh` as an input that must be fed where the file
-    has it as one with a default value: of such inputs OpenVINO makes constants.
+    """Read an ONNX file so that it behaves in OpenVINO as ONNX defines it.
 
-    Of equal values TopK takes the first one first, as ONNX has it; OpenVINO takes any.
+    If `conf_thresh` is an input with a default value, it becomes an input that must be fed:
+    OpenVINO turns such inputs into constants. TopK takes equal values in their order, as ONNX
+    requires; OpenVINO takes them in any order.
+
+    Raises:
+        InputError: OpenVINO is not installed or cannot read the file.
     """
     openvino = import_openvino()
     model = _read(path)
@@ -80,12 +96,28 @@ def read_onnx(path: Path) -> Any:
     return model
 
 
+def compile_model(model: Any, threads: int | None = None) -> Any:
+    """Compile a model for the CPU, for low latency and in float32.
+
+    On some newer processors OpenVINO would compute in bfloat16 unasked, and find other boxes.
+
+    Args:
+        model: A model of OpenVINO, or the path of a file as text.
+        threads: CPU threads; None leaves the number to OpenVINO.
+    """
+    config = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
+    if threads is not None:
+        config["INFERENCE_NUM_THREADS"] = threads
+    return core().compile_model(model, "CPU", config)
+
+
 def _make_stable(model: Any) -> None:
     """Let each TopK keep the order of equal values.
 
-    OpenVINO can, but takes 2 microseconds a value. So its usual TopK finds the lowest value that is
-    taken; of the values above it and the first ones that equal it keys are made of which no two are
-    alike, and it is those that another one takes; the few that are left can be sorted slowly.
+    OpenVINO has a stable TopK, but it takes 2 microseconds per value. So the usual TopK finds the
+    lowest value that is taken. The values above it, and the first ones that equal it, get keys of
+    which no two are alike. Another usual TopK takes those, and only the few that are left go
+    through the stable one.
     """
     ops = importlib.import_module("openvino.opset11")
     for node in model.get_ops():
@@ -97,8 +129,8 @@ def _make_stable(model: Any) -> None:
         uses = [list(node.output(port).get_target_inputs()) for port in (0, 1)]
         lowest = ops.reduce_min(node.output(0), axis, keep_dims=True)
         length = ops.gather(ops.shape_of(values, integers), axis, 0)
-        place = ops.range(ops.constant(np.int32(0)), length, ops.constant(np.int32(1)), integers)
-        early = ops.subtract(length, place)  # n for the first, 1 for the last
+        position = ops.range(ops.constant(np.int32(0)), length, ops.constant(np.int32(1)), integers)
+        early = ops.subtract(length, position)  # n for the first, 1 for the last
         key = ops.select(ops.equal(values, lowest), early, ops.constant(np.int32(0)))
         key = ops.select(ops.greater(values, lowest), ops.add(early, length), key)
         taken = ops.topk(key, count, axis, "max", "value", integers)
@@ -112,18 +144,19 @@ def _make_stable(model: Any) -> None:
 
 
 def set_metadata(model: Any, metadata: ModelMetadata) -> None:
+    """Store the metadata in a model, from which `read` gets it back."""
     for key, text in metadata.to_props().items():
         model.set_rt_info(text, [INFO, key])
 
 
 def own_name(port: Any) -> str:
-    """Of an input or output: OpenVINO may add names of its own to that of the file."""
+    """Return the name of an input or output in the file; OpenVINO may add others to it."""
     ours = port.get_names() & {"input", "conf_thresh", *OUTPUTS}
     return min(ours) if ours else port.get_any_name()
 
 
 def cause(error: Exception) -> str:
-    """What is wrong, of an error of OpenVINO: its last line, after the places in its code."""
+    """Return the cause of an error of OpenVINO: its last line, after the places in its code."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1] if lines else type(error).__name__
 
@@ -132,11 +165,11 @@ def _read(path: Path) -> Any:
     try:
         return core().read_model(str(path))
     except Exception as error:  # RuntimeError with a page of text
-        raise InputError(f"{path}: no model that OpenVINO can read ({cause(error)})") from None
+        raise InputError(f"{path}: not a model that OpenVINO can read ({cause(error)})") from None
 
 
 def _props(model: Any) -> dict[str, str]:
-    """The entries of the metadata in an OpenVINO model's `model_info`."""
+    """Return the entries of the metadata in an OpenVINO model."""
     if not model.has_rt_info([INFO]):
         return {}
     return {

@@ -1,8 +1,7 @@
-"""What runs a model file: input images -> head maps or boxes -> detections, for each runtime.
+"""The runtimes by name, and which of them opens a model file.
 
-All of them are used alike, so that the detector, the phases and the benchmark need not know which
-one they have: `prepare`, `network` and `decode`, one after the other. They keep no state between
-calls, and several threads may call one runtime at a time.
+All of them have one interface (`deploy.runtimes.base.Runtime`), so that the detector and the
+benchmark need not know which one they have: `prepare`, `network` and `decode`, one after the other.
 """
 
 from __future__ import annotations
@@ -17,31 +16,34 @@ from DOTA_devkit.errors import InputError
 
 RUNTIMES = {"pytorch": TorchRuntime, "onnxruntime": OnnxRuntime, "openvino": OpenVino}
 _BY_SUFFIX = {".onnx": "onnxruntime", ".xml": "openvino"}
-_NOT_RUN = {
-    ".pt2": "a program of torch.export runs by torch.export.load alone (docs/deploy.md)",
-    ".engine": "an engine of TensorRT runs in TensorRT alone (docs/deploy.md)",
+_UNSUPPORTED = {
+    ".pt2": "a program of torch.export only runs by torch.export.load (docs/deploy.md)",
+    ".engine": "an engine of TensorRT only runs in TensorRT (docs/deploy.md)",
 }
 
 
 def open_runtime(path: Path, settings: DetectorSettings) -> Runtime:
-    """The runtime of a model file, by its kind or as the settings say.
+    """Open a model file in the runtime that the settings name, or in the usual one of its kind.
+
+    Args:
+        path: A checkpoint, an ONNX file or an OpenVINO model.
+        settings: How it is run.
 
     Raises:
-        InputError: no such file, not one of this project, or a runtime that cannot read it.
+        InputError: There is no such file, it is not one of this project, or the runtime cannot
+            read it.
     """
-    if reason := _NOT_RUN.get(path.suffix.lower()):
+    if reason := _UNSUPPORTED.get(path.suffix.lower()):
         raise InputError(
             f"{path}: {reason}; a checkpoint, an ONNX file or an OpenVINO model (.xml) is expected"
         )
     model = path.with_suffix(".xml")
     if path.suffix.lower() == ".bin" and model.is_file():
-        raise InputError(
-            f"{path}: the weights of an OpenVINO model; give {model}, which reads them"
-        )
+        raise InputError(f"{path}: only the weights of an OpenVINO model: give {model} instead")
     own = _BY_SUFFIX.get(path.suffix.lower(), "pytorch")
     name = settings.runtime or own
     if name not in RUNTIMES:
-        raise InputError(f"runtime {name!r}: expected {', '.join(RUNTIMES)}")
+        raise InputError(f"runtime must be one of {', '.join(RUNTIMES)}, got {name!r}")
     if name != own and (own, name) != ("onnxruntime", "openvino"):
         raise InputError(f"{path}: {name} cannot run this file, {own} does")
     if not path.is_file():

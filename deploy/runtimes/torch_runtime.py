@@ -1,4 +1,4 @@
-"""A checkpoint in PyTorch."""
+"""Checkpoints in PyTorch."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from structures.letterbox import normalize
 
 
 class TorchRuntime:
-    """A checkpoint in PyTorch."""
+    """A checkpoint in PyTorch, see `deploy.runtimes.base.Runtime`."""
 
     name = "PyTorch"
     memory_format = torch.channels_last
@@ -29,6 +29,7 @@ class TorchRuntime:
     nms_thresh = None
 
     def __init__(self, path: Path, settings: DetectorSettings):
+        """Load a checkpoint; an InputError says why it cannot be used with the settings."""
         classes = None if settings.classes is None else tuple(settings.classes)
         checkpoint = read_checkpoint(path)
         checkpoint.require(backbone=settings.backbone, classes=classes)
@@ -36,24 +37,26 @@ class TorchRuntime:
         if checkpoint.classes is None:
             raise InputError(
                 f"{path} does not name its {checkpoint.architecture.heads['hm']} classes: give "
-                "them (--classes A,B or dota1.0; in Python classes=(...))"
+                "their names as classes"
             )
         self.classes = checkpoint.classes
         self.input_hw = checkpoint.input_size or INPUT_HW
         self.conf_thresh = first_given(settings.conf_thresh, CONF_THRESH)
         self.K = first_given(settings.K, K)
-        self._cells = math.prod(settings.input_hw or self.input_hw) // STRIDE**2
+        self._reference_cells = math.prod(settings.input_hw or self.input_hw) // STRIDE**2
         self.theta_thresh = first_given(settings.theta_thresh, THETA_THRESH)
         self._device = torch.device(settings.device)
         self._model = build_model(checkpoint, self._device)
         self._model.to(memory_format=self.memory_format)
 
     def prepare(self, images: Sequence[np.ndarray]) -> torch.Tensor:
+        """Return the network's input [B, 3, H, W] of images [H, W, 3] uint8 BGR of one size."""
         batch = torch.from_numpy(np.stack([normalize(image) for image in images]))
         return to_device(batch, self._device, self.memory_format)
 
     @torch.inference_mode()
     def network(self, batch: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Return the head maps of a batch, once they are computed."""
         maps = self._model(batch)
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
@@ -61,8 +64,10 @@ class TorchRuntime:
 
     @torch.inference_mode()
     def decode(self, outputs: dict[str, torch.Tensor]) -> list[Detections]:
-        # an input larger than the model's, such as a whole image, may hold as much more
-        share = max(1.0, math.prod(outputs["hm"].shape[2:]) / self._cells)
-        most = math.ceil(self.K * share)
-        decoder = DecDecoder(most, self.conf_thresh, len(self.classes), self.theta_thresh)
+        """Return the detections of each image in input pixels, before NMS."""
+        # an input larger than the model's, such as a whole image, may hold more in proportion
+        ratio = max(1.0, math.prod(outputs["hm"].shape[2:]) / self._reference_cells)
+        decoder = DecDecoder(
+            math.ceil(self.K * ratio), self.conf_thresh, len(self.classes), self.theta_thresh
+        )
         return decoder.decode(outputs)

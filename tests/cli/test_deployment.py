@@ -60,8 +60,8 @@ def made(here):
     ("name", "package", "message"),
     [
         ("a.pth", "torch", "not a file of torch.save"),
-        ("a.onnx", "onnxruntime", "no model that ONNX Runtime can run"),
-        ("a.xml", "openvino", "no model of OpenVINO"),
+        ("a.onnx", "onnxruntime", "not a model that ONNX Runtime can run"),
+        ("a.xml", "openvino", "not an OpenVINO model"),
         ("a.pt2", "torch", "a program of torch.export"),
         ("a.bin", "torch", "not a file of torch.save"),  # checkpoints may have this suffix as well
     ],
@@ -81,14 +81,14 @@ def test_file_that_is_no_model(call, here, phase, name, package, message):
 def test_weights_file_of_an_openvino_model(call, here, phase):
     (here / "a.xml").touch()
     (here / "a.bin").touch()
-    assert_refused(call(phase, weights="a.bin"), "a.bin: the weights of", "give a.xml")
+    assert_refused(call(phase, weights="a.bin"), "a.bin: only the weights of", "give a.xml")
 
 
 @pytest.mark.parametrize("phase", ["predict", "benchmark"])
 def test_model_of_another_project(call, here, phase):
     pytest.importorskip("onnxruntime")
     ran = call(phase, weights=onnx_file(here / "other.onnx", {}))
-    assert_refused(ran, "other.onnx: a model without this project's metadata", "--phase export")
+    assert_refused(ran, "other.onnx: a model without this project's metadata", "export phase")
 
 
 @pytest.mark.parametrize("phase", PHASES)
@@ -244,7 +244,7 @@ def test_export_replaces_no_file_of_the_user(call, here):
     assert_refused(ran, "model.xml would replace model.bin, which it is made of")
     (here / "model.pth").write_bytes(content)
     ran = call("export", "--format", "openvino")
-    assert_refused(ran, "model.xml would come with model.bin, where another file is")
+    assert_refused(ran, "model.xml would be written together with model.bin, which exists already")
     assert (here / "model.bin").read_bytes() == content and made(here) == {"model.bin"}
 
 
@@ -257,7 +257,7 @@ def test_export_rejects_two_input_sizes(call, here):
 def test_openvino_file_names(call, here):
     """The output may have the name of the model before NMS, which the parity report runs."""
     pytest.importorskip("openvino")
-    for name in ("rows_too.xml", "M.XML"):
+    for name in ("rows_before_nms.xml", "M.XML"):
         ran = call("export", "--format", "openvino", "--nms", "graph", "--K", 40, "--output", name)
         assert ran.code == 0, ran.err
         model, _ = openvino_files.read(here / name)

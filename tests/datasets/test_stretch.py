@@ -12,7 +12,7 @@ from datasets.stretch import WINDOW_SIDE_PX, Stretch, read_stretched
 from deploy.detector import Detector
 from deploy.predict.pipeline import predict
 from deploy.predict.settings import PredictSettings, Shard
-from deploy.predict.sources import survey
+from deploy.predict.sources import inspect_images
 from DOTA_devkit.polygon import paired_iou
 from helpers.drawn_objects import DrawnObjects, scene
 from helpers.small_exports import sharp_model
@@ -156,7 +156,7 @@ def test_with_and_without_rasterio(tmp_path, kind, monkeypatch):
     for available in (True, False):
         if not available:
             monkeypatch.setitem(sys.modules, "rasterio", None)
-        (source,), _ = survey([path])
+        (source,), _ = inspect_images([path])
         assert source.raster == available
         with source.open() as reader:
             windows.append(reader.window(650, 20, (300, 200)))

@@ -1,4 +1,4 @@
-"""The benchmark measures every stage of every runtime there is."""
+"""The benchmark times every stage in every installed runtime."""
 
 import json
 import re
@@ -9,7 +9,7 @@ import torch
 
 import main
 from deploy import benchmark as timing
-from deploy.benchmark import BenchmarkSettings, Contestant, PlainTorchRuntime
+from deploy.benchmark import BenchmarkSettings, LoadedModel, PlainTorchRuntime
 from deploy.detector import Detector
 from deploy.runtimes.base import DetectorSettings
 from helpers.data_folders import picture, write_image
@@ -28,25 +28,25 @@ def weights(tmp_path):
 
 
 @pytest.fixture
-def threads_of_its_own():
-    """Those of PyTorch belong to the process: what a test sets ends with it."""
+def restored_threads():
+    """PyTorch's number of threads belongs to the process: restore what a test sets."""
     before = torch.get_num_threads()
     yield before
     torch.set_num_threads(before)
 
 
-def test_table_and_json(tmp_path, weights, capsys, threads_of_its_own):
+def test_table_and_json(tmp_path, weights, capsys, restored_threads):
     write_image(tmp_path / "images/a.png", picture())
     words = ["--phase", "benchmark", "--weights", weights, "--source", tmp_path / "images",
-             "--output", tmp_path, "--runs", 3, "--device", "cpu", "--batch_size", 2,
-             "--threads", threads_of_its_own + 1]  # fmt: skip
+             "--output", tmp_path / "benchmark.json", "--runs", 3, "--batch_size", 2,
+             "--threads", restored_threads + 1]  # fmt: skip
     assert main.main(list(map(str, words))) == 0
     out = capsys.readouterr().out
     result = json.loads((tmp_path / "benchmark.json").read_text())
     assert result["processor"] in out and result["processor"]
     assert [one["runtime"] for one in result["timings"]] == ["PyTorch eager, contiguous", "PyTorch"]
     for timings in result["timings"]:
-        assert timings["input_hw"] == [64, 96] and timings["threads"] == threads_of_its_own + 1
+        assert timings["input_hw"] == [64, 96] and timings["threads"] == restored_threads + 1
         stages = timings["stages"]
         assert set(stages) == {"preprocess", "network", "decode", "nms", "end to end"}
         assert all(value > 0 for value in stages.values()) and timings["load"] > 0
@@ -56,11 +56,11 @@ def test_table_and_json(tmp_path, weights, capsys, threads_of_its_own):
     columns = re.split(r"  +", header)
     cells = dict(zip(columns, re.split(r"  +", first), strict=True))
     assert cells["runtime"].startswith("PyTorch eager, contiguous ")
-    assert cells["threads"] == str(threads_of_its_own + 1) and cells["times faster"] == "1.00"
+    assert cells["threads"] == str(restored_threads + 1) and cells["times faster"] == "1.00"
     assert "network ms" in columns
 
 
-def test_plain_pytorch_answers_the_same_from_contiguous_memory(weights):
+def test_plain_pytorch_gives_the_same_detections(weights):
     seen = []
 
     def watch(runtime):
@@ -80,8 +80,8 @@ def test_plain_pytorch_answers_the_same_from_contiguous_memory(weights):
     np.testing.assert_allclose(found.scores, expected.scores, atol=1e-5)
 
 
-def test_the_first_checkpoint_is_the_baseline(tmp_path, weights):
-    """After an exported file too; where there is none, the first row is."""
+def test_first_checkpoint_is_the_baseline(tmp_path, weights):
+    """It comes before exported files; without a checkpoint the first file is the baseline."""
     pytest.importorskip("onnxruntime")
     exported = onnx_file(tmp_path / "known.onnx")
     settings, image = DetectorSettings(input_hw=(64, 96)), picture(96, 64)
@@ -97,8 +97,8 @@ def test_the_first_checkpoint_is_the_baseline(tmp_path, weights):
     assert rows[0] == (str(exported), "ONNX Runtime") and ratios[0] == 1
 
 
-def test_one_runtime_of_those_that_read_a_file(tmp_path, weights):
-    """Where it is asked for; a checkpoint has one alone."""
+def test_only_the_runtime_asked_for_is_timed(tmp_path, weights):
+    """Only the runtime that was asked for is timed; a checkpoint has only one."""
     pytest.importorskip("openvino")
     exported = onnx_file(tmp_path / "known.onnx")
     assert timing.runtimes_of(exported) == ["onnxruntime", "openvino"]
@@ -108,7 +108,7 @@ def test_one_runtime_of_those_that_read_a_file(tmp_path, weights):
     assert [row["runtime"] for row in rows] == ["PyTorch eager, contiguous", "OpenVINO", "PyTorch"]
 
 
-def test_the_speed_up_is_that_of_network_and_decode_turn_by_turn():
+def test_speed_up_is_median_over_network_and_decode():
     class Known:
         input_hw = (64, 96)
         runtime = type("runtime", (), {"name": "known"})
@@ -117,13 +117,17 @@ def test_the_speed_up_is_that_of_network_and_decode_turn_by_turn():
         other = {"preprocess": 1.0, "nms": nms, "end to end": 99.0, "detections": 2}
         return {"network": network, "decode": decode, **other}
 
-    first = [turn(8, 2, 0), turn(80, 20, 5), turn(8, 2, 0)]  # something else ran in the second turn
+    first = [
+        turn(8, 2, 0),
+        turn(80, 20, 5),
+        turn(8, 2, 0),
+    ]  # another program ran in the second turn
     own = [turn(2, 3, 50), turn(20, 5, 0), turn(4, 1, 0)]  # 2, 4 and 2 times faster
-    done = timing.summary(Contestant("a", "1", 1, Known(), 0.5), own, first)
+    done = timing.summarize(LoadedModel("a", "1", 1, Known(), 0.5), own, first)
     assert done.speed_up == 2 and done.stages["network"] == 4 and done.stages["decode"] == 3
 
 
-def test_the_runtimes_take_turns(weights, monkeypatch):
+def test_runtimes_take_turns(weights, monkeypatch):
     order = []
     monkeypatch.setattr(timing.time, "sleep", lambda seconds: order.append(seconds))
     monkeypatch.setattr(
@@ -133,10 +137,10 @@ def test_the_runtimes_take_turns(weights, monkeypatch):
     )  # fmt: skip
     settings = BenchmarkSettings(runs=2, warm_up=1)
     timing.benchmark([weights], [picture(96, 64)], DetectorSettings(), settings)
-    pause = timing.SETTLE
+    pause = timing.PAUSE_S
     assert order == [pause, "PyTorch eager, contiguous", pause, "PyTorch"] * 3 and pause > 0.1
 
 
-def test_without_a_model(capsys):
+def test_benchmark_without_a_model(capsys):
     assert main.main(["--phase", "benchmark"]) == 2
     assert "--weights" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""One object that detects: checkpoints and exported files, images and batches, its value type."""
+"""`Detector` with checkpoints, images and batches, and the `Detections` that it returns."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +22,7 @@ NAMES = ("plane", "ship", "harbor")
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
-    """A small network that finds something in any picture."""
+    """A small network that finds something in any image."""
     torch.manual_seed(0)
     heads = {"hm": len(NAMES), **HEAD_CHANNELS}
     model = CTRBOX(
@@ -43,7 +43,7 @@ def assert_same(one, other):
     np.testing.assert_allclose(one.corners, other.corners, atol=1e-2)
 
 
-def test_it_detects_what_test_and_eval_do(weights, tmp_path):
+def test_detect_matches_test_and_eval(weights, tmp_path):
     make_dota(tmp_path, {f"a{k}": [] for k in range(3)}, size=(150, 90), test=["a0", "a1", "a2"])
     options = DataOptions(classes=NAMES)
     dataset = open_dataset("dota", tmp_path, "test", (96, 128), options)
@@ -57,7 +57,7 @@ def test_it_detects_what_test_and_eval_do(weights, tmp_path):
         assert one.names == NAMES
 
 
-def test_image_path_grey_and_batches(weights, tmp_path):
+def test_detect_path_gray_and_batches(weights, tmp_path):
     detector = Detector.load(weights, batch_size=2)
     image = picture(200, 77)
     one = detector.detect(image)
@@ -70,11 +70,11 @@ def test_image_path_grey_and_batches(weights, tmp_path):
     assert len(detector.detect(np.stack([image, image]))) == 2
     assert detector.detect([]) == detector.detect(()) == []
     assert_same(next(iter(detector.detect(one for one in [image]))), one)
-    grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
-    assert_same(detector.detect(grey), detector.detect(cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR)))
+    gray = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
+    assert_same(detector.detect(gray), detector.detect(cv2.cvtColor(gray, cv2.COLOR_GRAY2BGR)))
 
 
-def test_16_bits_are_stretched_in_arrays_as_in_files(weights, tmp_path):
+def test_16_bit_arrays_are_stretched_like_files(weights, tmp_path):
     detector = Detector.load(weights)
     for deep in (picture(200, 77).astype(np.uint16) * 8, picture(90, 60)[..., 0] * np.uint16(8)):
         found = detector.detect(deep)
@@ -90,33 +90,33 @@ def test_16_bits_are_stretched_in_arrays_as_in_files(weights, tmp_path):
         np.zeros((10, 10, 3), np.int16), np.zeros((1, 2, 10, 10, 3), np.uint8),
     ],
 )  # fmt: skip
-def test_images_that_are_none(weights, image):
+def test_invalid_images_are_refused(weights, image):
     with pytest.raises(InputError, match="image"):
         Detector.load(weights).detect(image)
 
 
-def test_settings(weights):
+def test_settings_by_name(weights):
     image = picture(150, 90)
     loose = Detector.load(weights, conf_thresh=0.05).detect(image)
     strict = Detector.load(weights, conf_thresh=0.6).detect(image)
     assert len(strict) < len(loose) and (strict.scores > 0.6).all()
     assert len(Detector.load(weights, K=2).detect(image)) <= 2
     assert Detector.load(weights, input_hw=(64, 64)).detect(image).corners.dtype == np.float32
-    with pytest.raises(InputError, match=r"multiples of 32, got 50x64"):
+    with pytest.raises(InputError, match=r"input_hw must be multiples of 32, got 50x64"):
         Detector.load(weights, input_hw=(50, 64))
     with pytest.raises(InputError, match="classes"):
         Detector.load(weights, classes=("a", "b"))
-    with pytest.raises(TypeError, match="confidence"):
+    with pytest.raises(TypeError, match=r"no field confidence; its fields are .*conf_thresh"):
         Detector.load(weights, confidence=0.3)
 
 
-def test_it_tells_where_all_of_its_k_were_taken(weights):
+def test_full_outputs_are_reported(weights):
     image = picture(150, 90)
     everything = Detector.load(weights).detect(image)
     assert everything.complete
     few = Detector.load(weights, K=2)
     assert not few.detect(image).complete
-    # as many in proportion where the input is larger than the model's
+    # more in proportion if the input is larger than the model's
     large = Detector.load(weights, K=20, nms_thresh=1.0)
     assert len(large.detect_inputs([picture(128, 96)])[0]) == 20
     assert 20 < len(large.detect_inputs([picture(256, 192)])[0]) <= 80
@@ -133,8 +133,8 @@ def test_threads_share_a_detector(weights):
         assert_same(one, other)
 
 
-def test_files_that_are_no_model(tmp_path, weights):
-    (tmp_path / "a.pth").write_text("no model")
+def test_files_that_are_not_models_are_refused(tmp_path, weights):
+    (tmp_path / "a.pth").write_text("not a model")
     (tmp_path / "empty.pth").write_bytes(b"")
     for path, message in (
         (tmp_path / "gone.pth", "no such file"),
@@ -146,13 +146,15 @@ def test_files_that_are_no_model(tmp_path, weights):
             Detector.load(path)
     with pytest.raises(InputError, match=r"openvino cannot run this file, pytorch does"):
         Detector.load(weights, runtime="openvino")
-    with pytest.raises(InputError, match=r"runtime 'cuda': expected pytorch"):
+    with pytest.raises(InputError, match=r"runtime must be one of pytorch, .*, got 'cuda'"):
         Detector.load(weights, runtime="cuda")
 
 
-def test_a_checkpoint_without_class_names(shared):
+def test_checkpoint_without_class_names(shared):
     path = shared / "fixtures/model_mobilenetv2.pth"
-    with pytest.raises(InputError, match=r"does not name its 15 classes.*--classes"):
+    with pytest.raises(
+        InputError, match=r"does not name its 15 classes: give their names as classes"
+    ):
         Detector.load(path)
     names = tuple(f"c{k}" for k in range(15))
     assert Detector.load(path, classes=names).classes == names
@@ -171,7 +173,7 @@ def one_box(corners, name="ship"):
     ("rectangle", "expected"),
     [
         ((50, 40, 30, 10, 0), (50, 40, 30, 10, 0)),
-        ((50, 40, 10, 30, 0), (50, 40, 30, 10, -90)),  # the longer side stands upright
+        ((50, 40, 10, 30, 0), (50, 40, 30, 10, -90)),  # the longer side is vertical
         ((50, 40, 30, 10, 30), (50, 40, 30, 10, 30)),  # clockwise on the image
         ((50, 40, 10, 30, 30), (50, 40, 30, 10, -60)),
         ((50, 40, 30, 10, -45), (50, 40, 30, 10, -45)),
@@ -181,20 +183,20 @@ def one_box(corners, name="ship"):
 )
 def test_rectangles(rectangle, expected):
     corners = rectangles_to_corners(np.array([rectangle]))[0]
-    for turn in range(4):  # from whichever corner it begins
+    for turn in range(4):  # whichever corner is the first
         (found,) = one_box(np.roll(corners, turn, axis=0)).rectangles()
         if abs(expected[4]) == 90:
-            found[4] = -abs(found[4])  # rounding decides between -90 and nearly 90
+            found[4] = -abs(found[4])  # -90 or almost 90, by rounding
         np.testing.assert_allclose(found, expected, atol=1e-3)
 
 
-def test_rectangles_of_a_parallelogram_and_of_none():
+def test_rectangles_of_parallelogram_and_of_nothing():
     (found,) = one_box([(30, 0), (40, 10), (10, 10), (0, 0)]).rectangles()
     assert found[2] >= found[3] and found[2] * found[3] >= 300
     assert Detections().rectangles().shape == (0, 5)
 
 
-def test_names_travel_along():
+def test_names_are_kept():
     found = one_box([(1, 0), (1, 1), (0, 1), (0, 0)])
     for same in (found[:1], found[[0]], found.nms(0.1), found.with_corners(found.corners + 1)):
         assert same.class_names() == ["ship"]
@@ -216,18 +218,18 @@ def test_geojson():
     assert plain["type"] == "FeatureCollection" and "crs" not in plain
     assert signed_area(ring(plain["features"][0])) == 200
     assert plain["features"][0]["properties"] == {"class": "ship", "label": 0, "score": 1.0}
-    # one pixel is 1e-5 degrees, rows to the south
+    # one pixel is 1e-5 degrees, and rows go south
     earth = found.to_geojson(lambda p: p * (1e-5, -1e-5) + (8.5, 47.3), {"image": "a"})
     points = ring(earth["features"][0])
     assert points[0].tolist() == points[-1].tolist() and len(points) == 5
-    assert signed_area(points) > 0  # counterclockwise: north is up
+    assert signed_area(points) > 0  # counterclockwise, as north is up
     assert points[:, 0].min() == pytest.approx(8.5001) and points[:, 1].max() < 47.3
     assert earth["features"][0]["properties"]["image"] == "a"
     assert Detections().to_geojson()["features"] == []
     json.dumps(earth)
 
 
-def test_geojson_over_the_antimeridian():
+def test_geojson_across_the_antimeridian():
     found = one_box([(30, 10), (30, 20), (10, 20), (10, 10)])
     lonlat = np.array([(-179.9, 1), (-179.9, 0), (179.8, 0), (179.8, 1)])
     (feature,) = found.to_geojson(lambda _: lonlat)["features"]
@@ -241,16 +243,21 @@ def test_geojson_over_the_antimeridian():
     "lonlat",
     [
         [(179.5, 1), (-179.5, 1), (179.5, 1), (-179.5, 1)],  # without area
-        [(0, 89), (90, 89), (180, 89), (-90, 89)],  # around the pole: no ring in degrees holds it
+        [
+            (0, 89),
+            (90, 89),
+            (180, 89),
+            (-90, 89),
+        ],  # around the pole, which no ring in degrees encloses
     ],
 )
-def test_geojson_of_a_box_without_a_place(lonlat):
+def test_geojson_of_a_box_without_geometry(lonlat):
     found = one_box([(30, 10), (30, 20), (10, 20), (10, 10)])
     (feature,) = found.to_geojson(lambda _: np.array(lonlat, float))["features"]
     assert feature["geometry"] is None and feature["properties"]["class"] == "ship"
 
 
-def test_geojson_beyond_a_projection():
+def test_geojson_outside_the_projection():
     found = one_box([(30, 10), (30, 20), (10, 20), (10, 10)])
     with pytest.raises(InputError, match="outside its map projection"):
         found.to_geojson(lambda points: points * np.inf)

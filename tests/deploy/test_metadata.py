@@ -1,4 +1,4 @@
-"""The metadata of exported files: there and back, and what is refused."""
+"""The metadata of exported files: round trip, and what is refused."""
 
 import pytest
 
@@ -34,14 +34,14 @@ METADATA = ModelMetadata(
         ),
     ],
 )
-def test_there_and_back(metadata):
+def test_round_trip(metadata):
     props = metadata.to_props()
     assert all(isinstance(value, str) for value in props.values())
     assert ModelMetadata.from_props(props, "a.onnx") == metadata
 
 
-def test_the_text_of_each_entry():
-    """What clients in other languages read."""
+def test_text_of_each_entry():
+    """Clients in other languages read these texts."""
     assert METADATA.to_props() == {
         "bbavectors": "1",
         "program": f"bbavectors-light {RELEASE}",
@@ -62,7 +62,7 @@ def test_the_text_of_each_entry():
     }
 
 
-def test_files_from_before_the_trained_size():
+def test_files_without_trained_size():
     props = METADATA.to_props()
     del props["trained_size"]
     assert ModelMetadata.from_props(props, "a.onnx") == METADATA
@@ -83,14 +83,14 @@ def test_files_from_before_the_trained_size():
         ({"normalization": "x / 255"}, "'x / 255 - 0.5' is expected"),
     ],
 )
-def test_what_is_refused(changes, message):
+def test_invalid_entries_are_refused(changes, message):
     props = {k: v for k, v in (METADATA.to_props() | changes).items() if v is not None}
     with pytest.raises(InputError, match=message) as caught:
         ModelMetadata.from_props(props, "a.onnx")
     assert str(caught.value).startswith("a.onnx: ")
 
 
-def test_files(tmp_path):
+def test_metadata_of_an_onnx_file(tmp_path):
     onnx = pytest.importorskip("onnx")
     from deploy.export.graph.builder import Graph
 
@@ -105,8 +105,8 @@ def test_files(tmp_path):
     assert read_onnx_metadata(path) == METADATA
 
 
-@pytest.mark.parametrize("content", [b"", b"no model at all", b"PK\x03\x04"])
-def test_files_of_something_else(tmp_path, content):
+@pytest.mark.parametrize("content", [b"", b"not a model", b"PK\x03\x04"])
+def test_other_files_are_refused(tmp_path, content):
     pytest.importorskip("onnx")
     path = tmp_path / "model.onnx"
     path.write_bytes(content)

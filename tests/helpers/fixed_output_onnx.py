@@ -1,4 +1,4 @@
-"""An ONNX file in our layout that finds the same rows in every image."""
+"""An ONNX file in the layout of exported files that finds the same rows in every image."""
 
 import json
 
@@ -22,7 +22,7 @@ ROWS = (
 
 
 def onnx_file(path, props=PROPS, batch="batch", size=("height", "width")):
-    """A model that finds the same rows in every image: answers known, whatever runs it."""
+    """Write a model that finds `ROWS` in every image, whatever runs it."""
     onnx = pytest.importorskip("onnx")
     from onnx import TensorProto, helper, numpy_helper
 

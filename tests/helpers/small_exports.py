@@ -1,4 +1,4 @@
-"""A small network with sharp answers, and the files that are exported from it, each made once."""
+"""A small network with clear detections, and files exported from it, each made once."""
 
 import cv2
 import numpy as np
@@ -14,7 +14,7 @@ CONF = 0.2
 
 
 def sharp_model(backbone="resnet18", head_bn=False, classes=CLASSES) -> CTRBOX:
-    """A small network that finds something everywhere, turned and upright, with running means."""
+    """Return a small network with running means that finds turned and upright boxes everywhere."""
     torch.manual_seed(0)
     heads = {"hm": 3, "wh": 10, "reg": 2, "cls_theta": 1}
     model = CTRBOX(heads, None, 4, 1, 16, backbone=backbone, head_bn=head_bn, classes=classes,
@@ -32,7 +32,7 @@ def sharp_model(backbone="resnet18", head_bn=False, classes=CLASSES) -> CTRBOX:
 
 
 def make_folder(root):
-    """checkpoint.pth, and images of two sizes, one of them black."""
+    """Write checkpoint.pth, and images of two sizes, one of them black."""
     save_checkpoint(root / "checkpoint.pth", Checkpoint.of(sharp_model()))
     rng = np.random.default_rng(0)
     (root / "images").mkdir()
@@ -44,7 +44,7 @@ def make_folder(root):
 
 
 def export(folder, name, *flags):
-    """The written file, made once for all tests."""
+    """Export a file, once for all tests, and return its path."""
     path = folder / name
     if not path.exists():
         code = main(["--phase", "export", "--weights", str(folder / "checkpoint.pth"),

@@ -1,4 +1,4 @@
-"""The pages on deployment and detection: every command and every piece of Python, in order."""
+"""The pages on deployment and detection: every command and every Python snippet, in order."""
 
 import re
 import shlex
@@ -19,7 +19,7 @@ from structures.detections import Detections
 for package in ("onnx", "onnxruntime", "onnxscript", "openvino"):
     pytest.importorskip(package)
 
-PICTURE = ROOT / "docs/images/rectangle.svg"
+FIGURE = ROOT / "docs/images/rectangle.svg"
 PAGE = (ROOT / "docs/deploy.md").read_text(encoding="utf-8")
 BLOCK = re.compile(r"```(bash|python)\n(.*?)```", re.DOTALL)
 SMALL = ("--input_h", "96", "--input_w", "128", "--K", "40")
@@ -27,7 +27,7 @@ SMALL = ("--input_h", "96", "--input_w", "128", "--K", "40")
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """model.pth and images/a0.png among others, as the page has them."""
+    """Return a folder with model.pth and images/a0.png, which the page uses."""
     make_folder(tmp_path)
     (tmp_path / "checkpoint.pth").rename(tmp_path / "model.pth")
     (tmp_path / "images/1.png").rename(tmp_path / "images/a0.png")
@@ -35,8 +35,8 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_the_picture_shows_what_comes_out():
-    drawn = {one.get("id"): one for one in ElementTree.parse(PICTURE).iter() if one.get("id")}
+def test_image_shows_the_output():
+    drawn = {one.get("id"): one for one in ElementTree.parse(FIGURE).iter() if one.get("id")}
     ends = {
         name: [float(drawn[name].get(key)) for key in ("x1", "y1", "x2", "y2")] for name in "trbl"
     }
@@ -55,7 +55,7 @@ def test_the_picture_shows_what_comes_out():
 
 
 @pytest.mark.slow
-def test_the_page_from_top_to_bottom(folder, capsys):
+def test_deploy_page_commands_and_snippets(folder, capsys):
     commands, printed = 0, []
     for language, text in BLOCK.findall(PAGE):
         capsys.readouterr()
@@ -80,7 +80,7 @@ def test_the_page_from_top_to_bottom(folder, capsys):
     assert int(whole.split()[0]) > 0
 
 
-def test_the_page_on_detection(folder, capsys):
+def test_predict_page_commands_and_snippets(folder, capsys):
     page = (ROOT / "docs/predict.md").read_text(encoding="utf-8")
     commands = 0
     for language, text in BLOCK.findall(page):
@@ -101,8 +101,8 @@ def test_the_page_on_detection(folder, capsys):
 
 
 @pytest.mark.slow
-def test_boxes_of_the_page_are_those_of_the_detector(folder, capsys):
-    """The letterbox written out on the page against the one of the project."""
+def test_page_snippet_boxes_equal_the_detector(folder, capsys):
+    """Compare the letterbox written out on the page with the project's."""
     from deploy.detector import Detector
 
     assert main(["--phase", "export", "--weights", "model.pth", "--output", "model.onnx",
@@ -122,22 +122,22 @@ def test_boxes_of_the_page_are_those_of_the_detector(folder, capsys):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("module", "flags", "told"),
+    ("module", "flags", "expected"),
     [
         ("benchmarks.deployment", "resnet18 --size 64 --runs 1 --nms", "resnet18-int8-nms.onnx"),
         ("benchmarks.suppression", "--K 30 --runs 2", "all overlap"),
     ],
 )
-def test_the_benchmarks_of_the_page(module, flags, told):
-    """On less than what is timed there."""
+def test_page_benchmarks_run(module, flags, expected):
+    """Run them with less than what is timed there."""
     assert f"python -m {module}\n" in PAGE
     done = subprocess.run(
         [sys.executable, "-m", module, *flags.split()], cwd=ROOT, text=True, capture_output=True
     )
-    assert done.returncode == 0 and told in done.stdout, done.stderr
+    assert done.returncode == 0 and expected in done.stdout, done.stderr
 
 
-def test_flags_on_the_page_exist(capsys):
+def test_page_flags_exist(capsys):
     with pytest.raises(SystemExit):
         main(["--help"])
     there = set(re.findall(r"--\w+", capsys.readouterr().out))
@@ -147,7 +147,7 @@ def test_flags_on_the_page_exist(capsys):
     assert set(re.findall(r"--[a-zA-Z_]\w*", PAGE)) <= there | trtexec | split
 
 
-def test_keys_of_the_metadata_are_all_on_the_page():
+def test_page_lists_all_metadata_keys():
     from deploy.metadata import ModelMetadata
 
     props = ModelMetadata(CLASSES, "resnet18", 0.1, 0.8, 5).to_props()
@@ -155,22 +155,30 @@ def test_keys_of_the_metadata_are_all_on_the_page():
 
 
 @pytest.mark.parametrize("kind", ["openvino", "torch", "tensorrt"])
-def test_the_table_of_formats_is_what_is_refused(kind):
-    from deploy.export.settings import REFUSED
+def test_format_table_matches_unsupported_settings(kind):
+    from deploy.export.settings import UNSUPPORTED
+
+    settings = {
+        "--nms graph": "nms_thresh",
+        "--input uint8": "input_type",
+        "--layout light-fork": "layout",
+        "--half": "half",
+        "--int8": "int8",
+    }
 
     (header,) = re.findall(r"^\| \| `onnx` .*$", PAGE, re.MULTILINE)
     column = [cell.strip() for cell in header.split("|")].index(f"`{kind}`")
     rows = [line.split("|") for line in PAGE.split(header)[1].splitlines()[2:9]]
-    refused = {row[1].strip().strip("`") for row in rows if row[column].strip() == "no"}
-    assert refused == set(REFUSED.get(kind, ()))
+    flags = {row[1].strip().strip("`") for row in rows if row[column].strip() == "no"}
+    assert {settings[flag] for flag in flags} == set(UNSUPPORTED.get(kind, ()))
 
 
-def test_the_tolerances_on_the_page():
-    from deploy.export.parity.tolerance import SCORES, TOLERANCES
+def test_page_tolerances():
+    from deploy.export.parity.tolerance import TOLERANCES
 
     for one in TOLERANCES.values():
         row = (
-            f"| {one.found:.0%} | {one.near:.0%} of them within {one.corner:g} px | "
-            f"{SCORES:.0%} of them within "
+            f"| {one.min_found_share:.0%} | {one.corner_share:.0%} of them within "
+            f"{one.corner_error_px:g} px | {one.score_share:.0%} of them within "
         )
-        assert row.replace("%", " %") + f"{one.score:g} |" in PAGE
+        assert row.replace("%", " %") + f"{one.score_error:g} |" in PAGE

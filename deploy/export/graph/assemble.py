@@ -1,4 +1,4 @@
-"""A checkpoint's model -> one ONNX model: letterbox, network, decoder, suppression, metadata."""
+"""Assemble the ONNX model of a checkpoint: letterbox, network, decoder, NMS and metadata."""
 
 from __future__ import annotations
 
@@ -8,20 +8,31 @@ from dataclasses import dataclass
 import numpy as np
 import onnx
 
-from deploy.export.graph import decode as decoding
+from deploy.export.graph import decode as decode_graph
 from deploy.export.graph import letterbox as letterbox_graph
 from deploy.export.graph.builder import Graph, Value
-from deploy.export.graph.heads import Products, values_at
+from deploy.export.graph.decode import Boxes, Peaks
+from deploy.export.graph.heads import FusedHeads, heads_at_cells
+from deploy.export.graph.letterbox import FittedAxis
 from deploy.export.graph.nms import suppress
 from deploy.metadata import OUTPUTS, RELEASE, ModelMetadata
 
 BEFORE_NMS = ("before_nms_corners", "before_nms_scores", "before_nms_labels")
-"""Outputs of a model that `assemble` makes for checks, beside its own."""
+"""Outputs that `assemble` adds for the parity check."""
+
+GraphOutput = tuple[Value, list[int | str]]
+"""An output and its shape."""
 
 
 @dataclass(frozen=True)
-class Shape:
-    """What of the input is fixed; None is free."""
+class InputShape:
+    """What of the input's shape is fixed; None is free.
+
+    Attributes:
+        batch: Number of images.
+        height: Height of the input; for a uint8 input that of the images, which are scaled inside.
+        width: Width of the same.
+    """
 
     batch: int | None = None
     height: int | None = None
@@ -30,81 +41,110 @@ class Shape:
 
 def assemble(
     network: onnx.ModelProto,
-    box_heads: Sequence[Products],
+    box_heads: Sequence[FusedHeads],
     metadata: ModelMetadata,
-    shape: Shape,
+    shape: InputShape,
     fix_conf: bool = False,
     show_before_nms: bool = False,
 ) -> onnx.ModelProto:
-    """The model whose contract is `metadata`.
+    """Assemble the model whose contract is `metadata`.
 
-    network: of `export_network`, quantised or not. box_heads: of the same network. shape: of the
-    input; for bytes, height and width of the pictures, which are usually free. fix_conf: the
-    threshold is a constant. show_before_nms: add `BEFORE_NMS`, the rows as they are before
-    suppression.
+    Args:
+        network: What `export_network` returns, quantized or not.
+        box_heads: The heads of the boxes of the same network.
+        metadata: What the model computes and in which layout.
+        shape: What of the input's shape is fixed.
+        fix_conf: Whether the threshold is a constant instead of an input.
+        show_before_nms: Whether to add the outputs `BEFORE_NMS`, the rows before NMS.
     """
     graph = Graph("bbavectors.")
-    batch = shape.batch or "batch"
-    sides = None
-    if metadata.input_type == "uint8":
-        size = [batch, shape.height or "height", shape.width or "width", 3]
-        picture = graph.input("input", np.uint8, size)
-        sides = letterbox_graph.fit(graph, picture, metadata.input_size)
-        image = letterbox_graph.letterbox(graph, picture, *sides, rgb=metadata.color == "RGB")
-    else:
-        size = [batch, 3, shape.height or "height", shape.width or "width"]
-        image = graph.input("input", np.float32, size)
-    graph.include(network, {"input": image})
+    axes, network_input = _add_input(graph, metadata, shape)
+    graph.include(network, {"input": network_input})
     heatmap = graph.value("hm", np.float32)
     features = graph.value("features", output_types(network)["features"])
-    K = metadata.K
-    peaks = decoding.find_peaks(graph, heatmap, K)
-    values = values_at(graph, box_heads, features, peaks.cells)
-    boxes = decoding.find_boxes(graph, values, peaks, metadata.theta_thresh)
+    peaks = decode_graph.find_peaks(graph, heatmap, metadata.K)
+    values = heads_at_cells(graph, box_heads, features, peaks.cells)
+    boxes = decode_graph.decode_boxes(graph, values, peaks, metadata.theta_thresh)
+    batch = shape.batch or "batch"
     if metadata.layout == "light-fork":
-        rows = decoding.light_fork_rows(graph, peaks, boxes, metadata.num_classes)
-        outputs = [(graph.rename(rows, "output"), [batch, K, 12])]
+        rows = decode_graph.light_fork_rows(graph, peaks, boxes, metadata.num_classes)
+        outputs = [(graph.rename(rows, "output"), [batch, metadata.K, 12])]
     else:
         conf = np.array(metadata.conf_thresh, np.float32)
         threshold = graph.constant(conf) if fix_conf else graph.optional_input("conf_thresh", conf)
-        corners = decoding.corners_of(graph, boxes)
-        scores = decoding.only_found(graph, corners, peaks.scores, threshold)
-        if sides is not None:
-            corners = letterbox_graph.to_source(graph, corners, *sides)
-        shapes = ([batch, K, 4, 2], [batch, K], [batch, K])
-        outputs = []
-
-        def put_out(names: tuple[str, ...], scores: Value) -> None:
-            rows = decoding.as_rows(graph, corners, scores, peaks.labels, K)
-            for value, name, shape_ in zip(rows, names, shapes, strict=True):
-                outputs.append((graph.rename(value, name), shape_))
-
-        kept = scores
-        if metadata.nms_thresh is not None:
-            kept = suppress(graph, corners, scores, peaks.labels, K, metadata.nms_thresh)
-        put_out(OUTPUTS, kept)
-        if show_before_nms:
-            put_out(BEFORE_NMS, scores)
+        outputs = _add_row_outputs(
+            graph, metadata, batch, peaks, boxes, threshold, axes, show_before_nms
+        )
     model = graph.model(outputs)
     model.producer_version = RELEASE
     onnx.helper.set_model_props(model, metadata.to_props())
     return model
 
 
-def suppression_model(K: int, iou_thresh: float) -> onnx.ModelProto:
-    """The suppression of a file as a model of its own, to be tried and timed without a network.
+def _add_input(
+    graph: Graph, metadata: ModelMetadata, shape: InputShape
+) -> tuple[tuple[FittedAxis, FittedAxis] | None, Value]:
+    """Add the input `input`, and for uint8 images the letterbox.
 
-    Inputs `corners` [B, K, 4, 2], `scores` [B, K] by falling score and `labels` [B, K]; outputs
-    `kept_corners`, `kept_scores` and `kept_labels`, the rows as a file puts them out.
+    Returns:
+        How rows and columns of uint8 images lie in the network's input, else None, and the
+        network's input.
+    """
+    batch, height, width = shape.batch or "batch", shape.height or "height", shape.width or "width"
+    if metadata.input_type != "uint8":
+        return None, graph.input("input", np.float32, [batch, 3, height, width])
+    image = graph.input("input", np.uint8, [batch, height, width, 3])
+    axes = letterbox_graph.fit(graph, image, metadata.input_size)
+    rgb = metadata.color == "RGB"
+    return axes, letterbox_graph.letterbox(graph, image, *axes, rgb=rgb)
+
+
+def _add_row_outputs(
+    graph: Graph,
+    metadata: ModelMetadata,
+    batch: int | str,
+    peaks: Peaks,
+    boxes: Boxes,
+    threshold: Value,
+    axes: tuple[FittedAxis, FittedAxis] | None,
+    show_before_nms: bool,
+) -> list[GraphOutput]:
+    """Add corners, scores and labels as outputs, after NMS where the metadata ask for it."""
+    K = metadata.K
+    corners = decode_graph.box_corners(graph, boxes)
+    scores = decode_graph.apply_threshold(graph, corners, peaks.scores, threshold)
+    if axes is not None:
+        corners = letterbox_graph.to_source(graph, corners, *axes)
+    kept = scores
+    if metadata.nms_thresh is not None:
+        kept = suppress(graph, corners, scores, peaks.labels, K, metadata.nms_thresh)
+    outputs: list[GraphOutput] = []
+    for names, row_scores in ((OUTPUTS, kept), (BEFORE_NMS, scores))[: 1 + show_before_nms]:
+        rows = decode_graph.pack_rows(graph, corners, row_scores, peaks.labels, K)
+        for value, name, shape in zip(rows, names, _row_shapes(batch, K), strict=True):
+            outputs.append((graph.rename(value, name), shape))
+    return outputs
+
+
+def _row_shapes(batch: int | str, K: int) -> tuple[list[int | str], ...]:
+    """Return the shapes of corners, scores and labels."""
+    return [batch, K, 4, 2], [batch, K], [batch, K]
+
+
+def nms_model(K: int, iou_thresh: float) -> onnx.ModelProto:
+    """Build the NMS of a file as a model of its own, to test and time it without a network.
+
+    Its inputs are `corners` [B, K, 4, 2], `scores` [B, K] in descending order and `labels` [B, K];
+    its outputs `kept_corners`, `kept_scores` and `kept_labels` are the rows that a file returns.
     """
     graph = Graph()
-    shapes = (["B", K, 4, 2], ["B", K], ["B", K])
+    shapes = _row_shapes("B", K)
     corners = graph.input("corners", np.float32, shapes[0])
     scores = graph.input("scores", np.float32, shapes[1])
     labels = graph.input("labels", np.int64, shapes[2])
     planes = corners.transpose(0, 2, 3, 1)
     kept = suppress(graph, planes, scores, labels, K, iou_thresh)
-    rows = decoding.as_rows(graph, planes, kept, labels, K)
+    rows = decode_graph.pack_rows(graph, planes, kept, labels, K)
     names = ("kept_corners", "kept_scores", "kept_labels")
     model = graph.model(
         [
@@ -112,30 +152,34 @@ def suppression_model(K: int, iou_thresh: float) -> onnx.ModelProto:
             for value, name, shape in zip(rows, names, shapes, strict=True)
         ]
     )
-    check(model)
+    check_model(model)
     return model
 
 
 def output_types(model: onnx.ModelProto) -> dict[str, np.dtype]:
-    """Element type of each output."""
+    """Return the element type of each output."""
     return {
         one.name: onnx.helper.tensor_dtype_to_np_dtype(one.type.tensor_type.elem_type)
         for one in model.graph.output
     }
 
 
-def check(model: onnx.ModelProto) -> None:
-    """The onnx checker with types and shapes; ValueError for operators that are not standard."""
+def check_model(model: onnx.ModelProto) -> None:
+    """Run ONNX's checker with types and shapes.
+
+    Raises:
+        ValueError: An operator is not of the standard domain.
+    """
     onnx.checker.check_model(model, full_check=True)
-    domains = {node.domain for node in every_node(model.graph)}
+    domains = {node.domain for node in all_nodes(model.graph)}
     if domains - {"", "ai.onnx"}:
-        raise ValueError(f"operators outside the standard: {', '.join(sorted(domains))}")
+        raise ValueError(f"operators outside the standard domain: {', '.join(sorted(domains))}")
 
 
-def every_node(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
-    """The nodes of a graph and of the bodies of its loops."""
+def all_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    """Yield the nodes of a graph and of the bodies of its loops."""
     for node in graph.node:
         yield node
         for attribute in node.attribute:
             if attribute.HasField("g"):
-                yield from every_node(attribute.g)
+                yield from all_nodes(attribute.g)

@@ -1,14 +1,14 @@
-"""A small builder of ONNX graphs, so that a computation reads as it would in NumPy.
+"""A small builder of ONNX graphs that lets a computation read as it would in NumPy.
 
-Values know their element type, so that a plain number becomes a constant of the right one:
+Values know their element type, so that a plain number becomes a constant of the right type:
 
     graph = Graph()
     x = graph.input("x", np.float32, ["N", 4])
     y = graph.op("ReduceSum", x * 2 + 1, np.array([1]), keepdims=0)
     model = graph.model([(graph.rename(y, "y"), ["N"])])
 
-Only operators of ONNX's own domain are put in. Node names count up, so that the same calls give
-the same file.
+Only operators of ONNX's standard domain are used. Node names are numbered, so that the same calls
+make the same file.
 """
 
 from __future__ import annotations
@@ -22,14 +22,20 @@ from onnx import helper, numpy_helper
 
 OPSET = 18
 IR_VERSION = 8
-"""Of opset 18's time, so that runtimes of 2023 and later read the file."""
+"""The IR version of opset 18's time, so that runtimes of 2023 and later read the file."""
 
 Operand = "Value | np.ndarray | float | int | bool"
 
 
 @dataclass(frozen=True, eq=False)
 class Value:
-    """A tensor of a graph: its name, and operators as NumPy has them."""
+    """A tensor of a graph, with NumPy's operators.
+
+    Attributes:
+        graph: The graph that its operators add nodes to.
+        name: Its name in the graph.
+        dtype: Its element type.
+    """
 
     graph: Graph
     name: str
@@ -51,7 +57,7 @@ class Value:
         return self.graph.op("Div", self, other)
 
     def __floordiv__(self, other: Operand) -> Value:
-        """Of integers that are not negative; ONNX's Div cuts towards zero."""
+        """Divide integers that are not negative; ONNX's Div truncates toward zero."""
         return self.graph.op("Div", self, other)
 
     def __mod__(self, other: Operand) -> Value:
@@ -67,6 +73,7 @@ class Value:
         return self.graph.op("LessOrEqual", self, other, dtype=bool)
 
     def equals(self, other: Operand) -> Value:
+        """Compare elementwise."""
         return self.graph.op("Equal", self, other, dtype=bool)
 
     def __and__(self, other: Value) -> Value:
@@ -79,86 +86,106 @@ class Value:
         return self.graph.op("Not", self)
 
     def cast(self, dtype: type) -> Value:
+        """Convert to another element type."""
         return self.graph.op("Cast", self, dtype=dtype, to=_element_type(dtype))
 
     def where(self, yes: Operand, no: Operand) -> Value:
-        """`yes` where this is true, `no` elsewhere; one of the two is a value of the graph."""
+        """Return `yes` where this is true, else `no`; at least one of them is a `Value`."""
         dtype = (yes if isinstance(yes, Value) else no).dtype
         yes, no = (self.graph.constant(operand, dtype) for operand in (yes, no))
         return self.graph.op("Where", self, yes, no, dtype=dtype)
 
     def reshape(self, *shape: int | Value) -> Value:
-        """0 keeps a dimension, -1 is what is left; a side may be a value [1] of the graph."""
-        if all(isinstance(side, int) for side in shape):
-            sides = self.graph.constant(np.array(shape, np.int64))
+        """Reshape: 0 keeps a dimension, -1 takes what is left, and a `Value` [1] is computed."""
+        if all(isinstance(dim, int) for dim in shape):
+            dims = self.graph.constant(np.array(shape, np.int64))
         else:
-            sides = self.graph.concat(
-                [side if isinstance(side, Value) else np.array([side]) for side in shape], axis=0
+            dims = self.graph.concat(
+                [dim if isinstance(dim, Value) else np.array([dim]) for dim in shape], axis=0
             )
-        return self.graph.op("Reshape", self, sides)
+        return self.graph.op("Reshape", self, dims)
 
     def unsqueeze(self, *axes: int) -> Value:
+        """Insert dimensions of size 1."""
         return self.graph.op("Unsqueeze", self, np.array(axes))
 
     def transpose(self, *order: int) -> Value:
+        """Permute the dimensions."""
         return self.graph.op("Transpose", self, perm=list(order))
 
     def take(self, index: Operand, axis: int) -> Value:
-        """`numpy.take`."""
+        """Take elements along an axis, as `numpy.take`."""
         return self.graph.op("Gather", self, index, axis=axis)
 
     def split(self, sizes: Sequence[int], axis: int) -> tuple[Value, ...]:
+        """Split along an axis into parts of the given sizes."""
         return self.graph.ops("Split", len(sizes), self, np.array(sizes), axis=axis)
 
-    def sides(self, count: int) -> tuple[Value, ...]:
-        """Each dimension of a tensor that has `count`, int64 [1]."""
+    def dims(self, rank: int) -> tuple[Value, ...]:
+        """Return the sizes of the `rank` dimensions, int64 [1] each."""
         shape = self.graph.op("Shape", self, dtype=np.int64)
-        return shape.split([1] * count, axis=0)
+        return shape.split([1] * rank, axis=0)
 
 
 class Graph:
-    """Nodes, constants, inputs and outputs on their way to a model, or to the body of a loop."""
+    """The nodes, constants and inputs of a model, or of the body of a loop, while it is built.
+
+    Args:
+        prefix: What the names of nodes and constants begin with.
+        names: The names taken so far: a loop's body shares them with the graph around it, whose
+            tensors it may use.
+    """
 
     def __init__(self, prefix: str = "", names: list[str] | None = None) -> None:
         self.prefix = prefix
         self.nodes: list[onnx.NodeProto] = []
         self.initializers: list[onnx.TensorProto] = []
         self.inputs: list[onnx.ValueInfoProto] = []
-        # shared by a loop's body, which may use what stands outside
         self._names = [] if names is None else names
 
     def input(self, name: str, dtype: type, shape: Sequence[int | str]) -> Value:
+        """Add an input; dimensions with a name are free."""
         self.inputs.append(value_info(name, dtype, shape))
         return Value(self, name, np.dtype(dtype))
 
     def optional_input(self, name: str, default: np.ndarray) -> Value:
-        """An input that is `default` where it is not fed."""
+        """Add an input that has the value `default` unless it is fed."""
         self.initializers.append(numpy_helper.from_array(default, name))
         return self.input(name, default.dtype, default.shape)
 
     def value(self, name: str, dtype: type) -> Value:
-        """A tensor that nodes from elsewhere put out."""
+        """Return a tensor that an included model or an outer graph computes."""
         return Value(self, name, np.dtype(dtype))
 
     def constant(self, value: Operand, dtype: type | None = None) -> Value:
-        """A constant of the graph; what is a value already stays."""
+        """Add a constant; a `Value` is returned as it is."""
         if isinstance(value, Value):
             return value
         array = np.asarray(value, dtype)
-        if dtype is None and array.dtype.kind == "i":  # ONNX's integer of shapes and indices
+        if dtype is None and array.dtype.kind == "i":  # ONNX's type for shapes and indices
             array = array.astype(np.int64)
         name = self._name("constant")
         self.initializers.append(numpy_helper.from_array(array, name))
         return Value(self, name, array.dtype)
 
     def op(self, kind: str, *inputs: Operand, dtype: type | None = None, **attributes) -> Value:
-        """The output of a new node, of the type of its first input unless `dtype` is given."""
+        """Add a node and return its output.
+
+        Args:
+            kind: The operator.
+            *inputs: Its inputs.
+            dtype: Element type of the output, by default that of the first input.
+            **attributes: Attributes of the node.
+        """
         return self.ops(kind, 1, *inputs, dtype=dtype, **attributes)[0]
 
     def ops(
         self, kind: str, outputs: int, *inputs: Operand, dtype: type | None = None, **attributes
     ) -> tuple[Value, ...]:
-        """All outputs of a new node. Numbers become constants of the first input's type."""
+        """Add a node and return all its outputs; see `op`.
+
+        Numbers among the inputs become constants of the first input's type.
+        """
         like = next(one.dtype for one in inputs if isinstance(one, Value))
         values = [
             self.constant(one, None if isinstance(one, np.ndarray) else like) for one in inputs
@@ -170,10 +197,11 @@ class Graph:
         return tuple(Value(self, name, np.dtype(dtype or like)) for name in names)
 
     def concat(self, values: Sequence[Operand], axis: int) -> Value:
+        """Concatenate along an axis."""
         return self.op("Concat", *values, axis=axis)
 
     def top_k(self, values: Value, count: int) -> tuple[Value, Value]:
-        """The best of the last axis and where they stand; of equal ones the first stands first."""
+        """Return the largest values of the last axis and their indices, ties by index."""
         best, index = self.ops("TopK", 2, values, np.array([count]))
         return best, Value(self, index.name, np.dtype(np.int64))
 
@@ -184,28 +212,35 @@ class Graph:
         shapes: Sequence[Sequence[int | str | None]],
         body: Callable[..., tuple[Value | None, Sequence[Value], Sequence[Value]]],
     ) -> tuple[Value, ...]:
-        """A loop; outputs are the last states, then what each trip puts out, one above the other.
+        """Add a loop.
 
-        body: takes the body's graph, the number of the trip and the states, gives (whether to go
-            on, None for always; the new states; what it puts out). It may use values outside.
-        shapes: of the states.
+        Args:
+            trips: The most trips.
+            state: The values that the first trip starts with.
+            shapes: Their shapes.
+            body: Called with the body's graph, the number of the trip and the states. It returns
+                whether to go on (None for always), the new states, and the outputs of the trip. It
+                may use values of the graph around it.
+
+        Returns:
+            The last states, then the outputs of all trips, stacked.
         """
         inner = Graph(self.prefix, self._names)
         trip = inner.input(self._name("trip"), np.int64, [])
-        goes = inner.input(self._name("goes_on"), bool, [])
+        goes_on = inner.input(self._name("goes_on"), bool, [])
         inside = [
             inner.input(self._name("state"), one.dtype, shape)
             for one, shape in zip(state, shapes, strict=True)
         ]
-        condition, after, puts_out = body(inner, trip, *inside)
-        condition = goes if condition is None else condition
+        condition, after, trip_outputs = body(inner, trip, *inside)
+        condition = goes_on if condition is None else condition
         condition = inner.op("Identity", condition)
         after = [inner.op("Identity", one) for one in after]
-        results = [*after, *puts_out]
+        results = [*after, *trip_outputs]
         outputs = [
             value_info(condition.name, bool, []),
             *(value_info(v.name, v.dtype, s) for v, s in zip(after, shapes, strict=True)),
-            *(value_info(v.name, v.dtype, None) for v in puts_out),
+            *(value_info(v.name, v.dtype, None) for v in trip_outputs),
         ]
         graph = helper.make_graph(
             inner.nodes, self._name("body"), inner.inputs, outputs, inner.initializers
@@ -218,8 +253,14 @@ class Graph:
         return tuple(Value(self, name, one.dtype) for name, one in zip(names, results, strict=True))
 
     def include(self, model: onnx.ModelProto, inputs: dict[str, Value]) -> None:
-        """The nodes of another model, whose inputs are these values. Its outputs are reached by
-        their names (`value`); the names in it must be none of this graph's."""
+        """Add the nodes of another model.
+
+        Its outputs are reached by their names (`value`). None of its names may be in this graph.
+
+        Args:
+            model: The other model.
+            inputs: Names of its inputs -> the values that take their place.
+        """
         for node in model.graph.node:
             copied = onnx.NodeProto()
             copied.CopyFrom(node)
@@ -228,14 +269,14 @@ class Graph:
         self.initializers.extend(model.graph.initializer)
 
     def rename(self, value: Value, name: str) -> Value:
-        """The value under a name that the world sees."""
+        """Give a value a name that users of the model see."""
         self.nodes.append(helper.make_node("Identity", [value.name], [name], name))
         return Value(self, name, value.dtype)
 
     def model(
         self, outputs: Sequence[tuple[Value, Sequence[int | str]]], name: str = "bbavectors"
     ) -> onnx.ModelProto:
-        """The model, with outputs of the given shapes."""
+        """Return the model, with outputs of the given shapes."""
         return helper.make_model(
             helper.make_graph(
                 self.nodes,
@@ -257,7 +298,7 @@ class Graph:
 def value_info(
     name: str, dtype: type, shape: Sequence[int | str | None] | None
 ) -> onnx.ValueInfoProto:
-    """The description of an input or output; a shape of None says nothing."""
+    """Describe an input or output; a shape of None leaves the shape open."""
     return helper.make_tensor_value_info(name, _element_type(dtype), shape)
 
 

@@ -1,6 +1,6 @@
-"""The decoder in ONNX: heat map and what the other heads say at its peaks -> boxes.
+"""The decoder in ONNX: the heat map, and the other heads at its peaks -> boxes.
 
-All shapes are fixed. It makes the same boxes as `decoder.DecDecoder`, from the same numbers to the
+All shapes are fixed. From the same numbers it makes the same boxes as `decoder.DecDecoder`, to the
 last bit.
 """
 
@@ -11,94 +11,125 @@ from dataclasses import dataclass
 import numpy as np
 
 from deploy.export.graph.builder import Graph, Value
-from structures.boxes import STRIDE, WH
+from structures.boxes import CORNER_VECTORS, STRIDE, UPRIGHT_MIDPOINTS, WH
 
 MAX_K = 3840
-"""What TensorRT's TopK takes at most."""
+"""Most rows of a file. NVIDIA's documentation allows TensorRT's TopK up to 3840 entries; its ONNX
+parser documents one fewer, which is `tensorrt_limits.MAX_TOP_K` and holds for the TensorRT
+format."""
 
-# Edge midpoints t, r, b, l of an axis-aligned box, in units of its width and height.
-_UPRIGHT = np.array([[0, -0.5], [0.5, 0], [0, 0.5], [-0.5, 0]], np.float32)
-# The corners tr, br, bl, tl are the sums of these two midpoints.
-_FIRST, _SECOND = np.array([0, 2, 2, 0]), np.array([1, 1, 3, 3])
-_LARGEST = float(np.finfo(np.float32).max)
+_MAX_FLOAT32 = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True)
 class Peaks:
-    """The best K local maxima of each image, by falling score, ties by (class, y, x).
+    """The best K local maxima of each image, by descending score, ties by (class, y, x).
 
-    Rows beyond the number of maxima have the score 0, and a cell that is within the map.
+    Rows beyond the number of maxima have a score of 0 and a cell within the map.
+
+    Attributes:
+        scores: [B, K] float32.
+        labels: [B, K] int64.
+        cells: [B, K] int64, `y * W + x`.
+        width: [1] int64, W.
     """
 
     scores: Value
-    """[B, K] float32."""
     labels: Value
-    """[B, K] int64."""
     cells: Value
-    """[B, K] int64, `y * W + x`."""
     width: Value
-    """[1] int64, W."""
 
 
 @dataclass(frozen=True)
 class Boxes:
-    """In cells of the stride-4 grid, the rows last: planes of numbers are what runtimes do fast."""
+    """Boxes in cells of the stride-4 grid.
+
+    K is the last dimension, since runtimes are fast at whole planes of numbers.
+
+    Attributes:
+        center: [B, 1, 2, K].
+        midpoints: [B, 4, 2, K], the edge midpoints t, r, b, l in absolute coordinates.
+    """
 
     center: Value
-    """[B, 1, 2, K]."""
     midpoints: Value
-    """[B, 4, 2, K], t, r, b, l, absolute."""
 
 
 def find_peaks(graph: Graph, heatmap: Value, K: int) -> Peaks:
-    """heatmap: [B, C, H, W] after the sigmoid."""
+    """Find the best K local maxima of a heat map [B, C, H, W] (after the sigmoid)."""
     around = graph.op("MaxPool", heatmap, kernel_shape=[3, 3], strides=[1, 1], pads=[1, 1, 1, 1])
     peaks = graph.op("Flatten", heatmap.equals(around).where(heatmap, 0), axis=1)
-    # K zeros more, so that there are K entries however small the map is
+    # K extra zeros, so that there are K entries however small the map is.
     scores, index = graph.top_k(graph.op("Pad", peaks, np.array([0, 0, 0, K])), K)
-    _, _, height, width = heatmap.sides(4)
+    _, _, height, width = heatmap.dims(4)
     area = height * width
     return Peaks(scores, index // area, index % area, width)
 
 
-def find_boxes(graph: Graph, values: Value, peaks: Peaks, theta_thresh: float) -> Boxes:
-    """values: of `wh`, `reg` and `cls_theta` at the peaks' cells, [B, 13, K]."""
+def decode_boxes(graph: Graph, values: Value, peaks: Peaks, theta_thresh: float) -> Boxes:
+    """Decode the boxes at the peaks.
+
+    Args:
+        graph: The graph to add to.
+        values: `wh`, `reg` and `cls_theta` at the peaks' cells, [B, 13, K].
+        peaks: The peaks.
+        theta_thresh: Above it a box is turned and its four vectors are used, else its upright
+            rectangle.
+    """
     vectors, size, offset, theta = values.split([WH["size"].start, 2, 2, 1], axis=1)
 
     x, y = peaks.cells % peaks.width, peaks.cells // peaks.width
     grid = graph.concat([x.unsqueeze(1), y.unsqueeze(1)], axis=1).cast(np.float32)
     center = (grid + offset).unsqueeze(1)
     turned = vectors.reshape(0, 4, 2, -1)
-    upright = size.unsqueeze(1) * _UPRIGHT[None, :, :, None]
+    upright = size.unsqueeze(1) * np.array(UPRIGHT_MIDPOINTS, np.float32)[None, :, :, None]
     vectors = (theta.unsqueeze(1) > theta_thresh).where(turned, upright)
     return Boxes(center, center + vectors)
 
 
-def corners_of(graph: Graph, boxes: Boxes) -> Value:
-    """Corners tr, br, bl, tl in input pixels, [B, 4, 2, K]."""
-    # back from absolute midpoints: the eager decoder's roundings
+def box_corners(graph: Graph, boxes: Boxes) -> Value:
+    """Return the corners tr, br, bl, tl in input pixels, [B, 4, 2, K]."""
+    # Going back from absolute midpoints rounds as the eager decoder does.
     vectors = boxes.midpoints - boxes.center
-    sums = vectors.take(_FIRST, axis=1) + vectors.take(_SECOND, axis=1)
+    first, second = np.array(CORNER_VECTORS).T
+    sums = vectors.take(first, axis=1) + vectors.take(second, axis=1)
     return (boxes.center + sums) * STRIDE
 
 
-def only_found(graph: Graph, corners: Value, scores: Value, conf_thresh: Value) -> Value:
-    """The scores [B, K], but 0 where they are not above the threshold, and where the box
-    (corners [B, 4, 2, K]) of a broken model is not finite."""
-    largest = graph.op("ReduceMax", graph.op("Abs", corners), np.array([1, 2]), keepdims=0)
-    # false for NaN as well
-    return ((scores > conf_thresh) & (largest <= _LARGEST)).where(scores, 0)
+def apply_threshold(graph: Graph, corners: Value, scores: Value, conf_thresh: Value) -> Value:
+    """Set the scores of rows that are no detections to 0.
 
+    Those are rows whose score is not above the threshold, and boxes of a broken model that are not
+    finite.
 
-def as_rows(
-    graph: Graph, corners: Value, scores: Value, labels: Value, K: int
-) -> tuple[Value, Value, Value]:
-    """The three outputs. Rows of a score above 0 come first, in their order; others are empty.
-
-    corners: [B, 4, 2, K]; scores, labels: [B, K].
+    Args:
+        graph: The graph to add to.
+        corners: [B, 4, 2, K].
+        scores: [B, K].
+        conf_thresh: A scalar.
 
     Returns:
-        corners [B, K, 4, 2], scores [B, K], labels [B, K], 0, 0 and -1 in empty rows.
+        The scores, [B, K].
+    """
+    largest = graph.op("ReduceMax", graph.op("Abs", corners), np.array([1, 2]), keepdims=0)
+    # The second comparison is false for NaN as well.
+    return ((scores > conf_thresh) & (largest <= _MAX_FLOAT32)).where(scores, 0)
+
+
+def pack_rows(
+    graph: Graph, corners: Value, scores: Value, labels: Value, K: int
+) -> tuple[Value, Value, Value]:
+    """Make the three outputs: rows with a score above 0 in their order, then empty rows.
+
+    Args:
+        graph: The graph to add to.
+        corners: [B, 4, 2, K].
+        scores: [B, K].
+        labels: [B, K].
+        K: Number of rows.
+
+    Returns:
+        Corners [B, K, 4, 2], scores [B, K] and labels [B, K], with 0, 0 and -1 in empty rows.
     """
     scores, order = graph.top_k(scores, K)
     found = scores > 0
@@ -109,10 +140,13 @@ def as_rows(
     return corners.reshape(0, 4, 2, -1).transpose(0, 3, 1, 2), scores, found.where(labels, -1)
 
 
-def light_fork_rows(graph: Graph, peaks: Peaks, boxes: Boxes, classes: int) -> Value:
-    """[B, K, 12] in cells: centre, midpoints t, r, b, l (absolute), score, class. No threshold."""
-    # of the rows beyond the map's end the class would be none of the model's
-    labels = graph.op("Min", peaks.labels, classes - 1).cast(np.float32)
+def light_fork_rows(graph: Graph, peaks: Peaks, boxes: Boxes, num_classes: int) -> Value:
+    """Return the light fork's rows [B, K, 12] in cells, without a threshold.
+
+    The columns are center, midpoints t, r, b, l (absolute), score and class.
+    """
+    # Rows beyond the end of the map would have a class that the model does not have.
+    labels = graph.op("Min", peaks.labels, num_classes - 1).cast(np.float32)
     columns = [
         boxes.center.reshape(0, 2, -1),
         boxes.midpoints.reshape(0, 8, -1),

@@ -1,5 +1,5 @@
-"""An exported file against its checkpoint, on images: the report after every export.
+"""Parity check: an exported file against its checkpoint, on images, before the file is written.
 
-Here belongs what runs both, matches what they find and judges the differences (`check`). It never
-changes the file.
+`model_pair` runs both, `matching` pairs up what they find, `verdict` judges the differences by a
+`tolerance`, and `check` puts these together. Nothing here changes the file.
 """

@@ -1,4 +1,4 @@
-"""Runs an exported file and its checkpoint over images and judges how far they are apart."""
+"""The parity check: how far an exported file is from its checkpoint, and if that is allowed."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from deploy.export.formats import Built, ExportJob
+from deploy.export.formats import BuiltModel, ExportJob
 from deploy.export.parity.comparison import Comparison
 from deploy.export.parity.light_fork import compare_rows
+from deploy.export.parity.model_pair import ModelPair, Thresholds
 from deploy.export.parity.report import Report
-from deploy.export.parity.tolerance import TOLERANCES, RoundedComparison
+from deploy.export.parity.tolerance import TOLERANCES
+from deploy.export.parity.verdict import judge
 from deploy.export.settings import ExportSettings
 from deploy.export.types import CheckImage
 from DOTA_devkit.errors import InputError
@@ -22,117 +24,131 @@ from structures.task1 import to_task1
 
 logger = logging.getLogger(__name__)
 
+FREE_BATCH_SIZE = 4
+"""Images in a batch of the check where the file's batch size is free."""
 
-BATCH = 4  # of the parity report, where the file's is free
+MAX_REPORT_CONF = 0.05
+"""Highest threshold of the check where the threshold is an input: more detections are compared."""
 
-
-REPORT_CONF = 0.05  # of the report, where the threshold is an input: the more is compared
+ImageDetections = tuple[CheckImage, tuple[Detections, Detections]]
+"""An image with what the checkpoint and what the file finds in it."""
 
 
 def compare(
-    model: CTRBOX, job: ExportJob, built: Built, pictures: Sequence[CheckImage], precision: str
+    model: CTRBOX, job: ExportJob, built: BuiltModel, images: Sequence[CheckImage], precision: str
 ) -> Report:
-    """The report on the pictures and on a black one.
+    """Compare a file with its checkpoint on images and on a black one, and log the report.
 
-    precision: in which the model computes.
+    Args:
+        model: The checkpoint's model.
+        job: What the file was built from.
+        built: The file.
+        images: The images of the report.
+        precision: The precision in which the file computes, a key of `TOLERANCES`.
 
     Raises:
-        InputError: it is too far from the checkpoint.
+        InputError: The file is too far from the checkpoint.
     """
-    settings = job.settings
+    settings, tolerance = job.settings, TOLERANCES[precision]
     free = settings.takes_conf or settings.layout == "light-fork"
-    conf = min(settings.conf_thresh, REPORT_CONF) if free else None
-    both = (model.cpu(), job.metadata, job.input_hw, built.run, built.show_rows, conf)
-    if precision == "float32":
-        comparison = Comparison(*both)
-    else:
-        comparison = RoundedComparison(*both, tolerance=TOLERANCES[precision])
+    conf_thresh = min(settings.conf_thresh, MAX_REPORT_CONF) if free else None
+    thresholds = Thresholds.of(job.metadata, tolerance, conf_thresh)
+    models = ModelPair(
+        model.cpu(), job.metadata, job.input_hw, thresholds, built.run, built.run_before_nms
+    )
+    comparison = Comparison(models, tolerance)
     if settings.layout == "light-fork":
-        found = compare_rows(comparison, pictures)
+        found = compare_rows(comparison, images)
     else:
-        found = compare_detections(comparison, settings, pictures)
-    comparison.report.ap = ap_of_both(found, pictures, comparison.metadata.classes, settings)
-    logger.info("%s", comparison.report)
-    warn_if_inconclusive(comparison.report)
-    if isinstance(comparison, RoundedComparison):
-        line, faults = comparison.verdict()
-        logger.warning("%s %s", precision, line)
-    else:
-        faults = comparison.report.faults()
-    if faults:
-        raise InputError(f"the file would not equal the checkpoint: {'; '.join(faults)}")
-    return comparison.report
+        found = compare_detections(comparison, settings, images)
+    report = comparison.report
+    report.ap = ap_of_both(found, images, job.metadata.classes, settings)
+    logger.info("%s", report)
+    warn_if_inconclusive(report)
+    verdict = judge(report, tolerance)
+    if precision != "float32":
+        logger.warning("%s rounds more than float32: %s", precision, verdict.summary)
+    if verdict.faults:
+        raise InputError(f"the file would not equal the checkpoint: {'; '.join(verdict.faults)}")
+    return report
 
 
 def warn_if_inconclusive(report: Report) -> None:
-    """Warn where the report says little."""
-    if not report.detections and not report.lost:
-        logger.warning("nothing is found in these images, and so little is compared: give others")
+    """Warn if the images of the report show little."""
+    if not report.detections and not report.unmatched:
+        logger.warning(
+            "nothing is found in these images, so little is compared: use images with objects"
+        )
     elif 2 * report.matched < report.detections:
         logger.warning(
-            "rounding decides on most detections in these images, and so little is compared"
+            "rounding decides most detections in these images, so little is compared: use others"
         )
-    if not report.empty_images and not report.emptied:
-        logger.warning("no image was without detections: give one (--source) to see that as well")
+    if not report.empty_images and not report.emptied_images:
+        logger.warning(
+            "no image was without detections: add one to the source images to compare that as well"
+        )
 
 
 def compare_detections(
-    comparison: Comparison, settings: ExportSettings, pictures: Sequence[CheckImage]
-) -> list[tuple[CheckImage, tuple[Detections, Detections]]]:
-    """Run both over the pictures, and the file at a threshold that nothing passes.
+    comparison: Comparison, settings: ExportSettings, images: Sequence[CheckImage]
+) -> list[ImageDetections]:
+    """Run both models on the images, and the file also at a threshold that no score exceeds.
 
     Returns:
-        For each what the checkpoint and what the file finds, in source pixels.
+        Each image with what the checkpoint and what the file finds, in pixels of the image.
     """
     found = []
-    for batch in batches(pictures, comparison.input_hw, settings):
+    for batch in batches(images, comparison.models.input_hw, settings):
         found += zip(batch, comparison.compare(batch), strict=True)
     if settings.takes_conf:
         comparison.check_empty(batch)
     return found
 
 
+def batches(
+    images: Sequence[CheckImage], input_hw: tuple[int, int], settings: ExportSettings
+) -> Iterator[list[CheckImage]]:
+    """Yield the images in batches that the file takes.
+
+    A black image comes first, and black images fill up the batches where their size is fixed.
+    """
+    size = settings.static[2] if settings.static else FREE_BATCH_SIZE
+    black = CheckImage("black", np.zeros((*input_hw, 3), np.uint8), synthetic=True)
+    if settings.input_type == "float32":
+        all_images = [black, *images]
+        for start in range(0, len(all_images), size):
+            batch = all_images[start : start + size]
+            yield batch + [black] * (size - len(batch)) if settings.static else batch
+        return
+    # The uint8 images of a batch have one size: each comes with its mirror image and a black one.
+    yield [black] * (size if settings.static else 1)
+    for image in images:
+        mirrored = CheckImage(f"{image.name} mirrored", image.pixels[:, ::-1])
+        empty = CheckImage("black", np.zeros_like(image.pixels), synthetic=True)
+        yield ([image, mirrored, empty] + [empty] * size)[: size if settings.static else 3]
+
+
 def ap_of_both(
-    found: Sequence[tuple[CheckImage, tuple[Detections, Detections]]],
-    pictures: Sequence[CheckImage],
+    found: Sequence[ImageDetections],
+    images: Sequence[CheckImage],
     classes: Sequence[str],
     settings: ExportSettings,
 ) -> tuple[float, float] | None:
-    """Of the checkpoint and of the file; None where not all pictures are labelled."""
-    labelled = [(picture, both) for picture, both in found if picture.truth is not None]
-    some_objects = any(len(picture.truth[0]) for picture, _ in labelled)
-    if not some_objects or {one.name for one in pictures} - {one.name for one, _ in labelled}:
+    """Return the AP of the checkpoint and of the file, None unless all images are labeled."""
+    labeled = [(image, both) for image, both in found if image.truth is not None]
+    has_objects = any(len(image.truth[0]) for image, _ in labeled)
+    if not has_objects or {one.name for one in images} - {one.name for one, _ in labeled}:
         return None
     mine, other = (
-        ap([(one, both[side]) for one, both in labelled], classes, settings) for side in (0, 1)
+        mean_ap([(one, both[side]) for one, both in labeled], classes, settings) for side in (0, 1)
     )
     return mine, other
 
 
-def batches(
-    pictures: Sequence[CheckImage], input_hw: tuple[int, int], settings: ExportSettings
-) -> Iterator[list[CheckImage]]:
-    """The pictures in batches that the file takes, with black ones to begin with and to fill up."""
-    size = settings.static[2] if settings.static else BATCH
-    black = CheckImage("black", np.zeros((*input_hw, 3), np.uint8), made_up=True)
-    if settings.input_type == "float32":
-        rest = [black, *pictures]
-        for start in range(0, len(rest), size):
-            batch = rest[start : start + size]
-            yield batch + [black] * (size - len(batch)) if settings.static else batch
-        return
-    # pictures of a batch have one size: each comes with its mirror image and a black one
-    yield [black] * (size if settings.static else 1)
-    for picture in pictures:
-        mirrored = CheckImage(f"{picture.name} mirrored", picture.pixels[:, ::-1])
-        empty = CheckImage("black", np.zeros_like(picture.pixels), made_up=True)
-        yield ([picture, mirrored, empty] + [empty] * size)[: size if settings.static else 3]
-
-
-def ap(
+def mean_ap(
     found: Sequence[tuple[CheckImage, Detections]], classes: Sequence[str], settings: ExportSettings
 ) -> float:
-    """Mean AP at IoU 0.5 (voc07) over the labelled pictures, after NMS in Python."""
+    """Return the mean AP at IoU 0.5 (voc07) over the labeled images, after NMS in Python."""
     truth = Truth.from_arrays({one.name: one.truth for one, _ in found}, classes)
     iou = settings.check_nms_thresh if settings.nms_thresh is None else settings.nms_thresh
     tables = to_task1([(one.name, d.nms(iou)) for one, d in found], classes)

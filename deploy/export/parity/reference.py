@@ -1,4 +1,4 @@
-"""What the checkpoint finds, and on which of it rounding decides."""
+"""What the checkpoint finds in an image, and for which of it rounding decides."""
 
 from __future__ import annotations
 
@@ -11,40 +11,84 @@ import torch
 from torch import nn
 
 from decoder import DecDecoder
-from deploy.export.parity.rows import MAX_SCORE_ERROR
+from deploy.export.parity.tolerance import FLOAT32, Tolerance
 from structures.detections import Detections
 
 
 @dataclass(frozen=True)
 class Reference:
-    """What the checkpoint finds in one image."""
+    """What the checkpoint finds in one image.
+
+    Attributes:
+        detections: The N detections, in pixels of the network's input.
+        ambiguous: [N] bool, whether rounding decides on a detection; see `ambiguous_cells`.
+        maps: The head maps that they were decoded from, [1, C, H, W] each.
+        theta_thresh: The threshold of `cls_theta` that they were decoded with.
+    """
 
     detections: Detections
-    tied: np.ndarray
-    """[N] bool, whether rounding decides on it: see `unsure_cells`."""
+    ambiguous: np.ndarray
     maps: Mapping[str, torch.Tensor]
-    """What the detections were decoded from, of one image: [1, C, H, W] each."""
+    theta_thresh: float
 
     @classmethod
     def of(
         cls, detections: Detections, maps: Mapping[str, torch.Tensor], decoder: DecDecoder
     ) -> Reference:
-        """detections: what the decoder makes of the maps."""
+        """Return the reference of what `decoder` makes of the maps of one image."""
         _, labels, cells = decoder.find_peaks(maps["hm"][0].float())
-        tied = unsure_cells(maps, decoder.theta_thresh).flatten(1)[labels, cells].numpy()
-        if len(tied) != len(detections):  # boxes that are not finite are none: which, is not known
-            tied = np.zeros(len(detections), bool)
-        return cls(detections, tied, maps)
+        unstable = ambiguous_cells(maps, decoder.theta_thresh)
+        ambiguous = unstable.flatten(1)[labels, cells].numpy()
+        # The decoder drops boxes that are not finite, and which ones is not known here.
+        if len(ambiguous) != len(detections):
+            ambiguous = np.zeros(len(detections), bool)
+        return cls(detections, ambiguous, maps, decoder.theta_thresh)
+
+    def has_ambiguous_box(self, found: Detections, tolerance: Tolerance) -> np.ndarray:
+        """Return whether the checkpoint has each box at a cell for which rounding decides.
+
+        Args:
+            found: N detections of the file, in pixels of the network's input.
+            tolerance: How far the boxes may be apart.
+
+        Returns:
+            [N] bool.
+        """
+        if not len(found):
+            return np.zeros(0, bool)
+        margin, theta = tolerance.score_error, self.theta_thresh
+        scores = float(found.scores.min()) - margin, float(found.scores.max()) + margin
+        unstable = ambiguous_cells(self.maps, theta)
+        near = np.zeros(len(found), bool)
+        for theta_thresh in (theta - FLOAT32.score_error, theta + FLOAT32.score_error):
+            peaks = AmbiguousPeakDecoder(unstable, scores, theta_thresh).decode(self.maps)[0]
+            for index in range(len(found)):
+                distance = np.abs(peaks.corners - found.corners[index]).max(axis=(1, 2))
+                same = (distance <= tolerance.corner_error_px) & (
+                    peaks.labels == found.labels[index]
+                )
+                same &= np.abs(peaks.scores - found.scores[index]) <= margin
+                near[index] |= same.any()
+        return near
 
 
-def unsure_cells(maps: Mapping[str, torch.Tensor], theta_thresh: float) -> torch.Tensor:
-    """[C, H, W] bool: the peaks but for rounding of which rounding decides whether they are any, as
-    a cell around has the same score, or whether their box is turned, as `cls_theta` is at its
-    threshold."""
+def ambiguous_cells(maps: Mapping[str, torch.Tensor], theta_thresh: float) -> torch.Tensor:
+    """Return the peaks, up to rounding, that another rounding would decode differently.
+
+    Rounding decides whether a cell is a peak if one of its neighbors has the same score, and
+    whether its box is turned if `cls_theta` is at its threshold.
+
+    Args:
+        maps: The head maps of one image, [1, C, H, W] each.
+        theta_thresh: The threshold of `cls_theta`.
+
+    Returns:
+        [C, H, W] bool.
+    """
     heatmap = maps["hm"][0].float()
     height, width = heatmap.shape[1:]
     padded = nn.functional.pad(heatmap, (1, 1, 1, 1), value=-1.0)
-    around = functools.reduce(
+    highest_neighbor = functools.reduce(
         torch.maximum,
         (
             padded[:, y : y + height, x : x + width]
@@ -53,22 +97,30 @@ def unsure_cells(maps: Mapping[str, torch.Tensor], theta_thresh: float) -> torch
             if (y, x) != (1, 1)
         ),
     )
-    peak = around <= heatmap + MAX_SCORE_ERROR
-    tied = around >= heatmap - MAX_SCORE_ERROR
-    either = (maps["cls_theta"][0].float() - theta_thresh).abs() <= MAX_SCORE_ERROR
-    return peak & (tied | either)
+    margin = FLOAT32.score_error
+    peak = highest_neighbor <= heatmap + margin
+    tied = highest_neighbor >= heatmap - margin
+    at_theta_thresh = (maps["cls_theta"][0].float() - theta_thresh).abs() <= margin
+    return peak & (tied | at_theta_thresh)
 
 
-class UnsurePeaks(DecDecoder):
-    """Decodes those of the `unsure` cells [C, H, W] whose scores lie in a range."""
+class AmbiguousPeakDecoder(DecDecoder):
+    """A decoder whose peaks are the given cells with a score in the given range.
+
+    Args:
+        cells: [C, H, W] bool.
+        scores: The lowest and the highest score.
+        theta_thresh: As in `DecDecoder`.
+    """
 
     def __init__(
-        self, unsure: torch.Tensor, scores: tuple[float, float], theta_thresh: float
+        self, cells: torch.Tensor, scores: tuple[float, float], theta_thresh: float
     ) -> None:
-        super().__init__(unsure.numel(), scores[0], len(unsure), theta_thresh)
-        self.unsure, self.highest = unsure, scores[1]
+        super().__init__(cells.numel(), scores[0], len(cells), theta_thresh)
+        self.cells, self.highest = cells, scores[1]
 
     def find_peaks(self, heatmap: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return scores, labels and cells (y * W + x) of the chosen cells of [C, H, W]."""
         inside = (heatmap >= self.conf_thresh) & (heatmap <= self.highest)
-        labels, y, x = torch.nonzero(self.unsure & inside, as_tuple=True)
+        labels, y, x = torch.nonzero(self.cells & inside, as_tuple=True)
         return heatmap[labels, y, x], labels, y * heatmap.shape[2] + x

@@ -1,75 +1,99 @@
-"""The report of a comparison."""
+"""The report of a parity check."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from deploy.export.parity.rows import (
-    IOU_MARGIN,
-    MAX_CORNER_ERROR,
-    MAX_SCORE_ERROR,
-)
+import numpy as np
+
+from deploy.export.parity.matching import Difference, ImageMatch
+from deploy.export.parity.rows import IOU_MARGIN
 
 
 @dataclass
 class Report:
-    """What came out of a comparison; add one image after the other."""
+    """What came out of a comparison; images are added one after the other.
+
+    Attributes:
+        images: Number of images.
+        empty_images: Number of those in which both models find nothing.
+        emptied_images: Number of further images in which the file should find nothing, and does
+            find nothing: see `Comparison.check_empty`.
+        batches: Number of batches of several images with different contents.
+        detections: Number of the checkpoint's detections.
+        matched: Number of those that the file finds as well.
+        ambiguous: Number of detections that differ because of rounding. One model alone finds such
+            a detection, and its peak has a neighbor with the same score up to rounding: either may
+            be found, and on a plateau of such cells any of them. Or both find it differently, as
+            its `cls_theta` is at the threshold up to rounding.
+        at_cutoff: Number of detections that one model alone finds, with a score that is at the
+            other's threshold or last row up to rounding.
+        unmatched: The detections that one model alone finds without such a reason.
+        corner_error: Largest difference of corners, in pixels of the network's input.
+        score_error: Largest difference of scores.
+        differences: Those of each matched detection.
+        borderline: Pairs of rows whose IoU is at the NMS threshold up to rounding.
+        nms_faults: What is wrong with the NMS of the file.
+        row_faults: Rows that are not ordered, or not empty, as they should be.
+        ap: AP of the checkpoint and of the file.
+    """
 
     images: int = 0
     empty_images: int = 0
-    """Of them without any detection, in both."""
-    emptied: int = 0
-    """Further ones in which the file was to find nothing, and does not: see `check_empty`."""
+    emptied_images: int = 0
     batches: int = 0
-    """Of several images with different contents."""
     detections: int = 0
     matched: int = 0
-    ties: int = 0
-    """Found by one alone, whose peak has a neighbour of the same score but for rounding: either may
-    be found, and on a plateau of such cells any of them. Or found otherwise by the other, whose
-    `cls_theta` is the threshold but for rounding."""
+    ambiguous: int = 0
     at_cutoff: int = 0
-    """Whose score is the threshold's, or that of the last row, but for rounding."""
-    lost: list[str] = field(default_factory=list)
-    """Found by one alone, without such an excuse."""
+    unmatched: list[str] = field(default_factory=list)
     corner_error: float = 0.0
     score_error: float = 0.0
+    differences: list[Difference] = field(default_factory=list, repr=False)
     borderline: list[str] = field(default_factory=list)
-    """Pairs of rows whose IoU is that of the NMS threshold but for rounding."""
     nms_faults: list[str] = field(default_factory=list)
     row_faults: list[str] = field(default_factory=list)
-    """Rows that are not in the order, or not as empty, as they are to be."""
     ap: tuple[float, float] | None = None
-    """Of the checkpoint and of the file."""
 
-    def faults(self) -> list[str]:
-        """What must not be so for a float32 file."""
-        found = []
-        # the other way round NaN would pass
-        if not self.corner_error <= MAX_CORNER_ERROR:
-            found.append(f"corners differ by {self.corner_error:.3g} px (> {MAX_CORNER_ERROR})")
-        if not self.score_error <= MAX_SCORE_ERROR:
-            found.append(f"scores differ by {self.score_error:.2g} (> {MAX_SCORE_ERROR})")
-        if self.lost:
-            found.append(f"{len(self.lost)} detections of one alone, {self.lost[0]} for example")
-        return found + self.nms_faults[:1] + self.row_faults[:1]
+    def add(self, name: str, matched: ImageMatch) -> None:
+        """Add the matched detections of the image `name`."""
+        self.detections += matched.detections
+        self.matched += len(matched.differences)
+        self.ambiguous += matched.ambiguous
+        self.at_cutoff += matched.at_cutoff
+        self.unmatched += [f"{name}: {text}" for text in matched.unmatched]
+        self.differences += matched.differences
+        for one in matched.differences:
+            self.note_errors(one.corner_px, one.score_error)
+
+    def note_errors(self, corner_px: float, score_error: float) -> None:
+        """Raise the largest differences to these where they are larger; NaN stays NaN."""
+        self.corner_error = float(np.maximum(self.corner_error, corner_px))
+        self.score_error = float(np.maximum(self.score_error, score_error))
 
     def __str__(self) -> str:
+        """Return the report as it is logged: one line, and further ones for what is special."""
         lines = [
             f"parity on {self.images} images ({self.empty_images} without detections, "
             f"{self.batches} batches of several): {self.matched} of {self.detections} detections "
             f"matched, largest difference {self.corner_error:.2g} px and {self.score_error:.2g} "
             "in score",
         ]
-        if self.ties or self.at_cutoff:
+        if self.ambiguous or self.at_cutoff:
             lines.append(
-                f"  not alike, as they may: {self.ties} on neighbouring cells of one score or at "
-                f"the threshold of cls_theta, {self.at_cutoff} at the threshold or the last row"
+                f"  allowed differences: {self.ambiguous} at neighboring cells of equal score or "
+                f"at the threshold of cls_theta, {self.at_cutoff} at the score threshold or in the "
+                "last row"
             )
-        if self.emptied:
-            lines.append(f"  with conf_thresh at 1 all rows of {self.emptied} images are empty")
-        if self.lost:
-            lines.append(f"  found by one alone: {len(self.lost)}, {self.lost[0]} for example")
+        if self.emptied_images:
+            lines.append(
+                f"  with conf_thresh at 1 all rows of {self.emptied_images} images are empty"
+            )
+        if self.unmatched:
+            lines.append(
+                f"  found by only one of the two: {len(self.unmatched)}, for example "
+                f"{self.unmatched[0]}"
+            )
         lines += [f"  IoU within {IOU_MARGIN} of the NMS threshold: {p}" for p in self.borderline]
         lines += [f"  NMS: {fault}" for fault in self.nms_faults]
         lines += [f"  rows: {fault}" for fault in self.row_faults]

@@ -1,97 +1,87 @@
-"""How far a file that rounds more than float32 may be from its checkpoint."""
+"""How far a file of each precision may be from its checkpoint."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-
-import numpy as np
-
-from deploy.export.parity.comparison import Comparison
-
-SURE = 0.1
-"""Boxes of lesser scores are mostly none: their sizes are vague in the checkpoint as well, and no
-one keeps them but for a curve."""
-
-
-SCORES = 0.99
-"""The share of the scores that are judged: some of thousands lie far off, which no AP shows."""
 
 
 @dataclass(frozen=True)
 class Tolerance:
-    """What is asked of such a file.
+    """What the parity check asks of a file; the defaults are those of float32.
 
-    found: share of the detections of either that both must have, of one class and overlapping
-    by half. corner: pixels of the network's input within which `near` of the corners of those
-    above `SURE` must lie; the others may be those of a box whose `cls_theta` is at its
-    threshold, which is turned in the one and upright in the other. score: within which nearly all
-    scores lie (`SCORES`).
+    Attributes:
+        corner_error_px: Allowed difference of a corner's coordinates, in pixels of the network's
+            input.
+        score_error: Allowed difference of a score.
+        min_found_share: Share of the detections of either model that both must find, with the same
+            class and an overlap of at least one half.
+        corner_share: Share of the detections whose corners must be within `corner_error_px`. The
+            others may be boxes whose `cls_theta` is at its threshold, which are turned in one model
+            and upright in the other.
+        score_share: Share of the scores that must be within `score_error`. Where there are
+            thousands, a few lie far off, which no AP shows.
+        min_corner_score: Corners are judged for detections of at least this score, where there are
+            any. Lower-scoring boxes are mostly false positives: their sizes are vague in the
+            checkpoint as well, and nobody keeps them except for a precision-recall curve.
+        threshold_ratio: Both models run at this share of the reported threshold. A detection counts
+            as unmatched where the other model gives such a box less than this share of its score.
+        ordered_ties: Whether rows of equal scores must be in order as well. TensorRT does not
+            promise it.
+        judge_synthetic: Whether detections in synthetic images count. If not, only the layout of
+            their rows is checked.
     """
 
-    found: float
-    corner: float
-    near: float
-    score: float
+    corner_error_px: float
+    score_error: float
+    min_found_share: float = 1.0
+    corner_share: float = 1.0
+    score_share: float = 1.0
+    min_corner_score: float = 0.0
+    threshold_ratio: float = 1.0
+    ordered_ties: bool = True
+    judge_synthetic: bool = True
+
+    def min_certain_score(self, lowest: float) -> float:
+        """Return the score above which one model must find what the other one does.
+
+        Args:
+            lowest: The score above which that model shows all that it finds. If the file's
+                threshold is not an input, or if its rows are full, this is higher than the
+                threshold that it should be run at.
+        """
+        within_error = lowest + self.score_error
+        if self.threshold_ratio == 1:
+            return within_error
+        return min(lowest / self.threshold_ratio, within_error)
 
 
-TOLERANCES = {
-    "float16": Tolerance(found=0.95, corner=1.0, near=0.95, score=0.02),
-    "int8": Tolerance(found=0.8, corner=4.0, near=0.9, score=0.15),
+FLOAT32 = Tolerance(corner_error_px=0.05, score_error=1e-4)
+"""Allows for the rounding of float32 alone."""
+
+TOLERANCES: Mapping[str, Tolerance] = {
+    "float32": FLOAT32,
+    "float16": Tolerance(
+        corner_error_px=1.0,
+        score_error=0.02,
+        min_found_share=0.95,
+        corner_share=0.95,
+        score_share=0.99,
+        min_corner_score=0.1,
+        threshold_ratio=0.5,
+        ordered_ties=False,
+        judge_synthetic=False,
+    ),
+    "int8": Tolerance(
+        corner_error_px=4.0,
+        score_error=0.15,
+        min_found_share=0.8,
+        corner_share=0.9,
+        score_share=0.99,
+        min_corner_score=0.1,
+        threshold_ratio=0.5,
+        ordered_ties=False,
+        judge_synthetic=False,
+    ),
 }
-
-
-class RoundedComparison(Comparison):
-    """A comparison that is judged by a `Tolerance`.
-
-    A detection of one counts as lost where the other does not give half its score to such a box: so
-    both are run at half the threshold, the file if its threshold is an input. Where it is not, or
-    where its rows are full, what is less than twice as high is not counted.
-    """
-
-    ties_in_order = False  # TensorRT gives no promise
-    judges_made_up = False
-
-    def __init__(self, *args, tolerance: Tolerance, **kwargs) -> None:
-        super().__init__(*args, **kwargs)
-        self.tolerance = tolerance
-        self.corner_margin, self.score_margin = tolerance.corner, tolerance.score
-
-    def lowered(self, conf_thresh: float) -> float:
-        return conf_thresh / 2
-
-    def surely_found(self, lowest: float) -> float:
-        return min(2 * lowest, lowest + self.score_margin)
-
-    def corner_error(self) -> float:
-        """Within which `near` of the corners lie, of the surer detections where there are any."""
-        errors = [error for score, error, _ in self.errors if score >= SURE]
-        errors = errors or [error for _, error, _ in self.errors] or [0.0]
-        return float(np.quantile(errors, self.tolerance.near))
-
-    def score_error(self) -> float:
-        """Within which `SCORES` of the scores lie."""
-        return float(np.quantile([error for _, _, error in self.errors] or [0.0], SCORES))
-
-    def verdict(self) -> tuple[str, list[str]]:
-        """A line that tells how far the file is and how far it may be, and what is too far."""
-        asked, report = self.tolerance, self.report
-        compared = report.matched + len(report.lost)
-        found = report.matched / compared if compared else 1.0
-        corner, score = self.corner_error(), self.score_error()
-        line = (
-            f"rounds more than float32: {found:.1%} of {compared} detections are found by both "
-            f"(at least {asked.found:.0%}), {asked.near:.0%} of the corners of those above "
-            f"{SURE:g} within {corner:.2g} px ({asked.corner:g}), {SCORES:.0%} of the scores "
-            f"within {score:.2g} ({asked.score:g})"
-        )
-        if not compared:
-            line = "rounds more than float32, and in these images there is nothing to compare"
-        faults = report.nms_faults[:1] + report.row_faults[:1]
-        # the other way round NaN would pass
-        if not found >= asked.found:
-            faults.append(f"only {found:.1%} of {compared} detections are found by both")
-        if not corner <= asked.corner:
-            faults.append(f"corners differ by {corner:.3g} px (> {asked.corner:g})")
-        if not score <= asked.score:
-            faults.append(f"scores differ by {score:.2g} (> {asked.score:g})")
-        return line, faults
+"""Precision of the file -> its tolerance."""

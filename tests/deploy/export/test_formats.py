@@ -1,4 +1,4 @@
-"""The export phase in other formats than ONNX, its checks of files that round, and its errors."""
+"""The export phase: formats other than ONNX, checks of rounded files, and errors."""
 
 import copy
 import dataclasses
@@ -33,19 +33,21 @@ from deploy.export import tensorrt, torch_program
 from deploy.export.graph import decode as decode_graph
 from deploy.export.network_onnx import export_network
 from deploy.export.parity.comparison import Comparison
+from deploy.export.parity.model_pair import ModelPair, Thresholds
 from deploy.export.parity.reference import Reference
 from deploy.export.parity.rows import outputs_to_detections
-from deploy.export.parity.tolerance import TOLERANCES, RoundedComparison
-from deploy.export.settings import REFUSED, SUFFIXES, ExportSettings
+from deploy.export.parity.tolerance import TOLERANCES
+from deploy.export.parity.verdict import judge
+from deploy.export.settings import SUFFIXES, UNSUPPORTED, ExportSettings
 from deploy.export.types import CheckImage
 from deploy.runtimes.onnx_runtime import open_session
 
-pytestmark = pytest.mark.slow  # it exports networks or runs files of them
+pytestmark = pytest.mark.slow  # exports networks or runs exported files
 
 
 @pytest.fixture(scope="module")
 def folder(sharp_folder):
-    """The checkpoint and its images, whose network is traced once for all the tests here."""
+    """Return the checkpoint and its images; the network is traced once for all tests here."""
     traced = {}
 
     def once(network, half=False):
@@ -59,7 +61,7 @@ def folder(sharp_folder):
 
 
 def run_main(folder, output, *flags):
-    """Exit code of the export of the folder's checkpoint."""
+    """Export the folder's checkpoint and return the exit code."""
     return main(["--phase", "export", "--weights", str(folder / "checkpoint.pth"),
                  "--source", str(folder / "images"), "--K", str(K), "--conf_thresh", str(CONF),
                  "--output", str(output), *flags])  # fmt: skip
@@ -77,7 +79,7 @@ def inputs(batch, height, width):
 
 
 def assert_near(rows, expected):
-    """Rows of a batch as arrays against detections; what is beyond them is empty."""
+    """Compare the rows of a batch with detections; all further rows must be empty."""
     assert [value.shape for value in rows] == [(len(expected), K, 4, 2)] + [(len(expected), K)] * 2
     assert [value.dtype for value in rows] == [np.float32, np.float32, np.int64]
     for number, one in enumerate(expected):
@@ -103,7 +105,7 @@ assert not any(name in sys.modules for name in ("models", "deploy", "decoder"))
 """
 
 
-def test_a_torch_program_runs_without_this_project(folder, tmp_path):
+def test_torch_program_runs_without_this_project(folder, tmp_path):
     path = export(folder, "free.pt2", "--format", "torch")
     images = inputs(3, 96, 64)
     np.save(tmp_path / "images.npy", images)
@@ -119,7 +121,7 @@ def test_a_torch_program_runs_without_this_project(folder, tmp_path):
     assert (metadata.classes, metadata.trained_size, metadata.K) == (CLASSES, SIZE_HW, K)
 
 
-def test_any_batch_height_and_width_and_threshold_in_torch(folder):
+def test_torch_program_takes_any_shape_and_threshold(folder):
     program = torch.export.load(export(folder, "free.pt2", "--format", "torch"))
     module = program.module()
     for batch, height, width in ((1, 64, 64), (1, 96, 128), (4, 64, 160)):
@@ -130,12 +132,12 @@ def test_any_batch_height_and_width_and_threshold_in_torch(folder):
         module.conf_thresh.fill_(conf)
         rows = [value.numpy() for value in module(torch.from_numpy(images))]
         assert_near(rows, eager(folder, images, conf))
-    # PyTorch's own refusal, which older releases word otherwise
+    # PyTorch's own error, which older releases word differently.
     with pytest.raises((AssertionError, RuntimeError), match=r"Guard failed|to be of the form"):
         module(torch.zeros(1, 3, 80, 64))
 
 
-def test_a_fixed_torch_program(folder):
+def test_torch_program_with_fixed_input(folder):
     path = export(folder, "static.pt2", "--format", "torch", "--static", "64", "96", "1",
                   "--fix_conf")  # fmt: skip
     module = torch.export.load(path).module()
@@ -147,7 +149,7 @@ def test_a_fixed_torch_program(folder):
 
 
 class Maps(torch.nn.Module):
-    """A network that gives the same maps whatever it sees; its features are the boxes' maps."""
+    """A network that returns the same maps for every input, those of the box heads as features."""
 
     def __init__(self, maps):
         super().__init__()
@@ -159,7 +161,7 @@ class Maps(torch.nn.Module):
 
 
 class Cells(torch.nn.Module):
-    """What the features are at the cells."""
+    """Returns the features at the cells."""
 
     def forward(self, features, cells):
         index = cells[:, None].expand(-1, features.shape[1], -1)
@@ -168,8 +170,8 @@ class Cells(torch.nn.Module):
 
 @pytest.mark.parametrize("levels", [1, 3, 1000])
 @pytest.mark.parametrize("shape", [(2, 5, 7), (3, 1, 1), (1, 20, 30)])
-def test_the_torch_decoder_equals_the_eager_one_in_ties_and_where_maps_are_broken(levels, shape):
-    """Few levels of scores: ties everywhere. 'wh' is not finite in some cells."""
+def test_torch_decoder_equals_eager_with_ties_and_nan(levels, shape):
+    """The scores have few levels, so ties are common; `wh` is not finite in some cells."""
     rng = np.random.default_rng(levels)
     classes, height, width = shape
     heatmap = rng.integers(0, levels + 1, (2, *shape)).astype(np.float32) / (levels + 1)
@@ -191,11 +193,11 @@ def test_the_torch_decoder_equals_the_eager_one_in_ties_and_where_maps_are_broke
 @pytest.mark.parametrize(
     ("cells", "expected"),
     [
-        ([], [0, 1, 2]),  # nothing above 0: the zeros by index
+        ([], [0, 1, 2]),  # nothing above 0: zeros by index
         ([(4, 0.5)], [4, 0, 1]),
         ([(9, 0.5), (4, 0.5), (13, 0.5)], [4, 9, 13]),  # ties by index
         ([(9, 0.5), (4, 0.25), (13, 0.75)], [13, 9, 4]),
-        ([(9, 0.5), (10, 0.5 + 1e-7), (4, 1e-38)], [10, 4, 0]),  # 9 is no peak
+        ([(9, 0.5), (10, 0.5 + 1e-7), (4, 1e-38)], [10, 4, 0]),  # 9 is not a peak
     ],
 )
 def test_best_peaks(cells, expected):
@@ -211,7 +213,7 @@ def test_best_peaks(cells, expected):
 
 
 def openvino_rows(path, feed):
-    """What OpenVINO's own API gives."""
+    """Run a model with OpenVINO's own API."""
     pytest.importorskip("openvino")
     config = {"INFERENCE_PRECISION_HINT": "f32"}
     compiled = openvino_files.core().compile_model(str(path), "CPU", config)
@@ -219,7 +221,7 @@ def openvino_rows(path, feed):
     return compiled, [results[name] for name in ("corners", "scores", "labels")]
 
 
-def test_an_openvino_model(folder):
+def test_openvino_takes_any_shape_and_threshold(folder):
     pytest.importorskip("openvino")
     path = export(folder, "free.xml", "--format", "openvino")
     for batch, height, width in ((1, 96, 128), (3, 64, 32)):
@@ -233,7 +235,7 @@ def test_an_openvino_model(folder):
     assert detector.runtime.metadata.conf_thresh == CONF
 
 
-def test_a_fixed_openvino_model_with_suppression(folder):
+def test_openvino_with_fixed_input_and_nms(folder):
     pytest.importorskip("openvino")
     path = export(folder, "static.xml", "--format", "openvino", "--static", "64", "96", "2",
                   "--fix_conf", "--nms", "graph")  # fmt: skip
@@ -243,24 +245,24 @@ def test_a_fixed_openvino_model_with_suppression(folder):
     assert_near(rows, [one.nms(0.1) for one in eager(folder, images)])
 
 
-def test_an_openvino_model_of_pictures(folder):
-    """Scaled by OpenVINO itself, from a size at which float32 is too coarse for it."""
+def test_openvino_with_uint8_input(folder):
+    """OpenVINO scales the image itself, from a size for which float32 is too coarse."""
     pytest.importorskip("openvino")
     path = export(folder, "bytes.xml", "--format", "openvino", "--input", "uint8",
                   "--nms", "graph", "--fix_conf")  # fmt: skip
     expected = Detector.load(folder / "checkpoint.pth", conf_thresh=CONF, K=K)
     small = np.random.default_rng(0).integers(0, 256, (90, 130, 3), dtype=np.uint8)
-    picture = cv2.resize(small, (1301, 999), interpolation=cv2.INTER_CUBIC)
-    _, rows = openvino_rows(path, {"input": picture[None]})
-    found = expected.detect(picture)
+    image = cv2.resize(small, (1301, 999), interpolation=cv2.INTER_CUBIC)
+    _, rows = openvino_rows(path, {"input": image[None]})
+    found = expected.detect(image)
     assert len(found) > 3
     assert_near(rows, [found])
-    ours = Detector.load(path).detect(picture)
+    ours = Detector.load(path).detect(image)
     np.testing.assert_allclose(ours.corners, found.corners, atol=0.05)
     np.testing.assert_allclose(ours.scores, found.scores, atol=1e-4)
 
 
-def test_openvino_weights_in_half_the_bytes(folder):
+def test_openvino_half_compresses_weights(folder):
     pytest.importorskip("openvino")
     path = export(folder, "half.xml", "--format", "openvino", "--half")
     full = export(folder, "free.xml", "--format", "openvino")
@@ -269,7 +271,7 @@ def test_openvino_weights_in_half_the_bytes(folder):
     assert Detector.load(path).runtime.metadata.precision == "float16"
 
 
-def test_openvino_that_is_not_installed(folder, tmp_path, monkeypatch, capsys):
+def test_openvino_not_installed(folder, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "openvino", None)
     assert run_main(folder, tmp_path / "a.xml", "--format", "openvino") == 2
     assert "pip install -e '.[openvino]'" in capsys.readouterr().err
@@ -283,7 +285,7 @@ def trtexec(text):
     return [line.strip() for line in text.splitlines() if line.strip().startswith("trtexec")]
 
 
-def test_without_tensorrt_there_is_a_file_and_the_lines(folder, tmp_path, capsys):
+def test_tensorrt_unavailable_writes_file_and_commands(folder, tmp_path, capsys):
     path = tmp_path / "free.onnx"
     assert run_main(folder, path, "--format", "tensorrt") == 0
     text = capsys.readouterr().out
@@ -292,14 +294,14 @@ def test_without_tensorrt_there_is_a_file_and_the_lines(folder, tmp_path, capsys
         f"trtexec --onnx={path} --minShapes=input:1x3x32x32 --optShapes=input:1x3x96x128 "
         f"--maxShapes=input:8x3x1024x1024 --saveEngine={tmp_path}/free.engine"
     ]
-    # TensorRT would make a constant of an input with a default value without a word
+    # TensorRT would silently make a constant of an input with a default value.
     session = open_session(path)
     assert not session.get_overridable_initializers()
     images = inputs(2, 64, 96)
     assert_near(session.run(None, {"input": images}), eager(folder, images))
 
 
-def test_tensorrt_that_fails(folder, tmp_path, monkeypatch, capsys):
+def test_tensorrt_failure_still_writes_the_file(folder, tmp_path, monkeypatch, capsys):
     def fail(*_):
         raise RuntimeError("EP_FAIL: no memory for the engine\nat somewhere.cc:12")
 
@@ -309,22 +311,22 @@ def test_tensorrt_that_fails(folder, tmp_path, monkeypatch, capsys):
     assert run_main(folder, path, "--format", "tensorrt") == 0
     text = capsys.readouterr().out
     assert "TensorRT failed: EP_FAIL: no memory for the engine\n" in text
-    assert "The ONNX file is written all the same" in text and len(trtexec(text)) == 1
+    assert "The ONNX file is written anyway" in text and len(trtexec(text)) == 1
     assert [one.name for one in tmp_path.iterdir()] == ["free.onnx"]
 
 
-def test_the_lines_of_a_fixed_file_in_half_precision(folder, tmp_path, capsys):
+def test_trtexec_commands_of_static_half_file(folder, tmp_path, capsys):
     path = tmp_path / "a file.onnx"
     static = ("--static", "64", "96", "2", "--half")
     assert run_main(folder, path, "--format", "tensorrt", *static) == 0
     line = f"trtexec '--onnx={path}' '--saveEngine={tmp_path}/a file.engine'"
     strong, weak = trtexec(capsys.readouterr().out)
     assert strong == f"{line} --stronglyTyped"
-    assert weak.startswith(f"{line} --fp16 ") and "TensorRT 10 alone" in weak
+    assert weak.startswith(f"{line} --fp16 ") and "TensorRT 10 only" in weak
 
 
 class Engine:
-    """A session that says it runs in TensorRT, whose scores are `lift` too high."""
+    """A session that claims to run in TensorRT, with scores that are too high by `lift`."""
 
     def __init__(self, session, lift):
         self.session, self.lift = session, lift
@@ -342,9 +344,9 @@ class Engine:
 
 @pytest.mark.parametrize(
     ("lift", "code"),
-    [(0.01, 0), (0.05, 2)],  # what reduced precision does, and more than that
+    [(0.01, 0), (0.05, 2)],  # an error of reduced precision, and a larger one
 )
-def test_what_the_provider_is_asked_for_and_that_its_engine_is_compared(
+def test_tensorrt_provider_options_and_engine_check(
     folder, tmp_path, monkeypatch, capsys, lift, code
 ):
     asked = []
@@ -374,7 +376,7 @@ def test_what_the_provider_is_asked_for_and_that_its_engine_is_compared(
         "input:8x3x1024x1024",
     ]
     printed = capsys.readouterr()
-    assert "comparing TensorRT's engine" in printed.out
+    assert "comparing the TensorRT engine" in printed.out
     names = sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file())
     if code == 0:
         assert names == ["free.onnx", "free_engine/graph.engine"]
@@ -383,7 +385,7 @@ def test_what_the_provider_is_asked_for_and_that_its_engine_is_compared(
         assert names == ["free_engine/old.engine"]
 
 
-def test_a_provider_that_does_not_start(tmp_path, monkeypatch):
+def test_tensorrt_provider_that_does_not_start(tmp_path, monkeypatch):
     class Fallen(Engine):
         def get_providers(self):
             return ["CPUExecutionProvider"]
@@ -395,38 +397,38 @@ def test_a_provider_that_does_not_start(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("flags", "size_hw"), [((), SIZE_HW), (("--input_h", "64", "--input_w", "160"), (64, 160))]
 )
-def test_the_report_is_made_at_the_size_that_was_asked_for(
-    folder, tmp_path, monkeypatch, flags, size_hw
-):
+def test_report_uses_the_requested_size(folder, tmp_path, monkeypatch, flags, size_hw):
     seen = []
-    letterbox = Comparison.letterbox
+    letterbox = ModelPair.letterbox
 
-    def watched(self, picture):
+    def watched(self, image):
         seen.append(self.input_hw)
-        return letterbox(self, picture)
+        return letterbox(self, image)
 
-    monkeypatch.setattr(Comparison, "letterbox", watched)
+    monkeypatch.setattr(ModelPair, "letterbox", watched)
     assert run_main(folder, tmp_path / "a.onnx", *flags) == 0
     assert set(seen) == {size_hw}
 
 
-# Files that round ---------------------------------------------------------------------------------
+# Rounded files ------------------------------------------------------------------------------------
 
 
 def rounded_comparison(exported, ours=None, conf=CONF, free=True, K=500):
-    """The verdict on 40 boxes in a row (or on `ours`), of which the file finds `exported`."""
+    """Return the verdict on a file that finds `exported` where the checkpoint finds `ours`.
+
+    By default the checkpoint finds 40 boxes in a row.
+    """
     metadata = ModelMetadata(CLASSES, "resnet18", conf, 0.8, K)
-    comparison = RoundedComparison(
-        torch.nn.Identity(), metadata, SIZE_HW, lambda _: {}, None, conf if free else None,
-        tolerance=TOLERANCES["float16"],
-    )  # fmt: skip
+    tolerance = TOLERANCES["float16"]
+    thresholds = Thresholds.of(metadata, tolerance, conf if free else None)
+    models = ModelPair(torch.nn.Identity(), metadata, SIZE_HW, thresholds, lambda _: {})
+    comparison = Comparison(models, tolerance)
     ours = forty() if ours is None else ours
     channels = {"hm": len(CLASSES), "wh": 10, "reg": 2, "cls_theta": 1}
     no_peaks = {head: torch.zeros(1, count, 1, 1) for head, count in channels.items()}
-    comparison.add(
-        CheckImage("image", NOTHING), Reference(ours, np.zeros(len(ours), bool), no_peaks), exported
-    )
-    return comparison.verdict()
+    reference = Reference(ours, np.zeros(len(ours), bool), no_peaks, metadata.theta_thresh)
+    comparison.add_image(CheckImage("image", NOTHING), reference, exported)
+    return judge(comparison.report, tolerance)
 
 
 NOTHING = np.zeros((1, 1, 3), np.uint8)
@@ -452,15 +454,18 @@ def forty(shift=0.0, lift=0.0, scores=None, step=1):
         (forty(lift=0.019), None),
         (forty(shift=1.1), "corners differ by 1.1 px"),
         (forty(lift=0.03), "scores differ by 0.03"),
-        (forty(step=2), "only 50.0% of 40"),
-        (forty(shift=np.nan), "only 0.0% of 80"),  # nothing is near a place that is none
+        (forty(step=2), "20 of 40 detections are found by only one"),
+        (
+            forty(shift=np.nan),
+            "80 of 80 detections are found by only one",
+        ),  # nothing is near NaN
         (forty(scores=np.full(40, np.nan)), "scores differ by nan"),
-        (forty(scores=np.full(40, 0.95))[:0], "only 0.0%"),
+        (forty(scores=np.full(40, 0.95))[:0], "40 of 40 detections are found by only one"),
     ],
 )
-def test_the_verdict_on_a_file_that_rounds(exported, fault):
+def test_verdict_on_rounded_file(exported, fault):
     line, faults = rounded_comparison(exported)
-    assert "rounds more than float32" in line
+    assert "of the corners of those above 0.1 are within" in line
     if fault is None:
         assert faults == []
     else:
@@ -470,8 +475,8 @@ def test_the_verdict_on_a_file_that_rounds(exported, fault):
 @pytest.mark.parametrize(
     ("scores", "fault"), [([0.9] * 20 + [0.09] * 20, None), ([0.09] * 40, "corners differ by 3 px")]
 )
-def test_corners_of_boxes_that_are_hardly_any_are_not_held_against_a_file(scores, fault):
-    """Where there are surer ones."""
+def test_verdict_ignores_corners_of_low_scores(scores, fault):
+    """The check ignores them only where there are higher scores."""
     scores = np.array(scores, np.float32)
     exported = forty(shift=np.where(scores >= 0.1, 0.5, 3.0)[:, None, None], scores=scores)
     _, faults = rounded_comparison(exported, forty(scores=scores), conf=0.05)
@@ -479,8 +484,8 @@ def test_corners_of_boxes_that_are_hardly_any_are_not_held_against_a_file(scores
 
 
 @pytest.mark.parametrize(("far", "fault"), [(0, False), (3, False), (8, True)])
-def test_a_few_scores_of_hundreds_may_lie_far_off(far, fault):
-    """As of 42,000 in thermal images, of which 8 bits gave the AP of the checkpoint."""
+def test_verdict_allows_a_few_distant_scores(far, fault):
+    """As in 42,000 scores of thermal images, where int8 had the AP of the checkpoint."""
     steps = np.arange(400)
     box = np.array([[20, 0], [20, 20], [0, 20], [0, 0]], np.float32)
     ours = Detections(
@@ -490,54 +495,55 @@ def test_a_few_scores_of_hundreds_may_lie_far_off(far, fault):
     exported = dataclasses.replace(ours, scores=ours.scores - np.float32(0.1) * (steps < far))
     line, faults = rounded_comparison(exported, ours)
     assert faults == (["scores differ by 0.1 (> 0.02)"] if fault else [])
-    assert "99% of the scores within" in line
+    assert "99% of the scores are within" in line
 
 
 def scored(*scores):
-    """Boxes of these scores, each where there is no other."""
+    """Return boxes with these scores, none of which overlap."""
     return forty(scores=np.array(scores + (0.5,) * (40 - len(scores))))[: len(scores)]
 
 
 @pytest.mark.parametrize(
-    ("ours", "exported", "free", "lost"),
+    ("ours", "exported", "free", "unmatched"),
     [
-        ([0.9, 0.21], [0.9, 0.19], True, 0),  # the threshold is 0.2; both are run at 0.1
+        ([0.9, 0.21], [0.9, 0.19], True, 0),  # the threshold is 0.2; both run at 0.1
         ([0.9, 0.19], [0.9, 0.21], True, 0),
-        ([0.9, 0.21], [0.9], True, 1),  # nothing that is near, down to 0.1
+        ([0.9, 0.21], [0.9], True, 1),  # nothing close by down to 0.1
         ([0.9], [0.9, 0.21], True, 1),
-        ([0.9, 0.21], [0.9, 0.15], True, 1),  # float16 must come within 0.02
+        ([0.9, 0.21], [0.9, 0.15], True, 1),  # float16 must be within 0.02
         ([0.9, 0.15], [0.9], True, 0),  # below the threshold in both
-        ([0.9, 0.21], [0.9], False, 0),  # what the file has below 0.2 cannot be seen
+        ([0.9, 0.21], [0.9], False, 0),  # the file does not show scores below 0.2
         ([0.9, 0.23], [0.9], False, 1),
         ([0.9], [0.9, 0.21], False, 1),
         ([0.9], [], True, 1),
         ([], [], True, 0),
     ],
 )
-def test_what_one_alone_shows_of_a_file_that_rounds(ours, exported, free, lost):
+def test_unmatched_detections_of_rounded_file(ours, exported, free, unmatched):
     line, faults = rounded_comparison(scored(*exported), scored(*ours), 0.2, free)
     shown = len([score for score in ours if score > 0.2])
-    assert bool(faults) == bool(lost)
-    if not shown and not lost:
+    assert bool(faults) == bool(unmatched)
+    if not shown and not unmatched:
         assert "nothing to compare" in line
-    elif lost:
-        assert f"only {100 * (shown + len(exported) > 1) * 0.5:.1f}%" in faults[0]
+    elif unmatched:
+        compared = 2 if shown + len(exported) > 1 else 1
+        assert faults[0].startswith(f"1 of {compared} detections are found by only one")
 
 
-def test_full_rows_end_where_they_are_full():
-    """Of three rows the last has 0.5: what is just above may be beyond it."""
+def test_full_rows_hide_lower_scores():
+    """The last of three rows scores 0.5: a box that scores slightly more may be beyond it."""
     ours, exported = scored(0.9, 0.8, 0.51), scored(0.9, 0.8)
     other = forty(scores=np.full(40, 0.5))[10:11]
     full = Detections(
         *(np.concatenate([getattr(exported, n), getattr(other, n)])
           for n in ("corners", "scores", "labels"))
     )  # fmt: skip
-    for count, lost in ((3, 0), (4, 2)):
+    for count, unmatched in ((3, 0), (4, 2)):
         line, _ = rounded_comparison(full, ours, K=count)
-        assert f"of {2 + lost} detections" in line
+        assert f"of {2 + unmatched} detections" in line
 
 
-def test_half_is_told_and_held_to_its_tolerance(folder, tmp_path, monkeypatch, capsys):
+def test_half_is_reported_and_checked(folder, tmp_path, monkeypatch, capsys):
     assert run_main(folder, tmp_path / "half.onnx", "--half") == 0
     assert "float16 rounds more than float32" in capsys.readouterr().out
     monkeypatch.setattr(decode_graph, "STRIDE", 4.2)
@@ -550,7 +556,7 @@ def test_half_is_told_and_held_to_its_tolerance(folder, tmp_path, monkeypatch, c
 
 
 def shifted(columns, by):
-    """A `light_fork_rows` that adds to some columns."""
+    """Return a `light_fork_rows` that adds to some columns."""
     rows_of = decode_graph.light_fork_rows
     add = np.zeros(12, np.float32)
     add[columns] = by
@@ -564,15 +570,15 @@ def shifted(columns, by):
 @pytest.mark.parametrize(
     ("columns", "by", "error"),
     [
-        ([0], 0.02, "corners differ by"),  # centre x
+        ([0], 0.02, "corners differ by"),  # center x
         ([2], 0.02, "corners differ by"),  # one midpoint
-        # t and b to the right, r and l to the left: the corners stay where they are
+        # t and b move right, r and l move left: the corners do not move.
         ([2, 4, 6, 8], [0.02, -0.02, 0.02, -0.02], "corners differ by"),
         ([10], 0.001, "scores differ by"),
-        ([11], 1, "detections of one alone"),  # the class
+        ([11], 1, "detections are found by only one"),  # the class
     ],
 )
-def test_each_column_of_the_light_forks_rows_is_checked(
+def test_light_fork_check_covers_every_column(
     folder, tmp_path, monkeypatch, capsys, columns, by, error
 ):
     monkeypatch.setattr(decode_graph, "light_fork_rows", shifted(columns, by))
@@ -582,15 +588,15 @@ def test_each_column_of_the_light_forks_rows_is_checked(
     assert not list(tmp_path.iterdir())
 
 
-def test_the_light_forks_rows_are_compared_on_the_pictures(folder, tmp_path, capsys):
+def test_light_fork_check_uses_the_images(folder, tmp_path, capsys):
     flags = ("--layout", "light-fork", "--static", "96", "128", "1")
     assert run_main(folder, tmp_path / "fork.onnx", *flags) == 0
-    assert "parity on 5 images" in capsys.readouterr().out  # three, a black one and noise
+    assert "parity on 5 images" in capsys.readouterr().out  # three images, a black one and noise
 
 
 @pytest.mark.parametrize("layout", ["corners", "light-fork"])
-def test_the_ap_of_both_where_there_is_truth(folder, tmp_path, capsys, layout):
-    """The labels are what the checkpoint finds, so that its AP is 1."""
+def test_report_gives_ap_for_labeled_images(folder, tmp_path, capsys, layout):
+    """The labels are what the checkpoint finds, so its AP is about 1."""
     found = Detector.load(folder / "checkpoint.pth", K=K, conf_thresh=CONF, nms_thresh=0.1)
     data = tmp_path / "data"
     (data / "labelTxt").mkdir(parents=True)
@@ -619,46 +625,49 @@ def test_the_ap_of_both_where_there_is_truth(folder, tmp_path, capsys, layout):
 # Images without detections ------------------------------------------------------------------------
 
 
-def test_a_file_that_finds_nothing_is_part_of_the_report(folder, tmp_path, capsys):
+def test_report_covers_file_with_empty_rows(folder, tmp_path, capsys):
     assert run_main(folder, tmp_path / "a.onnx") == 0
     assert "with conf_thresh at 1 all rows of 4 images are empty" in capsys.readouterr().out
 
 
-def test_a_file_that_finds_something_at_any_threshold(folder, tmp_path, monkeypatch, capsys):
-    kept = decode_graph.only_found
+def test_file_that_ignores_its_threshold(folder, tmp_path, monkeypatch, capsys):
+    kept = decode_graph.apply_threshold
     monkeypatch.setattr(
-        decode_graph, "only_found", lambda graph, corners, scores, threshold:
+        decode_graph, "apply_threshold", lambda graph, corners, scores, threshold:
         kept(graph, corners, scores, graph.op("Min", threshold, 0.2))
     )  # fmt: skip
     assert run_main(folder, tmp_path / "a.onnx") == 2
-    assert "detections although conf_thresh is 1" in capsys.readouterr().err
+    assert "there are detections although conf_thresh is 1" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
 
-def test_no_image_without_detections_is_told(folder, tmp_path, capsys):
+def test_report_warns_without_an_empty_image(folder, tmp_path, capsys):
     assert run_main(folder, tmp_path / "a.onnx", "--fix_conf") == 0
     assert "no image was without detections" in capsys.readouterr().out
 
 
 # Errors -------------------------------------------------------------------------------------------
 
-REFUSED_FLAGS = {
-    "--nms graph": ("--nms", "graph"),
-    "--input uint8": ("--input", "uint8"),
-    "--layout light-fork": ("--layout", "light-fork", "--static", "96", "96", "1"),
-    "--half": ("--half",),
-    "--int8": ("--int8",),
+# Setting -> the flags that ask for it, and how the error message names it.
+UNSUPPORTED_FLAGS = {
+    "nms_thresh": (("--nms", "graph"), "nms_thresh (NMS in the graph)"),
+    "input_type": (("--input", "uint8"), "input_type uint8"),
+    "layout": (("--layout", "light-fork", "--static", "96", "96", "1"), "layout light-fork"),
+    "half": (("--half",), "half"),
+    "int8": (("--int8",), "int8"),
 }
 
 
 @pytest.mark.parametrize(
-    ("kind", "flag"), [(kind, flag) for kind, flags in REFUSED.items() for flag in flags]
+    ("kind", "setting"), [(kind, name) for kind, names in UNSUPPORTED.items() for name in names]
 )
-def test_what_a_format_has_not(folder, tmp_path, capsys, kind, flag):
+def test_unsupported_settings_of_a_format_are_refused(folder, tmp_path, capsys, kind, setting):
     output = tmp_path / f"a{SUFFIXES[kind]}"
-    assert run_main(folder, output, "--format", kind, *REFUSED_FLAGS[flag]) == 2
+    flags, text = UNSUPPORTED_FLAGS[setting]
+    assert run_main(folder, output, "--format", kind, *flags) == 2
     error = capsys.readouterr().err
-    assert error.startswith(f"error: --format {kind} has no {flag}: ") and error.count("\n") == 1
+    expected = f"error: format {kind} does not support {text}: {UNSUPPORTED[kind][setting]}\n"
+    assert error == expected
     assert not list(tmp_path.iterdir())
 
 
@@ -666,27 +675,27 @@ def test_what_a_format_has_not(folder, tmp_path, capsys, kind, flag):
     ("flags", "message"),
     [
         (("--half", "--int8"), "two precisions"),
-        (("--K", "3841"), "1 to 3840 rows"),
-        (("--format", "tensorrt", "--K", "3840"), "TensorRT takes 3839 at most"),
-        (("--static", "100", "96", "1"), "multiples of 32, not 100"),
+        (("--K", "3841"), "K must be 1 to 3840, got 3841"),
+        (("--format", "tensorrt", "--K", "3840"), "format tensorrt supports K up to 3839"),
+        (("--static", "100", "96", "1"), "must be multiples of 32, got 100"),
         (("--input_h", "100"), "--input_h 100 is no multiple of 32"),
-        (("--color", "RGB"), "--color RGB is for --input uint8"),
+        (("--color", "RGB"), "color RGB needs input_type uint8"),
         (("--layout", "light-fork"), "fixed input of one image"),
         (("--classes", "x,y"), "classes"),
-        (("--format", "torch"), "--format torch ends in .pt2"),
-        (("--format", "openvino"), "--format openvino ends in .xml"),
-        (("--output", "{}/a.pt2"), "--format onnx ends in .onnx (--format torch writes .pt2)"),
-        (("--output", "{}/a.tflite"), "--format onnx ends in .onnx\n"),
+        (("--format", "torch"), "format torch must end in .pt2"),
+        (("--format", "openvino"), "format openvino must end in .xml"),
+        (("--output", "{}/a.pt2"), "format onnx must end in .onnx (format torch writes .pt2)"),
+        (("--output", "{}/a.tflite"), "format onnx must end in .onnx\n"),
         (("--source", "{}/empty"), "no image in this folder"),
         (("--source", "{}/nothing.png"), "no such file"),
         (("--weights", "{}/none.pth"), "none.pth"),
         (("--weights", "{}/images"), "images"),
         (("--weights", "{}/notes.txt"), "notes.txt"),
         (("--output", "{}/notes.txt/a.onnx"), "notes.txt is a file, and a folder is expected"),
-        (("--output", "{}/folder.onnx"), "a folder is there"),
+        (("--output", "{}/folder.onnx"), "expected a file, but this is a folder"),
     ],
 )
-def test_errors_of_one_line(folder, tmp_path, capsys, flags, message):
+def test_export_errors_are_one_line(folder, tmp_path, capsys, flags, message):
     (tmp_path / "empty").mkdir()
     (tmp_path / "folder.onnx").mkdir()
     (tmp_path / "images").mkdir()
@@ -700,8 +709,8 @@ def test_errors_of_one_line(folder, tmp_path, capsys, flags, message):
 
 
 @pytest.mark.parametrize("kind", ["onnx", "torch", "openvino", "tensorrt"])
-def test_a_full_disk(folder, tmp_path, capsys, monkeypatch, kind):
-    """Files that stop growing at 1 MB, as on a full disk: one line, and nothing is left."""
+def test_export_on_full_disk(folder, tmp_path, capsys, monkeypatch, kind):
+    """With files limited to 1 MB, as on a full disk, there is one line of error and no file."""
     if kind == "openvino":
         pytest.importorskip("openvino")
     monkeypatch.setenv("TMPDIR", str(tmp_path))
@@ -718,15 +727,15 @@ def test_a_full_disk(folder, tmp_path, capsys, monkeypatch, kind):
     assert not list(tmp_path.iterdir())
 
 
-def test_settings_of_formats():
-    with pytest.raises(InputError, match="has no --half"):
+def test_export_settings_of_formats():
+    with pytest.raises(InputError, match="format torch does not support half"):
         ExportSettings(format="torch", half=True)
     assert not ExportSettings(format="tensorrt").takes_conf
     assert ExportSettings(format="torch").takes_conf
     assert sharp_model().input_size == SIZE_HW
 
 
-def test_metadata_of_a_file_says_the_trained_size(folder):
+def test_metadata_has_trained_size(folder):
     detector = Detector.load(export(folder, "free.onnx"))
     assert not detector.runtime.fixed_hw
     assert detector.runtime.metadata.trained_size == detector.runtime.input_hw == SIZE_HW

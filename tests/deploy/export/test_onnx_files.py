@@ -1,4 +1,4 @@
-"""The export phase from the command line: what the file holds, that it equals the checkpoint."""
+"""The export phase from the command line: what an ONNX file holds, and its equality in results."""
 
 import dataclasses
 
@@ -26,13 +26,13 @@ pytest.importorskip("onnxscript")
 
 import onnx
 
-from deploy.export.graph.assemble import every_node
+from deploy.export.graph.assemble import all_nodes
 from deploy.export.network import ExportNetwork, check_same_maps, fold_batch_norms
 from deploy.export.parity.rows import outputs_to_detections
 from deploy.export.settings import ExportSettings
 from deploy.runtimes.onnx_runtime import open_session
 
-pytestmark = pytest.mark.slow  # it exports networks or runs files of them
+pytestmark = pytest.mark.slow  # exports networks or runs exported files
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def folder(sharp_folder):
 
 
 def eager(folder, images, conf=CONF):
-    """Detections of the checkpoint in pixels of the network's input."""
+    """Return the checkpoint's detections in pixels of the network's input."""
     model = load_model(folder / "checkpoint.pth")
     with torch.no_grad():
         maps = model(torch.from_numpy(images))
@@ -49,7 +49,7 @@ def eager(folder, images, conf=CONF):
 
 
 def assert_near(rows, expected):
-    """Rows of an image against detections of which no two scores are near each other."""
+    """Compare the rows of an image with detections, no two of which have similar scores."""
     found = outputs_to_detections(*rows)
     assert len(found) == len(expected)
     np.testing.assert_array_equal(found.labels, expected.labels)
@@ -62,7 +62,7 @@ def inputs(batch, height, width):
     return rng.random((batch, 3, height, width), np.float32) - np.float32(0.5)
 
 
-def test_any_batch_height_and_width(folder):
+def test_onnx_takes_any_batch_height_and_width(folder):
     path = export(folder, "free.onnx")
     session = open_session(path)
     assert [value.name for value in session.get_inputs()] == ["input"]
@@ -79,7 +79,7 @@ def test_any_batch_height_and_width(folder):
             assert_near([v[number] for v in rows], one)
 
 
-def test_the_threshold_is_an_input(folder):
+def test_onnx_threshold_is_an_input(folder):
     session = open_session(export(folder, "free.onnx"))
     images = inputs(1, 96, 128)
     counts = []
@@ -91,21 +91,21 @@ def test_the_threshold_is_an_input(folder):
     assert counts[0] >= counts[1] > counts[2] == 0
 
 
-def test_metadata_and_operators(folder):
+def test_onnx_metadata_and_operators(folder):
     path = export(folder, "free.onnx")
     metadata = read_onnx_metadata(path)
     assert (metadata.classes, metadata.backbone, metadata.K) == (CLASSES, "resnet18", K)
     assert (metadata.conf_thresh, metadata.input_size) == (CONF, None)
     model = onnx.load(path)
     assert [(one.domain, one.version) for one in model.opset_import] == [("", 18)]
-    kinds = {node.op_type for node in every_node(model.graph)}
+    kinds = {node.op_type for node in all_nodes(model.graph)}
     assert "BatchNormalization" not in kinds and "Loop" not in kinds
     assert str(folder.parent) not in str(model.metadata_props) + str(
         [node.metadata_props for node in model.graph.node]
     )
 
 
-def test_fixed_sizes_and_threshold(folder):
+def test_onnx_with_fixed_input_and_threshold(folder):
     session = open_session(
         export(folder, "static.onnx", "--static", "64", "96", "2", "--fix_conf", "--nms", "graph")
     )
@@ -118,21 +118,21 @@ def test_fixed_sizes_and_threshold(folder):
 
 
 @pytest.mark.parametrize("color", ["BGR", "RGB"])
-def test_bytes_of_any_size(folder, color):
+def test_onnx_uint8_input_of_any_size(folder, color):
     path = export(folder, f"{color}.onnx", "--input", "uint8", "--color", color, "--nms", "graph")
     session = open_session(path)
     metadata = read_onnx_metadata(path)
     assert (metadata.input_size, metadata.color, metadata.nms_thresh) == (SIZE_HW, color, 0.1)
     order = slice(None, None, -1 if color == "RGB" else 1)
     for name in ("0", "1"):
-        picture = cv2.imread(str(folder / f"images/{name}.png"))
-        box = Letterbox.fit(picture.shape[1::-1], SIZE_HW[::-1])
-        (found,) = eager(folder, normalize(box.apply(picture))[None])
-        rows = session.run(None, {"input": picture[None, ..., order].copy()})
+        image = cv2.imread(str(folder / f"images/{name}.png"))
+        box = Letterbox.fit(image.shape[1::-1], SIZE_HW[::-1])
+        (found,) = eager(folder, normalize(box.apply(image))[None])
+        rows = session.run(None, {"input": image[None, ..., order].copy()})
         assert_near([v[0] for v in rows], to_source(found, box).nms(0.1))
 
 
-def test_half(folder, caplog):
+def test_onnx_half(folder, caplog):
     path = export(folder, "half.onnx", "--half")
     assert read_onnx_metadata(path).precision == "float16"
     assert path.stat().st_size < 0.6 * export(folder, "free.onnx").stat().st_size
@@ -140,7 +140,7 @@ def test_half(folder, caplog):
     assert rows[0].dtype == np.float32 and (rows[1] > 0).any()
 
 
-def test_light_fork_layout(folder):
+def test_onnx_light_fork_layout(folder):
     path = export(folder, "fork.onnx", "--layout", "light-fork", "--static", "96", "128", "1")
     images = inputs(1, 96, 128)
     (rows,) = open_session(path).run(None, {"input": images})
@@ -150,7 +150,7 @@ def test_light_fork_layout(folder):
     np.testing.assert_allclose(rows, expected, atol=0.02)
 
 
-def test_the_report(folder, capsys):
+def test_report_is_printed(folder, capsys):
     path = folder / "free.onnx"
     path.unlink(missing_ok=True)
     export(folder, "free.onnx")
@@ -160,7 +160,7 @@ def test_the_report(folder, capsys):
 
 @pytest.mark.parametrize("backbone", ["resnet18", "mobilenetv2"])
 @pytest.mark.parametrize("head_bn", [False, True])
-def test_folding_changes_nothing(backbone, head_bn):
+def test_folding_batch_norms_keeps_the_maps(backbone, head_bn):
     model = sharp_model(backbone, head_bn)
     before = {key: value.clone() for key, value in model.state_dict().items()}
     network = ExportNetwork(model)
@@ -169,7 +169,7 @@ def test_folding_changes_nothing(backbone, head_bn):
     assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
 
 
-def test_a_network_that_cannot_be_folded_is_told():
+def test_check_same_maps_finds_changed_heads():
     model = sharp_model()
     network = ExportNetwork(model)
     network.hm[0].bias.data += 1
@@ -181,7 +181,7 @@ def test_a_network_that_cannot_be_folded_is_told():
         check_same_maps(network, model)
 
 
-def test_only_a_norm_right_behind_its_convolution_is_folded():
+def test_fold_batch_norms_needs_adjacent_convolution():
     layers = torch.nn.Sequential(
         torch.nn.Conv2d(3, 3, 1), torch.nn.ReLU(), torch.nn.BatchNorm2d(3)
     ).eval()
@@ -192,22 +192,22 @@ def test_only_a_norm_right_behind_its_convolution_is_folded():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"K": 0}, "1 to 3840"),
-        ({"K": 3841}, "1 to 3840"),
-        ({"static": (100, 96, 1)}, "multiples of 32, not 100"),
-        ({"static": (96, 96, 0)}, "batch of 0"),
-        ({"color": "RGB"}, "uint8"),
+        ({"K": 0}, "K must be 1 to 3840, got 0"),
+        ({"K": 3841}, "K must be 1 to 3840, got 3841"),
+        ({"static": (100, 96, 1)}, "multiples of 32, got 100"),
+        ({"static": (96, 96, 0)}, "batch size must be at least 1, got 0"),
+        ({"color": "RGB"}, "color RGB needs input_type uint8"),
         ({"layout": "light-fork"}, "fixed input of one image"),
         ({"layout": "light-fork", "static": (96, 96, 1), "nms_thresh": 0.1}, "no NMS"),
         ({"layout": "light-fork", "static": (96, 96, 1), "nms_thresh": 0.0}, "no NMS"),
     ],
 )
-def test_settings_that_cannot_be(changes, message):
+def test_export_settings_rejects_invalid_values(changes, message):
     with pytest.raises(InputError, match=message):
         dataclasses.replace(ExportSettings(), **changes)
 
 
-def test_a_checkpoint_without_names(tmp_path, capsys):
+def test_export_checkpoint_without_class_names(tmp_path, capsys):
     path = tmp_path / "unnamed.pth"
     save_checkpoint(path, Checkpoint.of(sharp_model(classes=None)))
     flags = ["--phase", "export", "--weights", str(path), "--output", str(tmp_path / "a.onnx")]
@@ -218,7 +218,7 @@ def test_a_checkpoint_without_names(tmp_path, capsys):
     assert not (tmp_path / "a.onnx").exists()
 
 
-def test_a_checkpoint_that_diverged(folder, tmp_path, capsys):
+def test_export_checkpoint_with_nan_weights(folder, tmp_path, capsys):
     model = sharp_model()
     model.hm[-1].bias.data[1] = np.nan
     save_checkpoint(tmp_path / "nan.pth", Checkpoint.of(model))
@@ -227,7 +227,7 @@ def test_a_checkpoint_that_diverged(folder, tmp_path, capsys):
     assert "hm.2.bias holds values that are not finite" in capsys.readouterr().err
 
 
-def test_a_checkpoint_whose_values_overflow(folder, tmp_path, capsys):
+def test_export_checkpoint_whose_output_overflows(folder, tmp_path, capsys):
     model = sharp_model()
     with torch.no_grad():
         model.wh[0].weight *= 1e25
@@ -235,18 +235,18 @@ def test_a_checkpoint_whose_values_overflow(folder, tmp_path, capsys):
     save_checkpoint(tmp_path / "huge.pth", Checkpoint.of(model))
     flags = ["--phase", "export", "--weights", str(tmp_path / "huge.pth")]
     assert main([*flags, "--source", str(folder / "images")]) == 2
-    assert "what its network gives is not finite" in capsys.readouterr().err
+    assert "the output of its network is not finite" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("content", [b"", b"not a model"])
-def test_a_file_that_is_no_checkpoint(tmp_path, content, capsys):
+def test_export_file_that_is_not_a_checkpoint(tmp_path, content, capsys):
     path = tmp_path / "model.pth"
     path.write_bytes(content)
     assert main(["--phase", "export", "--weights", str(path)]) == 2
     assert str(path) in capsys.readouterr().err
 
 
-def test_a_file_that_differs_is_not_written(folder, tmp_path, monkeypatch, capsys):
+def test_export_does_not_write_differing_file(folder, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("deploy.export.graph.decode.STRIDE", 4.01)
     flags = ["--phase", "export", "--weights", str(folder / "checkpoint.pth"),
              "--output", str(tmp_path / "a.onnx"), "--source", str(folder / "images")]  # fmt: skip
@@ -255,18 +255,18 @@ def test_a_file_that_differs_is_not_written(folder, tmp_path, monkeypatch, capsy
     assert not list(tmp_path.iterdir())
 
 
-def test_8_bits_from_the_command_line(folder, capsys):
+def test_int8_export(folder, capsys):
     path = export(folder, "int8.onnx", "--int8", "--calibrate", str(folder / "images"))
     text = capsys.readouterr().out
-    assert "calibrating 8 bits with 3 images" in text and "detections matched" in text
+    assert "calibrating int8 with 3 images" in text and "detections matched" in text
     assert read_onnx_metadata(path).precision == "int8"
-    kinds = {node.op_type for node in every_node(onnx.load(path).graph)}
+    kinds = {node.op_type for node in all_nodes(onnx.load(path).graph)}
     assert {"QuantizeLinear", "DequantizeLinear"} <= kinds
     rows = open_session(path).run(None, {"input": inputs(2, 96, 128)})
     assert (rows[2] >= 0).any() and np.isfinite(rows[0]).all()
 
 
-def test_8_bits_are_not_calibrated_with_images_of_another_kind(folder, capsys):
+def test_int8_does_not_calibrate_with_source_images(folder, capsys):
     code = main(["--phase", "export", "--weights", str(folder / "checkpoint.pth"), "--int8",
                  "--source", str(folder / "images"),
                  "--output", str(folder / "no.onnx")])  # fmt: skip
@@ -274,8 +274,8 @@ def test_8_bits_are_not_calibrated_with_images_of_another_kind(folder, capsys):
     assert not (folder / "no.onnx").exists()
 
 
-def test_8_bits_are_not_calibrated_with_drawn_scenes_unasked(folder, tmp_path, monkeypatch, capsys):
-    """Those of the sample set are no images of the user's."""
+def test_int8_does_not_calibrate_with_sample_set(folder, tmp_path, monkeypatch, capsys):
+    """The images of the sample set are not the user's."""
     monkeypatch.chdir(tmp_path)
     code = main(["--phase", "export", "--weights", str(folder / "checkpoint.pth"), "--int8",
                  "--output", str(tmp_path / "no.onnx")])  # fmt: skip
@@ -283,23 +283,23 @@ def test_8_bits_are_not_calibrated_with_drawn_scenes_unasked(folder, tmp_path, m
     assert not list(tmp_path.iterdir())
 
 
-def test_images_to_calibrate_with_that_are_not_there(folder, tmp_path, capsys):
+def test_int8_missing_calibration_images(folder, tmp_path, capsys):
     code = main(["--phase", "export", "--weights", str(folder / "checkpoint.pth"), "--int8",
                  "--calibrate", str(tmp_path / "none"),
                  "--output", str(tmp_path / "no.onnx")])  # fmt: skip
-    assert code == 2 and f"--calibrate {tmp_path}/none: no such" in capsys.readouterr().err
+    assert code == 2 and f"calibrate {tmp_path}/none: no such" in capsys.readouterr().err
 
 
 COMBINED = {
-    "8 bits, pictures in RGB, NMS": (
+    "int8, RGB images, NMS": (
         ".onnx", "--int8", "--nms", "graph", "--input", "uint8", "--color", "RGB"
     ),
-    "8 bits, OpenVINO": (".xml", "--int8", "--format", "openvino"),
-    "8 bits, light fork": (
+    "int8, OpenVINO": (".xml", "--int8", "--format", "openvino"),
+    "int8, light fork": (
         ".onnx", "--int8", "--layout", "light-fork", "--static", "96", "128", "1"
     ),
-    "8 bits, fixed": (".onnx", "--int8", "--static", "96", "128", "2", "--fix_conf"),
-    "16 bits, pictures, NMS, fixed": (
+    "int8, fixed": (".onnx", "--int8", "--static", "96", "128", "2", "--fix_conf"),
+    "float16, images, NMS, fixed": (
         ".onnx", "--half", "--nms", "graph", "--input", "uint8", "--static", "96", "128", "2"
     ),
 }  # fmt: skip
@@ -307,15 +307,15 @@ COMBINED = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", COMBINED)
-def test_precisions_with_all_the_rest(folder, name):
-    """Each file finds what the checkpoint finds, but for rounding."""
+def test_precisions_combined_with_other_settings(folder, name):
+    """Each file finds what the checkpoint finds, except for rounding."""
     suffix, *flags = COMBINED[name]
     if suffix == ".xml":
         pytest.importorskip("openvino")
     if "--int8" in flags:
         flags += ["--calibrate", str(folder / "images")]
     path, image = export(folder, f"{name}{suffix}", *flags), folder / "images" / "0.png"
-    if "light-fork" in flags:  # whose files the detector does not run
+    if "light-fork" in flags:  # the detector does not run files of this layout
         batch = normalize(read_image(image))[None]
         rows = open_session(path).run(None, {"input": batch})[0][0]
         found = light_fork_detections(rows[rows[:, ROW_SCORE] > CONF])
@@ -326,12 +326,11 @@ def test_precisions_with_all_the_rest(folder, name):
     assert len(found) > 5
     overlap = iou_matrix(found.corners, expected.corners)
     overlap *= found.labels[:, None] == expected.labels[None]
-    assert (
-        np.mean(overlap.max(axis=1) > 0.5) > 0.6
-    )  # of the rest another cell of a plateau is taken
+    # For the rest, the file takes another cell of a plateau.
+    assert np.mean(overlap.max(axis=1) > 0.5) > 0.6
 
 
-def test_8_bits_and_16_are_two_precisions(folder, capsys):
+def test_int8_and_half_are_exclusive(folder, capsys):
     code = main(["--phase", "export", "--weights", str(folder / "checkpoint.pth"), "--int8",
                  "--half", "--output", str(folder / "no.onnx")])  # fmt: skip
     assert code == 2 and "two precisions" in capsys.readouterr().err

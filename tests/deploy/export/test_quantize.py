@@ -1,4 +1,4 @@
-"""The network in 8 bits: which layers are, what becomes of the maps, and the scaling before it."""
+"""Quantization to 8 bits: its layers, its effect on the maps, and equalization before it."""
 
 import numpy as np
 import pytest
@@ -14,14 +14,19 @@ pytest.importorskip("onnxscript")
 
 from onnx import numpy_helper
 
-from deploy.export.equalize import equalize, highest_outputs
+from deploy.export.equalize import equalize, max_channel_outputs
 from deploy.export.graph.heads import HeadsAtPeaks
 from deploy.export.network import ExportNetwork
 from deploy.export.network_onnx import export_network
-from deploy.export.quantize import before_stride_4, chunk, quantize, with_node_names
+from deploy.export.quantize import (
+    calibration_chunk,
+    nodes_before_stride_4,
+    quantize,
+    with_node_names,
+)
 from deploy.runtimes.onnx_runtime import open_session
 
-pytestmark = pytest.mark.slow  # it exports networks or runs files of them
+pytestmark = pytest.mark.slow  # exports networks or runs exported files
 
 
 def model_of(backbone):
@@ -36,14 +41,14 @@ def batches(count, height=64, width=96):
 
 @torch.no_grad()
 def maps_of(network, image):
-    """The heat map, and the other heads in every cell."""
+    """Return the heat map, and the other heads in every cell."""
     heatmap, features = network(torch.from_numpy(image))
     cells = torch.arange(heatmap[0, 0].numel())[None]
     return heatmap, HeadsAtPeaks(network.box_heads)(features, cells)
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
-def test_equalising_leaves_the_maps_as_they_are(backbone):
+def test_equalize_keeps_the_maps(backbone):
     network, images = ExportNetwork(model_of(backbone)), batches(3)
     before = [maps_of(network, image) for image in images]
     equalize(network, images[:2])
@@ -53,21 +58,21 @@ def test_equalising_leaves_the_maps_as_they_are(backbone):
             torch.testing.assert_close(values, expected, rtol=1e-3, atol=1e-4)
 
 
-def test_channels_are_of_like_range_afterwards():
+def test_equalize_makes_channel_ranges_alike():
     network, images = ExportNetwork(model_of("resnet18")), batches(2)
     with torch.no_grad():
-        network.hm[0].weight[:4] *= 50  # some channels' values are far larger than others'
+        network.hm[0].weight[:4] *= 50  # make some channels far larger than the others
     layers = [network.dec_c4.up[0], network.dec_c2.cat_conv[0], network.hm[0]]
     with torch.no_grad():
         equalize(network, images)
-        for highest in highest_outputs(network, layers, images).values():
-            lives = highest > 1e-2  # the others never come near the largest
-            assert lives.any()
-            torch.testing.assert_close(highest[lives].max(), torch.tensor(1.0), rtol=1e-4, atol=0)
-            assert highest[lives].median() > 0.9
+        for highest in max_channel_outputs(network, layers, images).values():
+            active = highest > 1e-2  # the others stay far below the largest
+            assert active.any()
+            torch.testing.assert_close(highest[active].max(), torch.tensor(1.0), rtol=1e-4, atol=0)
+            assert highest[active].median() > 0.9
 
 
-def test_a_network_that_lets_nothing_through():
+def test_equalize_network_with_dead_channels():
     network = ExportNetwork(model_of("resnet18"))
     with torch.no_grad():
         network.hm[0].weight.zero_()
@@ -80,7 +85,7 @@ def test_a_network_that_lets_nothing_through():
 
 @pytest.fixture(scope="module")
 def both(shared):
-    """The recorded network in float32 and in 8 bits."""
+    """Return the recorded network in float32 and in 8 bits."""
     network, images = ExportNetwork(recorded_model(shared)), batches(4, 128, 128)
     equalize(network, images)
     graph = export_network(network)
@@ -88,7 +93,7 @@ def both(shared):
 
 
 def scales_of(model):
-    """Input of each DequantizeLinear that is a stored weight -> the weight [C, ...]."""
+    """Return output name -> weight [C, ...] of each DequantizeLinear of a stored weight."""
     stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     return {
         node.output[0]: stored[node.input[0]]
@@ -97,26 +102,28 @@ def scales_of(model):
     }
 
 
-def test_which_layers_are_in_8_bits(both):
-    graph, quantised = both
-    weights = scales_of(quantised)
+def test_quantize_layers(both):
+    graph, quantized = both
+    weights = scales_of(quantized)
     in_8_bits = [
         node.name
-        for node in quantised.graph.node
+        for node in quantized.graph.node
         if node.op_type == "Conv" and node.input[1] in weights
     ]
     named = with_node_names(graph).graph
     convolutions = [node.name for node in named.node if node.op_type == "Conv"]
-    first = [name for name in before_stride_4(named) if name.startswith("Conv")]
-    assert len(first) == 5  # stem, and MobileNetV2's first two blocks up to their stride of 2
+    first = [name for name in nodes_before_stride_4(named) if name.startswith("Conv")]
+    assert (
+        len(first) == 5
+    )  # the stem, and the first two blocks of MobileNetV2 up to their stride of 2
     assert in_8_bits == convolutions[len(first) : -1]
 
 
-def test_weights_have_a_scale_a_channel_and_7_bits(both):
-    _, quantised = both
-    stored = {t.name: numpy_helper.to_array(t) for t in quantised.graph.initializer}
+def test_quantize_weights_per_channel_in_7_bits(both):
+    _, quantized = both
+    stored = {t.name: numpy_helper.to_array(t) for t in quantized.graph.initializer}
     count = 0
-    for node in quantised.graph.node:
+    for node in quantized.graph.node:
         if node.op_type != "DequantizeLinear" or node.input[0] not in stored:
             continue
         weight = stored[node.input[0]]
@@ -125,11 +132,11 @@ def test_weights_have_a_scale_a_channel_and_7_bits(both):
             assert weight.dtype == np.int8 and np.abs(weight.astype(int)).max() <= 64
             assert stored[node.input[1]].shape == (len(weight),)
     assert count > 40
-    assert {node.domain for node in quantised.graph.node} <= {"", "ai.onnx"}
+    assert {node.domain for node in quantized.graph.node} <= {"", "ai.onnx"}
 
 
-def test_the_maps_stay_near(both):
-    (image,) = batches(1, 160, 128)  # another size than the one of the calibration
+def test_quantize_keeps_the_maps_close(both):
+    (image,) = batches(1, 160, 128)  # not the size used for calibration
     names = ["hm", "features"]
     expected, found = (open_session(one).run(names, {"input": image}) for one in both)
     for name, values, wanted in zip(names, found, expected, strict=True):
@@ -139,5 +146,5 @@ def test_the_maps_stay_near(both):
 
 
 @pytest.mark.parametrize("count", range(1, 70))
-def test_the_last_chunk_is_never_a_full_one(count):
-    assert count % chunk(count)
+def test_calibration_chunk_leaves_a_rest(count):
+    assert count % calibration_chunk(count)

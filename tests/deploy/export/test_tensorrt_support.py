@@ -1,4 +1,4 @@
-"""Our files against the table of what TensorRT takes, and the table's own rules."""
+"""Exported files against the table of what TensorRT supports, and the rules of the check."""
 
 import numpy as np
 import pytest
@@ -11,23 +11,24 @@ pytest.importorskip("onnxscript")
 
 import onnx
 
-from deploy.export.graph.assemble import assemble, every_node
+from deploy.export.graph.assemble import all_nodes, assemble
 from deploy.export.graph.builder import OPSET, Graph
-from deploy.export.graph.heads import products_of
+from deploy.export.graph.heads import fuse_heads
 from deploy.export.network import ExportNetwork
 from deploy.export.network_onnx import export_network
 from deploy.export.quantize import quantize
 from deploy.export.settings import ExportSettings
-from deploy.export.tensorrt_support import MAX_RANK, MAX_TOP_K, OPSETS, TYPES, misfits
+from deploy.export.tensorrt_limits import MAX_RANK, MAX_TOP_K, OPSETS, TYPES
+from deploy.export.tensorrt_support import unsupported_features
 
-pytestmark = pytest.mark.slow  # it exports networks or runs files of them
+pytestmark = pytest.mark.slow  # exports networks or runs exported files
 
 BACKBONES = ("resnet18", "resnet50", "mobilenetv2")
 
 
 @pytest.fixture(scope="module")
 def networks():
-    """Graphs of networks and their heads, by backbone and whether they are float16."""
+    """Return graphs of networks and their heads by (backbone, whether it is float16)."""
     return {
         (backbone, half): parts_of(ExportNetwork(sharp_model(backbone)), half)
         for backbone in BACKBONES
@@ -36,7 +37,7 @@ def networks():
 
 
 def parts_of(network, half=False):
-    return export_network(network, half), products_of(network.box_heads)
+    return export_network(network, half), fuse_heads(network.box_heads)
 
 
 def file_of(parts, **settings):
@@ -44,7 +45,7 @@ def file_of(parts, **settings):
     return assemble(*parts, asked.metadata(sharp_model()), asked.input_shape(), True)
 
 
-# Layouts of `--format tensorrt`: free, fixed, the light fork's, the most rows.
+# Variants of the TensorRT format: free, fixed, light fork layout, most and fewest rows.
 @pytest.mark.parametrize(
     "settings",
     [
@@ -57,36 +58,38 @@ def file_of(parts, **settings):
 )
 @pytest.mark.parametrize("half", [False, True])
 @pytest.mark.parametrize("backbone", BACKBONES)
-def test_all_of_our_files_is_in_the_table(networks, backbone, half, settings):
+def test_exported_files_are_supported(networks, backbone, half, settings):
     file = file_of(networks[backbone, half], format="tensorrt", half=half, **settings)
-    assert misfits(file) == []
-    # the check has seen what it is for
-    kinds = {node.op_type for node in every_node(file.graph)}
+    assert unsupported_features(file) == []
+    # The check has seen the operators that it is for.
+    kinds = {node.op_type for node in all_nodes(file.graph)}
     assert {"Conv", "TopK", "GatherND", "MaxPool", "Where"} <= kinds <= set(TYPES)
 
 
-# What `--format tensorrt` refuses beforehand is what the table says.
+# The settings that the TensorRT format refuses are those that the table does not support.
 @pytest.mark.parametrize(
     ("settings", "reasons"),
     [
         ({"nms_thresh": 0.1}, {"Mul of float64", "NonZero of bool"}),
         ({"input_type": "uint8"}, {"Add of float64", "Gather of uint8"}),
-        ({"K": MAX_TOP_K + 1}, {f"TopK: {MAX_TOP_K + 1} rows, {MAX_TOP_K} at most"}),
+        ({"K": MAX_TOP_K + 1}, {f"TopK: {MAX_TOP_K + 1} entries, {MAX_TOP_K} at most"}),
     ],
 )
-def test_what_does_not_fit(networks, settings, reasons):
-    assert reasons <= set(misfits(file_of(networks["resnet18", False], **settings)))
+def test_unsupported_settings_are_found(networks, settings, reasons):
+    assert reasons <= set(unsupported_features(file_of(networks["resnet18", False], **settings)))
 
 
-def test_the_suppression_has_an_output_of_unknown_length(networks):
+def test_nms_loop_output_is_unsupported(networks):
     file = file_of(networks["resnet18", False], nms_thresh=0.1)
-    assert any(text.startswith("Loop: an output that grows") for text in misfits(file))
+    assert any(
+        text.startswith("Loop: an output stacked over") for text in unsupported_features(file)
+    )
 
 
-def test_eight_bits_with_zero_points_do_not_fit():
+def test_int8_zero_points_are_unsupported():
     images = [np.random.default_rng(0).random((1, 3, 64, 96), np.float32) - np.float32(0.5)]
     graph, box_heads = parts_of(ExportNetwork(sharp_model()))
-    found = misfits(file_of((quantize(graph, images), box_heads)))
+    found = unsupported_features(file_of((quantize(graph, images), box_heads)))
     assert any("zero point" in text for text in found)
 
 
@@ -97,7 +100,7 @@ def value(dtype=np.float32, shape=("N", "C", 8, 8)):
 
 def finish(graph, output, shape=None):
     shape = [f"d{k}" for k in range(4)] if shape is None else shape
-    return misfits(graph.model([(graph.rename(output, "y"), shape)]))
+    return unsupported_features(graph.model([(graph.rename(output, "y"), shape)]))
 
 
 RANK_9 = [1] * 9
@@ -107,16 +110,16 @@ def rank_9(graph, x):
     return graph.op("Reshape", x, np.array([*RANK_9[:-1], -1])), RANK_9
 
 
-# One fault each, and beside it what is right.
+# One unsupported feature each, or None for a supported variant.
 @pytest.mark.parametrize(
     ("dtype", "build", "fault"),
     [
         (np.float32, lambda g, x: g.op("Abs", x), None),
         (np.float64, lambda g, x: g.op("Abs", x), "Abs of float64"),
         (np.int8, lambda g, x: g.op("Abs", x), "Abs of int8"),
-        (np.float32, lambda g, x: g.op("Erf", x), "Erf: not in its table"),
+        (np.float32, lambda g, x: g.op("Erf", x), "Erf: not in the table"),
         (np.float32, lambda g, x: x.cast(np.float64), "Cast: to float64"),
-        (np.uint8, lambda g, x: x.cast(np.float32), None),  # an input of bytes may be cast
+        (np.uint8, lambda g, x: x.cast(np.float32), None),  # a uint8 input may be cast
         (np.float32, lambda g, x: x.cast(np.uint8).cast(np.float32), "Cast: to uint8"),
         (np.int64, lambda g, x: x % 3, None),
         (np.float32, lambda g, x: (x > 0).where(x, 0), None),
@@ -124,13 +127,13 @@ def rank_9(graph, x):
         (
             np.float32,
             lambda g, x: g.top_k(x.reshape(1, 1, 1, -1), 3840)[0],
-            "TopK: 3840 rows, 3839 at most",
+            "TopK: 3840 entries, 3839 at most",
         ),
         (np.float32, lambda g, x: g.op("MaxPool", x, kernel_shape=[3, 3]), None),
         (
             np.float32,
             lambda g, x: g.op("MaxPool", x, kernel_shape=[3, 3], dilations=[2, 2]),
-            "MaxPool: 2 or 3 dimensions",
+            "MaxPool: only 2 or 3 dimensions",
         ),
         (
             np.float32,
@@ -140,22 +143,22 @@ def rank_9(graph, x):
         (np.float32, lambda g, x: g.op("ReduceMax", x, np.array([1])), None),
         (
             np.float32,
-            lambda g, x: g.op("ReduceMax", x, g.op("Cast", x.sides(4)[0], to=7)),
-            "ReduceMax: axes that are no constant",
+            lambda g, x: g.op("ReduceMax", x, g.op("Cast", x.dims(4)[0], to=7)),
+            "ReduceMax: axes that are not constant",
         ),
         (
             np.float32,
             lambda g, x: g.op("ScatterND", x, np.array([[0]]), x, reduction="add"),
             "ScatterND: reduction add",
         ),
-        (np.float32, lambda g, x: quantised(g, x, np.int8(0)), None),
-        (np.float32, lambda g, x: quantised(g, x, np.int8(3)), "QuantizeLinear: a zero point"),
-        (np.float32, lambda g, x: quantised(g, x, np.uint8(0)), "QuantizeLinear: a zero point"),
+        (np.float32, lambda g, x: quantized(g, x, np.int8(0)), None),
+        (np.float32, lambda g, x: quantized(g, x, np.int8(3)), "QuantizeLinear: a zero point"),
+        (np.float32, lambda g, x: quantized(g, x, np.uint8(0)), "QuantizeLinear: a zero point"),
         (np.float32, lambda g, x: looped(g, x, 3), None),
-        (np.float32, lambda g, x: looped(g, x, x.sides(4)[0].reshape()), "Loop: an output that"),
+        (np.float32, lambda g, x: looped(g, x, x.dims(4)[0].reshape()), "Loop: an output stacked"),
     ],
 )
-def test_rules(dtype, build, fault):
+def test_operator_rules(dtype, build, fault):
     graph, x = value(dtype)
     found = finish(graph, build(graph, x), [f"d{k}" for k in range(4)])
     if fault is None:
@@ -164,14 +167,14 @@ def test_rules(dtype, build, fault):
         assert any(text.startswith(fault) for text in found), found
 
 
-def quantised(graph, x, zero):
+def quantized(graph, x, zero):
     scale, zero = np.array(0.1, np.float32), graph.constant(zero, zero.dtype)
     low = graph.op("QuantizeLinear", x, scale, zero, dtype=zero.dtype)
     return graph.op("DequantizeLinear", low, scale, zero, dtype=np.float32)
 
 
 def looped(graph, x, trips):
-    """[trips, ...] of x's first row, one above the other."""
+    """Return the first row of x stacked `trips` times, [trips, ...]."""
     first = x.take(np.array(0), axis=0)  # [C, 8, 8]
     (rows,) = graph.loop(trips, [], [], lambda g, _: (None, [], [g.op("Relu", _outer(g, first))]))
     return rows
@@ -181,25 +184,25 @@ def _outer(graph, value):
     return graph.value(value.name, np.float32)
 
 
-def test_ranks():
+def test_rank_limit():
     graph, x = value()
     output, shape = rank_9(graph, x)
     assert finish(graph, output, shape)[0] == f"Reshape: 9 dimensions, {MAX_RANK} at most"
 
 
-def test_opsets():
+def test_opset_range():
     graph, x = value()
     model = graph.model([(graph.rename(x + 1, "y"), ["N", "C", 8, 8])])
-    assert OPSET in OPSETS and misfits(model) == []
+    assert OPSET in OPSETS and unsupported_features(model) == []
     model.opset_import[0].version = 25
-    assert misfits(model)[0] == "opset 25: it reads 9 to 24"
+    assert unsupported_features(model)[0] == "opset 25: TensorRT reads 9 to 24"
 
 
-def test_an_unknown_type_is_no_type_of_the_table():
+def test_operators_of_other_domains_are_unsupported():
     graph, x = value()
     model = graph.model([(graph.rename(x + 1, "y"), ["N", "C", 8, 8])])
     stranger = onnx.helper.make_node("Stranger", ["x"], ["z"], domain="elsewhere")
     model.graph.node.append(stranger)
     model.opset_import.append(onnx.helper.make_opsetid("elsewhere", 1))
-    assert misfits(model) == ["Stranger: not in its table"]
+    assert unsupported_features(model) == ["Stranger: not in the table of supported operators"]
     assert len(CLASSES) == 3

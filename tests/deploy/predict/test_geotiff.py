@@ -1,4 +1,4 @@
-"""GeoTIFFs: read by windows, with their place on the map."""
+"""GeoTIFFs: read window by window, with their coordinates."""
 
 import json
 from pathlib import Path
@@ -9,7 +9,7 @@ import pytest
 from deploy.predict.georeference import Georeference
 from deploy.predict.pipeline import predict
 from deploy.predict.settings import PredictSettings
-from deploy.predict.sources import survey
+from deploy.predict.sources import inspect_images
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.polygon import iou_matrix
 from helpers.drawn_objects import DrawnObjects, corners_of, scene
@@ -41,12 +41,12 @@ def run(path, output, **settings):
 
 
 def read(path):
-    sources, faults = survey([path])
+    sources, faults = inspect_images([path])
     assert not faults, faults
     return sources[0]
 
 
-def test_real_files(shared):
+def test_pixels_and_map_of_real_files(shared):
     folder = shared / "data" / "geotiff"
     for path in sorted(folder.glob("*.tif")):
         source = read(path)
@@ -62,16 +62,16 @@ def test_real_files(shared):
             )
 
 
-def test_places_of_a_real_file(shared):
+def test_coordinates_of_a_real_file(shared):
     source = read(shared / "data" / "geotiff" / "test_tiled.tif")
     lonlat = source.georeference.to_lonlat([(0, 0), (1000, 1000)])
-    # by rasterio's transform_bounds of the same file, an independent path
+    # from rasterio's transform_bounds of the same file, which is another way
     np.testing.assert_allclose(lonlat[:, 0].mean(), 4.98816, atol=1e-4)
     np.testing.assert_allclose(lonlat[:, 1].mean(), 51.84103, atol=1e-4)
     assert source.georeference.ground_size((500, 500)) == pytest.approx((0.25, 0.25), rel=1e-3)
 
 
-def test_black_corner_of_a_real_file_is_skipped(shared, tmp_path):
+def test_black_corner_of_real_file_is_skipped(shared, tmp_path):
     done = run(shared / "data" / "geotiff" / REAL, tmp_path, tile=256, formats=("geojson",))
     assert 0 < done.without_data < done.windows
     assert json.loads((tmp_path / "detections.geojson").read_text())["type"] == "FeatureCollection"
@@ -80,7 +80,7 @@ def test_black_corner_of_a_real_file_is_skipped(shared, tmp_path):
 @pytest.mark.parametrize(
     ("crs", "transform", "expected"),
     [
-        # a metre of Mercator's map at 60 degrees is about half a metre on the ground
+        # a meter of the Mercator map at 60 degrees is about half a meter on the ground
         ("EPSG:3857", from_origin(0, 8399737.9, 1, 1), 0.5),
         ("EPSG:4326", from_origin(0, 0, 1e-5, 1e-5), 1.11),
         ("EPSG:2263", from_origin(980000, 200000, 1, 1), 0.3048),  # feet
@@ -94,8 +94,10 @@ def test_ground_size(crs, transform, expected):
 
 @pytest.mark.parametrize("count", [1, 3, 50])
 def test_points_outside_the_projection_are_infinite(count):
-    """Of a geostationary view the corners look past the earth. rasterio raises of a few such
-    points, and not of many."""
+    """The corners of a geostationary view look past the earth.
+
+    rasterio raises an error for a few such points, but not for many.
+    """
     view = CRS.from_proj4("+proj=geos +h=35785831 +lon_0=0 +sweep=y")
     reference = Georeference(view, tuple(from_origin(-5500000, 5500000, 11000, 11000))[:6])
     middle, corner = (500, 500), (0, 0)
@@ -105,14 +107,14 @@ def test_points_outside_the_projection_are_infinite(count):
     assert np.isinf(reference.to_lonlat(np.array([corner] * count))).all()
 
 
-def test_longitudes_run_from_180_west_to_180_east():
+def test_longitudes_are_from_minus_180_to_180():
     reference = Georeference(CRS.from_epsg(4326), tuple(from_origin(179.9, 1, 0.1, 0.1))[:6])
     lonlat = reference.to_lonlat(np.array([(0, 0), (1, 0), (2, 0), (500, 0)]))
     np.testing.assert_allclose(lonlat[:, 0], [179.9, 180, -179.9, -130.1], atol=1e-9)
 
 
-def test_detections_without_a_place_leave_the_others_on_the_map(tmp_path, caplog):
-    """Plane and ship lie on the earth's disc, the second plane beside it."""
+def test_detections_outside_the_projection_are_left_out(tmp_path, caplog):
+    """A plane and the ship lie on the disk of the earth, the second plane lies beside it."""
     path = write_tiff(
         tmp_path / "a.tif", scene((400, 250), OBJECTS),
         crs=CRS.from_proj4("+proj=geos +h=35785831 +lon_0=0 +sweep=y"),
@@ -120,16 +122,16 @@ def test_detections_without_a_place_leave_the_others_on_the_map(tmp_path, caplog
     )  # fmt: skip
     done = run(path, tmp_path / "out")
     assert len(done.images[0].detections) == 3 and len(done.faults) == 1
-    told = "1 of 3 detections lie outside its map projection"
-    assert sum(told in record.message for record in caplog.records) == 1
+    message = "1 of 3 detections lie outside its map projection"
+    assert sum(message in record.message for record in caplog.records) == 1
     assert len(json.loads((tmp_path / "out/detections.geojson").read_text())["features"]) == 2
     assert (tmp_path / "out/pictures/a.jpg").is_file()
     (left_out,) = json.loads((tmp_path / "out/detections.json").read_text())["left_out"].values()
-    assert told in left_out
+    assert message in left_out
 
 
-def test_a_local_grid_among_good_images(tmp_path):
-    """Photogrammetry exports in one; it has no place on the earth."""
+def test_local_grid_among_good_images(tmp_path):
+    """Photogrammetry software exports such grids, which have no place on the earth."""
     local = write_tiff(tmp_path / "local.tif", scene((400, 250), OBJECTS),
                        crs=CRS.from_wkt('LOCAL_CS["Local (m)",UNIT["metre",1]]'))  # fmt: skip
     good = write_tiff(tmp_path / "good.tif", scene((400, 250), OBJECTS))
@@ -143,7 +145,7 @@ def test_a_local_grid_among_good_images(tmp_path):
 
 
 @pytest.mark.parametrize("options", [{}, {"tiled": True, "blockxsize": 64, "blockysize": 64}])
-def test_objects_on_the_map(tmp_path, options):
+def test_geojson_lies_on_the_map(tmp_path, options):
     path = write_tiff(tmp_path / "a.tif", scene((400, 250), OBJECTS), **options)
     done = run(path, tmp_path / "out")
     found = done.images[0].detections
@@ -160,10 +162,10 @@ def test_objects_on_the_map(tmp_path, options):
         assert feature["properties"]["image"] == "a"
 
 
-def test_gsd_rescales_to_metres(tmp_path):
+def test_gsd_rescales_to_meters(tmp_path):
     objects = [("plane", 2 * x, 2 * y, 2 * w, 2 * h, d) for _, x, y, w, h, d in OBJECTS]
     path = write_tiff(tmp_path / "a.tif", scene((800, 500), objects))
-    detector = DrawnObjects(max_side=50)  # knows the objects at 1 m alone
+    detector = DrawnObjects(max_side=50)  # finds the objects only at 1 m per pixel
     fine = predict(detector, [path], PredictSettings(gsd=1.0), tmp_path / "fine")
     assert len(fine.images[0].detections) == 3
     overlap = iou_matrix(corners_of(objects), fine.images[0].detections.corners)
@@ -172,18 +174,18 @@ def test_gsd_rescales_to_metres(tmp_path):
     assert fine.windows == half.windows
 
 
-def test_without_coordinates(tmp_path):
+def test_geotiff_without_coordinates(tmp_path):
     path = write_tiff(tmp_path / "a.tif", scene((400, 250), OBJECTS), crs=None, transform=None)
     (tmp_path / "out").mkdir()
     (tmp_path / "out/detections.geojson").write_text("of an earlier run")
     done = run(path, tmp_path / "out")
     assert len(done.images[0].detections) == 3 and not done.faults
     assert not (tmp_path / "out/detections.geojson").exists()
-    with pytest.raises(InputError, match=r"a\.tif: --gsd 0.5 needs an image with coordinates"):
+    with pytest.raises(InputError, match=r"a\.tif: gsd=0.5 needs an image with coordinates"):
         run(path, tmp_path / "out", gsd=0.5)
 
 
-def test_ground_control_points(tmp_path):
+def test_coordinates_from_ground_control_points(tmp_path):
     points = [
         GroundControlPoint(row=r, col=c, x=8 + c * 1e-5, y=47 - r * 1e-5)
         for r in (0, 250) for c in (0, 400)
@@ -198,7 +200,7 @@ def test_ground_control_points(tmp_path):
 
 
 def gcps(places, shift=0.0):
-    """Ground control points at (column, row), half a metre a pixel; the first shifted in pixels."""
+    """Ground control points at (column, row), 0.5 m per pixel; the first is shifted by pixels."""
     return [
         GroundControlPoint(row, column, 500000 + 0.5 * (column + shift * (k == 0)),
                            5200000 - 0.5 * row)
@@ -221,31 +223,31 @@ CORNERS = [(0, 0), (400, 0), (400, 250), (0, 250)]
     [
         gcps(CORNERS[:1]),
         gcps(CORNERS[:2]),
-        gcps([(0, 0), (100, 50), (200, 100)]),  # in line
-        gcps([(70, 30)] * 4),  # one place
+        gcps([(0, 0), (100, 50), (200, 100)]),  # in a line
+        gcps([(70, 30)] * 4),  # all the same
         [GroundControlPoint(row, column, 500000, 5200000) for column, row in CORNERS],
     ],
 )
-def test_control_points_that_fix_no_place(tmp_path, caplog, points):
+def test_degenerate_control_points(tmp_path, caplog, points):
     source = read(write_with_gcps(tmp_path / "a.tif", points))
     assert source.georeference is None
-    assert "a.tif: its georeference fixes no place on the map" in caplog.text
+    assert "a.tif: its georeference is degenerate and is not used" in caplog.text
 
 
 @pytest.mark.parametrize("shift", [0.0, 0.5, 40.0])
-def test_control_points_that_do_not_fit(tmp_path, caplog, shift):
-    """The corners of a rectangle, one of them off: a quarter of it stays at each."""
+def test_control_points_off_the_affine_map(tmp_path, caplog, shift):
+    """The corners of a rectangle, one of them off: a quarter of the error stays at each."""
     source = read(write_with_gcps(tmp_path / "a.tif", gcps(CORNERS, shift)))
     expected = [(500000 + 0.5 * 0.75 * shift, 5200000), (500200 + 0.5 * 0.25 * shift, 5200000)]
     np.testing.assert_allclose(source.georeference.to_map(CORNERS[:2]), expected, atol=1e-6)
-    # at least as exact as the fit of GDAL
+    # the same as the fit of GDAL
     np.testing.assert_allclose(
         source.georeference.affine, tuple(from_gcps(gcps(CORNERS, shift)))[:6], rtol=1e-6, atol=1e-6
     )
     assert ("lie up to" in caplog.text) == (shift > 4)
 
 
-@pytest.mark.parametrize("kind", ["16 bits", "grey", "alpha", "palette", "four bands", "nodata"])
+@pytest.mark.parametrize("kind", ["16 bits", "gray", "alpha", "palette", "four bands", "nodata"])
 def test_kinds_of_bands(tmp_path, kind):
     image = scene((400, 250), OBJECTS)
     path = tmp_path / "a.tif"
@@ -256,21 +258,21 @@ def test_kinds_of_bands(tmp_path, kind):
     else:
         rgb = image[:, :, ::-1].transpose(2, 0, 1)
         bands = {
-            "grey": rgb[:1],
+            "gray": rgb[:1],
             "palette": rgb[:1] // 64,
             "alpha": np.concatenate([rgb, np.full((1, 250, 400), 255, np.uint8)]),
             "four bands": np.concatenate([rgb, rgb[:1]]),
         }[kind]
         with rasterio.open(path, "w", driver="GTiff", width=400, height=250, count=len(bands),
                            dtype="uint8", photometric="palette" if kind == "palette" else
-                           "minisblack" if kind == "grey" else "rgb") as dataset:  # fmt: skip
+                           "minisblack" if kind == "gray" else "rgb") as dataset:  # fmt: skip
             dataset.write(bands)
             if kind == "palette":
                 dataset.write_colormap(1, {k: (80 * k, 10, 20, 255) for k in range(4)})
     with read(path).open() as reader:
         part = reader.window(30, 20, (200, 120))
     expected = image[20:140, 30:230]
-    if kind == "grey":
+    if kind == "gray":
         expected = np.repeat(expected[:, :, 2:], 3, axis=2)
     elif kind == "palette":
         index = expected[:, :, 2] // 64
@@ -292,9 +294,11 @@ def test_masked_windows_hold_no_data(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["mask", "alpha", "nodata"])
-def test_what_lies_below_a_mask_is_not_seen(tmp_path, kind):
-    """Stale pixels of another flight, say. A value for "no data" hides nothing: it is a colour that
-    a roof may have as well."""
+def test_masked_pixels_are_black(tmp_path, kind):
+    """Stale pixels of another flight, for example.
+
+    A value that stands for "no data" hides nothing: it is a color that a roof may have as well.
+    """
     image = scene((400, 250), OBJECTS)
     path = tmp_path / "a.tif"
     write_tiff(path, image, **{"alpha": {"count": 4, "photometric": "rgb", "alpha": "yes"},
@@ -313,15 +317,15 @@ def test_what_lies_below_a_mask_is_not_seen(tmp_path, kind):
     np.testing.assert_array_equal(part, expected)
 
 
-def test_bands_that_are_no_picture(tmp_path):
+def test_float_bands_are_refused(tmp_path):
     path = write_tiff(tmp_path / "a.tif", np.ones((20, 30, 3), np.float32))
-    _, faults = survey([path])
+    _, faults = inspect_images([path])
     assert "bands of float32; all of 8 or all of 16 bits" in faults[str(path)]
     assert "gdal_translate -ot Byte -scale a.tif 8bit.tif" in faults[str(path)]
 
 
 @pytest.mark.parametrize("marked_by", ["nodata", "mask"])
-def test_pixels_without_data_do_not_stretch_16_bits(tmp_path, marked_by):
+def test_stretch_ignores_pixels_without_data(tmp_path, marked_by):
     measured = np.random.default_rng(0).integers(300, 1500, (240, 400, 3)).astype(np.uint16)
     image = measured.copy()
     image[:, :300] = 60_000
@@ -338,7 +342,7 @@ def test_pixels_without_data_do_not_stretch_16_bits(tmp_path, marked_by):
     assert np.abs(part - (measured[:, 300:] - 300.0) * 255 / 1200).max() < 3
 
 
-def test_a_palette_of_16_bits_is_not_stretched(tmp_path):
+def test_16_bit_palette_is_not_stretched(tmp_path):
     index = np.random.default_rng(0).integers(0, 4, (1, 30, 40)).astype(np.uint16) * 100
     with rasterio.open(tmp_path / "a.tif", "w", driver="GTiff", width=40, height=30, count=1,
                        dtype="uint16", photometric="palette") as dataset:  # fmt: skip
@@ -350,7 +354,7 @@ def test_a_palette_of_16_bits_is_not_stretched(tmp_path):
     assert (part[:, :, :2] == (20, 10)).all()
 
 
-def test_bands_of_two_kinds(tmp_path):
+def test_bands_of_mixed_types_are_refused(tmp_path):
     for kind in ("uint8", "uint16"):
         write_tiff(tmp_path / f"{kind}.tif", np.ones((20, 30, 3), kind))
     band = (
@@ -363,25 +367,25 @@ def test_bands_of_two_kinds(tmp_path):
         + "".join(band.format(*one) for one in bands)
         + "</VRTDataset>"
     )
-    _, faults = survey([tmp_path / "a.vrt"])
+    _, faults = inspect_images([tmp_path / "a.vrt"])
     assert "bands of uint16, uint8; all of 8" in faults[str(tmp_path / "a.vrt")]
 
 
-def test_a_damaged_file_among_good_ones(tmp_path):
+def test_damaged_file_among_good_ones(tmp_path):
     good = write_tiff(tmp_path / "good.tif", scene((400, 250), OBJECTS))
     bad = write_tiff(tmp_path / "bad.tif", scene((400, 250), OBJECTS), compress="deflate")
     content = bytearray(bad.read_bytes())
     content[300 : len(content) // 2] = bytes(len(content) // 2 - 300)
     bad.write_bytes(bytes(content))
-    (tmp_path / "no.tif").write_text("no image")
+    (tmp_path / "no.tif").write_text("not an image")
     settings = PredictSettings(batch_size=3)
     done = predict(DrawnObjects(), [good, bad, tmp_path / "no.tif"], settings, tmp_path / "out")
     assert [one.source.path for one in done.images] == [good]
     assert sorted(map(Path, done.faults)) == [bad, tmp_path / "no.tif"]
 
 
-def test_decoded_blocks_are_kept_for_the_next_window(tmp_path):
-    """Strips of a GeoTIFF go across all windows of a row."""
+def test_gdal_cache_size_is_set_while_open(tmp_path):
+    """Strips of a GeoTIFF cover all windows of a row."""
     before = rasterio.env.get_gdal_config("GDAL_CACHEMAX")
     source = read(write_tiff(tmp_path / "a.tif", scene((400, 250), OBJECTS)))
     with source.open():
@@ -389,7 +393,7 @@ def test_decoded_blocks_are_kept_for_the_next_window(tmp_path):
     assert rasterio.env.get_gdal_config("GDAL_CACHEMAX") == before
 
 
-def test_shrinking_windows_average(tmp_path):
+def test_shrunk_windows_are_averaged(tmp_path):
     image = np.random.default_rng(0).integers(0, 255, (80, 120, 3), dtype=np.uint8)
     with read(write_tiff(tmp_path / "a.tif", image)).open() as reader:
         part = reader.window(0, 0, (120, 80), shrink=4)

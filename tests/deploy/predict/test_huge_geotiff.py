@@ -30,9 +30,9 @@ PATCHES = [(0, 0), (15_000, 4_000), (9_800, 9_900), (4_000, 15_000), (12_000, 18
            (19_510, 19_510)]  # fmt: skip
 FLAGS = ("--formats", "task1,json,csv,geojson", "--conf_thresh", 0.72)
 PATCH = 490
-ENOUGH = 3  # batches with detections, before a run is killed
+ENOUGH = 3  # batches with detections before a run is killed
 MEGABYTES = 2000
-PATIENCE = 600  # seconds until a process that does nothing is given up
+PATIENCE = 600  # seconds after which a process that does nothing is given up
 
 WRITE = """
 import sys
@@ -58,9 +58,9 @@ with rasterio.open(path, "w", **profile) as dataset:
 
 
 def write_huge(path, places, patch=PATCH):
-    """20,000 x 20,000 pixels that hold blobs at the places and no data elsewhere.
+    """Write 20,000 x 20,000 pixels that hold blobs at the places and no data elsewhere.
 
-    A process of its own writes them, so that GDAL's cache does not stay in that of the tests.
+    Another process writes them, so that GDAL's cache does not stay in that of the tests.
     """
     words = [path, 20_000, patch, *(f"{left},{top}" for left, top in places)]
     subprocess.run([sys.executable, "-c", WRITE, *map(str, words)], check=True)
@@ -74,9 +74,9 @@ def start(weights, huge, output, *flags, **streams):
 
 
 def peak_megabytes(process):
-    """Memory that a running process has had at most; 0 where the system does not tell.
+    """Return the peak memory of a running process; 0 if the system does not tell.
 
-    The usage that `wait4` reports begins with that of the parent at the start of the process.
+    `wait4` is of no use: what it reports starts with the usage of the parent process.
     """
     try:
         status = Path(f"/proc/{process.pid}/status").read_text()
@@ -87,7 +87,7 @@ def peak_megabytes(process):
 
 
 def run(folder, commands):
-    """Run commands at a time, which must end well -> the log of each and the largest memory."""
+    """Run commands in parallel, which must succeed -> the log of each and the peak memory."""
     folder.mkdir(exist_ok=True)
     paths = [folder / f"{number}.log" for number in range(len(commands))]
     processes = []
@@ -133,7 +133,7 @@ def test_memory_of_the_largest_backbone(tmp_path):
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
-    """Of a small network that finds boxes of some pixels in the blobs without training."""
+    """A small untrained network that finds boxes of a few pixels in the blobs."""
     path = tmp_path_factory.mktemp("weights") / "small.pth"
     model = sharp_model()
     with torch.no_grad():
@@ -150,7 +150,7 @@ def huge(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def whole(weights, huge, tmp_path_factory):
-    """The files of a run that nobody stopped."""
+    """The files of a run that was not stopped."""
     folder = tmp_path_factory.mktemp("whole")
     _, megabytes = run(folder / "logs", [(weights, huge, folder / "out", *FLAGS)])
     assert megabytes < MEGABYTES
@@ -175,7 +175,7 @@ def batches_with_detections(output):
 
 
 def killed_on_a_terminal(output, *words):
-    """What a terminal shows of a run that is killed once it has found something."""
+    """Return what a terminal shows of a run that is killed once it has found something."""
     terminal, inner = pty.openpty()
     fcntl.ioctl(inner, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))  # rows and columns
     process = start(*words, stdout=inner, stderr=inner)
@@ -195,7 +195,7 @@ def killed_on_a_terminal(output, *words):
     return shown.decode()
 
 
-def test_killed_and_started_again(weights, huge, whole, tmp_path):
+def test_killed_run_of_huge_image_is_resumed(weights, huge, whole, tmp_path):
     command = (weights, huge, tmp_path / "out", *FLAGS)
     shown = killed_on_a_terminal(tmp_path / "out", *command)
     bar = r"predict: +\d+%\|.*\| \d+/\d+ \[\d\d:\d\d<\d\d:\d\d, .*window"
@@ -207,7 +207,7 @@ def test_killed_and_started_again(weights, huge, whole, tmp_path):
     assert files(tmp_path / "out") == whole
 
 
-def test_two_processes_at_a_time(weights, huge, whole, tmp_path):
+def test_two_shards_in_parallel(weights, huge, whole, tmp_path):
     commands = [(weights, huge, tmp_path / "out", *FLAGS, "--shard", f"{i}/2") for i in (0, 1)]
     logs, _ = run(tmp_path / "logs", commands)
     assert any("results in" in log for log in logs)

@@ -1,6 +1,6 @@
 """Real GeoTIFFs from the command line to the map, with a real network.
 
-What is expected comes from rasterio and by hand, not from `georeference`.
+Expected values come from rasterio and are computed here, not taken from `georeference`.
 """
 
 import json
@@ -21,7 +21,7 @@ WITH_BLACK_CORNER = "5b90f92da0d7280005fab355_4310"
 NAMES = (WITH_BLACK_CORNER, "test_tiled", "2018_SJER_3_252000_4107000_image_477", "OSBS_029")
 WGS84 = "EPSG:4326"
 TILE, OVERLAP = 256, 64
-CONF = 0.36  # above it the network finds hundreds of objects in each image
+CONF = 0.36  # the network finds hundreds of objects above it in each image
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def weights(sharp_folder):
 
 
 def predict(weights, source, output, *flags):
-    """The exit code of the command."""
+    """Run the command and return its exit code."""
     sources = source if isinstance(source, list) else [source]
     words = ["--phase", "predict", "--device", "cpu", "--weights", weights, "--output", output,
              "--source", *sources, "--overlap", OVERLAP, "--conf_thresh", CONF, *flags]  # fmt: skip
@@ -47,7 +47,7 @@ def predict(weights, source, output, *flags):
 
 @pytest.fixture(scope="module")
 def results(folder, weights, tmp_path_factory):
-    """JSON content, GeoJSON content and Task1 of one run over the four files."""
+    """JSON content, GeoJSON content and Task1 tables of one run over the four files."""
     output = tmp_path_factory.mktemp("real")
     sources = [folder / f"{name}.tif" for name in NAMES]
     flags = ("--formats", "json,geojson,task1", "--tile", TILE, "--scales", 0.5)
@@ -64,13 +64,13 @@ def features_of(results, name):
 
 
 def corners_of(results, name):
-    """[N, 4, 2] in pixels, from the JSON file."""
+    """Return corners [N, 4, 2] in pixels, from the JSON file."""
     (image,) = [one for one in results[0]["images"] if one["image"] == name]
     return np.array([one["corners"] for one in image["detections"]])
 
 
 def on_earth(dataset, pixels):
-    """Longitude and latitude [N, 2] of pixels [N, 2]: the affine map by hand."""
+    """Map pixels [N, 2] to longitude and latitude [N, 2], with the affine map written out."""
     a, b, c, d, e, f = list(dataset.transform)[:6]
     x = [a * column + b * row + c for column, row in pixels]
     y = [d * column + e * row + f for column, row in pixels]
@@ -78,42 +78,42 @@ def on_earth(dataset, pixels):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_corners_lie_on_the_map_where_they_lie_in_the_image(folder, results, name):
+def test_geojson_corners_match_pixel_corners(folder, results, name):
     features, corners = features_of(results, name), corners_of(results, name)
     assert len(features) == len(corners) > 20
     with rasterio.open(folder / f"{name}.tif") as dataset:
         expected = on_earth(dataset, corners.reshape(-1, 2)).reshape(-1, 4, 2)
         west, south, east, north = warp.transform_bounds(dataset.crs, WGS84, *dataset.bounds)
         size_wh = (dataset.width, dataset.height)
-    # half a hundredth of a pixel by the JSON file's rounding, and the GeoJSON's eighth decimal
-    room = 0.005 * max(east - west, north - south) / min(size_wh) + 1e-8
+    # rounding: half a hundredth of a pixel in the JSON file, and eight decimals in the GeoJSON
+    tolerance = 0.005 * max(east - west, north - south) / min(size_wh) + 1e-8
     for feature, outline, pixels in zip(features, expected, corners, strict=True):
         ring = np.array(feature["geometry"]["coordinates"][0])[:-1]
         apart = np.abs(ring[:, None] - outline[None]).max(axis=2)
-        assert apart.min(axis=0).max() < room and apart.min(axis=1).max() < room
+        assert apart.min(axis=0).max() < tolerance and apart.min(axis=1).max() < tolerance
         if (pixels >= 0).all() and (pixels <= size_wh).all():
-            assert (ring >= (west - room, south - room)).all()
-            assert (ring <= (east + room, north + room)).all()
+            assert (ring >= (west - tolerance, south - tolerance)).all()
+            assert (ring <= (east + tolerance, north + tolerance)).all()
     inside = (corners >= 0).all(axis=(1, 2)) & (corners <= size_wh).all(axis=(1, 2))
     assert inside.mean() > 0.5
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_corners_of_task1_lie_at_the_same_places(folder, results, name):
+def test_task1_corners_match_geojson(folder, results, name):
     rings = [np.array(one["geometry"]["coordinates"][0])[:-1] for one in features_of(results, name)]
     corners = np.concatenate([
         own.corners[[image == name for image in own.image_ids]] for own in results[2]
     ])  # fmt: skip
     with rasterio.open(folder / f"{name}.tif") as dataset:
         centers = on_earth(dataset, corners.mean(axis=1))
-        metres = 0.06 * max(dataset.res)  # Task1 has a decimal
+        meters = 0.06 * max(dataset.res)  # Task1 has one decimal
     found = np.array([ring.mean(axis=0) for ring in rings])
     assert len(centers) == len(found)
     apart = np.abs(centers[:, None] - found[None]).max(axis=2)
-    assert apart.min(axis=0).max() < metres / 50_000 and apart.min(axis=1).max() < metres / 50_000
+    assert apart.min(axis=0).max() < meters / 50_000 and apart.min(axis=1).max() < meters / 50_000
 
 
-def test_geojson_is_as_the_standard_has_it(results):
+def test_geojson_follows_rfc_7946(results):
     content = results[1]
     assert set(content) == {"type", "features"} and content["type"] == "FeatureCollection"
     for feature in content["features"]:
@@ -136,8 +136,8 @@ def test_geojson_is_as_the_standard_has_it(results):
     ]
 
 
-def windows_told(text):
-    """How many windows, and how many of them were skipped, as the log has it."""
+def logged_windows(text):
+    """Return the number of windows, and of those that were skipped, as logged."""
     return tuple(map(int, re.search(r"(\d+) windows, (\d+) of them without data", text).groups()))
 
 
@@ -145,18 +145,18 @@ def windows_told(text):
 def test_windows_in_the_black_corner_are_skipped(folder, weights, tmp_path, capsys):
     flags = ("--formats", "csv", "--tile", 128, "--overlap", 32, "--scales", 0.5)
     assert predict(weights, folder / f"{WITH_BLACK_CORNER}.tif", tmp_path, *flags) == 0
-    windows, skipped = windows_told(capsys.readouterr().out)
+    windows, skipped = logged_windows(capsys.readouterr().out)
     assert windows == 11 * 11
     with rasterio.open(folder / f"{WITH_BLACK_CORNER}.tif") as dataset:
         image = dataset.read().max(axis=0)
-    # a window is of 256 pixels of the file, and the next one begins at most 192 further on
+    # a window covers 256 pixels of the file, and the next one begins at most 192 further on
     black = (image.reshape(16, 128, 16, 128).max(axis=(1, 3)) == 0).sum()
     assert black > 16
     assert black / 8 < skipped < black
 
 
 def local_scale(path):
-    """Metres on the ground that a pixel in the middle is wide and high, by a map around it."""
+    """Return width and height of the central pixel in meters, by a map centered on it."""
     with rasterio.open(path) as dataset:
         middle = np.array([dataset.width, dataset.height]) / 2
         lon, lat = on_earth(dataset, [middle])[0]
@@ -170,7 +170,7 @@ def local_scale(path):
 
 
 def in_degrees(path, target):
-    """A copy of the image in longitude and latitude."""
+    """Write a copy of the image in longitude and latitude."""
     with rasterio.open(path) as dataset:
         size = (dataset.width, dataset.height)
         matrix, width, height = warp.calculate_default_transform(
@@ -186,8 +186,8 @@ def in_degrees(path, target):
     return target
 
 
-def windows_by_hand(path, scale):
-    """As many windows of TILE, overlapping by OVERLAP, as cover an image scaled in x and y."""
+def expected_windows(path, scale):
+    """Count the windows of TILE, overlapping by OVERLAP, that cover an image at a scale (x, y)."""
     with rasterio.open(path) as dataset:
         sides = np.array([dataset.width, dataset.height]) * scale
     return int(np.prod(np.maximum(1, np.ceil((sides - OVERLAP) / (TILE - OVERLAP)))))
@@ -198,9 +198,7 @@ def windows_by_hand(path, scale):
     ("name", "times"),
     [("test_tiled", 2), (WITH_BLACK_CORNER, 4.1), (NAMES[2], 0.5), (NAMES[3], 0.8)],
 )
-def test_gsd_changes_the_windows_by_the_ratio_of_ground_sizes(
-    folder, weights, tmp_path, capsys, name, times, degrees
-):
+def test_gsd_scales_by_ground_size(folder, weights, tmp_path, capsys, name, times, degrees):
     path = folder / f"{name}.tif"
     if degrees:
         path = in_degrees(path, tmp_path / "degrees.tif")
@@ -209,13 +207,13 @@ def test_gsd_changes_the_windows_by_the_ratio_of_ground_sizes(
     flags = ("--formats", "csv", "--tile", TILE, "--gsd", gsd)
     assert predict(weights, path, tmp_path / "out", *flags) == 0
     log = capsys.readouterr().out
-    told = list(map(float, re.search(r"a pixel is (\S+) x (\S+) m on the ground", log).groups()))
-    assert told == pytest.approx(size, rel=0.005)
-    windows, _ = windows_told(log)
-    assert windows == windows_by_hand(path, np.array(size) / gsd)
+    logged = list(map(float, re.search(r"a pixel is (\S+) x (\S+) m on the ground", log).groups()))
+    assert logged == pytest.approx(size, rel=0.005)
+    windows, _ = logged_windows(log)
+    assert windows == expected_windows(path, np.array(size) / gsd)
 
 
-def test_16_bits_with_and_without_a_sign(folder, weights, tmp_path, capsys):
+def test_signed_and_unsigned_16_bits(folder, weights, tmp_path, capsys):
     with rasterio.open(folder / f"{WITH_BLACK_CORNER}.tif") as dataset:
         pixels = dataset.read(window=((700, 1020), (700, 1020)))
         place = {"crs": dataset.crs, "transform": dataset.transform}
@@ -226,8 +224,8 @@ def test_16_bits_with_and_without_a_sign(folder, weights, tmp_path, capsys):
                            **place) as dataset:  # fmt: skip
             dataset.write(pixels.astype(kind) * 8)
         assert predict(weights, path, tmp_path / kind, "--formats", "json", "--tile", TILE) == 0
-        told = capsys.readouterr().out
-        assert told.count(f"{path}: 16 bits are stretched to 8: red ") == 1
+        log = capsys.readouterr().out
+        assert log.count(f"{path}: 16 bits are stretched to 8: red ") == 1
         content = json.loads((tmp_path / kind / "detections.json").read_text())
         found.append(content["images"][0]["detections"])
     assert len(found[0]) > 20 and found[0] == found[1]
@@ -247,12 +245,12 @@ def without_coordinates(folder, tmp_path):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (("--formats", "geojson"), "plain.tif: --formats geojson alone needs an image with coord"),
-        (("--gsd", "0.2"), "plain.tif: --gsd 0.2 needs an image with coordinates"),
-        (("--gsd", "0.2", "--formats", "geojson"), "plain.tif: --formats geojson alone needs"),
+        (("--formats", "geojson"), "plain.tif: formats=geojson alone needs an image with coord"),
+        (("--gsd", "0.2"), "plain.tif: gsd=0.2 needs an image with coordinates"),
+        (("--gsd", "0.2", "--formats", "geojson"), "plain.tif: formats=geojson alone needs"),
     ],
 )
-def test_what_needs_coordinates_is_refused_without(
+def test_missing_coordinates_are_refused(
     folder, weights, without_coordinates, tmp_path, capsys, flags, message
 ):
     out = tmp_path / "out"
@@ -260,7 +258,7 @@ def test_what_needs_coordinates_is_refused_without(
     error = capsys.readouterr().err
     assert message in error and "Traceback" not in error
     assert not out.exists()
-    # among others it is left out
+    # among other images it is left out
     sources = [without_coordinates, folder / "OSBS_029.tif"]
     assert predict(weights, sources, out, *flags) == 1
     assert f"left out: {without_coordinates}" in capsys.readouterr().out
@@ -277,5 +275,5 @@ def test_other_formats_are_written_without_coordinates(
     out = tmp_path / "out"
     assert predict(weights, without_coordinates, out, "--formats", "csv,geojson") == 0
     assert sorted(path.name for path in out.iterdir()) == ["detections.csv"]
-    told = capsys.readouterr().out
-    assert f"no coordinates in 1 GeoTIFFs, such as {without_coordinates}" in told
+    log = capsys.readouterr().out
+    assert f"no coordinates in 1 GeoTIFFs, such as {without_coordinates}" in log

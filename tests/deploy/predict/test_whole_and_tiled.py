@@ -1,4 +1,4 @@
-"""What a trained network finds in a whole image it finds in its windows, each object once."""
+"""A trained network finds in windows what it finds in the whole image, each object once."""
 
 import json
 import subprocess
@@ -12,11 +12,13 @@ from DOTA_devkit.polygon import iou_matrix, paired_iou
 from helpers.paths import ROOT
 
 IMAGES = ("P0706", "P1888")
-SURE, SEEN, SAME = 0.3, 0.2, 0.7
+CERTAIN_SCORE = 0.3  # such a detection must have a partner in the other run
+PARTNER_SCORE = 0.2  # which has at least this score
+PARTNER_IOU = 0.7
 
 
 def run(*words):
-    """A command as a user gives it, on two threads."""
+    """Run a Python command that must succeed and return its output."""
     done = subprocess.run(
         [sys.executable, *map(str, words)], cwd=ROOT, capture_output=True, text=True
     )
@@ -34,7 +36,7 @@ def samples(shared):
 
 @pytest.fixture(scope="module")
 def weights(samples, shared, tmp_path_factory):
-    """Twelve patches of a harbour, learned by heart: a minute or two, hundreds of ships."""
+    """A network overfitted to twelve harbor patches with hundreds of ships, in a minute or two."""
     root = tmp_path_factory.mktemp("trained")
     (root / "full.txt").write_text("P0706\n")
     run("-m", "DOTA_devkit", "split", samples, root / "patches", "--list", root / "full.txt",
@@ -51,7 +53,7 @@ def weights(samples, shared, tmp_path_factory):
 
 
 def predict(weights, samples, output, *flags):
-    """Image -> corners, scores and labels of the JSON file, and the log."""
+    """Return image -> corners, scores and labels of the JSON file, and the log."""
     sources = [samples / f"images/{name}.png" for name in IMAGES]
     log = run("main.py", "--phase", "predict", "--weights", weights, "--output", output,
               "--device", "cpu", "--formats", "json", "--source", *sources, *flags)  # fmt: skip
@@ -68,50 +70,52 @@ def predict(weights, samples, output, *flags):
 
 
 def without_partner(one, other):
-    """Corners of the sure ones of the one run that the other has not, and how many are sure."""
+    """Return the corners of certain detections that another run lacks, and how many are certain."""
     (corners, scores, labels), (others, other_scores, other_labels) = one, other
-    sure = scores >= SURE
-    same = iou_matrix(corners[sure], others) >= SAME
-    same &= (labels[sure][:, None] == other_labels) & (other_scores >= SEEN)
+    certain = scores >= CERTAIN_SCORE
+    same = iou_matrix(corners[certain], others) >= PARTNER_IOU
+    same &= (labels[certain][:, None] == other_labels) & (other_scores >= PARTNER_SCORE)
     assert (same.sum(axis=1) <= 1).all(), "an object comes out twice"
-    return corners[sure][~same.any(axis=1)], int(sure.sum())
+    return corners[certain][~same.any(axis=1)], int(certain.sum())
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("tile", "overlap", "most"),
+    ("tile", "overlap", "max_unmatched_share"),
     [
         (608, 100, 0.02),  # the defaults of `predict`
-        # In a quarter of the surroundings the network comes to other numbers, and where `cls_theta`
-        # crosses its threshold by that, to another box.
+        # With a quarter of the surroundings the outputs of the network differ, and it finds another
+        # box where `cls_theta` crosses its threshold because of that.
         (320, 64, 0.04),
     ],
 )
-def test_windows_find_what_the_whole_image_holds(weights, samples, tmp_path, tile, overlap, most):
-    """most: the share of the sure ones that may be without a partner."""
+def test_windows_find_what_the_whole_image_holds(
+    weights, samples, tmp_path, tile, overlap, max_unmatched_share
+):
+    """Few of the certain detections have no partner in the other run."""
     whole, log = predict(weights, samples, tmp_path / "whole", "--tile", 0)
-    assert "2 windows" in log and "all --K" not in log
+    assert "2 windows" in log and "all K" not in log
     tiled, log = predict(weights, samples, tmp_path / "tiled",
                          "--tile", tile, "--overlap", overlap, "--scales", 1)  # fmt: skip
-    assert "all --K" not in log
+    assert "all K" not in log
     for one, other in ((whole, tiled), (tiled, whole)):
-        alone, sure = [], 0
+        unmatched, certain = [], 0
         for name in IMAGES:
             corners, count = without_partner(one[name], other[name])
-            alone += corners.tolist()
-            sure += count
-        assert sure >= 100, "the training has come to nothing"
-        assert len(alone) <= most * sure, alone
+            unmatched += corners.tolist()
+            certain += count
+        assert certain >= 100, "the training has failed"
+        assert len(unmatched) <= max_unmatched_share * certain, unmatched
 
 
 @pytest.mark.slow
-def test_most_of_what_is_found_is_there(weights, samples, tmp_path):
-    """So that the test above is one of a detector: its ships lie on those of the labels."""
+def test_most_detections_match_labels(weights, samples, tmp_path):
+    """The test above is one of a working detector: its ships lie on those of the labels."""
     from DOTA_devkit.formats import read_labels
 
     found, _ = predict(weights, samples, tmp_path, "--tile", 608, "--scales", 1)
     corners, scores, labels = found["P0706"]
-    ships = corners[(scores >= SURE) & (labels == 0)]
+    ships = corners[(scores >= CERTAIN_SCORE) & (labels == 0)]
     truth = read_labels(samples / "labelTxt/P0706.txt")
     overlap = iou_matrix(ships, truth.corners)
     nearest = truth.corners[overlap.argmax(axis=1)]
@@ -120,8 +124,8 @@ def test_most_of_what_is_found_is_there(weights, samples, tmp_path):
 
 
 @pytest.mark.slow
-def test_what_a_satellite_measures_is_seen_as_the_picture(weights, samples, tmp_path):
-    """10 bits and more in 16, with haze that is strongest in blue."""
+def test_16_bits_are_detected_like_8_bits(weights, samples, tmp_path):
+    """Some 10 bits in 16, with haze that is strongest in blue."""
     (tmp_path / "images").mkdir()
     for name in IMAGES:
         picture = cv2.imread(str(samples / f"images/{name}.png"))
@@ -129,10 +133,11 @@ def test_what_a_satellite_measures_is_seen_as_the_picture(weights, samples, tmp_
         assert cv2.imwrite(str(tmp_path / f"images/{name}.png"), measured)
     flags = ("--tile", 608, "--scales", 1)
     eight, _ = predict(weights, samples, tmp_path / "eight", *flags)
-    deep, log = predict(weights, tmp_path, tmp_path / "deep", *flags)
+    sixteen, log = predict(weights, tmp_path, tmp_path / "sixteen", *flags)
     assert log.count("16 bits are stretched to 8") == 2
-    for one, other in ((eight, deep), (deep, eight)):
+    for one, other in ((eight, sixteen), (sixteen, eight)):
         counts = [without_partner(one[name], other[name]) for name in IMAGES]
-        alone, sure = sum(len(corners) for corners, _ in counts), sum(count for _, count in counts)
-        assert sure >= 100
-        assert alone <= 0.05 * sure
+        unmatched = sum(len(corners) for corners, _ in counts)
+        certain = sum(count for _, count in counts)
+        assert certain >= 100
+        assert unmatched <= 0.05 * certain

@@ -1,4 +1,4 @@
-"""Windows cover the image and hand each object out once."""
+"""Windows cover the image, and each object comes out of them once."""
 
 from itertools import pairwise
 
@@ -9,8 +9,8 @@ from shapely import get_coordinates
 from shapely.geometry import Polygon
 
 from deploy.predict.reading import read_window
-from deploy.predict.seams import merge
-from deploy.predict.windows import Tiling, in_source, plan_windows
+from deploy.predict.seams import merge_windows
+from deploy.predict.windows import Tiling, own_detections, plan_windows
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.polygon import iou_matrix
 from helpers.drawn_objects import DrawnObjects, corners_of, scene
@@ -30,8 +30,8 @@ def detect(image, tiling, detector=None):
     parts = []
     for window in plan_windows(image.shape[1::-1], tiling):
         found = detector.detect_inputs([read_window(Pixels(image), window)])[0]
-        parts.append(in_source(found, window))
-    return merge(parts, 0.1)
+        parts.append(own_detections(found, window))
+    return merge_windows(parts, 0.1)
 
 
 @pytest.mark.parametrize(
@@ -45,10 +45,10 @@ def detect(image, tiling, detector=None):
         ((300, 500), (128, 96), 0, 1.0, 18),  # no overlap, off-diagonal
         ((1000, 700), (128, 128), 20, 0.25, 6),
         ((100, 60), (128, 128), 20, 3.0, 6),  # enlarged
-        ((999, 333), None, 100, 1.0, 1),  # in one piece
+        ((999, 333), None, 100, 1.0, 1),  # one window
     ],
 )
-def test_windows_cover_every_pixel_and_overlap_as_asked(size_wh, tile_wh, overlap, scale, count):
+def test_windows_cover_every_pixel_and_overlap(size_wh, tile_wh, overlap, scale, count):
     windows = plan_windows(size_wh, Tiling(tile_wh, overlap, (scale,)))
     assert len(windows) == count
     covered, cores = np.zeros(size_wh[::-1], int), np.zeros(size_wh[::-1], int)
@@ -71,33 +71,33 @@ def test_windows_cover_every_pixel_and_overlap_as_asked(size_wh, tile_wh, overla
 
 
 @pytest.mark.parametrize("overlap", [0, 100, 640, 1000])
-def test_an_image_in_one_piece_has_no_overlap(overlap):
-    """Whatever is asked for: its side may be that of the overlap."""
+def test_whole_image_ignores_the_overlap(overlap):
+    """Any overlap may be asked for, even one as long as the image."""
     for size_wh in ((640, 512), (100, 100)):
         assert len(plan_windows(size_wh, Tiling(None, overlap))) == 1
 
 
-def test_windows_begin_in_phase_with_the_network():
+def test_windows_begin_at_multiples_of_the_stride():
     for scale in (0.5, 1.0, 2.0):
         windows = plan_windows((1111, 1182), Tiling((608, 608), 100, (scale,)))
         assert all(side * scale % 32 == 0 for w in windows for side in (w.left, w.top))
 
 
-def test_scales_and_overlap_that_make_no_sense():
+def test_invalid_scales_and_overlap_are_refused():
     for scales in ((), (0.0,), (-1.0,), (float("inf"),), (float("nan"),)):
         with pytest.raises(InputError, match="scales"):
             Tiling((128, 128), 20, scales)
-    with pytest.raises(InputError, match=r"--overlap 128: .*128x128"):
+    with pytest.raises(InputError, match=r"^overlap must be .* got 128 for a window of 128x128"):
         Tiling((128, 128), 128)
 
 
-def test_a_window_larger_than_a_fixed_input():
+def test_window_larger_than_fixed_input_is_refused():
     with pytest.raises(InputError, match=r"300x300 .*608|does not fit.*128x128"):
         plan_windows((1000, 1000), Tiling((300, 300)), input_wh=(128, 128))
 
 
 @pytest.mark.parametrize("offset", range(0, 44, 3))
-def test_an_object_on_a_seam_comes_out_once_and_whole(offset):
+def test_object_on_a_seam_comes_out_once_and_whole(offset):
     # the seams of 128 windows with an overlap of 40 over 300 pixels are about 107 and 193
     objects = [("plane", 85 + offset, 150, 30, 14, 25), ("ship", 193, 80 + offset, 12, 34, 5)]
     found = detect(scene((300, 300), objects), Tiling((128, 128), 40))
@@ -106,7 +106,7 @@ def test_an_object_on_a_seam_comes_out_once_and_whole(offset):
     assert np.diag(iou).min() > 0.75
 
 
-def test_many_objects_anywhere_come_out_once():
+def test_many_objects_come_out_once():
     rng = np.random.default_rng(0)
     objects = [
         (("plane", "ship")[rng.integers(2)], x + rng.integers(-8, 9), y + rng.integers(-8, 9),
@@ -120,7 +120,7 @@ def test_many_objects_anywhere_come_out_once():
 
 
 @pytest.mark.parametrize("x", [200, 260, 281])
-def test_an_object_larger_than_a_window_is_found_at_the_smaller_scale_and_its_parts_give_way(x):
+def test_smaller_scale_replaces_pieces_of_large_object(x):
     objects = [("ship", x, 200, 190, 36, 20), ("plane", 60, 300, 24, 12, 0)]
     image = scene((520, 400), objects)
     pieces = detect(image, Tiling((128, 128), 40), DrawnObjects(max_side=100))
@@ -133,20 +133,20 @@ def test_an_object_larger_than_a_window_is_found_at_the_smaller_scale_and_its_pa
 
 @pytest.mark.parametrize("x", range(200, 330, 10))
 @pytest.mark.parametrize("degrees", [0, 20, 90])
-def test_pieces_of_an_object_that_no_window_sees_whole_are_joined(x, degrees):
+def test_pieces_are_joined(x, degrees):
     objects = [("ship", x, 200, 190, 30, degrees)]
     found = detect(scene((520, 400), objects), Tiling((128, 128), 40))
     assert len(found) == 1
     assert iou_matrix(corners_of(objects), found.corners).item() > 0.75
 
 
-def test_neighbours_on_a_seam_are_not_joined():
+def test_neighbors_on_a_seam_are_not_joined():
     objects = [("ship", 260, 100 + 16 * k, 90, 9, 4) for k in range(12)]
     found = detect(scene((520, 400), objects), Tiling((128, 128), 40))
     assert len(found) == len(objects)
 
 
-def test_the_order_of_scales_does_not_matter():
+def test_order_of_scales_does_not_matter():
     image = scene((520, 400), [("ship", 260, 200, 190, 36, 20), ("plane", 60, 300, 24, 12, 0)])
     one = detect(image, Tiling((128, 128), 40, (0.4, 1.0)))
     other = detect(image, Tiling((128, 128), 40, (1.0, 0.4)))
@@ -165,31 +165,31 @@ def test_merge_rules():
         )
         return found, np.array(cut)
 
-    assert len(merge([], 0.1)) == 0
-    assert len(merge([(Detections(), np.zeros(0, bool))], 0.1)) == 0
-    # a cut box that is surer than the whole one gives way to it
-    merged = merge([part([(square(0, 0, 10), 0.9, 0, True)]),
+    assert len(merge_windows([], 0.1)) == 0
+    assert len(merge_windows([(Detections(), np.zeros(0, bool))], 0.1)) == 0
+    # a cut box with a higher score than the whole one is dropped
+    merged = merge_windows([part([(square(0, 0, 10), 0.9, 0, True)]),
                     part([(square(0, 0, 14), 0.6, 0, False)])], 0.1)  # fmt: skip
     assert merged.scores.tolist() == [np.float32(0.6)]
-    # also where it is so small that its IoU does not reach the threshold
-    merged = merge([part([(square(0, 0, 10), 0.9, 0, True)]),
+    # also if it is so small that the IoU does not reach the threshold
+    merged = merge_windows([part([(square(0, 0, 10), 0.9, 0, True)]),
                     part([(square(0, 0, 60), 0.6, 0, False)])], 0.1)  # fmt: skip
     assert len(merged) == 1 and merged.corners.max() == 60
-    # but not where the whole one is unlikely, nor of another class, nor when it is whole itself
+    # but not if the whole one has a low score or another class, nor if it is whole itself
     for rows in (
         [(square(0, 0, 10), 0.9, 0, True), (square(0, 0, 60), 0.3, 0, False)],
         [(square(0, 0, 10), 0.9, 0, True), (square(0, 0, 60), 0.6, 1, False)],
         [(square(0, 0, 10), 0.9, 0, False), (square(0, 0, 60), 0.6, 0, False)],
     ):
-        assert len(merge([part(rows)], 0.1)) == 2
-    # equal scores: the first window's stays
-    merged = merge([part([(square(0, 0, 10), 0.5, 0, False)]),
+        assert len(merge_windows([part(rows)], 0.1)) == 2
+    # of equal scores, that of the first window stays
+    merged = merge_windows([part([(square(0, 0, 10), 0.5, 0, False)]),
                     part([(square(1, 0, 10), 0.5, 0, False)])], 0.1)  # fmt: skip
     assert merged.corners.min() == 0
 
 
 def cut_pieces(*rectangles):
-    """Rectangles (left, top, right, bottom), all of them cut and as sure."""
+    """Return rectangles (left, top, right, bottom), all of them cut and of one score."""
     corners = [[[r, t], [r, b], [x, b], [x, t]] for x, t, r, b in rectangles]
     count = len(rectangles)
     found = Detections(
@@ -201,30 +201,30 @@ def cut_pieces(*rectangles):
 @pytest.mark.parametrize(
     ("rectangles", "expected"),
     [
-        # two in line are one
+        # two in line become one
         ([(0, 0, 100, 20), (80, 0, 180, 20)], [(0, 0, 180, 20)]),
-        # so are all of a chain, also where a short one lies mostly in a long one
+        # so do all of a chain, even if a short one lies mostly in a long one
         ([(0, 0, 100, 20), (60, 0, 120, 20), (100, 0, 200, 20)], [(0, 0, 200, 20)]),
-        # a corner that is not in line spoils nothing, and gives way: half of it lies in them
+        # a corner that is not in line is dropped: half of it lies in them
         ([(0, 0, 220, 60), (180, 0, 400, 60), (160, 35, 220, 85)], [(0, 0, 400, 60)]),
-        # one that mostly lies beside them does not
+        # one that mostly lies beside them stays
         ([(0, 0, 220, 60), (180, 0, 400, 60), (160, 45, 220, 105)],
          [(0, 0, 400, 60), (160, 45, 220, 105)]),
-        # a cut box that holds a piece stands for both
+        # a cut box that contains a piece replaces it
         ([(0, 0, 200, 80), (20, 40, 60, 110)], [(0, 0, 200, 80)]),
     ],
 )  # fmt: skip
-def test_pieces_that_no_whole_box_holds(rectangles, expected):
+def test_joining_of_pieces(rectangles, expected):
     for order in (slice(None), slice(None, None, -1)):
-        merged = merge([cut_pieces(*rectangles[order])], 0.5).corners
+        merged = merge_windows([cut_pieces(*rectangles[order])], 0.5).corners
         around = np.concatenate([merged.min(axis=1), merged.max(axis=1)], axis=1)
         assert sorted(around.tolist()) == [list(row) for row in sorted(expected)]
 
 
-def test_a_large_box_may_be_cut_a_little_further_from_the_border():
+def test_cut_margin_grows_with_the_box():
     window = plan_windows((600, 128), Tiling((128, 128), 40))[1]
     found, _ = cut_pieces((25, 20, 125, 50), (85, 60, 125, 75))  # both end 3 pixels before it
-    _, cut = in_source(found, window)
+    _, cut = own_detections(found, window)
     assert cut.tolist() == [True, False]
 
 
@@ -235,11 +235,11 @@ TILINGS = {
 }
 
 
-def seen(objects, window, max_side, error, rng):
-    """What a detector sees in a window: the smallest box around the part of each object in it.
+def boxes_in_window(objects, window, max_side, error, rng):
+    """Return the smallest box around the part of each object in a window, as a detector would.
 
-    As `DrawnObjects`, but without pixels, so that it is fast and objects may lie over one another.
-    error: deviation of the boxes' places in input pixels, and of their sides in percent.
+    This is `DrawnObjects` without pixels, so it is fast and objects may overlap. `error` is the
+    standard deviation of the boxes' centers in input pixels, and of their sides in percent.
     """
     width, height = window.size_wh
     frame = Polygon([(0, 0), (width, 0), (width, height), (0, height)])
@@ -266,26 +266,29 @@ def seen(objects, window, max_side, error, rng):
 def assert_each_comes_out_once(objects, name, rng, max_side=np.inf, error=0.0):
     tiling, size_wh = TILINGS[name]
     windows = plan_windows(size_wh, tiling)
-    parts = [in_source(seen(objects, window, max_side, error, rng), window) for window in windows]
-    iou = iou_matrix(corners_of(objects), merge(parts, 0.1).corners)
+    parts = [
+        own_detections(boxes_in_window(objects, window, max_side, error, rng), window)
+        for window in windows
+    ]
+    iou = iou_matrix(corners_of(objects), merge_windows(parts, 0.1).corners)
     assert iou.shape == (len(objects), len(objects)), objects
     assert iou.max(axis=1).min() > 0.6, objects
 
 
 def within(size_wh, objects):
-    """Whether objects lie in the image and hardly over one another, as the suppression asks."""
+    """Tell whether objects lie in the image and hardly overlap, as NMS asks."""
     corners = corners_of(objects)
     mutual = iou_matrix(corners, corners) - np.eye(len(objects))
     return mutual.max() < 0.08 and (corners >= 0).all() and (corners <= size_wh).all()
 
 
 def moved(place, degrees, along, across):
-    """The point that lies so far from `place`, along and across a direction."""
+    """Return the point that lies a distance from `place`, along and across a direction."""
     cos, sin = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
     return place[0] + along * cos - across * sin, place[1] + along * sin + across * cos
 
 
-def some(rng, low, high):
+def uniform(rng, low, high):
     return float(rng.uniform(low, high))
 
 
@@ -293,10 +296,10 @@ def some(rng, low, high):
 @pytest.mark.parametrize(
     ("name", "lengths", "widths", "max_side"),
     [
-        ("608", (900, 1080), (150, 330), 580),  # thick, and longer than the overlap at 0.5
+        ("608", (900, 1080), (150, 330), 580),  # thick, and longer than the overlap at scale 0.5
         ("608", (900, 1080), (150, 330), np.inf),  # pieces of any size are found
         ("608", (620, 900), (60, 200), 560),
-        ("608", (900, 1216), (100, 400), np.inf),  # as long as a window at 0.5
+        ("608", (900, 1216), (100, 400), np.inf),  # as long as a window at scale 0.5
         ("608", (100, 620), (20, 300), np.inf),  # what a window may hold
         ("608", (300, 1100), (20, 500), 580),
         ("128", (150, 230), (20, 70), np.inf),
@@ -306,64 +309,76 @@ def some(rng, low, high):
         ("128 at 1", (100, 230), (20, 70), np.inf),
     ],
 )
-def test_an_object_of_any_size_and_place_comes_out_once(name, lengths, widths, max_side, error):
+def test_object_of_any_size_comes_out_once(name, lengths, widths, max_side, error):
     size_wh = TILINGS[name][1]
     for seed in range(15):
         rng = np.random.default_rng(seed)
-        length = some(rng, *lengths)
-        width = min(some(rng, *widths), 0.8 * length)
-        place = [some(rng, length / 2, side - length / 2) for side in size_wh]
-        objects = [("ship", *place, length, width, some(rng, 0, 180))]
+        length = uniform(rng, *lengths)
+        width = min(uniform(rng, *widths), 0.8 * length)
+        place = [uniform(rng, length / 2, side - length / 2) for side in size_wh]
+        objects = [("ship", *place, length, width, uniform(rng, 0, 180))]
         assert_each_comes_out_once(objects, name, rng, max_side, error)
 
 
 def row_of_ships(rng, unit, size_wh):
-    """Side by side, 2 to 4 pixels apart and not quite level."""
-    length, width = unit * some(rng, 50, 200), unit * some(rng, 6, 25)
-    degrees, pitch = some(rng, 0, 180), width + some(rng, 2, 4)
-    middle = [some(rng, 0.3 * side, 0.7 * side) for side in size_wh]
+    """Ships side by side, 2 to 4 pixels apart and not quite aligned."""
+    length, width = unit * uniform(rng, 50, 200), unit * uniform(rng, 6, 25)
+    degrees, pitch = uniform(rng, 0, 180), width + uniform(rng, 2, 4)
+    middle = [uniform(rng, 0.3 * side, 0.7 * side) for side in size_wh]
     count = int(rng.integers(2, 8))
     return [
-        ("ship", *moved(middle, degrees, some(rng, -0.08, 0.08) * length, pitch * (k - count / 2)),
+        ("ship",
+         *moved(middle, degrees, uniform(rng, -0.08, 0.08) * length, pitch * (k - count / 2)),
          length, width, degrees) for k in range(count)
     ]  # fmt: skip
 
 
 def line_of_ships(rng, unit, size_wh):
-    """End to end, 3 to 8 pixels apart."""
-    length, width, degrees = unit * some(rng, 60, 120), unit * some(rng, 10, 30), some(rng, 0, 180)
-    middle = [side / 2 + some(rng, -60, 60) for side in size_wh]
-    pitch = length + some(rng, 3, 8)
+    """Ships end to end, 3 to 8 pixels apart."""
+    length, width, degrees = (
+        unit * uniform(rng, 60, 120),
+        unit * uniform(rng, 10, 30),
+        uniform(rng, 0, 180),
+    )
+    middle = [side / 2 + uniform(rng, -60, 60) for side in size_wh]
+    pitch = length + uniform(rng, 3, 8)
     return [
         ("ship", *moved(middle, degrees, pitch * k, 0), length, width, degrees) for k in (-1, 0, 1)
     ]
 
 
 def a_small_one_beside(rng, unit, size_wh):
-    """Also a little over the large one's side."""
-    length, width, degrees = unit * some(rng, 100, 220), unit * some(rng, 20, 70), some(rng, 0, 180)
-    middle = [some(rng, 0.2 * side, 0.8 * side) for side in size_wh]
-    small = unit * some(rng, 12, 60)
-    beam = small * some(rng, 0.35, 0.8)
-    across = (width + beam) / 2 + some(rng, -beam / 3, 6)
-    place = moved(middle, degrees, some(rng, -0.5, 0.5) * length, across * rng.choice([-1, 1]))
-    turned = degrees + some(rng, 0, 180) * rng.integers(2)
+    """A large ship and a small one, which may reach a little over the side of the large one."""
+    length, width, degrees = (
+        unit * uniform(rng, 100, 220),
+        unit * uniform(rng, 20, 70),
+        uniform(rng, 0, 180),
+    )
+    middle = [uniform(rng, 0.2 * side, 0.8 * side) for side in size_wh]
+    small = unit * uniform(rng, 12, 60)
+    beam = small * uniform(rng, 0.35, 0.8)
+    across = (width + beam) / 2 + uniform(rng, -beam / 3, 6)
+    place = moved(middle, degrees, uniform(rng, -0.5, 0.5) * length, across * rng.choice([-1, 1]))
+    turned = degrees + uniform(rng, 0, 180) * rng.integers(2)
     return [("ship", *middle, length, width, degrees), ("ship", *place, small, beam, turned)]
 
 
 def crossing_ships(rng, unit, size_wh):
-    degrees, middle = some(rng, 0, 180), [some(rng, 0.2 * side, 0.8 * side) for side in size_wh]
-    place = moved(middle, degrees, unit * some(rng, -30, 30), 0)
+    degrees, middle = (
+        uniform(rng, 0, 180),
+        [uniform(rng, 0.2 * side, 0.8 * side) for side in size_wh],
+    )
+    place = moved(middle, degrees, unit * uniform(rng, -30, 30), 0)
     return [
-        ("ship", *middle, unit * some(rng, 60, 200), unit * some(rng, 8, 30), degrees),
-        ("ship", *place, unit * some(rng, 60, 200), unit * some(rng, 8, 30),
-         degrees + some(rng, 35, 145)),
+        ("ship", *middle, unit * uniform(rng, 60, 200), unit * uniform(rng, 8, 30), degrees),
+        ("ship", *place, unit * uniform(rng, 60, 200), unit * uniform(rng, 8, 30),
+         degrees + uniform(rng, 35, 145)),
     ]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", TILINGS)
 @pytest.mark.parametrize("make", [row_of_ships, line_of_ships, a_small_one_beside, crossing_ships])
-def test_neighbours_of_any_size_and_place_all_come_out(make, name):
+def test_neighbors_of_any_size_all_come_out(make, name):
     size_wh = TILINGS[name][1]
     unit = 4.0 if name == "608" else 1.0
     for seed in range(15):
@@ -384,13 +399,13 @@ def test_neighbours_of_any_size_and_place_all_come_out(make, name):
         ),
     ],
 )  # fmt: skip
-def test_a_thick_object_that_is_drawn_comes_out_once(name, lengths, widths, detector, count):
+def test_drawn_thick_object_comes_out_once(name, lengths, widths, detector, count):
     tiling, size_wh = TILINGS[name]
     for seed in range(count):
         rng = np.random.default_rng(seed)
-        length = some(rng, *lengths)
-        place = [some(rng, length / 2, side - length / 2) for side in size_wh]
-        objects = [("ship", *place, length, some(rng, *widths), some(rng, 0, 180))]
+        length = uniform(rng, *lengths)
+        place = [uniform(rng, length / 2, side - length / 2) for side in size_wh]
+        objects = [("ship", *place, length, uniform(rng, *widths), uniform(rng, 0, 180))]
         found = detect(scene(size_wh, objects), tiling, detector)
         assert len(found) == 1, objects
         assert iou_matrix(corners_of(objects), found.corners).item() > 0.7, objects

@@ -1,4 +1,4 @@
-"""Files that OpenVINO reads: what is asked of them, and what is said of those that are none."""
+"""How OpenVINO reads this project's files, and what it says about others."""
 
 import subprocess
 import sys
@@ -17,15 +17,15 @@ pytest.importorskip("onnxscript")
 
 from deploy.runtimes import openvino_files
 
-pytestmark = pytest.mark.slow  # it exports networks or runs files of them
+pytestmark = pytest.mark.slow  # exports networks or runs exported files
 
 
 def inputs(model):
     return sorted(openvino_files.own_name(port) for port in model.inputs)
 
 
-def test_the_threshold_is_an_input_where_it_is_one_in_the_file(sharp_folder):
-    """In the ONNX file it has a default value; OpenVINO's own has to be fed."""
+def test_conf_thresh_is_an_input_if_the_file_has_it(sharp_folder):
+    """It has a default value in the ONNX file, but must be fed to an OpenVINO model."""
     for name, flags in (("free.onnx", ()), ("free.xml", ("--format", "openvino"))):
         model, metadata = openvino_files.read(export(sharp_folder, name, *flags))
         assert inputs(model) == ["conf_thresh", "input"] and metadata.classes == CLASSES
@@ -36,7 +36,7 @@ def test_the_threshold_is_an_input_where_it_is_one_in_the_file(sharp_folder):
 @pytest.mark.parametrize("count", [5, 50, 500])
 @pytest.mark.parametrize("converted", [False, True])
 def test_equal_scores_keep_the_order_of_the_map(tmp_path, count, converted):
-    """OpenVINO's TopK alone takes any of the cells of one score."""
+    """OpenVINO's own TopK takes cells of equal score in any order."""
     import onnx
 
     from deploy.export import openvino as openvino_model
@@ -74,7 +74,7 @@ def test_equal_scores_keep_the_order_of_the_map(tmp_path, count, converted):
 
 
 def spoil(kind, sharp_folder, path):
-    """A broken file of a kind, perhaps with weights beside it."""
+    """Write a broken file of a kind, perhaps with weights beside it."""
     whole = export(sharp_folder, "free.xml", "--format", "openvino")
     graph, weights = whole.read_bytes(), whole.with_suffix(".bin").read_bytes()
     if kind == "bytes":
@@ -94,33 +94,33 @@ def spoil(kind, sharp_folder, path):
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
-        ("bytes", "no model of OpenVINO: it does not begin with <net"),
-        ("empty", "no model of OpenVINO: it does not begin with <net"),
-        ("cut off", r"no model that OpenVINO can read \(.+\)"),  # where it is cut decides
-        ("no weights", r"no model that OpenVINO can read \(.*weights data in bin file"),
-        ("cut weights", r"no model that OpenVINO can read \(.*weights in bin file"),
+        ("bytes", "not an OpenVINO model: it does not begin with <net"),
+        ("empty", "not an OpenVINO model: it does not begin with <net"),
+        ("cut off", r"not a model that OpenVINO can read \(.+\)"),  # depends on where it is cut
+        ("no weights", r"not a model that OpenVINO can read \(.*weights data in bin file"),
+        ("cut weights", r"not a model that OpenVINO can read \(.*weights in bin file"),
     ],
 )
-def test_files_that_are_no_model(tmp_path, sharp_folder, capfd, kind, message):
+def test_broken_files_are_refused(tmp_path, sharp_folder, capfd, kind, message):
     path = spoil(kind, sharp_folder, tmp_path / "a.xml")
     capfd.readouterr()
     with pytest.raises(InputError, match=rf"a\.xml: {message}"):
         openvino_files.read(path)
-    assert capfd.readouterr().err == ""  # nothing of OpenVINO's own
+    assert capfd.readouterr().err == ""  # OpenVINO itself prints nothing
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [(b"\x07\xff" * 99, "not an ONNX file"), (b"", "without this project's metadata")],
 )
-def test_onnx_files_that_are_none(tmp_path, capfd, content, message):
+def test_broken_onnx_files_are_refused(tmp_path, capfd, content, message):
     (tmp_path / "a.onnx").write_bytes(content)
     with pytest.raises(InputError, match=rf"a\.onnx: .*{message}"):
         openvino_files.read(tmp_path / "a.onnx")
     assert capfd.readouterr().err == ""
 
 
-def test_an_onnx_file_of_another_project(tmp_path):
+def test_onnx_file_of_another_project_is_refused(tmp_path):
     with pytest.raises(InputError, match="without this project's metadata"):
         openvino_files.read(onnx_file(tmp_path / "a.onnx", {}))
 
@@ -128,7 +128,8 @@ def test_an_onnx_file_of_another_project(tmp_path):
 TWO_MODELS = """
 import os, signal, sys
 from pathlib import Path
-from runtimes import DetectorSettings, OpenVino
+from deploy.runtimes import DetectorSettings
+from deploy.runtimes.openvino import OpenVino
 
 signal.signal(signal.SIGTERM, lambda *_: print("heard", flush=True))
 first, second = (OpenVino(Path(sys.argv[1]), DetectorSettings(threads=1)) for _ in range(2))
@@ -139,9 +140,9 @@ print("alive")
 """
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="no stacks for signals there")
-def test_a_signal_after_models_that_were_closed_in_the_order_of_their_opening(sharp_folder):
-    """Each core of OpenVINO has a stack for signals, and brought back the one of a closed core."""
+@pytest.mark.skipif(sys.platform == "win32", reason="no signal stacks there")
+def test_signal_after_models_closed_in_order_of_opening(sharp_folder):
+    """A second core of OpenVINO would restore the signal stack of a core that is gone."""
     path = export(sharp_folder, "free.xml", "--format", "openvino")
     done = subprocess.run(
         [sys.executable, "-c", TWO_MODELS, str(path)], cwd=ROOT, capture_output=True, text=True

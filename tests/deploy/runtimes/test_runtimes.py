@@ -1,4 +1,4 @@
-"""Exported files in every runtime: the checkpoint's answers, whatever runs them."""
+"""Exported files give the detections of their checkpoint in every runtime."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -18,7 +18,7 @@ from DOTA_devkit.polygon import iou_matrix
 from helpers.fixed_output_onnx import NAMES, PROPS, ROWS, onnx_file
 from helpers.small_exports import CLASSES, CONF, SIZE_HW, K, export
 
-pytestmark = pytest.mark.slow  # it exports networks or runs files of them
+pytestmark = pytest.mark.slow  # exports networks or runs exported files
 
 RUNTIMES = ("onnxruntime", "openvino")
 
@@ -38,7 +38,7 @@ def checkpoint(folder, **settings):
 
 
 def pictures(folder):
-    """Five of three sizes, one of them black: no batch of two holds them all."""
+    """Five images of three sizes, one of them black; batches of two do not hold all evenly."""
     there = [cv2.imread(str(folder / f"images/{number}.png")) for number in range(3)]
     return [*there, there[1][:, ::-1].copy(), cv2.resize(there[0], (301, 202))]
 
@@ -63,7 +63,7 @@ FILES = {
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
 @pytest.mark.parametrize("name", FILES)
-def test_an_exported_file_detects_what_its_checkpoint_does(sharp, name, runtime):
+def test_exported_file_detects_like_its_checkpoint(sharp, name, runtime):
     pytest.importorskip(runtime)
     expected = checkpoint(sharp).detect(pictures(sharp))
     assert min(map(len, expected)) > 3
@@ -71,28 +71,28 @@ def test_an_exported_file_detects_what_its_checkpoint_does(sharp, name, runtime)
     detector = Detector.load(path, runtime=runtime, input_hw=SIZE_HW)
     assert detector.fixed_hw == (name not in ("free.onnx", "nms.onnx"))
     assert_same(detector.detect(pictures(sharp)), expected)
-    # of one alone: a file with a fixed batch gets it filled up
+    # one image alone: it is padded to the batch of a file with a fixed one
     assert_same([detector.detect(pictures(sharp)[1])], expected[1:2])
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
-def test_half_precision_finds_the_same_objects_nearly(sharp, runtime):
+def test_half_precision_finds_nearly_the_same(sharp, runtime):
     pytest.importorskip(runtime)
     path = export(sharp, "half.onnx", "--half")
-    # sure ones, whose neighbours in score do not trade places with them
-    sure = checkpoint(sharp).detect(pictures(sharp)[0])
+    # detections with high scores, whose order does not change with rounding
+    expected = checkpoint(sharp).detect(pictures(sharp)[0])
     found = Detector.load(path, runtime=runtime, input_hw=SIZE_HW).detect(pictures(sharp)[0])
-    assert abs(len(found) - len(sure)) <= 0.1 * len(sure)
-    overlap = iou_matrix(sure.corners, found.corners)
-    overlap[sure.labels[:, None] != found.labels] = 0
+    assert abs(len(found) - len(expected)) <= 0.1 * len(expected)
+    overlap = iou_matrix(expected.corners, found.corners)
+    overlap[expected.labels[:, None] != found.labels] = 0
     best = overlap.argmax(axis=1)
     matched = overlap.max(axis=1) > 0.9
     assert matched.mean() >= 0.9
-    np.testing.assert_allclose(found.scores[best[matched]], sure.scores[matched], atol=0.01)
+    np.testing.assert_allclose(found.scores[best[matched]], expected.scores[matched], atol=0.01)
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
-def test_the_threshold_of_an_exported_file(sharp, runtime):
+def test_conf_thresh_of_an_exported_file(sharp, runtime):
     pytest.importorskip(runtime)
     image = pictures(sharp)[0]
     free = export(sharp, "free.onnx")
@@ -110,7 +110,7 @@ def test_the_threshold_of_an_exported_file(sharp, runtime):
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
-def test_an_exported_file_tells_where_all_of_its_rows_are_taken(sharp, runtime):
+def test_exported_file_reports_full_outputs(sharp, runtime):
     pytest.importorskip(runtime)
     free = export(sharp, "free.onnx")
     for conf in (0.05, 0.6):
@@ -121,16 +121,16 @@ def test_an_exported_file_tells_where_all_of_its_rows_are_taken(sharp, runtime):
         assert any(complete) == (conf == 0.6)
 
 
-def test_the_layout_of_the_light_fork_is_refused(sharp):
+def test_light_fork_layout_is_refused(sharp):
     path = export(sharp, "fork.onnx", "--layout", "light-fork", "--static", "96", "128", "1")
-    with pytest.raises(InputError, match=r"fork\.onnx: .*'light-fork'.* without --layout"):
+    with pytest.raises(InputError, match=r"fork\.onnx: .*'light-fork'.* in the default layout"):
         Detector.load(path)
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
 @pytest.mark.parametrize("name", ["free.onnx", "two.onnx", "two_bytes.onnx", "RGB.onnx"])
-def test_windows_through_an_exported_file(sharp, tmp_path, name, runtime):
-    """Seven windows of the input's size, in batches of three: for a file of two, some filled up."""
+def test_predict_with_an_exported_file(sharp, tmp_path, name, runtime):
+    """Seven windows in batches of three; a file with batches of two pads some of them."""
     pytest.importorskip(runtime)
     large = cv2.resize(pictures(sharp)[0], (400, 170), interpolation=cv2.INTER_CUBIC)
     cv2.imwrite(str(tmp_path / "large.png"), large)
@@ -149,7 +149,7 @@ def test_windows_through_an_exported_file(sharp, tmp_path, name, runtime):
 
 @pytest.fixture(scope="module")
 def openvino_file(sharp):
-    """The exported file as a user turns it into OpenVINO's own, with what it says about itself."""
+    """An exported ONNX file as a user converts it to an OpenVINO model, with its metadata."""
     openvino = pytest.importorskip("openvino")
     path = export(sharp, "nms.onnx", *FILES["nms.onnx"])
     model = openvino.convert_model(str(path))
@@ -161,7 +161,7 @@ def openvino_file(sharp):
     return sharp / "own.xml"
 
 
-def test_an_openvino_file(sharp, openvino_file):
+def test_openvino_file_detects_like_its_checkpoint(sharp, openvino_file):
     detector = Detector.load(openvino_file, input_hw=SIZE_HW)
     assert (detector.runtime.name, detector.classes) == ("OpenVINO", CLASSES)
     assert_same(detector.detect(pictures(sharp)), checkpoint(sharp).detect(pictures(sharp)))
@@ -181,7 +181,7 @@ def test_threads_share_an_exported_file(sharp, openvino_file, suffix):
         assert_same(list(pool.map(detector.detect, images)), alone)
 
 
-def test_the_size_that_a_free_file_was_trained_at(tmp_path):
+def test_trained_size_is_default_of_dynamic_file(tmp_path):
     pytest.importorskip("onnxruntime")
     path = onnx_file(tmp_path / "a.onnx", {**PROPS, "trained_size": "64x96"})
     assert Detector.load(path).input_hw == (64, 96)
@@ -195,13 +195,13 @@ def test_the_size_that_a_free_file_was_trained_at(tmp_path):
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
 @pytest.mark.parametrize("batch", ["batch", 2])
-def test_onnx_files(tmp_path, runtime, batch):
+def test_onnx_file_with_known_rows(tmp_path, runtime, batch):
     pytest.importorskip(runtime)
     props = {**PROPS, "input_size": "64x96"}
     path = onnx_file(tmp_path / "known.onnx", props, batch, (64, 96))
     detector = Detector.load(path, runtime=runtime)
     assert (detector.classes, detector.input_hw, detector.conf_thresh) == (NAMES, (64, 96), 0.3)
-    # 192x64 in an input of 96x64 (width x height): half as large, 16 rows of padding on top
+    # 192x64 in an input of 96x64 (width x height): half the size, 16 rows of padding on top
     found = detector.detect([np.full((64, 192, 3), 7, np.uint8)] * 3)
     assert len(found) == 3
     for one in found:
@@ -215,14 +215,14 @@ def test_onnx_files(tmp_path, runtime, batch):
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        ({"conf_thresh": 0.1}, r"conf_thresh 0.1: it puts out scores above 0.3"),
+        ({"conf_thresh": 0.1}, r"conf_thresh 0.1: it outputs scores above 0.3"),
         ({"theta_thresh": 0.5}, r"theta_thresh 0.5: it has 0.8"),
         ({"K": 100}, r"K 100: it has 3"),
         ({"classes": ("a",)}, r"classes a: it has plane, ship, harbor"),
-        ({"input_hw": (128, 128)}, r"64x96 \(height x width\) alone, and 128x128"),
+        ({"input_hw": (128, 128)}, r"input_hw must be 64x96 \(height x width\), .*, got 128x128"),
     ],
 )
-def test_what_an_exported_file_has_settled(tmp_path, asked, message):
+def test_settings_against_an_exported_file(tmp_path, asked, message):
     pytest.importorskip("onnxruntime")
     path = onnx_file(tmp_path / "a.onnx", {**PROPS, "input_size": "64x96"}, size=(64, 96))
     with pytest.raises(InputError, match=message):
@@ -238,7 +238,7 @@ def test_what_an_exported_file_has_settled(tmp_path, asked, message):
         ({**PROPS, "classes": "plane"}, "broken metadata"),
     ],
 )
-def test_onnx_files_that_are_not_ours(tmp_path, props, message):
+def test_foreign_onnx_files_are_refused(tmp_path, props, message):
     pytest.importorskip("onnxruntime")
     with pytest.raises(InputError, match=message):
         Detector.load(onnx_file(tmp_path / "a.onnx", props))
@@ -256,12 +256,12 @@ def test_providers_of_onnx_runtime(device, expected):
     there = ["CUDAExecutionProvider", "CPUExecutionProvider"]
     assert OnnxRuntime._providers(there, torch.device(device)) == expected
     if device != "cpu":
-        with pytest.raises(InputError, match=rf"--device {device}: .* onnxruntime-gpu"):
+        with pytest.raises(InputError, match=rf"^device {device}: .* onnxruntime-gpu"):
             OnnxRuntime._providers(["CPUExecutionProvider"], device)
 
 
 @pytest.mark.parametrize(
-    "text",  # as ONNX Runtime and OpenVINO say it of a process whose memory is limited
+    "text",  # from ONNX Runtime and OpenVINO in a process whose memory is limited
     [
         "[ONNXRuntimeError] : 1 : FAIL : Non-zero status code returned while running Conv node. "
         "Status Message: bfc_arena.cc:360 Failed to allocate memory for requested buffer of size 5",
@@ -269,18 +269,18 @@ def test_providers_of_onnx_runtime(device, expected):
         "[CPU] TopK node with name 'bbavectors.TopK_9' std::bad_alloc",
     ],
 )
-def test_a_runtime_without_memory(text):
+def test_out_of_memory_errors_are_translated(text):
     with pytest.raises(MemoryError, match=r"llocate|bad_alloc"), translate_out_of_memory():
         raise RuntimeError(text)
 
 
-def test_other_errors_of_a_runtime_are_faults_of_ours():
+def test_other_runtime_errors_are_not_translated():
     with pytest.raises(RuntimeError, match="bug"), translate_out_of_memory():
         raise RuntimeError("a bug")
 
 
-def test_openvino_without_an_answer(tmp_path, monkeypatch):
-    """Short of memory it was seen to return, with no row for any image."""
+def test_openvino_without_rows_is_out_of_memory(tmp_path, monkeypatch):
+    """Short of memory, it was seen to return without an error and without rows."""
     openvino = pytest.importorskip("openvino")
     detector = Detector.load(onnx_file(tmp_path / "a.onnx"), runtime="openvino", input_hw=(64, 64))
 
@@ -293,16 +293,16 @@ def test_openvino_without_an_answer(tmp_path, monkeypatch):
         detector.detect(np.zeros((64, 64, 3), np.uint8))
 
 
-def test_a_program_of_torch_export(tmp_path):
+def test_torch_export_program_is_refused(tmp_path):
     (tmp_path / "a.pt2").write_bytes(b"PK")
     with pytest.raises(InputError, match=r"a\.pt2: a program of torch\.export .* ONNX file"):
         Detector.load(tmp_path / "a.pt2")
 
 
 @pytest.mark.parametrize("suffix", ["onnx", "xml"])
-def test_other_files_that_are_no_model(tmp_path, suffix):
+def test_other_files_are_refused(tmp_path, suffix):
     pytest.importorskip("onnxruntime" if suffix == "onnx" else "openvino")
     path = tmp_path / f"a.{suffix}"
     path.write_text("no model")
-    with pytest.raises(InputError, match=f"a.{suffix}: no model"):
+    with pytest.raises(InputError, match=f"a.{suffix}: not a"):
         Detector.load(path)

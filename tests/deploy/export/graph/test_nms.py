@@ -1,4 +1,4 @@
-"""Suppression in the graph against the one in NumPy, which is tested against brute force."""
+"""NMS in the graph against the one in NumPy, which is tested against brute force."""
 
 import numpy as np
 import pytest
@@ -13,9 +13,9 @@ from structures.letterbox import Letterbox, normalize
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
-from deploy.export.graph.assemble import BEFORE_NMS, Shape, assemble, every_node, suppression_model
+from deploy.export.graph.assemble import BEFORE_NMS, InputShape, all_nodes, assemble, nms_model
 from deploy.export.graph.builder import Graph
-from deploy.export.graph.heads import products_of
+from deploy.export.graph.heads import fuse_heads
 from deploy.export.graph.nms import pair_iou, suppress
 from deploy.export.network import ExportNetwork
 from deploy.export.network_onnx import export_network
@@ -28,11 +28,11 @@ K = 120
 @pytest.fixture(scope="module", params=[0.1, 0.5])
 def nms(request):
     """(threshold, session)"""
-    return request.param, open_session(suppression_model(K, request.param))
+    return request.param, open_session(nms_model(K, request.param))
 
 
 def turned_boxes(rng, count, extent, size, aspect=2.0, offset=0.0):
-    """Parallelograms [N, 4, 2] with centres in a square of side `extent`."""
+    """Parallelograms [N, 4, 2] with centers in a square of side `extent`."""
     center = rng.uniform(0, extent, (count, 1, 2)) + offset
     angle, length = rng.uniform(0, np.pi, count), size * rng.uniform(0.3, 1, count) / 2
     along = np.stack([np.cos(angle), np.sin(angle)], axis=1) * length[:, None]
@@ -42,7 +42,7 @@ def turned_boxes(rng, count, extent, size, aspect=2.0, offset=0.0):
 
 
 def lattice(step):
-    """Squares of side 10 in rows, so that at a step of 10 each touches its neighbours."""
+    """Squares of side 10 in rows, so that at a step of 10 each touches its neighbors."""
     square = np.array([[0, 0], [10, 0], [10, 10], [0, 10]])
     places = np.stack(np.meshgrid(np.arange(12), np.arange(10)), axis=-1).reshape(-1, 1, 2)
     return (square + step * places).astype(np.float32)
@@ -69,7 +69,7 @@ def turning_either_way():
 
 def without_area():
     boxes = turned_boxes(np.random.default_rng(7), K, 60, 40)
-    boxes[::3, 2:] = boxes[::3, 1::-1]  # to a line and back
+    boxes[::3, 2:] = boxes[::3, 1::-1]  # collapsed to a line
     boxes[::5] = boxes[::5, :1]  # a point
     return boxes
 
@@ -81,7 +81,7 @@ CASES = {
     "identical": repeated(0.0),
     "all but identical, edges all but parallel": repeated(1e-4),
     "touching": lambda: lattice(10.0),
-    "each overlaps its neighbours": lambda: lattice(8.0),
+    "each overlaps its neighbors": lambda: lattice(8.0),
     "a chain, each suppressing the next": lambda: (
         lattice(0.0) + np.arange(K)[:, None, None] * np.array([3.0, 0.0])
     ).astype(np.float32),
@@ -109,7 +109,7 @@ def assert_same_rows(got, corners, scores, labels, threshold):
 
 @pytest.mark.parametrize("classes", [1, 3])
 @pytest.mark.parametrize("case", CASES)
-def test_the_same_rows_stay(nms, case, classes):
+def test_suppress_keeps_the_rows_of_polygon_nms(nms, case, classes):
     threshold, session = nms
     corners, scores, labels = rows_of(CASES[case](), 0, classes)
     got = session.run(None, {"corners": corners[None], "scores": scores[None],
@@ -117,7 +117,7 @@ def test_the_same_rows_stay(nms, case, classes):
     assert_same_rows([value[0] for value in got], corners, scores, labels, threshold)
 
 
-def test_images_of_a_batch_do_not_meet(nms):
+def test_suppress_separates_images_of_a_batch(nms):
     threshold, session = nms
     images = [rows_of(make(), seed) for seed, make in enumerate(CASES.values())]
     empty = np.zeros((K, 4, 2), np.float32), np.zeros(K, np.float32), np.full(K, -1)
@@ -134,9 +134,9 @@ def test_images_of_a_batch_do_not_meet(nms):
 
 
 @pytest.mark.parametrize("threshold", [0.0, 1.0])
-def test_thresholds_at_the_ends(threshold):
-    """What two boxes beside each other share is 0 but for rounding, and of twins all but for it."""
-    session = open_session(suppression_model(K, threshold))
+def test_suppress_at_thresholds_0_and_1(threshold):
+    """Boxes that touch share no area and identical boxes share all of it, except for rounding."""
+    session = open_session(nms_model(K, threshold))
     makers = [*CASES.values(), *(scattered(20 + k, 400 * 10.0**k, 40, 50.0) for k in range(4))]
     gone = 0
     for seed, make in enumerate(makers):
@@ -150,8 +150,8 @@ def test_thresholds_at_the_ends(threshold):
     assert (gone > 0) == (threshold == 0)
 
 
-def test_one_row():
-    session = open_session(suppression_model(1, 0.1))
+def test_suppress_one_row():
+    session = open_session(nms_model(1, 0.1))
     corners = lattice(0.0)[:1]
     got = session.run(None, {"corners": corners[None], "scores": np.array([[0.5]], np.float32),
                              "labels": np.array([[2]])})  # fmt: skip
@@ -161,8 +161,8 @@ def test_one_row():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("threshold", [0.1, 0.5])
-def test_the_same_rows_stay_on_every_real_image(shared, threshold):
-    """In batches of four different images, from a network that finds something everywhere."""
+def test_suppress_on_every_real_image(shared, threshold):
+    """Run batches of four different images through a network that finds something everywhere."""
     paths = sorted(
         path for path in (shared / "data").rglob("*") if path.suffix in (".jpg", ".png", ".tif")
     )
@@ -170,8 +170,10 @@ def test_the_same_rows_stay_on_every_real_image(shared, threshold):
     metadata = ModelMetadata(tuple(map(str, range(15))), "mobilenetv2", 0.01, 0.8, 500,
                              nms_thresh=threshold)  # fmt: skip
     network = ExportNetwork(recorded_model(shared))
-    box_heads = products_of(network.box_heads)
-    file = assemble(export_network(network), box_heads, metadata, Shape(), show_before_nms=True)
+    box_heads = fuse_heads(network.box_heads)
+    file = assemble(
+        export_network(network), box_heads, metadata, InputShape(), show_before_nms=True
+    )
     session = open_session(file)
     names = [output.name for output in session.get_outputs()]
     rows = kept = 0
@@ -187,7 +189,7 @@ def test_the_same_rows_stay_on_every_real_image(shared, threshold):
             )
             near, faults = check_greedy(before, after, threshold)
             assert not faults, (path, faults)
-            if not near:  # then there is one right answer
+            if not near:  # then only one result is right
                 expected = before.nms(threshold)
                 np.testing.assert_array_equal(after.corners, expected.corners)
                 np.testing.assert_array_equal(after.scores, expected.scores)
@@ -196,13 +198,13 @@ def test_the_same_rows_stay_on_every_real_image(shared, threshold):
     assert rows > 100 * len(paths) and kept < rows
 
 
-def test_loops_are_the_only_control_flow():
+def test_suppress_uses_only_loops():
     graph = Graph()
     corners = graph.input("corners", np.float32, ["B", 4, 2, K])
     scores = graph.input("scores", np.float32, ["B", K])
     labels = graph.input("labels", np.int64, ["B", K])
     kept = graph.rename(suppress(graph, corners, scores, labels, K, 0.1), "kept")
-    kinds = {node.op_type for node in every_node(graph.model([(kept, ["B", K])]).graph)}
+    kinds = {node.op_type for node in all_nodes(graph.model([(kept, ["B", K])]).graph)}
     assert "Loop" in kinds and not kinds & {"If", "Scan", "SequenceMap"}
 
 
@@ -220,8 +222,11 @@ def iou():
     return run
 
 
-def test_overlaps_of_the_recorded_pairs(iou, shared):
-    """All convex, identical, touching and nested ones; self-crossing ones no decoder makes."""
+def test_pair_iou_of_recorded_pairs(iou, shared):
+    """Compare all convex pairs: identical, touching and nested ones too.
+
+    Self-intersecting boxes are left out, since no decoder makes them.
+    """
     recorded = np.load(shared / "fixtures/polyiou_3000.npz")
     a, b = (recorded[name].reshape(-1, 4, 2).astype(np.float64) for name in "ab")
     convex = is_convex(a) & is_convex(b)
@@ -240,16 +245,16 @@ def is_convex(corners):
     ("b", "expected"),
     [
         ([[0, 0], [4, 0], [4, 4], [0, 4]], 1),  # itself
-        ([[4, 0], [8, 0], [8, 4], [4, 4]], 0),  # an edge in common
-        ([[4, 4], [8, 4], [8, 8], [4, 8]], 0),  # a corner in common
+        ([[4, 0], [8, 0], [8, 4], [4, 4]], 0),  # a common edge
+        ([[4, 4], [8, 4], [8, 8], [4, 8]], 0),  # a common corner
         ([[2, 0], [6, 0], [6, 4], [2, 4]], 8 / 24),  # half
-        ([[1, 1], [1, 3], [3, 3], [3, 1]], 4 / 16),  # inside, turning the other way
-        ([[2, 0], [4, 2], [2, 4], [0, 2]], 8 / 16),  # its corners on the edges
-        ([[0, 0], [4, 0], [2, 4], [0, 4]], 12 / 16),  # a trapezium: no parallelogram
+        ([[1, 1], [1, 3], [3, 3], [3, 1]], 4 / 16),  # inside, in the opposite direction
+        ([[2, 0], [4, 2], [2, 4], [0, 2]], 8 / 16),  # its corners on the edges of the other
+        ([[0, 0], [4, 0], [2, 4], [0, 4]], 12 / 16),  # a trapezoid, not a parallelogram
         ([[0, 0], [4, 0], [4, 4], [4, 4]], 8 / 16),  # a triangle
     ],
 )
-def test_overlaps_known_by_hand(iou, b, expected):
+def test_pair_iou_known_values(iou, b, expected):
     square = np.array([[[0, 0], [4, 0], [4, 4], [0, 4]]], np.float64)
     b = np.array([b], np.float64)
     for offset in (0, 1e6):

@@ -1,4 +1,4 @@
-"""Convolutions of maps that are brought up, by fewer products: against PyTorch's two steps."""
+"""Convolution before upsampling against PyTorch's two steps in their order."""
 
 import numpy as np
 import pytest
@@ -13,16 +13,20 @@ pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
 
 from deploy.export.graph.builder import Graph
-from deploy.export.graph.upsample import LEAST_CHANNELS, rewrite, upsampled_convolution
+from deploy.export.graph.upsample import (
+    MIN_CHANNELS,
+    convolve_before_upsampling,
+    upsampled_convolution,
+)
 from deploy.export.network import ExportNetwork
 from deploy.export.network_onnx import export_network
 from deploy.runtimes.onnx_runtime import open_session
 
 
-# width and height alone, the border everywhere, and cells that no border is near
+# Sizes where one dimension is 1, where every cell is at the border, and where some are not.
 @pytest.mark.parametrize("size", [(1, 1), (1, 5), (4, 1), (2, 2), (5, 8)])
 @pytest.mark.parametrize("batch", [1, 3])
-def test_the_two_steps(size, batch):
+def test_upsampled_convolution_equals_two_steps(size, batch):
     torch.manual_seed(0)
     weight, bias = torch.randn(5, 7, 3, 3), torch.randn(5)
     coarse = torch.randn(batch, 7, *size)
@@ -44,18 +48,18 @@ def kinds(model, *wanted):
 
 @pytest.fixture(scope="module")
 def network():
-    """The graph of a resnet18, and its input."""
+    """Return the graph of a resnet18, and an input."""
     torch.manual_seed(0)
     model = CTRBOX({"hm": 2, **HEAD_CHANNELS}, None, 4, 1, 8, backbone="resnet18").eval()
     image = np.random.default_rng(0).random((2, 3, 96, 160), np.float32) - np.float32(0.5)
     return export_network(ExportNetwork(model)), image
 
 
-def test_merges_of_many_channels_are_rewritten(network):
-    """Those of resnet18 take 512, 256 and 128; the rewritten graph is of any size, as before."""
+def test_merges_with_many_channels_are_replaced(network):
+    """The merges of resnet18 have 512, 256 and 128 channels; the new graph still takes any size."""
     graph, image = network
-    rewritten = rewrite(graph)
-    assert LEAST_CHANNELS == 256
+    rewritten = convolve_before_upsampling(graph)
+    assert MIN_CHANNELS == 256
     assert kinds(graph, "Resize", "Conv") == [3, kinds(rewritten, "Conv")[0]]
     assert kinds(rewritten, "Resize") == [1]
     assert len({node.name for node in rewritten.graph.node}) == len(rewritten.graph.node)
@@ -67,25 +71,25 @@ def test_merges_of_many_channels_are_rewritten(network):
             np.testing.assert_allclose(values, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_the_weights_are_not_there_twice(network):
+def test_replaced_weights_are_removed(network):
     graph, _ = network
-    sizes = [one.ByteSize() for one in (graph, rewrite(graph))]
+    sizes = [one.ByteSize() for one in (graph, convolve_before_upsampling(graph))]
     assert sizes[1] == pytest.approx(sizes[0], rel=0.01)
 
 
-def test_narrow_merges_stay(network):
+def test_merges_with_few_channels_are_kept(network):
     torch.manual_seed(0)
     model = CTRBOX({"hm": 2, **HEAD_CHANNELS}, None, 4, 1, 8, backbone="mobilenetv2").eval()
     graph = export_network(ExportNetwork(model))
-    assert kinds(rewrite(graph), "Resize") == [2]  # 320, 96 and 32 channels
+    assert kinds(convolve_before_upsampling(graph), "Resize") == [2]  # 320, 96 and 32 channels
 
 
-def test_what_is_no_merge_is_told(network):
+def test_other_upsampling_is_refused(network):
     graph, _ = network
     for node in graph.graph.node:
         if node.op_type == "Resize":
             for attribute in node.attribute:
                 if attribute.name == "mode":
                     attribute.s = b"nearest"
-    with pytest.raises(ValueError, match="no merge of this network"):
-        rewrite(graph)
+    with pytest.raises(ValueError, match="are not a merge of this network"):
+        convolve_before_upsampling(graph)

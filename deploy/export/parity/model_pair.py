@@ -1,0 +1,154 @@
+"""Run the checkpoint's model and an exported file on the same images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from decoder import DecDecoder
+from deploy.export.graph.assemble import BEFORE_NMS
+from deploy.export.parity.reference import Reference
+from deploy.export.parity.tolerance import Tolerance
+from deploy.export.types import CheckImage, ModelRunner
+from deploy.metadata import OUTPUTS, ModelMetadata
+from structures.detections import Detections
+from structures.letterbox import Letterbox, normalize
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """The score thresholds of a comparison.
+
+    Attributes:
+        reported: Detections above it are reported and judged.
+        checkpoint: What the checkpoint is decoded at, which may be lower.
+        file: What the file shows rows above, which may be lower than `reported` if it is an input.
+        is_input: Whether `file` is fed to the file.
+    """
+
+    reported: float
+    checkpoint: float
+    file: float
+    is_input: bool = False
+
+    @classmethod
+    def of(
+        cls, metadata: ModelMetadata, tolerance: Tolerance, conf_thresh: float | None = None
+    ) -> Thresholds:
+        """Return the thresholds for a file.
+
+        Args:
+            metadata: Of the file, with its default or fixed threshold.
+            tolerance: Tells how far below the reported threshold both models run.
+            conf_thresh: The threshold to report at, None for the file's own, which then is fixed.
+        """
+        reported = metadata.conf_thresh if conf_thresh is None else conf_thresh
+        lowered = reported * tolerance.threshold_ratio
+        if conf_thresh is None:
+            return cls(reported, lowered, reported)
+        return cls(reported, lowered, lowered, is_input=True)
+
+    def shown(self, found: Detections) -> np.ndarray:
+        """Return which detections are reported, [N] bool; a score of NaN does not hide one."""
+        return ~(found.scores <= self.reported)
+
+
+class ModelPair:
+    """The checkpoint's model and the exported file.
+
+    Args:
+        model: The checkpoint's model.
+        metadata: The metadata of the file.
+        input_hw: Height and width of the network's input.
+        thresholds: What both are run at.
+        run: Runs the file.
+        run_before_nms: Runs the same file with the rows before NMS as further outputs, None where
+            the file does no NMS.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        metadata: ModelMetadata,
+        input_hw: tuple[int, int],
+        thresholds: Thresholds,
+        run: ModelRunner,
+        run_before_nms: ModelRunner | None = None,
+    ) -> None:
+        self.model = model.eval()
+        self.metadata = metadata
+        self.input_hw = input_hw
+        self.thresholds = thresholds
+        self.run = run
+        self.run_before_nms = run_before_nms
+        self.decoder = DecDecoder(
+            metadata.K, thresholds.checkpoint, metadata.num_classes, metadata.theta_thresh
+        )
+
+    def letterbox(self, image: np.ndarray) -> Letterbox:
+        """Return how an image [H, W, 3] is fitted into the network's input."""
+        height, width = self.input_hw
+        return Letterbox.fit(image.shape[1::-1], (width, height))
+
+    def inputs(
+        self, images: Sequence[CheckImage], letterboxes: Sequence[Letterbox]
+    ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """Return the network's input [B, 3, H, W], and the file's inputs for the same images.
+
+        For a uint8 input the images must be of one size.
+        """
+        pixels = [image.pixels for image in images]
+        scaled = [box.apply(image) for box, image in zip(letterboxes, pixels, strict=True)]
+        batch = np.stack([normalize(image) for image in scaled])
+        if self.metadata.input_type != "uint8":
+            return batch, {"input": batch}
+        order = slice(None, None, -1) if self.metadata.color == "RGB" else slice(None)
+        return batch, {"input": np.stack(pixels)[..., order].copy()}
+
+    @torch.no_grad()
+    def run_checkpoint(self, batch: np.ndarray) -> list[Reference]:
+        """Run model and decoder on a batch [B, 3, H, W] in PyTorch."""
+        maps = self.model(torch.from_numpy(batch))
+        detections = self.decoder.decode(maps)
+        single_maps = [
+            {head: values[index : index + 1] for head, values in maps.items()}
+            for index in range(len(batch))
+        ]
+        return [
+            Reference.of(found, own_maps, self.decoder)
+            for found, own_maps in zip(detections, single_maps, strict=True)
+        ]
+
+    def run_file(
+        self, inputs: Mapping[str, np.ndarray], conf_thresh: float | None = None
+    ) -> list[np.ndarray]:
+        """Run the file.
+
+        Args:
+            inputs: As `inputs` returns them.
+            conf_thresh: The threshold to feed, None for the one of the comparison.
+
+        Returns:
+            Its corners [B, K, 4, 2], scores [B, K] and labels [B, K].
+        """
+        outputs = self.run(self._with_threshold(inputs, conf_thresh))
+        return [outputs[name] for name in OUTPUTS]
+
+    def run_file_before_nms(self, inputs: Mapping[str, np.ndarray]) -> list[np.ndarray] | None:
+        """Return the file's rows before NMS as `run_file` does, None where it does no NMS."""
+        if self.run_before_nms is None:
+            return None
+        outputs = self.run_before_nms(self._with_threshold(inputs))
+        return [outputs[name] for name in BEFORE_NMS]
+
+    def _with_threshold(
+        self, inputs: Mapping[str, np.ndarray], conf_thresh: float | None = None
+    ) -> dict[str, np.ndarray]:
+        if conf_thresh is None and not self.thresholds.is_input:
+            return dict(inputs)
+        fed = self.thresholds.file if conf_thresh is None else conf_thresh
+        return {**inputs, "conf_thresh": np.array(fed, np.float32)}
