@@ -71,7 +71,7 @@ def test_file_that_is_no_model(call, here, phase, name, package, message):
     (here / name).write_bytes(np.random.default_rng(0).bytes(5000))
     ran = call(phase, weights=name)
     if phase == "export" and name not in ("a.pth", "a.bin"):
-        message = "an exported file, and a checkpoint (.pth) is expected"
+        message = "an exported file, but a checkpoint (.pth) is expected"
     assert_refused(ran, name, message)
     assert len(ran.err.splitlines()) == 1
     assert made(here) == {name}
@@ -100,7 +100,7 @@ def test_missing_model(call, phase):
 @pytest.mark.parametrize("phase", PHASES)
 def test_backbone_that_contradicts_the_checkpoint(call, phase):
     ran = call(phase, "--backbone", "resnet101")
-    assert_refused(ran, "model.pth", "--backbone says resnet101, the file has resnet18")
+    assert_refused(ran, "model.pth", "backbone is resnet101, but the file has resnet18")
 
 
 @pytest.mark.parametrize("phase", ["predict", "benchmark"])
