@@ -1,4 +1,4 @@
-"""What the tests share: the folder of real data and recorded outputs, absent on a bare clone."""
+"""Fixtures of all tests."""
 
 import logging
 import os
@@ -17,7 +17,10 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """Folder with fixtures, real images and weights; the test is skipped where it is absent."""
+    """Return the folder of recorded outputs, real images and weights; skip where it is absent.
+
+    A bare clone does not have it.
+    """
     if not SHARED.is_dir():
         pytest.skip(f"no recorded outputs at {SHARED}")
     return SHARED
@@ -25,22 +28,25 @@ def shared() -> Path:
 
 @pytest.fixture(scope="session")
 def sharp_folder(tmp_path_factory) -> Path:
-    """A small checkpoint with images, in which `sharp_exports.export` keeps its files."""
-    from helpers.sharp_exports import make_folder
+    """Return a folder of a small checkpoint and images, where `export` keeps its files."""
+    from helpers.small_exports import make_folder
 
     return make_folder(tmp_path_factory.mktemp("sharp"))
 
 
 @pytest.fixture(scope="session", autouse=True)
-def ctrl_c_is_heard():
-    """A shell starts what runs in its background deaf to Ctrl-C, and children inherit that."""
+def default_sigint():
+    """Handle SIGINT also where a shell runs the tests in its background.
+
+    There SIGINT is ignored, and child processes inherit that.
+    """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
-def logging_of_its_own():
-    """What a test's call of `main.main` sets up for the log ends with the test."""
+def restored_logging():
+    """Undo at the end of a test what its calls of `main.main` set up for logging."""
     root = logging.getLogger()
     level = root.level
     yield

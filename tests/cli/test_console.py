@@ -1,4 +1,4 @@
-"""What is said of an error, which depends on the phase that it ends."""
+"""The message of an error, which depends on the phase that it ends."""
 
 import pytest
 import torch
@@ -7,14 +7,14 @@ from cli.console import explain
 from cli.phases import PHASES
 from DOTA_devkit.errors import InputError
 
-NO_MEMORY = [
+OUT_OF_MEMORY = [
     MemoryError(),
     torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
     RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 99 bytes"),
 ]
 
 
-@pytest.mark.parametrize("error", NO_MEMORY, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize("error", OUT_OF_MEMORY, ids=lambda error: type(error).__name__)
 @pytest.mark.parametrize(
     ("phase", "parts"),
     [
@@ -25,31 +25,40 @@ NO_MEMORY = [
         ("export", ["--source", "--calibrate", "no file was written"]),
     ],
 )
-def test_out_of_memory(error, phase, parts):
-    told = explain(error, PHASES[phase].advice, str)
-    assert told.startswith("out of memory: use ") and len(told.splitlines()) == 1
-    assert [part for part in parts if part not in told] == []
+def test_explain_out_of_memory(error, phase, parts):
+    message = explain(error, PHASES[phase].advice, str)
+    assert message.startswith("out of memory: use ") and len(message.splitlines()) == 1
+    assert [part for part in parts if part not in message] == []
 
 
-IN_WORKER = "Caught InputError in DataLoader worker process 0.\nOriginal Traceback:\n"
+WORKER_TRACEBACK = "Caught InputError in DataLoader worker process 0.\nOriginal Traceback:\n"
 
 
 @pytest.mark.parametrize("phase", PHASES)
-def test_epochs_are_told_of_where_there_are_some(phase):
-    errors = [*NO_MEMORY, RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed.")]
-    told = [PHASES[phase].advice.kept, *(explain(one, PHASES[phase].advice, str) for one in errors)]
-    assert {"epoch" in text for text in told} == {phase == "train"}
+def test_only_messages_of_train_mention_epochs(phase):
+    errors = [
+        *OUT_OF_MEMORY,
+        RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed."),
+    ]
+    advice = PHASES[phase].advice
+    messages = [advice.kept, *(explain(error, advice, str) for error in errors)]
+    assert {"epoch" in text for text in messages} == {phase == "train"}
 
 
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "message"),
     [
         (InputError("a.txt:3: no number"), "a.txt:3: no number"),
         (FileNotFoundError(2, "No such file", "a.png"), "a.png: No such file"),
         (OSError(28, "No space left on device"), "No space left on device"),
-        (InputError(f"{IN_WORKER}InputError: a.png: cut off"), "a.png: cut off"),
+        (InputError(f"{WORKER_TRACEBACK}InputError: a.png: cut off"), "a.png: cut off"),
         (RuntimeError("a bug"), None),
     ],
 )
-def test_other_errors(error, told):
-    assert explain(error, PHASES["predict"].advice, str) == told
+def test_explain_other_errors(error, message):
+    assert explain(error, PHASES["predict"].advice, str) == message
+
+
+def test_verbose_shows_the_traceback(run_cli, data):
+    with pytest.raises(InputError):
+        run_cli("--verbose", "--phase", "eval", "--data_dir", data)

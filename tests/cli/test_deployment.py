@@ -1,4 +1,4 @@
-"""The command line of export, predict and benchmark: bad input is one message and an exit code."""
+"""The phases export, predict and benchmark on the command line: invalid input, full disks."""
 
 import json
 import os
@@ -8,21 +8,21 @@ import numpy as np
 import pytest
 
 from deploy.runtimes import openvino_files
-from helpers.command_line import assert_refused, files_of_at_most, run_main
+from helpers.command_line import assert_refused, limit_file_size, run_main
 from helpers.data_folders import picture, write_image
-from helpers.known_rows import onnx_file
-from helpers.sharp_exports import SIZE_HW, export
+from helpers.fixed_output_onnx import onnx_file
+from helpers.small_exports import SIZE_HW, export
 
-pytestmark = pytest.mark.slow  # it exports networks or runs files of them
+pytestmark = pytest.mark.slow  # networks are exported, and exported files are run
 
 PHASES = ("export", "predict", "benchmark")
 FILES = {"export": "model.onnx", "predict": "", "benchmark": "times.json"}
-"""Name of the file that a phase makes; predict makes a folder."""
+"""Name of the output file of each phase; predict writes into a folder."""
 
 
 @pytest.fixture
 def here(tmp_path, monkeypatch, sharp_folder):
-    """An empty current folder but for `model.pth` and `images/`."""
+    """Run in a folder that holds only `model.pth` and `images/`, and return it."""
     monkeypatch.chdir(tmp_path)
     shutil.copy(sharp_folder / "checkpoint.pth", "model.pth")
     for number in range(2):
@@ -32,6 +32,8 @@ def here(tmp_path, monkeypatch, sharp_folder):
 
 @pytest.fixture
 def call(capsys, here):
+    """Return a function that runs a phase, by default with `model.pth` on `images/`."""
+
     def run(phase, *words, weights="model.pth", source="images"):
         if phase == "export":
             for module in ("onnxruntime", "onnxscript"):
@@ -45,9 +47,9 @@ def call(capsys, here):
 
 
 def made(here):
-    """What is there beyond the fixture."""
-    there = {path.relative_to(here).as_posix() for path in here.rglob("*") if path.is_file()}
-    return {name for name in there - {"model.pth"} if not name.startswith("images/")}
+    """Return the files in the folder that are not of the fixture `here`."""
+    files = {path.relative_to(here).as_posix() for path in here.rglob("*") if path.is_file()}
+    return {name for name in files - {"model.pth"} if not name.startswith("images/")}
 
 
 # Models -------------------------------------------------------------------------------------------
@@ -55,54 +57,54 @@ def made(here):
 
 @pytest.mark.parametrize("phase", PHASES)
 @pytest.mark.parametrize(
-    ("name", "package", "told"),
+    ("name", "package", "message"),
     [
         ("a.pth", "torch", "not a file of torch.save"),
         ("a.onnx", "onnxruntime", "not a model that ONNX Runtime can run"),
         ("a.xml", "openvino", "not an OpenVINO model"),
         ("a.pt2", "torch", "a program of torch.export"),
-        ("a.bin", "torch", "not a file of torch.save"),  # a name that checkpoints have, too
+        ("a.bin", "torch", "not a file of torch.save"),  # checkpoints may have this suffix as well
     ],
 )
-def test_a_file_that_is_no_model(call, here, phase, name, package, told):
+def test_file_that_is_no_model(call, here, phase, name, package, message):
     pytest.importorskip(package)
     (here / name).write_bytes(np.random.default_rng(0).bytes(5000))
     ran = call(phase, weights=name)
     if phase == "export" and name not in ("a.pth", "a.bin"):
-        told = "an exported file, and a checkpoint (.pth) is expected"
-    assert_refused(ran, name, told)
+        message = "an exported file, but a checkpoint (.pth) is expected"
+    assert_refused(ran, name, message)
     assert len(ran.err.splitlines()) == 1
     assert made(here) == {name}
 
 
 @pytest.mark.parametrize("phase", ["predict", "benchmark"])
-def test_the_weights_of_an_openvino_model(call, here, phase):
+def test_weights_file_of_an_openvino_model(call, here, phase):
     (here / "a.xml").touch()
     (here / "a.bin").touch()
     assert_refused(call(phase, weights="a.bin"), "a.bin: only the weights of", "give a.xml")
 
 
 @pytest.mark.parametrize("phase", ["predict", "benchmark"])
-def test_a_model_of_another_project(call, here, phase):
+def test_model_of_another_project(call, here, phase):
     pytest.importorskip("onnxruntime")
     ran = call(phase, weights=onnx_file(here / "other.onnx", {}))
     assert_refused(ran, "other.onnx: a model without this project's metadata", "export phase")
 
 
 @pytest.mark.parametrize("phase", PHASES)
-def test_a_model_that_is_not_there(call, phase):
+def test_missing_model(call, phase):
     assert_refused(call(phase, weights="gone.pth"), "gone.pth: no such file")
     assert_refused(call(phase, weights="images"), "images", "a folder, not a file")
 
 
 @pytest.mark.parametrize("phase", PHASES)
-def test_a_backbone_that_the_model_does_not_have(call, phase):
+def test_backbone_that_contradicts_the_checkpoint(call, phase):
     ran = call(phase, "--backbone", "resnet101")
-    assert_refused(ran, "model.pth", "--backbone says resnet101, the file has resnet18")
+    assert_refused(ran, "model.pth", "backbone is resnet101, but the file has resnet18")
 
 
 @pytest.mark.parametrize("phase", ["predict", "benchmark"])
-def test_a_backbone_that_the_exported_file_does_not_have(call, here, sharp_folder, phase):
+def test_backbone_that_contradicts_the_exported_file(call, here, sharp_folder, phase):
     pytest.importorskip("onnxscript")
     file = export(sharp_folder, "free.onnx")
     ran = call(phase, "--backbone", "resnet101", weights=file)
@@ -113,14 +115,14 @@ def test_a_backbone_that_the_exported_file_does_not_have(call, here, sharp_folde
 
 
 @pytest.mark.parametrize("phase", PHASES)
-def test_an_empty_folder(call, here, phase):
+def test_empty_image_folder(call, here, phase):
     (here / "empty").mkdir()
     assert_refused(call(phase, source="empty"), "empty: no image in this folder")
     assert made(here) == set()
 
 
-def spoil(folder):
-    """Images that cannot be read, beside those that can."""
+def add_unreadable_images(folder):
+    """Add images that cannot be read to those of the fixture, and return their names, sorted."""
     whole = (folder / "0.png").read_bytes()
     (folder / "bytes.png").write_bytes(np.random.default_rng(0).bytes(900))
     (folder / "cut.png").write_bytes(whole[:-200])
@@ -128,7 +130,7 @@ def spoil(folder):
     (folder / "dangling.png").symlink_to("gone.png")
     (folder / "loop.png").symlink_to("loop.png")
     names = ["bytes.png", "cut.png", "dangling.png", "empty.png", "loop.png"]
-    if os.path.exists("/proc/self/mem"):  # there, but reading it fails
+    if os.path.exists("/proc/self/mem"):  # it exists, but reading it fails
         (folder / "unreadable.png").symlink_to("/proc/self/mem")
         names.append("unreadable.png")
     if os.geteuid():
@@ -138,8 +140,8 @@ def spoil(folder):
     return sorted(names)
 
 
-def test_broken_images_among_good_ones(call, here):
-    names = spoil(here / "images")
+def test_predict_skips_unreadable_images(call, here):
+    names = add_unreadable_images(here / "images")
     ran = call("predict", "--formats", "csv,json,pictures")
     assert ran.code == 1 and "Traceback" not in ran.out + ran.err
     for name in names:
@@ -154,7 +156,7 @@ def test_broken_images_among_good_ones(call, here):
 
 
 @pytest.mark.parametrize("phase", ["export", "benchmark"])
-def test_a_broken_image_where_all_are_needed(call, here, phase):
+def test_unreadable_image_in_export_and_benchmark(call, here, phase):
     (here / "images/1.png").write_bytes(b"no image")
     assert_refused(call(phase), "images/1.png", "not an image")
     assert made(here) == set()
@@ -165,50 +167,50 @@ def test_a_broken_image_where_all_are_needed(call, here, phase):
 
 @pytest.mark.parametrize("phase", PHASES)
 @pytest.mark.parametrize("place", ["a_file", "a_file/folder"])
-def test_a_file_in_the_place_of_the_output_folder(call, here, phase, place):
-    """Told before the work."""
+def test_file_in_place_of_the_output_folder(call, here, phase, place):
+    """The error comes before the work starts."""
     (here / "a_file").touch()
     ran = call(phase, "--output", f"{place}/{FILES[phase]}")
     assert_refused(ran, f"--output {place}", "a_file is a file, and a folder is expected")
     assert ran.out == "" and made(here) == {"a_file"}
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+@pytest.mark.skipif(os.geteuid() == 0, reason="root can write into any folder")
 @pytest.mark.parametrize("phase", PHASES)
-def test_a_folder_that_cannot_be_written(call, here, phase):
+def test_output_folder_without_write_permission(call, here, phase):
     (here / "locked").mkdir(mode=0o555)
     output = f"locked/{FILES[phase] or 'results'}"
     assert_refused(call(phase, "--output", output), "--output locked", "nothing can be written in")
 
 
 @pytest.mark.parametrize(
-    ("size", "told"),
+    ("size", "message"),
     [
-        (0, "shard-0-of-1.jsonl: File too large"),  # not one batch
-        (9000, "shard-0-of-1.jsonl: File too large"),  # some of them
-        (30_000, "detections.json: File too large"),  # all, and some of the results
+        (0, "shard-0-of-1.jsonl: File too large"),  # before the first batch is saved
+        (9000, "shard-0-of-1.jsonl: File too large"),  # after some batches
+        (30_000, "detections.json: File too large"),  # after all batches and some of the results
     ],
 )
-def test_a_disk_that_fills_up_under_a_prediction(call, here, size, told):
-    """What is done is kept: the same command goes on, and comes to what one run does."""
+def test_disk_that_fills_up_during_predict(call, here, size, message):
+    """Finished batches are kept: the same command continues, with the results of a single run."""
     words = ("--tile", 64, "--overlap", 16, "--batch_size", 1, "--formats", "csv,json,task1")
     assert call("predict", *words, "--output", "expected").code == 0
-    with files_of_at_most(size):
+    with limit_file_size(size):
         ran = call("predict", *words)
-    assert_refused(ran, "cannot write", told, "kept: make room and start the same command again")
+    assert_refused(ran, "cannot write", message, "kept: make room and start the same command again")
     (journal,) = (here / "result_predict").glob("progress-*/*.jsonl")
     done = journal.read_bytes().count(b"\n")
     assert (done == 0) == (size == 0)
     ran = call("predict", *words)
     assert ran.code == 0 and ("going on with a run" in ran.out) == (done > 0)
     for name in ("detections.csv", "detections.json", "Task1_a.txt"):
-        whole = (here / "expected" / name).read_bytes()
-        assert (here / "result_predict" / name).read_bytes() == whole
+        expected = (here / "expected" / name).read_bytes()
+        assert (here / "result_predict" / name).read_bytes() == expected
     assert not list(here.glob("result_predict/progress-*"))
 
 
-def test_a_disk_that_fills_up_under_pictures(call, here):
-    with files_of_at_most(8000):
+def test_disk_that_fills_up_during_pictures(call, here):
+    with limit_file_size(8000):
         ran = call("predict", "--formats", "pictures", "--conf_thresh", 0.35)
     assert_refused(ran, "pictures/0.jpg: File too large", "kept: make room")
     assert not list((here / "result_predict/pictures").iterdir())
@@ -216,25 +218,25 @@ def test_a_disk_that_fills_up_under_pictures(call, here):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("kind", "name", "told"),
+    ("kind", "name", "message"),
     [
         ("onnx", "model.onnx", "out/model.onnx: File too large"),
         ("torch", "model.pt2", "out/model.pt2: File too large"),
-        ("openvino", "model.xml", "File too large"),  # in the folder for temporary files
+        ("openvino", "model.xml", "File too large"),  # in the folder of temporary files
     ],
 )
-def test_a_disk_that_is_full_for_an_export(call, here, kind, name, told):
+def test_full_disk_in_export(call, here, kind, name, message):
     if kind == "openvino":
         pytest.importorskip("openvino")
-    with files_of_at_most(100_000):
+    with limit_file_size(100_000):
         ran = call("export", "--format", kind, "--output", f"out/{name}")
-    assert_refused(ran, told)
-    assert not ran.err.startswith("error: File too large")  # it says where
+    assert_refused(ran, message)
+    assert not ran.err.startswith("error: File too large")  # a path comes first
     assert made(here) == set()
 
 
-def test_an_export_replaces_nothing_that_is_not_its_own(call, here):
-    """OpenVINO's weights are a `.bin`, a name that checkpoints have too."""
+def test_export_replaces_no_file_of_the_user(call, here):
+    """OpenVINO writes its weights into a `.bin` file, which may be the name of a checkpoint."""
     pytest.importorskip("openvino")
     content = (here / "model.pth").read_bytes()
     (here / "model.pth").rename("model.bin")
@@ -246,14 +248,14 @@ def test_an_export_replaces_nothing_that_is_not_its_own(call, here):
     assert (here / "model.bin").read_bytes() == content and made(here) == {"model.bin"}
 
 
-def test_an_export_of_two_sizes(call, here):
+def test_export_rejects_two_input_sizes(call, here):
     ran = call("export", "--static", 64, 96, 1, "--input_h", 96, "--input_w", 64)
     assert_refused(ran, "--static 64 96 and --input_h, --input_w 96, 64 are two sizes")
     assert made(here) == set()
 
 
-def test_openvino_files_of_any_name(call, here):
-    """Also that of the second model, with which the report looks into the suppression."""
+def test_openvino_file_names(call, here):
+    """The output may have the name of the model before NMS, which the parity report runs."""
     pytest.importorskip("openvino")
     for name in ("rows_before_nms.xml", "M.XML"):
         ran = call("export", "--format", "openvino", "--nms", "graph", "--K", 40, "--output", name)
@@ -262,15 +264,15 @@ def test_openvino_files_of_any_name(call, here):
         assert len(model.outputs) == 3
 
 
-def test_a_disk_that_is_full_for_a_benchmark(call, here):
-    """The table has been shown by then."""
-    with files_of_at_most(100):
+def test_full_disk_in_benchmark(call, here):
+    """The table is printed before the file is written."""
+    with limit_file_size(100):
         ran = call("benchmark", "--output", "out/times.json")
     assert_refused(ran, "out/times.json: File too large")
     assert "times faster" in ran.out and made(here) == set()
 
 
-def test_the_weights_of_an_openvino_model_are_gone(call, here, sharp_folder):
+def test_missing_weights_file_of_an_openvino_model(call, here, sharp_folder):
     pytest.importorskip("openvino")
     pytest.importorskip("onnxscript")
     shutil.copy(export(sharp_folder, "free.xml", "--format", "openvino"), "model.xml")

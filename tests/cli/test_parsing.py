@@ -1,4 +1,4 @@
-"""One set of flags a phase: what each takes, refuses, accepts without effect, and lists as help."""
+"""The flags of each phase: taken, refused, accepted without effect, and listed in the help."""
 
 from pathlib import Path
 
@@ -9,13 +9,13 @@ from cli.parsing import parse_args
 from cli.phases import PHASES
 
 ABOUT = {name: phase.about for name, phase in PHASES.items()}
-ORIGINAL = {
+ORIGINAL_FLAGS = {
     "--num_epoch": "1", "--batch_size": "2", "--num_workers": "0", "--init_lr": "0.1",
     "--input_h": "64", "--input_w": "64", "--K": "9", "--conf_thresh": "0.2", "--ngpus": "1",
     "--resume_train": "a.pth", "--resume": "a.pth", "--dataset": "hrsc", "--data_dir": "d",
     "--wh_channels": "8",
 }  # fmt: skip
-"""Each flag of the original's main.py with a value, but for --phase."""
+"""All flags of the original main.py except --phase, each with a value."""
 
 
 def parse(*words):
@@ -23,16 +23,17 @@ def parse(*words):
 
 
 def refusal(capsys, *words):
-    """The one line that a command line is refused with."""
+    """Return the line of the error message of a refused command line."""
     with pytest.raises(SystemExit) as stopped:
         parse(*words)
-    said = capsys.readouterr()
-    assert stopped.value.code == 2 and said.out == ""
-    (line,) = said.err.splitlines()
+    printed = capsys.readouterr()
+    assert stopped.value.code == 2 and printed.out == ""
+    (line,) = printed.err.splitlines()
     return line
 
 
 def help_text(capsys, *words):
+    """Return the help that a command line prints with `--help`."""
     with pytest.raises(SystemExit) as stopped:
         parse(*words, "--help")
     assert stopped.value.code == 0
@@ -40,13 +41,13 @@ def help_text(capsys, *words):
 
 
 @pytest.mark.parametrize("phase", PHASES)
-def test_help_lists_the_flags_of_the_phase_alone(capsys, phase):
+def test_help_lists_only_the_flags_of_the_phase(capsys, phase):
     listed = help_text(capsys, "--phase", phase).split()
     listed = {word.strip("[],") for word in listed if word.startswith(("--", "[--"))}
     taken = {name for flag in FLAGS if phase in flag.phases for name in flag.names}
     others = {name for flag in FLAGS for name in flag.names} - taken
     assert taken <= listed
-    # a help text may name a flag of its own phase only
+    # nor does the description of a flag mention a flag of another phase
     assert not listed & others
 
 
@@ -58,9 +59,9 @@ def test_help_without_a_phase_names_the_phases(capsys):
 
 @pytest.mark.parametrize("phase", PHASES)
 def test_flags_of_other_phases_are_refused_by_name(capsys, phase):
-    idle = [flag for flag in FLAGS if phase not in flag.phases + flag.idle_in]
-    assert idle
-    for flag in idle:
+    foreign = [flag for flag in FLAGS if phase not in flag.phases + flag.idle_in]
+    assert foreign
+    for flag in foreign:
         for name in flag.names:
             line = refusal(capsys, "--phase", phase, name, "1")
             assert f"--phase {phase} does not take {name}" in line
@@ -69,20 +70,20 @@ def test_flags_of_other_phases_are_refused_by_name(capsys, phase):
 
 @pytest.mark.parametrize("phase", ["train", "test", "eval"])
 def test_flags_of_the_original(phase):
-    """Each keeps its meaning in the phases that it had one for, and is accepted in the others."""
+    """A flag keeps its meaning in the phases that used it, and is accepted in the others."""
     idle = {"train": {"--wh_channels"}, "test": {"--num_epoch", "--init_lr", "--ngpus",
             "--resume_train", "--wh_channels"}}  # fmt: skip
-    given = {k: v for k, v in ORIGINAL.items() if (phase, k) != ("train", "--resume")}
+    given = {k: v for k, v in ORIGINAL_FLAGS.items() if (phase, k) != ("train", "--resume")}
     args = parse("--phase", phase, *(word for pair in given.items() for word in pair))
     assert set(args.idle) == idle.get(phase, idle["test"])
     assert (args.batch_size, args.K, args.dataset, args.data_dir) == (2, 9, "hrsc", Path("d"))
 
 
-def test_the_default_phase_is_the_one_of_the_original():
+def test_default_phase_is_that_of_the_original():
     assert parse().phase == "test"
 
 
-def test_flags_of_other_phases_have_their_defaults():
+def test_flags_of_other_phases_have_default_values():
     args = parse("--phase", "info")
     assert args.source is None and args.models == () and args.overwrite is False
     assert args.min_size == 10.0 and args.head_bn is None
@@ -99,12 +100,12 @@ def test_flags_of_other_phases_have_their_defaults():
         (("--phase", "fly"), ["--phase", "'fly'", "train"]),
     ],
 )
-def test_refusals(capsys, words, parts):
+def test_refused_flags(capsys, words, parts):
     line = refusal(capsys, *words)
     assert all(part in line for part in parts)
 
 
-def test_abbreviations_are_those_of_the_phase():
-    """As in the original, whose parser takes them."""
+def test_flags_may_be_abbreviated_within_the_phase():
+    """The parser of the original takes abbreviations, too."""
     assert parse("--phase", "train", "--backb", "resnet18").backbone == "resnet18"
     assert parse("--phase", "predict", "--over", "7").overlap == 7

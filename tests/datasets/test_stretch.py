@@ -15,7 +15,7 @@ from deploy.predict.settings import PredictSettings, Shard
 from deploy.predict.sources import inspect_images
 from DOTA_devkit.polygon import paired_iou
 from helpers.drawn_objects import DrawnObjects, scene
-from helpers.sharp_exports import sharp_model
+from helpers.small_exports import sharp_model
 from models import Checkpoint, save_checkpoint
 
 SIZE_WH = (400, 240)

@@ -13,7 +13,7 @@ from deploy.benchmark import BenchmarkSettings, LoadedModel, PlainTorchRuntime
 from deploy.detector import Detector
 from deploy.runtimes.base import DetectorSettings
 from helpers.data_folders import picture, write_image
-from helpers.known_rows import onnx_file
+from helpers.fixed_output_onnx import onnx_file
 from models import CTRBOX, Checkpoint, save_checkpoint
 from structures.boxes import HEAD_CHANNELS
 

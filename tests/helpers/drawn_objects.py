@@ -1,7 +1,8 @@
-"""A detector whose answers are known, for the tests of everything around one.
+"""A detector with known detections, for the tests of the code around a detector.
 
-It finds rectangles of pure colours on a dark ground: red ones are planes, green ones ships. What it
-sees of an object it reports as the object, as a trained one does.
+It finds rectangles of pure colors on a dark background: red ones are planes, green ones are ships.
+Of an object that the image border cuts, it reports the visible part as the object, as a trained
+detector does.
 """
 
 import cv2
@@ -12,11 +13,18 @@ from structures.letterbox import Letterbox
 
 COLORS_BGR = {"plane": (0, 0, 255), "ship": (0, 255, 0)}
 NAMES = tuple(COLORS_BGR)
-GROUND = (40, 44, 48)
+BACKGROUND_BGR = (40, 44, 48)
 
 
 class DrawnObjects:
-    """`max_side`: longer objects are not found, as those that a network is not trained for."""
+    """A detector of drawn rectangles, with the interface of `deploy.detector.Detector`.
+
+    Attributes:
+        input_hw: height and width of its input in pixels.
+        max_side: objects with a longer side, in pixels of the input, are not found, as a network
+            misses objects of sizes that it was not trained on.
+        batches: number of images in each batch so far.
+    """
 
     classes = NAMES
     fixed_hw = False
@@ -64,10 +72,10 @@ class DrawnObjects:
 
 
 def scene(size_wh, objects):
-    """objects: (name, centre x, centre y, width, height, degrees)."""
+    """Draw an image [height, width, 3] of (name, center x, center y, width, height, degrees)."""
     image = np.empty((size_wh[1], size_wh[0], 3), np.uint8)
-    image[:] = GROUND
-    image[::7, ::5] += 9  # a ground of one colour would pass for an area without data
+    image[:] = BACKGROUND_BGR
+    image[::7, ::5] += 9  # a background of one color would count as an area without data
     for name, x, y, width, height, degrees in objects:
         box = corners_of([(name, x, y, width, height, degrees)])[0]
         cv2.fillPoly(image, [np.round(box).astype(np.int32)], COLORS_BGR[name])
@@ -75,5 +83,6 @@ def scene(size_wh, objects):
 
 
 def corners_of(objects):
+    """Return the corners [N, 4, 2] of objects as `scene` takes them."""
     rectangles = [[float(value) for value in row[1:]] for row in objects]
     return np.array([cv2.boxPoints(((x, y), (w, h), d)) for x, y, w, h, d in rectangles])

@@ -1,4 +1,4 @@
-"""Where the project lies, and the folder of real data beside it."""
+"""The project's root folder, and the folder of recorded outputs and real data beside it."""
 
 from pathlib import Path
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from DOTA_devkit.errors import InputError
-from helpers.hand_made import recorded_model
+from helpers.networks import recorded_model
 from models import CTRBOX
 
 HEADS = {"hm": 3, "wh": 10, "reg": 2, "cls_theta": 1}

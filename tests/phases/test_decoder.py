@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from decoder import DecDecoder, max_pool_3x3, rows_to_detections, to_source
-from helpers.hand_made import recorded_model
+from helpers.networks import recorded_model
 from structures import boxes
 from structures.letterbox import Letterbox
 

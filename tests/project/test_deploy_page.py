@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from helpers.paths import ROOT
-from helpers.sharp_exports import CLASSES, make_folder
+from helpers.small_exports import CLASSES, make_folder
 from main import main
 from structures.boxes import corners_to_vectors, vectors_to_corners
 from structures.detections import Detections

@@ -1,4 +1,4 @@
-"""The two lists of dependencies, for checkouts and for installs, say the same."""
+"""pyproject.toml: its dependencies equal the requirements files, and it packages all code."""
 
 import pytest
 
@@ -21,7 +21,7 @@ def read_requirements(name: str) -> set[str]:
         ("requirements-dev.txt", ["dev", "export", "openvino", "geo", "supervision"]),
     ],
 )
-def test_requirements_are_those_of_pyproject(file, extras):
+def test_requirements_equal_pyproject(file, extras):
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     expected = {name for extra in extras for name in project["optional-dependencies"][extra]}
     if file == "requirements.txt":

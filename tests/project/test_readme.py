@@ -1,4 +1,4 @@
-"""The README's commands, as written and in its order, in an empty folder."""
+"""The commands of the READMEs, run as written and in their order in an empty folder."""
 
 import json
 import os
@@ -16,10 +16,10 @@ from helpers.paths import ROOT
 
 READMES = ("README.md", "README.zh-CN.md")
 
-# What needs the network, or is this test itself.
+# Commands that need the network, or that run the tests themselves.
 NOT_RUN = ("pip install", "python -m pytest")
-# A README shows how a user calls it; without a network and in a test's time it takes these too.
-ADDED = {
+# Arguments that a command of the README needs to run without a network and in a short time.
+ADDED_ARGUMENTS = {
     "--data_dir mydata": "--pretrained none --num_epoch 1 --input_h 64 --input_w 64",
     "DOTA_devkit convert": "--help",
     "DOTA_devkit split": "--help",
@@ -30,11 +30,11 @@ ADDED = {
 }
 
 DEPLOYMENT = re.compile(r"--phase (export|predict|benchmark)")
-"""Run on what the three commands have trained."""
+"""Commands that are run on the checkpoint of the three commands."""
 
 
 def commands(readme: str) -> list[str]:
-    """Commands of the fenced blocks and of inline code, in order, each once."""
+    """Return the commands in fenced blocks and in inline code, in order and without repetition."""
     text = (ROOT / readme).read_text(encoding="utf-8")
     found = []
     for block, inline in re.findall(r"```\w*\n(.*?)```|`([^`\n]+)`", text, re.DOTALL):
@@ -50,8 +50,8 @@ def runnable(readme: str) -> list[str]:
 
 
 def run(command: str, folder: Path) -> str:
-    """Output of a command of a README in `folder`; AssertionError where it fails."""
-    for shown, added in ADDED.items():
+    """Run a command of a README in `folder` and return its output; fail where it fails."""
+    for shown, added in ADDED_ARGUMENTS.items():
         if shown in command:
             command = f"{command} {added}"
             break
@@ -61,7 +61,7 @@ def run(command: str, folder: Path) -> str:
 
 
 def run_python(arguments: list[str], folder: Path) -> str:
-    """Output of the interpreter in `folder`; AssertionError where it fails."""
+    """Run Python in `folder` and return its output; fail where it fails."""
     done = subprocess.run(
         [sys.executable, *arguments],
         cwd=folder, text=True, capture_output=True, env=os.environ | {"PYTHONPATH": str(ROOT)},
@@ -71,7 +71,7 @@ def run_python(arguments: list[str], folder: Path) -> str:
 
 
 def python_of(readme: str) -> str:
-    """The Python code that detects in a picture of the sample set."""
+    """Return the Python code that detects objects in an image of the sample set."""
     text = (ROOT / readme).read_text(encoding="utf-8")
     (found,) = re.findall(r"```python\n(from deploy .*?)```", text, re.DOTALL)
     return found
@@ -83,7 +83,7 @@ def test_both_languages_show_the_same_commands():
     assert len(english) >= 10
 
 
-def test_linked_files_are_there():
+def test_linked_files_exist():
     for readme in READMES:
         text = (ROOT / readme).read_text(encoding="utf-8")
         targets = re.findall(r"\]\(([^)#]+)", text)
@@ -94,18 +94,18 @@ def test_linked_files_are_there():
 def test_flags_named_in_the_readme_exist():
     from cli.flags import FLAGS
 
-    there = {name for flag in FLAGS for name in flag.names} | {"--phase", "--help", "--verbose"}
+    existing = {name for flag in FLAGS for name in flag.names} | {"--phase", "--help", "--verbose"}
     for folder in ("DOTA_devkit/commands", "benchmarks"):
         for path in (ROOT / folder).glob("*.py"):
-            there |= set(re.findall(r'"(--\w+)"', path.read_text(encoding="utf-8")))
+            existing |= set(re.findall(r'"(--\w+)"', path.read_text(encoding="utf-8")))
     for readme in READMES:
         named = set(re.findall(r"(--\w+)", (ROOT / readme).read_text(encoding="utf-8")))
-        assert named <= there, readme
+        assert named <= existing, readme
 
 
 @pytest.mark.slow
-def test_the_three_commands_with_no_data_at_hand(tmp_path):
-    """Train, test, eval: about five minutes on 2 cores, and an AP that means something."""
+def test_sample_set_commands(tmp_path):
+    """Train, test and eval take about five minutes on 2 cores; the AP must show that it learned."""
     steps = [c for c in runnable("README.md") if re.search(r"--phase (train|test|eval)", c)]
     train, test, evaluate = [c for c in steps if "--data_dir" not in c][:3]
     assert "--backbone resnet18" in train
@@ -134,7 +134,7 @@ def test_the_three_commands_with_no_data_at_hand(tmp_path):
 
 
 @pytest.mark.slow
-def test_all_other_commands(tmp_path):
+def test_other_commands(tmp_path):
     rng = np.random.default_rng(0)
     for folder in ("images", "labelTxt"):
         (tmp_path / "mydata" / folder).mkdir(parents=True)

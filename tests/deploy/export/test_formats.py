@@ -20,7 +20,7 @@ from deploy.detector import Detector
 from deploy.metadata import ModelMetadata
 from deploy.runtimes import openvino_files
 from DOTA_devkit.errors import InputError
-from helpers.sharp_exports import CLASSES, CONF, SIZE_HW, K, export, sharp_model
+from helpers.small_exports import CLASSES, CONF, SIZE_HW, K, export, sharp_model
 from main import main
 from models import load_model
 from structures.detections import Detections

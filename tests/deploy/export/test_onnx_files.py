@@ -14,7 +14,7 @@ from deploy.detector import Detector
 from deploy.metadata import read_onnx_metadata
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.polygon import iou_matrix
-from helpers.sharp_exports import CLASSES, CONF, SIZE_HW, K, export, sharp_model
+from helpers.small_exports import CLASSES, CONF, SIZE_HW, K, export, sharp_model
 from main import main
 from models import Checkpoint, load_model, save_checkpoint
 from structures.boxes import ROW_SCORE

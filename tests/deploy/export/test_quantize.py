@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from helpers.hand_made import recorded_model
+from helpers.networks import recorded_model
 from models import BACKBONES, CTRBOX
 from structures.boxes import HEAD_CHANNELS
 

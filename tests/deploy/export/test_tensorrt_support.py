@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from helpers.sharp_exports import CLASSES, sharp_model
+from helpers.small_exports import CLASSES, sharp_model
 
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")

@@ -7,7 +7,7 @@ import pytest
 import main
 from deploy.detector import Detector
 from helpers.drawn_objects import DrawnObjects
-from helpers.known_rows import PROPS, onnx_file
+from helpers.fixed_output_onnx import PROPS, onnx_file
 
 
 def command(*words):

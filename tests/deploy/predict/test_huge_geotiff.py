@@ -16,7 +16,7 @@ import torch
 
 from deploy.predict.journal import BatchResult
 from helpers.paths import ROOT
-from helpers.sharp_exports import sharp_model
+from helpers.small_exports import sharp_model
 from models import CTRBOX, Checkpoint, save_checkpoint
 from structures.boxes import HEAD_CHANNELS
 

@@ -8,9 +8,9 @@ import pytest
 
 from deploy.metadata import ModelMetadata
 from DOTA_devkit.errors import InputError
-from helpers.known_rows import onnx_file
+from helpers.fixed_output_onnx import onnx_file
 from helpers.paths import ROOT
-from helpers.sharp_exports import CLASSES, export
+from helpers.small_exports import CLASSES, export
 
 pytest.importorskip("openvino")
 pytest.importorskip("onnxscript")

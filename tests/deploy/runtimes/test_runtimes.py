@@ -15,8 +15,8 @@ from deploy.runtimes.exported import translate_out_of_memory
 from deploy.runtimes.onnx_runtime import OnnxRuntime
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.polygon import iou_matrix
-from helpers.known_rows import NAMES, PROPS, ROWS, onnx_file
-from helpers.sharp_exports import CLASSES, CONF, SIZE_HW, K, export
+from helpers.fixed_output_onnx import NAMES, PROPS, ROWS, onnx_file
+from helpers.small_exports import CLASSES, CONF, SIZE_HW, K, export
 
 pytestmark = pytest.mark.slow  # exports networks or runs exported files
 

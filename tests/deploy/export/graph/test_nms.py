@@ -6,7 +6,7 @@ import pytest
 from datasets.images import read_image
 from deploy.metadata import ModelMetadata
 from DOTA_devkit.polygon import paired_iou, polygon_nms
-from helpers.hand_made import recorded_model
+from helpers.networks import recorded_model
 from structures.detections import Detections
 from structures.letterbox import Letterbox, normalize
 

@@ -1,4 +1,4 @@
-"""Networks and folders whose detections are known by hand."""
+"""Small networks for tests, and one whose detections are given."""
 
 import json
 from pathlib import Path
@@ -7,15 +7,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from helpers.data_folders import make_dota
-from models import CTRBOX, load_model
+from helpers.data_folders import CLASSES
+from models import CTRBOX, Checkpoint, load_model, save_checkpoint
 from structures.boxes import HEAD_CHANNELS, STRIDE
-
-CLASSES = ("ship", "plane")
 
 
 def tiny_model(backbone="mobilenetv2", classes=CLASSES, head_conv=8, size=64, seed=0, **more):
-    """A network that a test can afford to train."""
+    """Return an untrained network that is small enough to be trained in a test."""
     torch.manual_seed(seed)
     return CTRBOX(
         {"hm": len(classes), **HEAD_CHANNELS}, None, 4, 1, head_conv,
@@ -23,9 +21,18 @@ def tiny_model(backbone="mobilenetv2", classes=CLASSES, head_conv=8, size=64, se
     )  # fmt: skip
 
 
+def save_untrained(path, **options):
+    """Save a checkpoint of `tiny_model(**options)` and return its path."""
+    save_checkpoint(path, Checkpoint.of(tiny_model(**options)))
+    return path
+
+
 def recorded_model(shared: Path) -> CTRBOX:
-    """The recorded checkpoint of random weights, made sharp by the recipe of its outputs: it finds
-    something everywhere, turned and upright, of 15 classes."""
+    """Load the recorded checkpoint of random weights and scale its heads for clear detections.
+
+    The factors are recorded with its outputs. The network then finds rotated and horizontal
+    objects of 15 classes everywhere.
+    """
     recipe = json.loads(str(np.load(shared / "fixtures/out_sharp_mobilenetv2.npz")["recipe"]))
     model = load_model(shared / "fixtures/model_mobilenetv2.pth")
     theta = recipe["cls_theta.2.weight *="]
@@ -38,52 +45,34 @@ def recorded_model(shared: Path) -> CTRBOX:
     return model
 
 
-class Known(nn.Module):
-    """A 'network' that finds the same upright boxes in the n-th image that it sees.
+class FixedBoxesNetwork(nn.Module):
+    """Output maps that decode to given horizontal boxes, whatever the images show.
 
-    found: for each image a list of (centre x, centre y, width, height, score, label), in pixels of
-    the input.
+    Attributes:
+        boxes: for each image, in the order in which the network gets them, a list of
+            (center x, center y, width, height, score, label) in pixels of the input.
+        images_seen: number of images so far.
+        batch_sizes: number of images in each batch so far.
     """
 
-    def __init__(self, found):
+    def __init__(self, boxes):
         super().__init__()
-        self.found = list(found)
-        self.seen = 0
-        self.batches = []
+        self.boxes = list(boxes)
+        self.images_seen = 0
+        self.batch_sizes = []
 
     def forward(self, images):
         count, _, height, width = images.shape
-        self.batches.append(count)
+        self.batch_sizes.append(count)
         shape = (height // STRIDE, width // STRIDE)
         maps = {"hm": torch.zeros(count, len(CLASSES), *shape)}
         maps |= {name: torch.zeros(count, n, *shape) for name, n in HEAD_CHANNELS.items()}
         for image in range(count):
-            for x, y, w, h, score, label in self.found[self.seen]:
+            for x, y, w, h, score, label in self.boxes[self.images_seen]:
                 column, row = int(x / STRIDE), int(y / STRIDE)
                 maps["hm"][image, label, row, column] = score
                 offset = torch.tensor([x / STRIDE - column, y / STRIDE - row])
                 maps["reg"][image, :, row, column] = offset
                 maps["wh"][image, 8:, row, column] = torch.tensor([w, h]) / STRIDE
-            self.seen += 1
+            self.images_seen += 1
         return maps
-
-
-def upright(x, y, w, h, name, difficult=0):
-    """A label line of a box by its centre and size."""
-    left, top, right, bottom = x - w / 2, y - h / 2, x + w / 2, y + h / 2
-    corners = (left, top, right, top, right, bottom, left, bottom)
-    return " ".join(map(str, (*corners, name, difficult)))
-
-
-def small_set(root, train=6, val=2, size=(64, 64)):
-    """Images with a large object or two, one without any; train, val and test lists, classes."""
-    ids = [f"im{k}" for k in range(train + val)]
-    lines = [
-        [upright(20 + k, 24, 24, 16, "ship"), upright(44, 46, 18, 18 + k, "plane")]
-        for k in range(train + val)
-    ]
-    lines[train - 1] = []
-    labels = dict(zip(ids, lines, strict=True))
-    make_dota(root, labels, size=size, train=ids[:train], val=ids[train:], test=ids[train:])
-    (root / "classes.txt").write_text("\n".join(CLASSES))
-    return root

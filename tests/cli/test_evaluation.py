@@ -1,0 +1,43 @@
+"""The phases test and eval on the command line: input size, squash, score thresholds."""
+
+import pytest
+
+import test as tester
+from helpers.command_line import assert_refused
+from helpers.data_folders import picture, write_image
+from helpers.networks import save_untrained
+
+
+def test_other_input_size_is_used_and_logged(run_cli, phase_arguments, data):
+    result = run_cli(*phase_arguments("test", data), "--input_h", 96)
+    assert result.code == 0 and "input 96x64 instead of 64x64" in result.out
+
+
+def test_squash_stretches_the_images(run_cli, writable_data, tmp_path):
+    """A letterboxed image has black borders, a stretched one has not."""
+    write_image(writable_data / "images" / "im3.png", picture(128, 32))
+    file = save_untrained(tmp_path / "x.pth")
+    black_shares = []
+    original = tester.run_over
+
+    def record_black_share(module, inputs):
+        black_shares.append((inputs[0] == -0.5).float().mean())  # -0.5 is black
+
+    def run_over(model, *args):
+        model.register_forward_pre_hook(record_black_share)
+        return original(model, *args)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tester, "run_over", run_over)
+        arguments = ["--phase", "test", "--data_dir", writable_data, "--weights", file]
+        assert run_cli(*arguments).code == run_cli(*arguments, "--squash").code == 0
+    letterboxed, squashed = black_shares
+    assert letterboxed > 0.7 and squashed < 0.1
+    assert_refused(run_cli("--phase", "train", "--data_dir", writable_data, "--squash"), "--squash")
+
+
+@pytest.mark.parametrize("phase, threshold", [("test", "0.18"), ("eval", "0.01")])
+def test_default_score_thresholds(run_cli, phase_arguments, data, phase, threshold):
+    arguments = phase_arguments(phase, data)
+    assert f"above {threshold}" in run_cli(*arguments).out
+    assert "above 0.3" in run_cli(*arguments, "--conf_thresh", 0.3).out

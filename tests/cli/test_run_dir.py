@@ -1,0 +1,100 @@
+"""The folders of a run: where it reads and writes, and what it replaces."""
+
+from pathlib import Path
+
+import pytest
+
+from helpers.command_line import assert_refused
+from helpers.networks import save_untrained
+from models import read_checkpoint
+
+
+def test_run_is_replaced_only_with_overwrite(run_training, data, tmp_path):
+    assert run_training(data).code == 0
+    users_file = tmp_path / "weights_dota" / "notes.txt"
+    users_file.touch()
+    before = (tmp_path / "weights_dota" / "model_last.pth").read_bytes()
+    assert_refused(run_training(data), "weights_dota", "--resume_train", "--overwrite", "--run_dir")
+    assert (tmp_path / "weights_dota" / "model_last.pth").read_bytes() == before
+    assert run_training(data, "--overwrite", "--seed", 5).code == 0
+    assert (tmp_path / "weights_dota" / "model_last.pth").read_bytes() != before
+    assert users_file.exists()
+
+
+def test_run_dir_holds_weights_and_results(run_training, run_cli, data, tmp_path):
+    folder = tmp_path / "a b" / "run"
+    assert run_training(data, "--run_dir", folder, "--save_every", 1).code == 0
+    weights = folder / "weights_dota"
+    assert (weights / "model_1.pth").is_file() and not Path("weights_dota").exists()
+    arguments = ["--phase", "eval", "--data_dir", data, "--run_dir", folder]
+    for name in ("model_1.pth", weights / "model_1.pth"):
+        result = run_cli(*arguments, "--resume", name)
+        assert result.code == 0 and str(weights / "model_1.pth") in result.out
+    assert (folder / "result_dota" / "ap.csv").is_file()
+
+
+def test_weights_default_to_the_best_then_the_last(run_cli, data, tmp_path):
+    weights = tmp_path / "weights_dota"
+    weights.mkdir()
+    arguments = ["--phase", "test", "--data_dir", data]
+    result = run_cli(*arguments)
+    assert_refused(result, "no checkpoint in weights_dota", "--phase train", "--weights")
+    save_untrained(weights / "model_last.pth")
+    assert "weights_dota/model_last.pth: " in run_cli(*arguments).out
+    save_untrained(weights / "model_best.pth")
+    assert "weights_dota/model_best.pth: " in run_cli(*arguments).out
+    result = run_cli(*arguments, "--weights", "nowhere.pth")
+    assert_refused(result, "nowhere.pth", "weights_dota")
+
+
+def test_weights_name_in_the_run_folder_precedes_a_path(run_cli, data, tmp_path):
+    (tmp_path / "weights_dota").mkdir()
+    save_untrained(tmp_path / "model_1.pth")
+    arguments = ["--phase", "test", "--data_dir", data, "--resume", "model_1.pth"]
+    assert "\nmodel_1.pth: " in run_cli(*arguments).out
+    save_untrained(tmp_path / "weights_dota" / "model_1.pth")
+    assert "\nweights_dota/model_1.pth: " in run_cli(*arguments).out
+
+
+def test_dataset_class_of_the_user(run_cli, run_training, data, tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "from datasets.dataset_dota import DOTA\n\nclass Harbors(DOTA):\n    pass\n"
+    )
+    assert run_training(data, "--dataset", "mine.py:Harbors").code == 0
+    assert (tmp_path / "weights_harbors" / "model_last.pth").is_file()
+
+
+def test_sample_set_is_in_dota_layout_only(run_cli):
+    assert_refused(run_cli("--dataset", "hrsc"), "--dataset hrsc", "--data_dir")
+    assert not Path("sample_data").exists()
+
+
+def test_resume_into_another_folder(run_cli, data, trained_weights, tmp_path):
+    """A resumed run may go on in an empty folder, and replaces another run only on request."""
+    arguments = ["--phase", "train", "--data_dir", data, "--epochs", 2]
+    arguments += ["--resume_train", trained_weights]
+    (tmp_path / "weights_dota").mkdir()
+    other = save_untrained(tmp_path / "weights_dota" / "model_best.pth")
+    assert_refused(run_cli(*arguments), "weights_dota holds a run", "--overwrite")
+    assert other.is_file()
+    assert run_cli(*arguments, "--overwrite").code == 0
+    assert read_checkpoint(tmp_path / "weights_dota" / "model_last.pth").epoch == 2
+    assert run_cli(*arguments, "--run_dir", tmp_path / "new").code == 0
+    looped = tmp_path / "looped"  # its weights folder is a link to itself
+    looped.mkdir()
+    (looped / "weights_dota").symlink_to("weights_dota")
+    assert_refused(run_cli(*arguments, "--run_dir", looped), "weights_dota")
+
+
+@pytest.mark.parametrize("name", ["weights_dota", "result_dota", "run"])
+def test_file_in_place_of_a_run_folder(
+    run_cli, run_training, phase_arguments, data, tmp_path, name
+):
+    (tmp_path / name).touch()
+    if name == "weights_dota":
+        assert_refused(run_training(data), "weights_dota")
+    elif name == "run":
+        assert_refused(run_training(data, "--run_dir", tmp_path / "run"), "run")
+    else:
+        for phase in ("test", "eval"):
+            assert_refused(run_cli(*phase_arguments(phase, data)), "result_dota")

@@ -1,0 +1,86 @@
+"""The phase train on the command line: resuming, fine-tuning, checkpoints, early stops."""
+
+import train as trainer
+from helpers.command_line import assert_refused
+from helpers.data_folders import CLASSES
+from helpers.networks import save_untrained
+from models import read_checkpoint
+
+
+def test_resume_keeps_the_flags_of_the_run(run_training, run_cli, data, tmp_path):
+    """The checkpoint may be given by name or by path; without a run there is nothing to resume."""
+    arguments = ["--phase", "train", "--data_dir", data]
+    result = run_cli(*arguments, "--resume_train")
+    assert_refused(result, "no checkpoint model_last.pth", "weights_dota")
+    assert run_training(data, "--seed", 7, "--save_every", 1).code == 0
+    result = run_cli(*arguments, "--resume_train")
+    assert_refused(result, "model_last.pth is at epoch 1 of 1", "--num_epoch")
+    result = run_cli(*arguments, "--resume_train", "--num_epoch", 2)
+    assert result.code == 0 and "resuming at epoch 2 of 2" in result.out
+    checkpoint = read_checkpoint(tmp_path / "weights_dota" / "model_last.pth")
+    assert checkpoint.epoch == 2 and len(checkpoint.history) == 2
+    assert checkpoint.extras["train"]["seed"] == 7 and checkpoint.extras["train"]["batch_size"] == 3
+    for name in ("model_1.pth", tmp_path / "weights_dota" / "model_1.pth"):
+        result = run_cli(*arguments, "--resume_train", name, "--num_epoch", 2)
+        assert result.code == 0 and "resuming at epoch 2 of 2" in result.out
+    assert "the run was started with" not in result.out
+    result = run_cli(*arguments, "--resume_train", "model_9.pth")
+    assert_refused(result, "model_9.pth", "weights_dota")
+    # the flags of the training targets are not taken from the run, and a change is reported
+    changed = ["--no_augment", "--min_size", 4]
+    result = run_cli(*arguments, "--resume_train", "--num_epoch", 3, *changed)
+    assert result.code == 0
+    for message in (
+        "augment True and is resumed with False",
+        "min_size 10.0 and is resumed with 4",
+    ):
+        assert f"the run was started with {message}" in result.out
+
+
+def test_finetune_with_other_classes(run_cli, data, tmp_path):
+    """The number of classes changes; backbone and head width are those of the checkpoint."""
+    file = save_untrained(tmp_path / "x.pth", classes=("car", "bus", "van"), head_conv=16)
+    arguments = ["--phase", "train", "--data_dir", data, "--finetune", file, "--epochs", 1,
+                 "--batch_size", 3, "--input_h", 64, "--input_w", 64]  # fmt: skip
+    result = run_cli(*arguments)
+    assert result.code == 0 and "newly initialized layers: hm.2" in result.out
+    checkpoint = read_checkpoint(tmp_path / "weights_dota" / "model_last.pth")
+    assert checkpoint.classes == CLASSES
+    assert checkpoint.architecture.backbone == "mobilenetv2"
+    assert checkpoint.architecture.head_conv == 16
+    result = run_cli(*arguments, "--overwrite", "--backbone", "resnet18")
+    assert_refused(result, file, "mobilenetv2")
+
+
+def test_save_every_keeps_numbered_checkpoints(run_training, data, tmp_path):
+    assert run_training(data, "--epochs", 3, "--save_every", 2).code == 0
+    names = {path.name for path in (tmp_path / "weights_dota").glob("*.pth")}
+    assert names == {"model_last.pth", "model_best.pth", "model_2.pth"}
+
+
+def test_more_gpus_than_available(run_training, data):
+    result = run_training(data, "--device", "cpu", "--ngpus", 3)
+    assert result.code == 0 and "--ngpus 3" in result.out
+
+
+def test_training_on_fewer_images_than_a_batch(run_training, data):
+    result = run_training(data, "--batch_size", 64)
+    assert result.code == 0 and "epoch 1/1  loss" in result.out
+
+
+def test_images_in_both_train_and_val_are_refused(run_training, writable_data):
+    (writable_data / "val.txt").write_text("im0\nim3\n")
+    result = run_training(writable_data)
+    assert_refused(result, "1 of 2 validation images", "im0", "--allow_overlap")
+    assert run_training(writable_data, "--allow_overlap").code == 0
+
+
+def test_training_stops_at_non_finite_losses(run_training, data, monkeypatch):
+    monkeypatch.setattr(
+        trainer.DetectionLoss, "forward",
+        lambda self, maps, targets, logits: {"hm": maps["hm"].sum() * float("nan")},
+    )  # fmt: skip
+    result = run_training(data, "--epochs", 30, "--batch_size", 1)
+    assert_refused(
+        result, "20 steps in a row", "bad_batches.txt", "model_last.pth", "--resume_train"
+    )
