@@ -161,12 +161,13 @@ def test_suppress_one_row():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("threshold", [0.1, 0.5])
-def test_suppress_on_every_real_image(shared, threshold):
+def test_suppress_on_real_images(shared, threshold):
     """Run batches of four different images through a network that finds something everywhere."""
     paths = sorted(
         path for path in (shared / "data").rglob("*") if path.suffix in (".jpg", ".png", ".tif")
     )
-    assert len(paths) > 500
+    paths = paths[:: len(paths) // 80]  # of every folder; each image has hundreds of boxes
+    assert len(paths) >= 80
     metadata = ModelMetadata(tuple(map(str, range(15))), "mobilenetv2", 0.01, 0.8, 500,
                              nms_thresh=threshold)  # fmt: skip
     network = ExportNetwork(recorded_model(shared))
