@@ -122,7 +122,7 @@ def _idle_flags(words: Sequence[str], phase: str) -> list[str]:
         elif phase in known[name].idle_in:
             idle.append(name)
         elif phase not in known[name].phases:
-            owners = ", ".join(known[name].phases)
+            owners = ", ".join(known[name].phases or known[name].idle_in)
             instead = next(
                 (f"; {_INSTEAD[phase, own]}" for own in known[name].names
                  if (phase, own) in _INSTEAD), "",
