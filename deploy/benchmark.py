@@ -280,7 +280,7 @@ def table(result: dict[str, Any]) -> str:
     """Format the result of `benchmark` as text, with a row for each file and runtime."""
     stages = (f"{name} ms" for name in STAGES)
     rows = [(
-        "model", "runtime", "threads", "input", "load s", *stages, "found", "times faster"
+        "model", "runtime", "threads", "input", "load s", *stages, "detections", "speedup"
     )]  # fmt: skip
     for one in result["timings"]:
         rows.append((

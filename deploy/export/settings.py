@@ -44,7 +44,7 @@ class ExportSettings:
     Attributes:
         format: One of `FORMATS`.
         conf_thresh: Score threshold of the file, or its default if it is an input.
-        theta_thresh: Above it a box is turned, else its upright rectangle is used.
+        theta_thresh: Above it a box is rotated, else its axis-aligned box is used.
         K: Number of rows.
         static: Height, width and batch size of a fixed input, None for free ones.
         input_hw: Height and width of the network's input for uint8 images, and of the images in the
@@ -76,7 +76,7 @@ class ExportSettings:
 
     def __post_init__(self) -> None:
         if self.half and self.int8:
-            raise InputError("half and int8 are two precisions: set only one of them")
+            raise InputError("half and int8 exclude each other: set only one of them")
         if not 1 <= self.K <= MAX_K:
             raise InputError(f"K must be 1 to {MAX_K}, got {self.K}")
         for size in self.static[:2] if self.static else self.input_hw:

@@ -88,7 +88,7 @@ class Runtime(Protocol):
     def decode(self, outputs: Any) -> list[Detections]:
         """Return the detections of each image with scores above `conf_thresh`.
 
-        They are in input pixels and sorted by falling score. NMS is not applied, unless it is in
+        They are in input pixels and sorted by descending score. NMS is not applied, unless it is in
         the file.
         """
 

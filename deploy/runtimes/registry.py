@@ -39,13 +39,15 @@ def open_runtime(path: Path, settings: DetectorSettings) -> Runtime:
         )
     model = path.with_suffix(".xml")
     if path.suffix.lower() == ".bin" and model.is_file():
-        raise InputError(f"{path}: only the weights of an OpenVINO model: give {model} instead")
+        raise InputError(
+            f"{path}: these are only the weights of an OpenVINO model: give {model} instead"
+        )
     own = _BY_SUFFIX.get(path.suffix.lower(), "pytorch")
     name = settings.runtime or own
     if name not in RUNTIMES:
         raise InputError(f"runtime must be one of {', '.join(RUNTIMES)}, got {name!r}")
     if name != own and (own, name) != ("onnxruntime", "openvino"):
-        raise InputError(f"{path}: {name} cannot run this file, {own} does")
+        raise InputError(f"{path}: {name} cannot run this file, but {own} can")
     if not path.is_file():
         raise InputError(f"{path}: {'a folder, not a file' if path.is_dir() else 'no such file'}")
     return RUNTIMES[name](path, settings)

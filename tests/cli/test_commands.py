@@ -225,7 +225,7 @@ def test_a_run_that_goes_on_elsewhere(call, data, trained, tmp_path):
     words = ["--phase", "train", "--data_dir", data, "--epochs", 2, "--resume_train", file]
     (tmp_path / "weights_dota").mkdir()
     other = saved(tmp_path / "weights_dota" / "model_best.pth")
-    assert_refused(call(*words), "weights_dota holds a run", "--overwrite")
+    assert_refused(call(*words), "weights_dota already contains a run", "--overwrite")
     assert other.is_file()
     assert call(*words, "--overwrite").code == 0
     assert read_checkpoint(tmp_path / "weights_dota" / "model_last.pth").epoch == 2
@@ -476,8 +476,8 @@ class Broken(DOTA):
 @pytest.mark.parametrize(
     "fault, told",
     [
-        ("os.kill(os.getpid(), 9)", ["a process that reads images died", "--num_workers 0"]),
-        ("os._exit(1)", ["a process that reads images died", "--num_workers 0"]),
+        ("os.kill(os.getpid(), 9)", ["a data loader worker died", "--num_workers 0"]),
+        ("os._exit(1)", ["a data loader worker died", "--num_workers 0"]),
         ("open('/nowhere/x.png')", ["/nowhere/x.png", "No such file"]),
         ("import numpy; numpy.zeros(1 << 50)", ["out of memory", "--batch_size"]),
         ("import torch; torch.zeros(1 << 50)", ["out of memory", "--batch_size"]),
@@ -672,7 +672,7 @@ def test_ctrl_c_keeps_what_is_predicted(call, trained, tmp_path):
     assert_refused(ran, "stopped by Ctrl-C; what is done so far", "the same command", code=130)
     assert "epoch" not in ran.err and not Path("result_predict/detections.json").exists()
     again = call(*words)
-    assert again.code == 0 and "going on with a run that was stopped" in again.out
+    assert again.code == 0 and "resuming a run that was stopped" in again.out
     assert Path("result_predict/detections.json").is_file()
 
 

@@ -187,7 +187,7 @@ def test_without_matplotlib_the_rest_is_there(tmp_path, monkeypatch, caplog):
     data = small_set(tmp_path / "data", train=1, val=1)
     assert scored(data, [[]], tmp_path) is not None
     assert not (tmp_path / "result" / "evaluation.png").exists()
-    assert "no picture of the curves" in "\n".join(caplog.messages)
+    assert "the curves are not plotted" in "\n".join(caplog.messages)
 
 
 def test_a_class_that_scores_in_its_own_way(tmp_path, caplog):
