@@ -16,7 +16,7 @@ from datasets import BaseDataset, open_dataset
 from datasets.images import read_image
 from datasets.sample import CLASSES as SAMPLE_CLASSES
 from deploy.export.requirements import require_onnx
-from deploy.export.types import CheckImage
+from deploy.export.types import SUFFIXES, CheckImage
 from deploy.predict.sources import find_sources
 from DOTA_devkit.errors import InputError
 from models import CTRBOX, load_model
@@ -38,7 +38,7 @@ def export(args: argparse.Namespace) -> None:
         raise InputError("--phase export needs --weights FILE")
     model = load_model(args.weights, backbone=args.backbone, classes=asked_classes(args))
     settings = export_settings(args, model)
-    output = args.output or Path(args.weights).with_suffix(pipeline.SUFFIXES[args.format])
+    output = args.output or Path(args.weights).with_suffix(SUFFIXES[args.format])
     for file in pipeline.files_of(output, args.format):
         if file.exists() and file.samefile(args.weights):
             raise InputError(

@@ -25,6 +25,7 @@ from cli.arguments import (
     share,
 )
 from cli.defaults import OWN_DATA, SAMPLE
+from deploy.export.types import SUFFIXES
 from deploy.predict.settings import FORMATS
 from deploy.runtimes.registry import RUNTIMES
 from DOTA_devkit.scoring import METRICS
@@ -281,7 +282,7 @@ def _benchmark_flags(group) -> None:
 
 def _export_flags(group) -> None:
     add = group("export")
-    add("--format", phases=EXPORT, choices=("onnx", "torch", "openvino", "tensorrt"),
+    add("--format", phases=EXPORT, choices=tuple(SUFFIXES),
         default="onnx",
         help="ONNX; a program of torch.export (.pt2); OpenVINO (.xml and .bin); or ONNX for "
              "TensorRT, and its engine if TensorRT is installed (default: %(default)s)")

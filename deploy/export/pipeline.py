@@ -19,8 +19,8 @@ from deploy.export.formats import BUILDERS, ExportJob
 from deploy.export.network import ExportNetwork, check_same_maps
 from deploy.export.parity.check import compare
 from deploy.export.parity.report import Report
-from deploy.export.settings import SUFFIXES, ExportSettings
-from deploy.export.types import CheckImage
+from deploy.export.settings import ExportSettings
+from deploy.export.types import SUFFIXES, CheckImage
 from DOTA_devkit import interrupts
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.files import refuse_unwritable

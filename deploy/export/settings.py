@@ -13,11 +13,6 @@ from DOTA_devkit.errors import InputError
 from models import CTRBOX
 from structures.defaults import CONF_THRESH, INPUT_HW, NMS_THRESH, THETA_THRESH, K
 
-SUFFIXES = {"onnx": ".onnx", "torch": ".pt2", "openvino": ".xml", "tensorrt": ".onnx"}
-"""Format -> suffix of its file."""
-
-FORMATS = tuple(SUFFIXES)
-
 _INEXACT = "it computes in float64 and with shapes that depend on what is found"
 
 UNSUPPORTED: Mapping[str, Mapping[str, str]] = {
@@ -42,7 +37,7 @@ class ExportSettings:
     """What is exported.
 
     Attributes:
-        format: One of `FORMATS`.
+        format: A key of `deploy.export.types.SUFFIXES`.
         conf_thresh: Score threshold of the file, or its default if it is an input.
         theta_thresh: Above it a box is rotated, else its axis-aligned box is used.
         K: Number of rows.

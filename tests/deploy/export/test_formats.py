@@ -38,8 +38,8 @@ from deploy.export.parity.reference import Reference
 from deploy.export.parity.rows import outputs_to_detections
 from deploy.export.parity.tolerance import TOLERANCES
 from deploy.export.parity.verdict import judge
-from deploy.export.settings import SUFFIXES, UNSUPPORTED, ExportSettings
-from deploy.export.types import CheckImage
+from deploy.export.settings import UNSUPPORTED, ExportSettings
+from deploy.export.types import SUFFIXES, CheckImage
 from deploy.runtimes.onnx_runtime import open_session
 
 pytestmark = pytest.mark.slow  # exports networks or runs exported files
