@@ -251,7 +251,7 @@ def _work(
 
     It has no paths, because machines that share the work may have the files in other places.
     """
-    chosen = asdict(settings)
+    searched = {k: v for k, v in asdict(settings).items() if k not in ("formats", "shard")}
     return {
         "version": 4,
         "sources": [
@@ -264,7 +264,7 @@ def _work(
         "input_hw": list(detector.input_hw),
         "conf_thresh": detector.conf_thresh,
         "nms_thresh": detector.nms_thresh,
-        **{name: chosen[name] for name in ("tile", "overlap", "scales", "gsd", "batch_size")},
+        **searched,
     }
 
 
