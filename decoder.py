@@ -119,7 +119,7 @@ class DecDecoder:
             heatmap: [C, H, W] float32 scores.
 
         Returns:
-            Scores [M] above `conf_thresh` in falling order, class indices [M] and flat cell
+            Scores [M] above `conf_thresh` in descending order, class indices [M] and flat cell
             indices `y * W + x` [M], with M at most K.
         """
         local_max = max_pool_3x3(heatmap)

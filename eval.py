@@ -128,7 +128,7 @@ def evaluate_split(
         tables = {name: read_task1(path) for name, path in paths.items() if path.is_file()}
         logger.info("patches merged by polygon NMS into %s", merge_dir)
     archive = write_submission(folder, folder / "Task1.zip", dataset.category)
-    logger.info("for an evaluation server: %s", archive)
+    logger.info("zip file for the evaluation server: %s", archive)
 
     scores = None
     if truth is None:
@@ -208,5 +208,5 @@ def report(scores: Evaluation, folder: Path, settings: EvalSettings) -> None:
     try:
         plot_evaluation(scores, folder / "evaluation.png")
     except InputError as error:
-        logger.warning("no picture of the curves: %s", error)
-    logger.info("the table as ap.csv and ap.json, curves as evaluation.png in %s", folder)
+        logger.warning("the curves are not plotted: %s", error)
+    logger.info("table (ap.csv, ap.json) and curves (evaluation.png) are in %s", folder)

@@ -28,7 +28,7 @@ class InferenceSettings:
     Attributes:
         conf_thresh: detections with a higher score are kept.
         nms_thresh: a higher IoU suppresses.
-        theta_thresh: with a higher `cls_theta` a box counts as turned.
+        theta_thresh: with a higher `cls_theta` a box is rotated.
         K: most detections of an image.
         batch_size: images of a batch.
         num_workers: processes that read images.

@@ -32,7 +32,7 @@ def test_split(
     device: torch.device,
     show: bool = False,
 ) -> list[ImageDetections]:
-    """Write pictures of the detections (truth in white) and Task1 files into `result_dir`.
+    """Write pictures of the detections (ground truth in white) and Task1 files into `result_dir`.
 
     Args:
         model: the network, on `device`.
@@ -66,7 +66,9 @@ def test_split(
         sum(len(one.detections) for one in found), settings.conf_thresh, len(found),
     )  # fmt: skip
     logger.info("%s", timing)
-    logger.info("pictures (truth in white) in %s, Task1 files in %s", pictures, result_dir)
+    logger.info(
+        "drawn images (ground truth in white) in %s, Task1 files in %s", pictures, result_dir
+    )
     return found
 
 

@@ -66,8 +66,8 @@ def train(
     batch_size = min(settings.batch_size, len(train_set))
     if batch_size * train_set.input_h * train_set.input_w == 32 * 32:
         raise InputError(
-            "the coarsest map of one image of 32x32 is one cell, too little for BatchNorm: a "
-            "larger batch_size, input_h or input_w is expected"
+            "at stride 32 a single 32x32 image is one cell, too little for BatchNorm: use a larger "
+            "batch_size, input_h or input_w"
         )
     # The length of this function is that of its arguments; what it does fits on a screen.
     folder.mkdir(parents=True, exist_ok=True)

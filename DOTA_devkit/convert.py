@@ -2,7 +2,7 @@
 
     read_folder  ->  ClassMap.apply  ->  write_folder  ->  draw_previews
 
-The formats are listed in READERS and WRITERS; every reader goes with every writer.
+The formats are listed in READERS, FILE_WRITERS and WRITERS; every reader goes with every writer.
 """
 
 from __future__ import annotations
@@ -69,8 +69,16 @@ READERS: dict[str, tuple[str, Callable[[Path, Source], Annotation]]] = {
 }
 """Format -> suffix of its files and the reader of one file."""
 
-WRITERS = ("dota", "coco", "yolo")
-"""Formats that `write_folder` writes."""
+FILE_WRITERS: dict[str, tuple[str, Callable[[Path, Annotation, Sequence[str] | None], None]]] = {
+    "dota": (".txt", write_dota),
+    "yolo": (".txt", lambda path, annotation, classes: write_yolo(path, annotation, classes or ())),
+}
+"""Format -> suffix of its files and the writer of one file.
+
+It is given the classes only if it has to write their numbers, else None."""
+
+WRITERS = (*FILE_WRITERS, "coco")
+"""Formats that `write_folder` writes; COCO is one file for all images."""
 
 NEEDS_CLASSES = ("coco", "yolo")
 """Formats that number the classes, and so need the whole class list to be written."""
@@ -220,7 +228,8 @@ def target_files(annotations: Iterable[Annotation], target: Path, target_format:
     """Return the files that `write_folder` writes."""
     if target_format == "coco":
         return [target]
-    files = [target / f"{annotation.image_id}.txt" for annotation in annotations]
+    suffix, _ = FILE_WRITERS[target_format]
+    files = [target / f"{annotation.image_id}{suffix}" for annotation in annotations]
     return [*files, target / CLASS_FILE] if target_format == "yolo" else files
 
 
@@ -259,12 +268,11 @@ def write_folder(
         map_collecting(check_dota_names, annotations)
     target.mkdir(parents=True, exist_ok=True)
 
+    suffix, write_file = FILE_WRITERS[target_format]
+    numbered = classes if numbers or target_format in NEEDS_CLASSES else None
+
     def write(annotation: Annotation) -> None:
-        path = target / f"{annotation.image_id}.txt"
-        if target_format == "yolo":
-            write_yolo(path, annotation, classes or ())
-        else:
-            write_dota(path, annotation, classes if numbers else None)
+        write_file(target / f"{annotation.image_id}{suffix}", annotation, numbered)
 
     map_collecting(write, progress(annotations, "writing"))
     if target_format == "yolo":
@@ -309,9 +317,12 @@ def read_back(
     if target_format == "coco":
         wanted = {annotation.image_id for annotation in annotations}
         return [found for found in read_coco(target) if found.image_id in wanted]
-    paths = {a.image_id: target / f"{a.image_id}.txt" for a in annotations}
+    suffix, _ = FILE_WRITERS[target_format]
+    paths = {a.image_id: target / f"{a.image_id}{suffix}" for a in annotations}
     if target_format == "yolo":
         return [
             read_yolo(paths[a.image_id], a.size_wh or (1, 1), classes or ()) for a in annotations
         ]
-    return [read_dota(path) for path in paths.values()]
+    _, read = READERS[target_format]
+    source = Source(target, target_format, {})
+    return [read(path, source) for path in paths.values()]

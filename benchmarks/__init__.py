@@ -1,5 +1,5 @@
 """Programs that time parts of this project, run as `python -m benchmarks.NAME`.
 
-Here belongs what prints times of this machine. What times a user's model files is the phase
-`benchmark` (`deploy.benchmark`), and nothing of the project imports this folder.
+Programs that measure this project on the machine they run on belong here. The phase `benchmark`
+(`deploy.benchmark`) times a user's model files. Nothing in the project imports this folder.
 """

@@ -68,7 +68,7 @@ def main() -> None:
     if args.size < 32 or args.size % 32:
         parser.error(f"--size {args.size}: a multiple of 32 is expected")
     torch.set_num_threads(args.threads)
-    print(f"{processor()}; times faster: network and decode, against the first row")
+    print(f"{processor()}; speedup: network and decode, compared with the first row")
     image = np.random.default_rng(0).integers(0, 256, (args.size, args.size, 3), dtype=np.uint8)
     for backbone in args.backbones:
         with tempfile.TemporaryDirectory() as folder:

@@ -1,5 +1,6 @@
-"""The command line of `main.py`: flags, settings, run folders and the phases' glue.
+"""The command line of `main.py`: flags, settings, run folders and the functions that run a phase.
 
-Only here do flags exist: `flags` declares them, `settings` turns them into the settings of the
-code below, and one module per group of phases calls that code. Nothing below imports `cli`.
+Flags exist only in this package: `flags` declares them, `settings` turns them into the settings of
+the other packages, and one module per group of phases calls those packages. None of them imports
+`cli`.
 """

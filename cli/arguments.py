@@ -68,7 +68,7 @@ def device(text: str) -> torch.device:
         raise argparse.ArgumentTypeError(f"cpu, cuda or cuda:N expected, got {text!r}") from None
     if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
         raise argparse.ArgumentTypeError(
-            f"{text} is not there: PyTorch sees {torch.cuda.device_count()} CUDA devices"
+            f"{text} is not available: PyTorch sees {torch.cuda.device_count()} CUDA devices"
         )
     return chosen
 

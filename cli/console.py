@@ -56,7 +56,7 @@ def explain(error: Exception, advice: Advice, name_flags: Callable[[str], str]) 
         return name_flags(text)
     if "DataLoader worker (pid" in text:
         return (
-            "a process that reads images died, mostly for want of (shared) memory: use "
+            "a data loader worker died, usually because (shared) memory ran out: use "
             f"--num_workers 0, a smaller --batch_size, or docker run --shm-size 8g; {advice.kept}"
         )
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(

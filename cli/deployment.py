@@ -53,7 +53,7 @@ def predict(args: argparse.Namespace) -> int:
     )
     done = prediction.predict(detector, args.source, settings, output, model)
     if done.written_elsewhere:
-        logger.info("this process's part of %d windows is done", done.windows)
+        logger.info("this process has finished its part of %d windows", done.windows)
     elif not done.missing:
         logger.info("%s", done.table(detector.classes))
         logger.info(
@@ -78,16 +78,16 @@ def benchmark(args: argparse.Namespace) -> None:
         raise InputError("--phase benchmark needs --weights FILE (and more with --models)")
     path = args.output or args.run_dir / "benchmark.json"
     if path.is_dir():
-        raise InputError(f"--output {path}: a folder is there; the path of a JSON file is expected")
+        raise InputError(f"--output {path} is a folder; expected the path of a JSON file")
     refuse_unwritable(path.parent)
     settings = timing.BenchmarkSettings(runs=args.runs, batch_size=args.batch_size or 1)
     paths = find_sources(args.source or [make_sample(SAMPLE_DIR) / "images"])
     result = timing.benchmark(files, paths[: args.runs], detector_settings(args), settings)
     logger.info(
-        "%s, %d cores, batches of %d, medians of %d runs, milliseconds per image; times faster: "
-        "network and decode, against the first row",
+        "%s, %d cores, batches of %d, medians of %d runs, milliseconds per image; speedup: "
+        "network and decode, compared with the first row",
         result["processor"], result["cores"], settings.batch_size, settings.runs,
     )  # fmt: skip
     logger.info("%s", timing.table(result))
     timing.write_json(result, path)
-    logger.info("the same as JSON in %s", path)
+    logger.info("results saved as JSON in %s", path)

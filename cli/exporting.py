@@ -16,7 +16,7 @@ from datasets import BaseDataset, open_dataset
 from datasets.images import read_image
 from datasets.sample import CLASSES as SAMPLE_CLASSES
 from deploy.export.requirements import require_onnx
-from deploy.export.types import CheckImage
+from deploy.export.types import SUFFIXES, CheckImage
 from deploy.predict.sources import find_sources
 from DOTA_devkit.errors import InputError
 from models import CTRBOX, load_model
@@ -38,11 +38,11 @@ def export(args: argparse.Namespace) -> None:
         raise InputError("--phase export needs --weights FILE")
     model = load_model(args.weights, backbone=args.backbone, classes=asked_classes(args))
     settings = export_settings(args, model)
-    output = args.output or Path(args.weights).with_suffix(pipeline.SUFFIXES[args.format])
+    output = args.output or Path(args.weights).with_suffix(SUFFIXES[args.format])
     for file in pipeline.files_of(output, args.format):
         if file.exists() and file.samefile(args.weights):
             raise InputError(
-                f"--output {output} would replace {file}, which it is made of: give another name"
+                f"--output {output} would replace {file}, the file to export: choose another name"
             )
     calibration = calibration_images(args, model) if args.int8 else ()
     pipeline.export(model, output, settings, check_images(args, model), calibration)
@@ -69,7 +69,7 @@ def export_settings(args: argparse.Namespace, model: CTRBOX) -> ExportSettings:
     if args.static and settings.input_hw != settings.static[:2] and (args.input_h or args.input_w):
         raise InputError(
             f"--static {args.static[0]} {args.static[1]} and --input_h, --input_w "
-            f"{settings.input_hw[0]}, {settings.input_hw[1]} are two sizes: give one of them"
+            f"{settings.input_hw[0]}, {settings.input_hw[1]} differ: give only one of them"
         )
     return settings
 
@@ -82,7 +82,7 @@ def calibration_images(args: argparse.Namespace, model: CTRBOX) -> list[np.ndarr
     of_sample_set = model.classes == SAMPLE_CLASSES and not args.source
     if args.data_dir is None and not of_sample_set:
         raise InputError(
-            "--int8 needs images to calibrate with, like those that it will see: --calibrate PATH "
+            "--int8 needs calibration images like those of the deployment: give --calibrate PATH "
             "or --data_dir"
         )
     dataset = open_images(args, model, "train")

@@ -25,6 +25,7 @@ from cli.arguments import (
     share,
 )
 from cli.defaults import OWN_DATA, SAMPLE
+from deploy.export.types import SUFFIXES
 from deploy.predict.settings import FORMATS
 from deploy.runtimes.registry import RUNTIMES
 from DOTA_devkit.scoring import METRICS
@@ -97,13 +98,13 @@ def _flags() -> list[Flag]:
 def _run_flags(group) -> None:
     add = group("run")
     add("--run_dir", phases=DETECTING + INFO, type=Path, default=Path(), metavar="DIR",
-        help="folder in which weights_*, result_* and merge_* lie (default: the current one)")
+        help="folder of weights_*, result_* and merge_* (default: the current folder)")
     add("--device", phases=DETECTING, type=device, default=default_device(), metavar="DEVICE",
         help={**dict.fromkeys(DATA_SET, "cpu, cuda or cuda:N (default: %(default)s)"),
               **dict.fromkeys(MODEL_FILE, "cpu, cuda or cuda:N (default: %(default)s); under "
                               "torchrun, cuda is the GPU of the process's rank")})
     add("--threads", phases=DETECTING + EXPORT, type=positive, metavar="N",
-        help="CPU threads that the network uses, in every runtime (default: PyTorch's)")
+        help="CPU threads for the network, in every runtime (default: PyTorch's number)")
 
 
 def _data_flags(group) -> None:
@@ -113,7 +114,7 @@ def _data_flags(group) -> None:
         help="dota, hrsc, or path/to/file.py:ClassName of a BaseDataset (default: %(default)s)")
     add("--data_dir", phases=labeled + INFO, type=Path, metavar="DIR",
         help={**dict.fromkeys((*DATA_SET, "info"), "folder of the data (default: sample set)"),
-              "export": "folder of the data to check and calibrate with (default: sample set)"})
+              "export": "folder of the data for check and calibration (default: sample set)"})
     add("--classes", phases=EVERY, metavar="A,B",
         help={**dict.fromkeys((*DATA_SET, "info"), "class names, a file of them, or dota1.0, "
                               "dota1.5, dota2.0 (default: classes.txt in the data folder, else "
@@ -133,9 +134,9 @@ def _data_flags(group) -> None:
     add("--min_size", phases=TRAIN, type=nonnegative_float, default=10.0, metavar="PX",
         help="ignore objects whose longer side is shorter (default: %(default)s)")
     add("--min_visible", phases=TRAIN, type=share, default=0.6, metavar="SHARE",
-        help="ignore objects of which a view shows less (default: %(default)s)")
+        help="ignore objects of which a smaller share is inside the view (default: %(default)s)")
     add("--max_objs", phases=TRAIN, type=positive, default=500, metavar="N",
-        help="most training targets of an image (default: %(default)s)")
+        help="maximum number of training targets per image (default: %(default)s)")
     add("--input_h", phases=EVERY, type=positive, metavar="PX",
         help={**dict.fromkeys((*DATA_SET, "info"), "input height (default: 608; sample: 192)"),
               **dict.fromkeys((*MODEL_FILE, "export"), "input height (default: the model's)")})
@@ -143,11 +144,11 @@ def _data_flags(group) -> None:
         help={**dict.fromkeys((*DATA_SET, "info"), "input width (default: 608; sample: 192)"),
               **dict.fromkeys((*MODEL_FILE, "export"), "input width (default: the model's)")})
     add("--no_augment", phases=TRAIN, action="store_true",
-        help="train on the images as they are, for example to overfit on purpose")
+        help="no data augmentation, for example to overfit on purpose")
     add("--squash", phases=TEST + EVAL + MODEL_FILE, action="store_true",
-        help="stretch images to the input as the original does, for weights of the original")
+        help="stretch images to the input instead of letterboxing them, as the original does")
     add("--num_workers", phases=DATA_SET, type=natural, metavar="N",
-        help="processes that read images")
+        help="worker processes that load images")
 
 
 def _model_flags(group) -> None:
@@ -157,7 +158,7 @@ def _model_flags(group) -> None:
         dest="weights", metavar="NAME_OR_PATH",
         help={**dict.fromkeys(TEST + EVAL, "checkpoint by name or path (default: the best of the "
                               "run, else the last)"),
-              "info": "checkpoint by name or path, instead of a network by flags",
+              "info": "checkpoint by name or path (default: a network as set by the flags)",
               **dict.fromkeys(MODEL_FILE, "model file: a checkpoint or an exported file"),
               "export": "checkpoint to export"})
     add("--backbone", phases=EVERY, choices=tuple(BACKBONES),
@@ -169,10 +170,10 @@ def _model_flags(group) -> None:
     add("--head_bn", phases=built, action="store_true", default=None,
         help="BatchNorm in the heads, which helps with small batches")
     add("--pretrained", phases=TRAIN, metavar="WHAT",
-        help="first weights of the backbone: imagenet, none, or a file (default: imagenet; "
+        help="initial weights of the backbone: imagenet, none, or a file (default: imagenet; "
              "sample: none)")
     add("--finetune", phases=TRAIN, type=Path, metavar="FILE",
-        help="start with the weights of a detector")
+        help="start from the weights of a detector checkpoint")
     # The original defines it and never reads it.
     add("--wh_channels", phases=(), idle_in=DATA_SET, type=int, default=8, help="")
 
@@ -187,38 +188,40 @@ def _detection_flags(group) -> None:
                 **dict.fromkeys(MODEL_FILE, f"{text} ({stored.format(default)})")}
 
     add("--K", phases=phases, type=positive, metavar="N",
-        help=helped("most detections of an image", f"{K}"))
+        help=helped("maximum number of detections per image", f"{K}"))
     add("--conf_thresh", phases=phases, type=share, metavar="T",
         help={**helped("keep detections with a higher score", f"{CONF_THRESH:g}"),
               **dict.fromkeys(TRAIN + EVAL, "keep detections with a higher score (default: 0.01)")})
     add("--nms_thresh", phases=phases, type=share, metavar="IOU",
-        help=helped("a higher IoU suppresses", f"{NMS_THRESH:g}"))
+        help=helped("NMS suppresses boxes with a higher IoU", f"{NMS_THRESH:g}"))
     add("--theta_thresh", phases=phases, type=share, metavar="T",
-        help=helped("with a higher cls_theta a box counts as turned", f"{THETA_THRESH:g}"))
+        help=helped("boxes with a higher cls_theta are rotated, others axis-aligned",
+                    f"{THETA_THRESH:g}"))
     add("--batch_size", phases=DETECTING, type=positive, metavar="N",
-        help={**dict.fromkeys(DATA_SET, "images of a batch (default: 16 with a GPU, else 8; "
+        help={**dict.fromkeys(DATA_SET, "images per batch (default: 16 with a GPU, else 8; "
                               f"sample: {SAMPLE.batch_size})"),
-              "predict": "windows of a batch (default: 16 with a GPU, else 2)",
-              "benchmark": "images of a batch (default: 1)"})
+              "predict": "windows per batch (default: 16 with a GPU, else 2)",
+              "benchmark": "images per batch (default: 1)"})
 
 
 def _training_flags(group) -> None:
     add = group("training")
     add("--num_epoch", "--epochs", phases=TRAIN, idle_in=TEST + EVAL, dest="epochs",
         type=positive, metavar="N",
-        help=f"epochs (default: {OWN_DATA.epochs}; sample: {SAMPLE.epochs})")
+        help=f"number of epochs (default: {OWN_DATA.epochs}; sample: {SAMPLE.epochs})")
     add("--init_lr", phases=TRAIN, idle_in=TEST + EVAL, type=positive_float, metavar="LR",
-        help=f"learning rate (default: {OWN_DATA.lr}; sample: {SAMPLE.lr})")
+        help=f"initial learning rate (default: {OWN_DATA.lr}; sample: {SAMPLE.lr})")
     add("--schedule", phases=TRAIN, choices=SCHEDULES,
-        help=f"of the learning rate (default: {OWN_DATA.schedule}; sample: {SAMPLE.schedule})")
+        help="learning rate schedule "
+             f"(default: {OWN_DATA.schedule}; sample: {SAMPLE.schedule})")
     add("--save_every", phases=TRAIN, type=natural, metavar="N",
         help="keep model_<epoch>.pth every N epochs, 0 for never (default: 5; sample: 0)")
     add("--val_every", phases=TRAIN, type=positive, metavar="N",
-        help="epochs between two validations (default: 1)")
+        help="validate every N epochs (default: 1)")
     add("--resume_train", phases=TRAIN, idle_in=TEST + EVAL, nargs="?", const=LAST, metavar="FILE",
-        help=f"resume a run that was stopped (FILE: {LAST})")
+        help=f"resume a run that was stopped (default of FILE: {LAST})")
     add("--overwrite", phases=TRAIN, action="store_true", help="replace an existing run")
-    add("--seed", phases=TRAIN, type=natural, help="of all random numbers (default: 317)")
+    add("--seed", phases=TRAIN, type=natural, help="random seed (default: 317)")
     add("--ngpus", phases=TRAIN, idle_in=TEST + EVAL, type=positive, default=1, metavar="N",
         help="GPUs to train on, with DataParallel (default: %(default)s)")
 
@@ -226,82 +229,86 @@ def _training_flags(group) -> None:
 def _evaluation_flags(group) -> None:
     add = group("evaluation")
     add("--metric", phases=TRAIN + EVAL, choices=METRICS, default="voc07",
-        help="AP (default: %(default)s)")
+        help="AP metric: 11-point AP, area under the curve, or COCO (default: %(default)s)")
     add("--merge", phases=EVAL, choices=("auto", "yes", "no"), default="auto",
         help="merge patches before scoring (auto: if all ids are patches and there are labels of "
              "the full images)")
     add("--truth_dir", phases=EVAL, type=Path, metavar="DIR",
-        help="labels of the full images, for merged results (default: the labels of the data)")
-    add("--show", phases=TEST, action="store_true", help="show each picture in a window")
+        help="folder of the labels of the full images, for merged results (default: the labels "
+             "of the data)")
+    add("--show", phases=TEST, action="store_true", help="show each drawn image in a window")
 
 
 def _prediction_flags(group) -> None:
     add = group("prediction")
     add("--source", phases=MODEL_FILE + EXPORT, nargs="+", metavar="PATH",
-        help={"predict": "images, folders, globs, or lists (.txt) of images",
-              "benchmark": "images, folders, globs, or lists (.txt) of images (default: the "
-                           "sample set)",
-              "export": "images to check the file with: images, folders, globs, or lists (.txt)"})
+        help={"predict": "images, folders, glob patterns, or lists (.txt) of images",
+              "benchmark": "images, folders, glob patterns, or lists (.txt) of images (default: "
+                           "the sample set)",
+              "export": "images for the comparison with the checkpoint: images, folders, glob "
+                        "patterns, or lists (.txt)"})
     add("--output", phases=MODEL_FILE + EXPORT, type=Path, metavar="PATH",
-        help={"predict": "path of the result, a folder (default: result_predict)",
-              "benchmark": "path of the result, a JSON file (default: benchmark.json)",
-              "export": "path of the result, a model file (default: beside the checkpoint, with "
-                        "the suffix of the format)"})
+        help={"predict": "folder of the results (default: result_predict)",
+              "benchmark": "JSON file of the results (default: benchmark.json)",
+              "export": "path of the exported file (default: next to the checkpoint, with the "
+                        "suffix of the format)"})
     add("--formats", phases=PREDICT, type=formats, default=FORMATS, metavar="A,B",
-        help=f"what to write (default: {','.join(FORMATS)})")
+        help=f"output formats (default: {','.join(FORMATS)})")
     add("--tile", phases=PREDICT, type=natural, metavar="PX",
-        help="side of a window in input pixels, 0 for the whole image in one (default: the model's "
-             "input size; an image that hardly exceeds it goes in whole, as in test)")
+        help="side of a window in input pixels, 0 for one window over the whole image (default: "
+             "the model's input size; images that are hardly larger are processed as a whole, as "
+             "in test)")
     add("--overlap", phases=PREDICT, type=natural, metavar="PX",
-        help="of neighboring windows, at least the length of an object (default: 100, or a sixth "
-             "of the window if that is less)")
+        help="overlap of neighboring windows, at least the length of an object (default: 100, or "
+             "a sixth of the window if that is less)")
     add("--scales", phases=PREDICT, type=scales, metavar="S,S",
-        help="sizes at which to look at an image, such as 0.5,1 (default: 1)")
+        help="scales at which each image is processed, such as 0.5,1 (default: 1)")
     add("--gsd", phases=PREDICT, type=positive_float, metavar="M",
-        help="meters per pixel that the model was trained at, to which GeoTIFFs are rescaled")
+        help="ground sampling distance of the training images in meters per pixel, to which "
+             "GeoTIFFs are rescaled")
     add("--shard", phases=PREDICT, type=shard, metavar="I/N",
-        help="do part I (from 0) of N of the work (default: torchrun's rank and world size)")
+        help="process only part I of N, from 0 (default: torchrun's rank and world size)")
     add("--runtime", phases=MODEL_FILE, choices=tuple(RUNTIMES),
-        help="default: by the kind of model file; openvino runs ONNX files as well")
+        help="runtime (default: that of the model file's format); openvino also runs ONNX files")
 
 
 def _benchmark_flags(group) -> None:
     add = group("benchmark")
     add("--models", phases=BENCHMARK, nargs="+", type=Path, default=(), metavar="FILE",
-        help="more model files, which take turns with --weights")
+        help="more model files, timed in turn with --weights")
     add("--runs", phases=BENCHMARK, type=positive, default=20, metavar="N",
-        help="timed runs, whose medians are shown (default: %(default)s)")
+        help="number of timed runs; the medians are shown (default: %(default)s)")
 
 
 def _export_flags(group) -> None:
     add = group("export")
-    add("--format", phases=EXPORT, choices=("onnx", "torch", "openvino", "tensorrt"),
+    add("--format", phases=EXPORT, choices=tuple(SUFFIXES),
         default="onnx",
-        help="ONNX; a program of torch.export (.pt2); OpenVINO (.xml and .bin); or ONNX that "
-             "TensorRT takes, and its engine if it is installed (default: %(default)s)")
+        help="ONNX; a program of torch.export (.pt2); OpenVINO (.xml and .bin); or ONNX for "
+             "TensorRT, and its engine if TensorRT is installed (default: %(default)s)")
     add("--static", phases=EXPORT, type=positive, nargs=3, metavar=("H", "W", "B"),
-        help="fixed height, width and batch (default: dynamic)")
+        help="fixed height, width and batch size (default: dynamic)")
     add("--input", phases=EXPORT, choices=("float32", "uint8"), default="float32",
-        help="input of the file: [B, 3, H, W] in BGR, x / 255 - 0.5, or pictures [B, h, w, 3] of "
-             "any size, which it scales and pads itself (default: %(default)s)")
+        help="input of the file: float32 [B, 3, H, W] in BGR, x / 255 - 0.5, or uint8 images "
+             "[B, h, w, 3] of any size, which the file scales and pads (default: %(default)s)")
     add("--color", phases=EXPORT, choices=("BGR", "RGB"), default="BGR",
         help="channel order of --input uint8 (default: %(default)s)")
     add("--nms", phases=EXPORT, choices=("none", "graph"), default="none",
-        help="graph: put non-maximum suppression at --nms_thresh into the file "
-             "(default: %(default)s)")
+        help="graph: include NMS at --nms_thresh in the file (default: %(default)s)")
     add("--layout", phases=EXPORT, choices=("corners", "light-fork"), default="corners",
-        help="outputs corners, scores and labels, or the light fork's rows [1, K, 12]")
+        help="outputs: corners, scores and labels, or the light fork's rows [1, K, 12] "
+             "(default: %(default)s)")
     add("--fix_conf", phases=EXPORT, action="store_true",
         help="make --conf_thresh a constant instead of an input")
-    add("--half", phases=EXPORT, action="store_true", help="the network in float16")
+    add("--half", phases=EXPORT, action="store_true", help="convert the network to float16")
     add("--int8", phases=EXPORT, action="store_true",
-        help="the network in 8 bits, except for its first and last layers")
+        help="quantize the network to int8, except for its first and last layers")
     add("--calibrate", phases=EXPORT, nargs="+", metavar="PATH",
-        help="images, folders, globs or lists to calibrate --int8 with (default: the training "
-             "images of --data_dir; the sample set for a model trained on it)")
+        help="calibration images for --int8: images, folders, glob patterns or lists (default: "
+             "the training images of --data_dir; the sample set for a model trained on it)")
     add("--check_images", phases=EXPORT, type=positive, default=16, metavar="N",
-        help="images on which the file is compared with the checkpoint: of --source or "
-             "--data_dir, else of the sample set (default: %(default)s)")
+        help="number of images on which the file is compared with the checkpoint, from --source "
+             "or --data_dir, else from the sample set (default: %(default)s)")
 # fmt: on
 
 

@@ -27,7 +27,7 @@ PHASES = {
     "train": Phase("train a detector", training.train, Advice(
         "the last finished epoch, if any, is kept, and --resume_train resumes from there",
         _LIGHTER,
-        "resume with --resume_train, or begin again, with a lower --init_lr, or with --head_bn for "
+        "resume with --resume_train, or start again, with a lower --init_lr, or with --head_bn for "
         "small batches",
     )),
     "test": Phase("draw detections on the test images and measure the speed", evaluation.test,
@@ -35,18 +35,17 @@ PHASES = {
     "eval": Phase("compute AP on the test images", evaluation.evaluate,
                   Advice(_STARTS_OVER, _LIGHTER)),
     "predict": Phase("detect in images of any size", deployment.predict, Advice(
-        "what is done so far, if anything, is kept beside the results, and the same command goes "
-        "on from there",
-        "a smaller --batch_size or --tile, or a model with a lighter --backbone, all of which "
-        "start over",
+        "any progress so far is kept next to the results, and the same command resumes from there",
+        "a smaller --batch_size or --tile, or a model with a lighter --backbone; each of them "
+        "starts over",
     )),
-    "export": Phase("make a model file for other runtimes", exporting.export, Advice(
+    "export": Phase("export a checkpoint for other runtimes", exporting.export, Advice(
         "no file was written; the same command starts over",
-        "smaller images to check with, or fewer to calibrate with (--source, --calibrate)",
+        "smaller images for the check (--source), or fewer calibration images (--calibrate)",
     )),
-    "benchmark": Phase("time model files, stage by stage", deployment.benchmark, Advice(
+    "benchmark": Phase("time each stage of model files", deployment.benchmark, Advice(
         "no times were written", "a smaller --batch_size, or fewer files at once"
     )),
-    "info": Phase("show what a network consists of, its parameters and its cost", evaluation.info,
-                  Advice("nothing was to be written", _LIGHTER)),
+    "info": Phase("show the parts of a network, its parameters and its cost", evaluation.info,
+                  Advice("this phase writes no files", _LIGHTER)),
 }  # fmt: skip

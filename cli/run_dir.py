@@ -94,8 +94,8 @@ def refuse_to_replace(weights: Path) -> None:
     """Raise an InputError if a run lies in the folder already."""
     if list(weights.glob("*.pth")):
         raise InputError(
-            f"{weights} holds a run: resume it (--resume_train), replace it (--overwrite), "
-            "or train beside it (--run_dir DIR)"
+            f"{weights} already contains a run: resume it (--resume_train), replace it "
+            "(--overwrite), or train in another folder (--run_dir DIR)"
         )
 
 

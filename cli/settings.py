@@ -33,7 +33,7 @@ PHASE_CONF_THRESH = {"test": CONF_THRESH, "eval": 0.01, "train": 0.01}
 def detector_settings(args: argparse.Namespace) -> DetectorSettings:
     """Settings of a detector; what is not given is taken from the model file."""
     if (args.input_h is None) != (args.input_w is None):
-        raise InputError("--input_h and --input_w go together here: give both or none")
+        raise InputError("give both --input_h and --input_w, or neither")
     return DetectorSettings(
         device=device_of_rank(args.device, torch.cuda.device_count()),
         classes=asked_classes(args),
@@ -97,7 +97,7 @@ def input_size(
             fit = f"{below} or {above}" if below else f"{above}"
             raise InputError(f"{flag} {value} is not a multiple of 32; {fit} would be")
     if trained and size != tuple(trained):
-        logger.info("input %dx%d instead of %dx%d, at which it was trained", *size, *trained)
+        logger.info("input size %dx%d; the model was trained at %dx%d", *size, *trained)
     return size
 
 
@@ -180,5 +180,5 @@ def usable_gpus(args: argparse.Namespace) -> int:
     there = torch.cuda.device_count() if args.device.type == "cuda" else 1
     if args.ngpus <= max(there, 1):
         return args.ngpus
-    logger.warning("--ngpus %d: only %s available, which are used", args.ngpus, there)
+    logger.warning("--ngpus %d: only %d available, so that number is used", args.ngpus, there)
     return there

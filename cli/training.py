@@ -74,7 +74,7 @@ def train(args: argparse.Namespace) -> None:
         score=scorer(args, run, val_set), gpus=usable_gpus(args), resume=resume,
         extras={"dataset": args.dataset, "data": learned},
     )  # fmt: skip
-    logger.info("checkpoints, curves and pictures are in %s", run.weights)
+    logger.info("checkpoints, curves and images of the targets are in %s", run.weights)
 
 
 def open_sets(
@@ -109,15 +109,15 @@ def refuse_contradictions(args: argparse.Namespace) -> None:
     first_weights = {"--finetune": args.finetune, "--pretrained": args.pretrained}
     named = list(given(**first_weights))
     if args.resume_train and named:
-        raise InputError(f"--resume_train resumes a run, which excludes {named[0]}: leave it out")
+        raise InputError(f"--resume_train cannot be combined with {named[0]}: leave one out")
     if len(named) > 1:
-        raise InputError("--finetune starts with a whole detector, which excludes --pretrained")
+        raise InputError("--finetune cannot be combined with --pretrained: leave one out")
 
 
 def require_resumable(resume: Checkpoint, settings: TrainSettings) -> None:
     """Raise an InputError if the checkpoint is not one of a run that can be resumed."""
     if resume.optimizer_state is None:
-        raise InputError(f"{resume.path} holds no state of an optimizer: use --finetune")
+        raise InputError(f"{resume.path} has no optimizer state to resume from: use --finetune")
     if resume.epoch >= settings.epochs:
         raise InputError(
             f"{resume.path} is at epoch {resume.epoch} of {settings.epochs}: nothing is left to "

@@ -1,8 +1,8 @@
 """Use of trained detectors: model files, their runtimes, prediction and export.
 
-Here belongs everything behind a checkpoint: `Detector` (the Python API), `runtimes` (what runs a
-model file), `predict` (images of any size) and `export` (files for runtimes outside Python).
-Training and the evaluation of data sets do not belong here.
+Everything that uses a finished checkpoint belongs here: `Detector` (the Python API), `runtimes`
+(which run a model file), `predict` (images of any size), `export` (files for runtimes outside
+Python) and `benchmark` (times). Training and the evaluation of data sets do not belong here.
 """
 
 from deploy.detector import Detector

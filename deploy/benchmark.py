@@ -27,6 +27,7 @@ import torch
 
 from deploy.detector import Detector, as_bgr
 from deploy.runtimes.base import DetectorSettings
+from deploy.runtimes.registry import RUNTIMES, runtimes_of_file
 from deploy.runtimes.torch_runtime import TorchRuntime
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.files import replacing
@@ -40,9 +41,6 @@ STAGES = ("preprocess", "network", "decode", "nms", "end to end")
 PAUSE_S = 0.15
 """Pause before each run in seconds. Threads of ONNX Runtime keep spinning for some 60 ms after a
 run, and whatever ran next on their cores would take up to twice as long."""
-
-_PACKAGES = {"pytorch": "torch", "onnxruntime": "onnxruntime", "openvino": "openvino"}
-_RUNTIMES_BY_SUFFIX = {".onnx": ("onnxruntime", "openvino"), ".xml": ("openvino",)}
 
 
 @dataclass(frozen=True)
@@ -183,7 +181,8 @@ def load_models(
         detector.detect(image)
         seconds = time.perf_counter() - begin
         threads = torch.get_num_threads() if runtime == "pytorch" else settings.used_threads()
-        return LoadedModel(file, metadata.version(_PACKAGES[runtime]), threads, detector, seconds)
+        version = metadata.version(RUNTIMES[runtime].package)
+        return LoadedModel(file, version, threads, detector, seconds)
 
     models = [timed_load(file, runtime, Detector.load) for file, runtime in pairs]
     plain = [
@@ -232,10 +231,10 @@ def runtimes_of(file: Path, asked: str | None = None) -> list[str]:
     Raises:
         InputError: None of the file's runtimes is installed.
     """
-    able = _RUNTIMES_BY_SUFFIX.get(file.suffix.lower(), ("pytorch",))
+    able = runtimes_of_file(file)
     if asked in able:
         able = (asked,)
-    installed = [name for name in able if find_spec(_PACKAGES[name]) is not None]
+    installed = [name for name in able if find_spec(RUNTIMES[name].package) is not None]
     for name in able:
         if name not in installed:
             logger.info("%s is not installed, so %s is not timed in it", name, file)
@@ -280,7 +279,7 @@ def table(result: dict[str, Any]) -> str:
     """Format the result of `benchmark` as text, with a row for each file and runtime."""
     stages = (f"{name} ms" for name in STAGES)
     rows = [(
-        "model", "runtime", "threads", "input", "load s", *stages, "found", "times faster"
+        "model", "runtime", "threads", "input", "load s", *stages, "detections", "speedup"
     )]  # fmt: skip
     for one in result["timings"]:
         rows.append((

@@ -97,7 +97,7 @@ class Detector:
                 whose sizes may differ, or an array [B, H, W, 3].
 
         Returns:
-            Detections in pixels of the image, after NMS, by falling score; a list of them for a
+            Detections in pixels of the image, after NMS, by descending score; a list of them for a
             batch.
 
         Raises:

@@ -1,7 +1,7 @@
 """The detector: backbones, network, losses, initial weights and checkpoints.
 
-Whatever needs PyTorch modules or weights belongs here; datasets, decoding and phases do not. It
-imports nothing of this project but `structures` and `DOTA_devkit`.
+Code that needs PyTorch modules or weights belongs here; datasets, decoding and phases do not. It
+imports only `structures` and `DOTA_devkit` of this project.
 """
 
 from models.backbones import BACKBONES, Backbone

@@ -1,5 +1,5 @@
-"""Data structures shared by all parts: boxes, letterbox, detections, Task1 tables, pictures.
+"""Data structures shared by all parts: boxes, letterbox, detections, Task1 tables, drawing.
 
-What both training and deployment exchange belongs here. Networks, datasets and phases do not: this
-package imports nothing of this project but `DOTA_devkit`.
+Code that both training and deployment use belongs here. Networks, datasets and phases do not: this
+package imports only `DOTA_devkit` of this project.
 """

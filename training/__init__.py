@@ -1,5 +1,5 @@
 """The parts of a training run, which `train.py` puts together.
 
-Here belongs what a training keeps, schedules, guards and writes. Losses belong to `models`, targets
-and augmentation to `datasets`.
+The settings, learning rate schedule, guards, history and files of a training run belong here.
+Losses belong to `models`, targets and augmentation to `datasets`.
 """

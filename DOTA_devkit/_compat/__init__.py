@@ -1,5 +1,5 @@
 """Code shared by the modules with historical names (`ImgSplit`, `ResultMerge`, ...).
 
-Only what reproduces the signatures and results of the original devkit belongs here; the work is
-done by `DOTA_devkit.splitting`, `DOTA_devkit.merging` and `DOTA_devkit.scoring`.
+Only code that reproduces the signatures and results of the original devkit belongs here; the work
+is done by `DOTA_devkit.splitting`, `DOTA_devkit.merging` and `DOTA_devkit.scoring`.
 """

@@ -1,7 +1,7 @@
 """The command line of the devkit: one module per command, each with `add_parser` and `run`.
 
-Here belongs all that knows argparse, prints to stdout, names flags and turns errors into exit
-codes (0 only for success, 2 for bad input, 130 for Ctrl-C). The work itself does not.
+All code that uses argparse, prints to stdout, names flags and turns errors into exit codes (0 only
+for success, 2 for bad input, 130 for Ctrl-C) belongs here. The work itself does not.
 """
 
 from __future__ import annotations

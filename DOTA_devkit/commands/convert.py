@@ -58,10 +58,10 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """Add the parser of the command."""
     parser = subparsers.add_parser(
         "convert",
-        help="convert labels of other formats to DOTA text, DOTA text to COCO and YOLO-OBB",
+        help="convert labels between DOTA text and other formats",
         description="Convert a folder of labels or one label file. Classes can be renamed and "
-        "dropped on the way. All errors are reported, with file and line, before anything is "
-        "written.",
+        "dropped during the conversion. All errors are reported, with file and line, before "
+        "anything is written.",
         epilog=EXAMPLES,
         formatter_class=HelpFormatter,
     )

@@ -42,7 +42,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """Add the parser of the command."""
     parser = subparsers.add_parser(
         "evaluate",
-        help="average precision of result files",
+        help="compute the average precision of result files",
         description="Score Task1_<class>.txt (or Task2) against a folder of labels: AP per class, "
         "its mean over the classes that have objects, AP by object size, precision and recall at "
         "the best F1. Results of patches are merged first if the labels are those of whole "

@@ -15,7 +15,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """Add the parser of the command."""
     parser = subparsers.add_parser(
         "lists",
-        help="train, val and test lists of a folder of images",
+        help="divide the images of a folder into train, val and test lists",
         description="Divide the images of a folder at random into train.txt, val.txt and test.txt. "
         "All patches of a source image go into the same list, so that no image content is used for "
         "both training and evaluation.",

@@ -21,7 +21,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """Add the parser of the command."""
     parser = subparsers.add_parser(
         "stats",
-        help="classes, sizes, angles and likely mistakes in a folder of labels",
+        help="show classes, sizes, angles and likely mistakes in a folder of labels",
         description="Print statistics of a folder of DOTA labels: classes, sizes, angles, aspect "
         "ratios, objects per image, what training would exclude, and labels that are most likely "
         "mistakes.",

@@ -1,8 +1,8 @@
 """The text formats of DOTA: label files, Task1 and Task2 result files, and lists of image ids.
 
-Here belongs reading and writing these files; other label formats belong to
+Code that reads and writes these files belongs here; other label formats belong to
 `DOTA_devkit.converters`, the fast number parser to `DOTA_devkit.text_table`.
-In all of them fields are separated by any white space, lines may end as on Unix or on Windows, and
+In all of them, fields are separated by any white space, lines may end as on Unix or on Windows, and
 blank lines are ignored. Text that cannot be understood is an `InputError` with file and line;
 nothing is skipped silently.
 """

@@ -1,6 +1,6 @@
 """Statistics of a folder of DOTA labels: counts, box sizes and angles, and likely mistakes.
 
-Here belongs what `python -m DOTA_devkit stats` measures, prints and plots. Reading single label
+The measures, tables and plots of `python -m DOTA_devkit stats` belong here. Reading single label
 files belongs to `DOTA_devkit.formats`, scoring detections to `DOTA_devkit.scoring`.
 """
 

@@ -1,4 +1,4 @@
-"""The place where users of the original have the devkit: another name for `DOTA_devkit`.
+"""The devkit under its path in the original code: an alias of the package `DOTA_devkit`.
 
 ``datasets.DOTA_devkit.X`` and ``DOTA_devkit.X`` are one module object, so that a threshold set
 or a class compared under one name is the same under the other.

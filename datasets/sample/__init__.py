@@ -1,6 +1,6 @@
 """The built-in sample set: stylized aerial scenes with exact labels, drawn from a fixed seed.
 
-Whatever draws or stores it belongs here; it is read like any other dataset in DOTA layout.
+Code that draws or stores it belongs here; it is read like any other dataset in DOTA layout.
 """
 
 from datasets.sample.folder import CLASSES, make_sample

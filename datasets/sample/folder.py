@@ -60,7 +60,7 @@ def make_sample(root: Path, seed: int = 0) -> Path:
     if found is None and (root.is_file() or (root.is_dir() and any(root.iterdir()))):
         raise InputError(
             f"{root} exists but is not a sample set (it has no {STAMP}); nothing was changed. "
-            "Move it away, start from another folder, or give the folder of your own data as "
+            "Move it away, run in another folder, or give the folder of your own data as "
             "data_dir."
         )
     root.parent.mkdir(parents=True, exist_ok=True)

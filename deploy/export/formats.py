@@ -181,8 +181,8 @@ def quantized_network(
 ) -> onnx.ModelProto:
     """Return the network's graph in 8 bits; the network's channels are equalized in place."""
     if not images:
-        raise InputError("int8 needs images to calibrate with: pass them as calibration")
-    logger.info("calibrating int8 with %d images", len(images))
+        raise InputError("int8 needs calibration images: pass them as calibration")
+    logger.info("calibrating int8 on %d images", len(images))
     height, width = input_hw
     batches = [
         normalize(Letterbox.fit(image.shape[1::-1], (width, height)).apply(image))[None]

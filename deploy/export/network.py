@@ -91,8 +91,8 @@ def check_same_maps(network: ExportNetwork, model: CTRBOX) -> None:
     maps = copy.deepcopy(model).cpu().float().eval()(image)
     if not all(torch.isfinite(values).all() for values in maps.values()):
         raise InputError(
-            "the checkpoint finds nothing: the output of its network is not finite, as after a "
-            "training run that diverged"
+            "the checkpoint cannot be exported: the output of its network is not finite, as "
+            "after a training run that diverged"
         )
     heatmap, features = network(image)
     cells = torch.arange(heatmap[0, 0].numel())[None]

@@ -19,8 +19,8 @@ from deploy.export.formats import BUILDERS, ExportJob
 from deploy.export.network import ExportNetwork, check_same_maps
 from deploy.export.parity.check import compare
 from deploy.export.parity.report import Report
-from deploy.export.settings import SUFFIXES, ExportSettings
-from deploy.export.types import CheckImage
+from deploy.export.settings import ExportSettings
+from deploy.export.types import SUFFIXES, CheckImage
 from DOTA_devkit import interrupts
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.files import refuse_unwritable
@@ -65,7 +65,7 @@ def export(
             error.filename = error.filename or folder  # a failed write does not name its file
             raise
         interrupts.stop_if_pressed()
-        logger.info("comparing it with the checkpoint on %d images", len(images))
+        logger.info("comparing the file with the checkpoint on %d images", len(images))
         report = compare(model, job, built, images, metadata.precision)
         if built.run_engine is not None:
             logger.info("comparing the TensorRT engine with the checkpoint")
@@ -89,8 +89,8 @@ def refuse_non_finite(model: CTRBOX) -> None:
     for name, values in model.state_dict().items():
         if not torch.isfinite(values).all():
             raise InputError(
-                f"the checkpoint finds nothing: {name} holds values that are not finite, as after "
-                "a training run that diverged"
+                f"the checkpoint cannot be exported: {name} has values that are not finite, as "
+                "after a training run that diverged"
             )
 
 

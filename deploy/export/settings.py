@@ -13,11 +13,6 @@ from DOTA_devkit.errors import InputError
 from models import CTRBOX
 from structures.defaults import CONF_THRESH, INPUT_HW, NMS_THRESH, THETA_THRESH, K
 
-SUFFIXES = {"onnx": ".onnx", "torch": ".pt2", "openvino": ".xml", "tensorrt": ".onnx"}
-"""Format -> suffix of its file."""
-
-FORMATS = tuple(SUFFIXES)
-
 _INEXACT = "it computes in float64 and with shapes that depend on what is found"
 
 UNSUPPORTED: Mapping[str, Mapping[str, str]] = {
@@ -42,9 +37,9 @@ class ExportSettings:
     """What is exported.
 
     Attributes:
-        format: One of `FORMATS`.
+        format: A key of `deploy.export.types.SUFFIXES`.
         conf_thresh: Score threshold of the file, or its default if it is an input.
-        theta_thresh: Above it a box is turned, else its upright rectangle is used.
+        theta_thresh: Above it a box is rotated, else its axis-aligned box is used.
         K: Number of rows.
         static: Height, width and batch size of a fixed input, None for free ones.
         input_hw: Height and width of the network's input for uint8 images, and of the images in the
@@ -76,7 +71,7 @@ class ExportSettings:
 
     def __post_init__(self) -> None:
         if self.half and self.int8:
-            raise InputError("half and int8 are two precisions: set only one of them")
+            raise InputError("half and int8 exclude each other: set only one of them")
         if not 1 <= self.K <= MAX_K:
             raise InputError(f"K must be 1 to {MAX_K}, got {self.K}")
         for size in self.static[:2] if self.static else self.input_hw:

@@ -1,4 +1,4 @@
-"""Values that building a file and checking it share."""
+"""Values that the command line, building a file and checking it share; needs no ONNX package."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ import numpy as np
 
 ModelRunner = Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]]
 """Runs a model: inputs by name -> outputs by name."""
+
+SUFFIXES = {"onnx": ".onnx", "torch": ".pt2", "openvino": ".xml", "tensorrt": ".onnx"}
+"""Format -> suffix of its file."""
 
 
 class CheckImage(NamedTuple):

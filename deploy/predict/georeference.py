@@ -136,8 +136,8 @@ def _fitted_affine(
     off = np.hypot(*np.linalg.solve(matrix, misfit.T)).max()
     if off > GCP_TOLERANCE_PX:
         logger.warning(
-            "%s: its ground control points lie up to %.1f pixels off the affine map fitted to "
-            "them, and so may the coordinates of detections", name, off,
+            "%s: the affine transform fitted to its ground control points is off by up to %.1f "
+            "pixels, and so may be the coordinates of detections", name, off,
         )  # fmt: skip
     (a, b), (d, e) = matrix.tolist()
     c, f = (origin - matrix @ middle).tolist()

@@ -117,8 +117,8 @@ class Journal:
         others = [path for path in sorted(folder.parent.glob(f"{PREFIX}*")) if path != self.folder]
         if others:
             logger.info(
-                "%s holds the progress of a run with other images, model or settings; it is left "
-                "alone, and can be deleted", others[0],
+                "%s holds the progress of a run with other images, model or settings; it is kept, "
+                "and can be deleted", others[0],
             )  # fmt: skip
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -214,5 +214,5 @@ class Journal:
 def _cannot_write(path: Path, error: OSError) -> InputError:
     return InputError(
         f"cannot write {path}: {error.strerror or error}. What is done so far is kept: "
-        f"{remedy(error)} and start the same command again, and it goes on from there"
+        f"{remedy(error)} and start the same command again to resume from there"
     )

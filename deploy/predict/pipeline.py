@@ -119,7 +119,7 @@ def predict(
     shard, numbers = settings.shard, settings.shard.part_of(len(plan.batches))
     folder = progress_folder(output, _work(plan, detector, settings, model))
     if not numbers and not folder.is_dir():
-        logger.info("nothing is left for this process: there are %d batches", len(plan.batches))
+        logger.info("nothing to do for this process: there are only %d batches", len(plan.batches))
         return prediction(written_elsewhere=True)
     try:
         with Journal(folder, f"shard-{shard.index}-of-{shard.count}") as journal:
@@ -170,9 +170,7 @@ def run_batches(
     windows = sum(len(batches[number]) for number in numbers)
     before = windows - sum(len(batches[number]) for number in waiting)
     if before:
-        logger.info(
-            "going on with a run that was stopped: %d of %d windows are done", before, windows
-        )
+        logger.info("resuming a run that was stopped: %d of %d windows are done", before, windows)
     shown = progress_bar("predict", windows, initial=before, unit="window", leave=True)
     unread: dict[int, str] = {}
     with shown as bar, closing(prefetch(read_batches(plan.sources, batches, waiting))) as reading:
@@ -218,7 +216,7 @@ def warn_about_left_out(faults: Sequence[str]) -> None:
         logger.warning("left out: %s", text)
     if len(faults) > MAX_LEFT_OUT_LINES:
         logger.warning(
-            "left out: %d more; detections.json lists all where it is written",
+            "left out: %d more; detections.json, if written, lists all of them",
             len(faults) - MAX_LEFT_OUT_LINES,
         )
 
@@ -228,8 +226,8 @@ def warn_about_full_windows(images: Sequence[ImageResult], settings: PredictSett
     full = [one.source.path for one in images if not one.detections.complete]
     if full:
         logger.warning(
-            "%s%s: all K detections of a window were taken, and there may be more with lower "
-            "scores: raise K (an exported file has its own: export it again)%s",
+            "%s%s: a window reached the maximum of K detections, so there may be more with lower "
+            "scores: raise K (for an exported file, export it again with a larger K)%s",
             full[0],
             f" and {len(full) - 1} more images" if len(full) > 1 else "",
             ", or cut the image into windows (tile)" if settings.tile == WHOLE_IMAGE else "",
@@ -253,7 +251,7 @@ def _work(
 
     It has no paths, because machines that share the work may have the files in other places.
     """
-    chosen = asdict(settings)
+    searched = {k: v for k, v in asdict(settings).items() if k not in ("formats", "shard")}
     return {
         "version": 4,
         "sources": [
@@ -266,7 +264,7 @@ def _work(
         "input_hw": list(detector.input_hw),
         "conf_thresh": detector.conf_thresh,
         "nms_thresh": detector.nms_thresh,
-        **{name: chosen[name] for name in ("tile", "overlap", "scales", "gsd", "batch_size")},
+        **searched,
     }
 
 

@@ -219,7 +219,7 @@ def color_bands(path: Path, dataset: DatasetReader) -> list[int]:
     kinds = {dataset.dtypes[band - 1] for band in bands}
     if len(kinds) > 1 or not kinds <= {"uint8", "uint16", "int16"}:
         raise InputError(
-            f"{path}: bands of {', '.join(sorted(kinds))}; all of 8 or all of 16 bits are expected "
+            f"{path}: bands of {', '.join(sorted(kinds))}; expected all 8-bit or all 16-bit "
             f"(gdal_translate -ot Byte -scale {path.name} 8bit.tif converts them)"
         )
     return bands

@@ -119,7 +119,7 @@ def merge_windows(
         nms_thresh: IoU above which NMS suppresses, within each class.
 
     Returns:
-        Detections in source pixels, by falling score.
+        Detections in source pixels, by descending score.
     """
     if not windows:
         return Detections()

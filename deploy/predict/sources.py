@@ -66,7 +66,7 @@ class ImageSource:
         if size_wh != self.size_wh:
             width, height = self.size_wh
             raise InputError(
-                f"{self.path}: {size_wh[0]}x{size_wh[1]} pixels where {width}x{height} were before "
+                f"{self.path}: {size_wh[0]}x{size_wh[1]} pixels, but {width}x{height} before "
                 "(width x height): is another program writing it?"
             )
 

@@ -287,7 +287,7 @@ def _write_geojson(results: Results, folder: Path) -> dict[str, str]:
     rasters = [one.source for one in results.images if one.source.raster]
     bare = [source.path for source in rasters if source.georeference is None]
     if bare:
-        logger.info("no coordinates in %d GeoTIFFs, such as %s, and so not in %s",
+        logger.info("no coordinates in %d GeoTIFFs, such as %s: they are not in %s",
                  len(bare), bare[0], path.name)  # fmt: skip
     unwritten = {}
     if not located:

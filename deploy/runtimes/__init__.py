@@ -1,7 +1,7 @@
 """Runtimes of model files: PyTorch, ONNX Runtime and OpenVINO behind one interface.
 
-Here belong one module per runtime, everything that opens model files in it, and the table that
-chooses a runtime. What is done with the detections, and how a file is exported, does not.
+One module per runtime belongs here, with the code that opens model files in it, and the table from
+which a runtime is chosen. Using the detections and exporting files do not belong here.
 """
 
 from deploy.runtimes.base import DetectorSettings, Runtime

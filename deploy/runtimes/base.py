@@ -61,6 +61,7 @@ class Runtime(Protocol):
 
     Attributes:
         name: Name of the runtime.
+        package: Python package that it needs.
         classes: Class names in the order of the labels.
         input_hw: Height and width that the model was trained or exported at.
         fixed_hw: Whether it takes only images of that size.
@@ -71,6 +72,7 @@ class Runtime(Protocol):
     """
 
     name: str
+    package: str
     classes: tuple[str, ...]
     input_hw: tuple[int, int]
     fixed_hw: bool
@@ -88,7 +90,7 @@ class Runtime(Protocol):
     def decode(self, outputs: Any) -> list[Detections]:
         """Return the detections of each image with scores above `conf_thresh`.
 
-        They are in input pixels and sorted by falling score. NMS is not applied, unless it is in
+        They are in input pixels and sorted by descending score. NMS is not applied, unless it is in
         the file.
         """
 

@@ -65,6 +65,7 @@ class OnnxRuntime(ExportedRuntime):
     """An ONNX file in ONNX Runtime, see `deploy.runtimes.base.Runtime`."""
 
     name = "ONNX Runtime"
+    package = "onnxruntime"
 
     def __init__(self, path: Path, settings: DetectorSettings):
         """Open an ONNX file; an InputError says why it cannot be used with the settings."""

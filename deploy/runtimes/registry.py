@@ -15,11 +15,23 @@ from deploy.runtimes.torch_runtime import TorchRuntime
 from DOTA_devkit.errors import InputError
 
 RUNTIMES = {"pytorch": TorchRuntime, "onnxruntime": OnnxRuntime, "openvino": OpenVino}
-_BY_SUFFIX = {".onnx": "onnxruntime", ".xml": "openvino"}
+"""Name -> class, which is called with the path of a model file and the settings."""
+
+_BY_SUFFIX = {".onnx": ("onnxruntime", "openvino"), ".xml": ("openvino",)}
+"""Suffix of a model file -> the runtimes that can run it, the default one first."""
+
 _UNSUPPORTED = {
     ".pt2": "a program of torch.export only runs by torch.export.load (docs/deploy.md)",
     ".engine": "an engine of TensorRT only runs in TensorRT (docs/deploy.md)",
 }
+
+
+def runtimes_of_file(path: Path) -> tuple[str, ...]:
+    """Return the names of the runtimes that can run a file, judged by its suffix.
+
+    Files with other suffixes than those of exported files are taken for checkpoints.
+    """
+    return _BY_SUFFIX.get(path.suffix.lower(), ("pytorch",))
 
 
 def open_runtime(path: Path, settings: DetectorSettings) -> Runtime:
@@ -39,13 +51,15 @@ def open_runtime(path: Path, settings: DetectorSettings) -> Runtime:
         )
     model = path.with_suffix(".xml")
     if path.suffix.lower() == ".bin" and model.is_file():
-        raise InputError(f"{path}: only the weights of an OpenVINO model: give {model} instead")
-    own = _BY_SUFFIX.get(path.suffix.lower(), "pytorch")
-    name = settings.runtime or own
+        raise InputError(
+            f"{path}: these are only the weights of an OpenVINO model: give {model} instead"
+        )
+    able = runtimes_of_file(path)
+    name = settings.runtime or able[0]
     if name not in RUNTIMES:
         raise InputError(f"runtime must be one of {', '.join(RUNTIMES)}, got {name!r}")
-    if name != own and (own, name) != ("onnxruntime", "openvino"):
-        raise InputError(f"{path}: {name} cannot run this file, {own} does")
+    if name not in able:
+        raise InputError(f"{path}: {name} cannot run this file, but {' or '.join(able)} can")
     if not path.is_file():
         raise InputError(f"{path}: {'a folder, not a file' if path.is_dir() else 'no such file'}")
     return RUNTIMES[name](path, settings)

@@ -24,6 +24,7 @@ class TorchRuntime:
     """A checkpoint in PyTorch, see `deploy.runtimes.base.Runtime`."""
 
     name = "PyTorch"
+    package = "torch"
     memory_format = torch.channels_last
     fixed_hw = False
     nms_thresh = None

@@ -20,7 +20,7 @@ OUT_OF_MEMORY = [
     [
         ("train", ["--batch_size", "--input_h", "--backbone", "last finished epoch"]),
         ("eval", ["--batch_size", "--backbone", "starts over with the first image"]),
-        ("predict", ["--batch_size", "--tile", "the same command goes on"]),
+        ("predict", ["--batch_size", "--tile", "the same command resumes"]),
         ("benchmark", ["--batch_size", "no times were written"]),
         ("export", ["--source", "--calibrate", "no file was written"]),
     ],

@@ -100,8 +100,8 @@ class Failing(DOTA):
 @pytest.mark.parametrize(
     ("fault", "parts"),
     [
-        ("os.kill(os.getpid(), 9)", ["a process that reads images died", "--num_workers 0"]),
-        ("os._exit(1)", ["a process that reads images died", "--num_workers 0"]),
+        ("os.kill(os.getpid(), 9)", ["a data loader worker died", "--num_workers 0"]),
+        ("os._exit(1)", ["a data loader worker died", "--num_workers 0"]),
         ("open('/nowhere/x.png')", ["/nowhere/x.png", "No such file"]),
         ("import numpy; numpy.zeros(1 << 50)", ["out of memory", "--batch_size"]),
         ("import torch; torch.zeros(1 << 50)", ["out of memory", "--batch_size"]),

@@ -66,7 +66,7 @@ def test_ctrl_c_keeps_finished_predictions(run_cli, trained_weights, tmp_path):
     assert_refused(result, "stopped by Ctrl-C; what is done so far", "the same command", code=130)
     assert "epoch" not in result.err and not Path("result_predict/detections.json").exists()
     again = run_cli(*arguments)
-    assert again.code == 0 and "going on with a run that was stopped" in again.out
+    assert again.code == 0 and "resuming a run that was stopped" in again.out
     assert Path("result_predict/detections.json").is_file()
 
 

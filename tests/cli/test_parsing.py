@@ -1,5 +1,6 @@
 """The flags of each phase: taken, refused, accepted without effect, and listed in the help."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from cli.flags import FLAGS
 from cli.parsing import parse_args
 from cli.phases import PHASES
+from helpers.paths import ROOT
 
 ABOUT = {name: phase.about for name, phase in PHASES.items()}
 ORIGINAL_FLAGS = {
@@ -55,6 +57,14 @@ def test_help_without_a_phase_names_the_phases(capsys):
     text = help_text(capsys)
     assert all(f"  {name} " in text and about in text for name, about in ABOUT.items())
     assert "--tile" not in text
+
+
+def test_every_flag_is_used():
+    """A flag without a line that reads it would be accepted and do nothing."""
+    files = [ROOT / "main.py", *(ROOT / "cli").glob("*.py")]
+    code = "".join(path.read_text(encoding="utf-8") for path in files)
+    used = set(re.findall(r"\bargs\.(\w+)", code)) | set(re.findall(r'\bargs, "(\w+)"', code))
+    assert {flag.dest for flag in FLAGS if flag.phases} <= used
 
 
 @pytest.mark.parametrize("phase", PHASES)

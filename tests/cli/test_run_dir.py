@@ -75,7 +75,7 @@ def test_resume_into_another_folder(run_cli, data, trained_weights, tmp_path):
     arguments += ["--resume_train", trained_weights]
     (tmp_path / "weights_dota").mkdir()
     other = save_untrained(tmp_path / "weights_dota" / "model_best.pth")
-    assert_refused(run_cli(*arguments), "weights_dota holds a run", "--overwrite")
+    assert_refused(run_cli(*arguments), "weights_dota already contains a run", "--overwrite")
     assert other.is_file()
     assert run_cli(*arguments, "--overwrite").code == 0
     assert read_checkpoint(tmp_path / "weights_dota" / "model_last.pth").epoch == 2

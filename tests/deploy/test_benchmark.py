@@ -56,7 +56,7 @@ def test_table_and_json(tmp_path, weights, capsys, restored_threads):
     columns = re.split(r"  +", header)
     cells = dict(zip(columns, re.split(r"  +", first), strict=True))
     assert cells["runtime"].startswith("PyTorch eager, contiguous ")
-    assert cells["threads"] == str(restored_threads + 1) and cells["times faster"] == "1.00"
+    assert cells["threads"] == str(restored_threads + 1) and cells["speedup"] == "1.00"
     assert "network ms" in columns
 
 

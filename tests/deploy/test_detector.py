@@ -144,7 +144,7 @@ def test_files_that_are_not_models_are_refused(tmp_path, weights):
     ):
         with pytest.raises(InputError, match=message):
             Detector.load(path)
-    with pytest.raises(InputError, match=r"openvino cannot run this file, pytorch does"):
+    with pytest.raises(InputError, match=r"openvino cannot run this file, but pytorch can"):
         Detector.load(weights, runtime="openvino")
     with pytest.raises(InputError, match=r"runtime must be one of pytorch, .*, got 'cuda'"):
         Detector.load(weights, runtime="cuda")

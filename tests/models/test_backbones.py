@@ -35,12 +35,16 @@ def test_every_backbone(name):
     ]
     assert {head.c_in for head in info.heads} == {channels[0]}
     assert {head.shape[2:] for head in info.heads} == {(152, 80)}
-    assert BACKBONES[name].imagenet is not None
     if name in PUBLISHED:
         info = describe(model, (608, 608))
         millions, gmac = PUBLISHED[name]
         assert info.parameters / 1e6 == pytest.approx(millions, abs=0.051)
         assert info.macs / 1e9 == pytest.approx(gmac, abs=0.051)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet34", "resnet50", "resnet101", "mobilenetv2"])
+def test_backbone_has_imagenet_weights(name):
+    assert BACKBONES[name].imagenet is not None
 
 
 @pytest.mark.parametrize("name", ["resnet18", "mobilenetv2"])

@@ -195,7 +195,7 @@ def test_evaluation_without_matplotlib(tmp_path, monkeypatch, caplog):
     data = make_small_dota(tmp_path / "data", train=1, val=1)
     assert evaluate_boxes(data, [[]], tmp_path) is not None
     assert not (tmp_path / "result" / "evaluation.png").exists()
-    assert "no picture of the curves" in "\n".join(caplog.messages)
+    assert "the curves are not plotted" in "\n".join(caplog.messages)
 
 
 def test_overridden_dec_evaluation_is_used(tmp_path, caplog):

@@ -69,7 +69,9 @@ def compare(
     if precision != "float32":
         logger.warning("%s rounds more than float32: %s", precision, verdict.summary)
     if verdict.faults:
-        raise InputError(f"the file would not equal the checkpoint: {'; '.join(verdict.faults)}")
+        raise InputError(
+            f"the exported file differs from the checkpoint: {'; '.join(verdict.faults)}"
+        )
     return report
 
 
@@ -77,15 +79,17 @@ def warn_if_inconclusive(report: Report) -> None:
     """Warn if the images of the report show little."""
     if not report.detections and not report.unmatched:
         logger.warning(
-            "nothing is found in these images, so little is compared: use images with objects"
+            "the checkpoint detects nothing in these images, so the comparison is weak: use images "
+            "with objects"
         )
     elif 2 * report.matched < report.detections:
         logger.warning(
-            "rounding decides most detections in these images, so little is compared: use others"
+            "rounding decides most detections in these images, so the comparison is weak: use "
+            "other images"
         )
     if not report.empty_images and not report.emptied_images:
         logger.warning(
-            "no image was without detections: add one to the source images to compare that as well"
+            "no image was without detections: add one to the source images to check that case"
         )
 
 

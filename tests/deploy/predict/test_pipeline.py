@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from deploy.predict import pipeline, writers
+from deploy.predict.settings import FORMATS
 from deploy.predict.sources import ImageSource
 from deploy.predict.writers import ImageResult, Results, RunInfo, write_files
 from DOTA_devkit.errors import InputError
@@ -52,6 +53,11 @@ def test_result_files(tmp_path, picture):
     assert drawn.shape[1::-1] == SIZE_WH
     table = done.table(NAMES).splitlines()
     assert table[1].split()[:3] == ["plane", "3", "1"] and table[-1].split()[1] == "5"
+
+
+def test_every_format_has_a_writer():
+    assert set(FORMATS) == set(writers.WRITERS)
+    assert list(writers.WRITERS)[-1] == "json"  # it lists what the other files lack
 
 
 def test_image_without_detections(tmp_path):
@@ -119,13 +125,14 @@ def test_what_may_have_been_cut_is_warnings(tmp_path, picture, caplog):
     done = run(picture.parent, tmp_path / "out", AtMost(), formats=("json",), tile=0)
     assert [one.detections.complete for one in done.images] == [False, True]
     warnings = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
-    assert len(warnings) == 1 and "harbor.png: all K" in warnings[0] and "(tile)" in warnings[0]
+    assert len(warnings) == 1 and "(tile)" in warnings[0]
+    assert "harbor.png: a window reached the maximum of K detections" in warnings[0]
     # one line, however many images there are
     caplog.clear()
     other = write(tmp_path / "many" / "other.png", cv2.imread(str(picture)))
     run([picture, other], tmp_path / "two", AtMost(), formats=(), tile=0)
     (warnings,) = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
-    assert "harbor.png and 1 more images: all K" in warnings
+    assert "harbor.png and 1 more images: a window reached the maximum of K" in warnings
     images = json.loads((tmp_path / "out/detections.json").read_text())["images"]
     assert [one["complete"] for one in images] == [False, True]
     # the same when the windows were done by an earlier run
@@ -133,7 +140,7 @@ def test_what_may_have_been_cut_is_warnings(tmp_path, picture, caplog):
         run(picture, tmp_path / "again", KilledAfter(2, AtMost()))
     caplog.clear()
     run(picture, tmp_path / "again", AtMost(), formats=())
-    assert "all K" in caplog.text
+    assert "maximum of K detections" in caplog.text
 
 
 def test_one_reason_for_many_images_is_not_warnings_of_each(tmp_path, caplog):

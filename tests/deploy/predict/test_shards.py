@@ -62,7 +62,7 @@ def test_shard_without_windows_leaves_no_files(tmp_path, picture, caplog, order)
     for index in (1, 0) if order == "first" else (0, 1):
         done = run(picture, tmp_path / "out", tile=0, shard=Shard(index, 2))
         assert done.written_elsewhere == (index == 1) and done.missing == 0
-    assert "nothing is left for this process: there are 1 batches" in caplog.text
+    assert "nothing to do for this process: there are only 1 batches" in caplog.text
     assert result_files(tmp_path / "out") == result_files(tmp_path / "one")
     assert not list((tmp_path / "out").glob("progress-*"))
 

@@ -145,6 +145,6 @@ def test_image_that_changed_since_inspection(tmp_path, picture, monkeypatch):
 
     monkeypatch.setattr(planning, "plan_jobs", replace_and_plan)
     done = run(picture.parent, tmp_path / "out")
-    expected = f"{picture}: 90x60 pixels where 400x250 were before (width x height)"
+    expected = f"{picture}: 90x60 pixels, but 400x250 before (width x height)"
     assert list(done.faults) == [str(picture)] and done.faults[str(picture)].startswith(expected)
     assert [one.source.image_id for one in done.images] == ["second"]
