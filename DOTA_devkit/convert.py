@@ -28,7 +28,7 @@ from DOTA_devkit.converters.yolo import read_yolo, rejected_by_ultralytics, writ
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.faults import map_collecting
 from DOTA_devkit.files import refuse_existing, replacing
-from DOTA_devkit.formats import DOTA_CLASSES
+from DOTA_devkit.formats import DOTA_CLASSES, crossing_places, warn_of_crossing
 from DOTA_devkit.images import image_size_wh
 from DOTA_devkit.polygon import polygon_area
 from DOTA_devkit.progress import progress
@@ -108,6 +108,7 @@ def read_folder(source: Source) -> list[Annotation]:
             f"(names in order, or a file with one per line) or a {CLASS_FILE} beside the labels"
         )
     annotations = map_collecting(lambda p: reader(p, source), progress(files, "reading"))
+    warn_of_crossing([place for a in annotations for place in crossing_places(a.path, a.labels)])
     if source.format == "yolo" and source.path.is_dir():
         labeled = {annotation.image_id for annotation in annotations}
         annotations += [

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.files import replacing
+from DOTA_devkit.formats.labels import warn_of_crossing
 from DOTA_devkit.formats.text import (
     BLOCK_BYTES,
     checked_utf8,
     not_a_number_error,
     shorten_line,
 )
+from DOTA_devkit.polygon import uncrossed
 from DOTA_devkit.text_table import NotANumber, TextCodes, TextTable
 
 # Coordinates of a line.
@@ -29,8 +31,9 @@ class Task1:
     Attributes:
         image_ids: ``[N]``.
         scores: ``[N]`` float64.
-        corners: ``[N, 4, 2]`` float64, in pixels of the image; from a Task2 file the corners of
-            the rectangle, from its smallest x and y on, clockwise on the screen.
+        corners: ``[N, 4, 2]`` float64, in pixels of the image, put into an order around the box
+            where those of the file cross; from a Task2 file the corners of the rectangle, from its
+            smallest x and y on, clockwise on the screen.
     """
 
     image_ids: list[str]
@@ -49,11 +52,13 @@ class ResultBlock:
         images: ``[N]`` numbers of the image ids in the `TextCodes` of the reader.
         scores: ``[N]`` float64.
         corners: ``[N, 4, 2]`` float64, as in `Task1`.
+        crossing: ``[K]`` int64, lines whose corners the file has in an order that crosses.
     """
 
     images: np.ndarray
     scores: np.ndarray
     corners: np.ndarray
+    crossing: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
 
 
 def read_task1(path: Path | str) -> Task1:
@@ -99,8 +104,12 @@ def iter_results(
         InputError: a line cannot be understood; the message has file and line.
         OSError: the file cannot be read.
     """
+    crossing: list[str] = []
     for data, line in _iter_blocks(Path(path), block_bytes):
-        yield _parse_results(data, coordinates, path, line, image_ids)
+        block = _parse_results(data, coordinates, path, line, image_ids)
+        crossing += [f"{path}:{number}" for number in block.crossing.tolist()]
+        yield block
+    warn_of_crossing(crossing)
 
 
 def result_coordinates(path: Path | str) -> int | None:
@@ -180,7 +189,8 @@ def _parse_results(
     corners = numbers[:, 1:]
     if coordinates == _TASK2:
         corners = corners[:, [0, 1, 2, 1, 2, 3, 0, 3]]
-    return ResultBlock(images, numbers[:, 0], corners.reshape(-1, 4, 2))
+    corners, crossing = uncrossed(corners.reshape(-1, 4, 2))
+    return ResultBlock(images, numbers[:, 0], corners, first_line + lines[crossing])
 
 
 def _read_results(path: Path | str, coordinates: int) -> Task1:

@@ -53,6 +53,34 @@ def bounding_rectangles(corners: np.ndarray | Quads) -> np.ndarray:
     return np.stack([x.min(axis=0), y.min(axis=0), x.max(axis=0), y.max(axis=0)], axis=1)
 
 
+def uncrossed(corners: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Put the corners of outlines whose edges cross into the order around the box.
+
+    Tools that do not mind the order write top left, top right, bottom left, bottom right, which is
+    a bow tie. Four corners with crossing edges have one order in which none cross.
+
+    Args:
+        corners: ``[N, 4, 2]``.
+
+    Returns:
+        The corners ``[N, 4, 2]`` and which outlines crossed, ``[N]`` bool. Every other outline
+        stays as it is, and the first corner stays the first.
+    """
+    x, y = _coordinate_planes(_as_corners(corners))
+    extent = np.maximum(np.ptp(x, axis=0), np.ptp(y, axis=0))
+    turns, tolerance = corner_turns(x - x[:1], y - y[:1]), AREA_TOLERANCE * extent**2
+    left, right = turns > tolerance, turns < -tolerance
+    crossing = (left.sum(axis=0) == 2) & (right.sum(axis=0) == 2)
+    if not crossing.any():
+        return corners, crossing
+    # Two turns of the same side follow each other, and a crossing edge lies between unequal ones.
+    first_edge = crossing & (left[0] != left[1])
+    corners = corners.copy()
+    corners[first_edge] = corners[first_edge][:, [0, 2, 1, 3]]
+    corners[crossing & ~first_edge] = corners[crossing & ~first_edge][:, [0, 1, 3, 2]]
+    return corners, crossing
+
+
 def as_quads(corners: np.ndarray | Quads) -> Quads:
     """Prepare corners ``[N, 4, 2]``, or return them as they are if they are prepared already."""
     return corners if isinstance(corners, Quads) else Quads(corners)

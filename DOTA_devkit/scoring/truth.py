@@ -11,7 +11,15 @@ from pathlib import Path
 import numpy as np
 
 from DOTA_devkit.errors import InputError
-from DOTA_devkit.formats import Labels, Task1, read_label_files, read_task1, read_task2
+from DOTA_devkit.formats import (
+    Labels,
+    Task1,
+    crossing_places,
+    read_label_files,
+    read_task1,
+    read_task2,
+    warn_of_crossing,
+)
 from DOTA_devkit.images import COMMON_SUFFIXES
 
 logger = logging.getLogger(__name__)
@@ -104,7 +112,15 @@ def load_truth(
         if not path.is_file():
             raise InputError(f"image {image_id} is listed, but has no label file {path}")
         ids[image_id] = path
-    return truth_from_labels(list(read_label_files(ids.values())), list(ids), classes)
+    labels = list(read_label_files(ids.values()))
+    warn_of_crossing(
+        [
+            place
+            for path, one in zip(ids.values(), labels, strict=True)
+            for place in crossing_places(path, one)
+        ]
+    )
+    return truth_from_labels(labels, list(ids), classes)
 
 
 def truth_from_labels(

@@ -42,15 +42,25 @@ def random_lines(seed: int, count: int = 180) -> list[str]:
     return lines
 
 
+def around_the_box(values: list[float]) -> list[float]:
+    """The first order of four corners, beginning with the given one, whose edges do not cross."""
+    points = [tuple(values[k : k + 2]) for k in range(0, 8, 2)]
+    for order in ([0, 1, 2, 3], [0, 2, 1, 3], [0, 1, 3, 2]):
+        ordered = [points[k] for k in order]
+        if shapely.Polygon(ordered).is_valid:
+            return [value for point in ordered for value in point]
+    raise AssertionError(values)
+
+
 def reference_merge(lines: list[str], threshold: float, rectangles: bool = False) -> list[str]:
     """One line after the other, as the rules are written."""
     images: dict[str, list[tuple[float, list[float]]]] = {}
     for line in lines:
         image_id, score, *values = line.split()
         name, rate, x, y = re.fullmatch(r"(.+)__([\d.]+)__(\d+)___(\d+)", image_id).groups()
-        moved = [
-            (float(value) + float((x, y)[k % 2])) / float(rate) for k, value in enumerate(values)
-        ]
+        moved = around_the_box(
+            [(float(value) + float((x, y)[k % 2])) / float(rate) for k, value in enumerate(values)]
+        )
         images.setdefault(name, []).append((float(score), moved))
 
     def iou(a: list[float], b: list[float]) -> float:
