@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from DOTA_devkit.errors import InputError
+from DOTA_devkit.file_names import task_of
 from DOTA_devkit.files import replacing
 from DOTA_devkit.formats.labels import warn_of_crossing
 from DOTA_devkit.formats.text import (
@@ -113,28 +114,60 @@ def iter_results(
 
 
 def result_coordinates(path: Path | str) -> int | None:
-    """Tell Task1 from Task2 by the first line of a result file.
+    """Tell Task1 from Task2 by the name of a result file and all of its lines.
+
+    Lines of 10 fields are those of Task1 and lines of 6 those of Task2. Ids with blanks have more
+    fields; there the name decides (``Task1_ship.txt``) or, without one, how many numbers end the
+    line.
 
     Returns:
         8 for Task1, 4 for Task2, None for a file without lines.
 
     Raises:
-        InputError: the first line is neither.
+        InputError: a line is neither, or is of the other kind than the name or the first line.
         OSError: the file cannot be read.
     """
-    with open(path, "rb") as file:
-        for number, line in enumerate(file, 1):
-            fields = checked_utf8(line, path).split()
-            if len(fields) >= 10 and _are_numbers(fields[-9:]):
-                return _TASK1
-            if len(fields) >= 6 and _are_numbers(fields[-5:]):
-                return _TASK2
-            if fields:
+    task = task_of(path)
+    named = None if task is None else {1: _TASK1, 2: _TASK2}[task]
+    kind = None
+    for data, first_line in _iter_blocks(Path(path), BLOCK_BYTES):
+        for number, line in enumerate(data.split(b"\n"), first_line):
+            fields = line.split()
+            found = _kind_of_line(fields, named) if fields else kind
+            if fields and found is None:
                 raise InputError(
                     f"{path}:{number}: expected an image id, a score and 8 coordinates "
                     f"(Task1) or 4 (Task2), got {len(fields)} fields: {shorten_line(line)}"
                 )
-    return None
+            if kind is not None and found != kind:
+                raise InputError(
+                    f"{path}:{number}: expected {kind} coordinates as in the lines before, got "
+                    f"{len(fields)} fields, with {found}: {shorten_line(line)}"
+                )
+            kind = found
+            if kind == named == _TASK1:
+                return kind  # `iter_results` refuses every line of another kind
+    return kind
+
+
+def _kind_of_line(fields: list[bytes], named: int | None) -> int | None:
+    """Return the coordinates of a line, 8 or 4, None if it cannot be one of results.
+
+    Args:
+        fields: of the line.
+        named: the coordinates that the name of the file promises, None if it promises none.
+    """
+    if len(fields) == _TASK2 + 2:
+        return _TASK2
+    if len(fields) == _TASK1 + 2 and (named != _TASK2 or _are_numbers(fields[1:])):
+        return _TASK1
+    if len(fields) < _TASK2 + 2:
+        return None
+    if named is not None:
+        return named
+    if len(fields) > _TASK1 + 2 and _are_numbers(fields[-_TASK1 - 1 :]):
+        return _TASK1
+    return _TASK2 if _are_numbers(fields[-_TASK2 - 1 :]) else None
 
 
 def write_task1(
@@ -219,6 +252,8 @@ def _iter_blocks(path: Path, size: int) -> Iterator[tuple[bytes, int]]:
 
 def _are_numbers(fields: list[bytes]) -> bool:
     try:
-        return all(map(np.isfinite, map(float, fields)))
+        for field in fields:
+            float(field)
     except ValueError:
         return False
+    return True

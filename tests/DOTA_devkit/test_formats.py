@@ -170,6 +170,30 @@ class TestResults:
     def test_result_coordinates(self, text, count, tmp_path):
         assert result_coordinates(self.write(tmp_path, text)) == count
 
+    @pytest.mark.parametrize(
+        ("name", "lines", "count"),
+        [
+            ("Task1_ship.txt", ["P1 0.5 nan 2 3 4 5 6 7 8", f"P1 0.5 {BOX}"], 8),
+            ("Task1_ship.txt", [f"a b 0.5 {BOX}", "a b 0.5 1 2 x 4 5 6 7 8"], 8),
+            ("Task2_ship.txt", ["a b c 1 2 0.5 1 2 3 4"], 4),  # an id with blanks and numbers
+            ("ship.txt", ["P1 0.5 1 2 x 4 5 6 7 8"], 8),
+            ("ship.txt", ["P1 0.5 1 2 3 4"], 4),
+            ("ship.txt", ["my image 0.5 1 2 3 4"], 4),
+            ("ship.txt", [f"my image 0.5 {BOX}", f"P1 0.5 {BOX}"], 8),
+        ],
+    )
+    def test_kind_by_name_and_lines(self, name, lines, count, tmp_path):
+        path = tmp_path / name
+        path.write_text("\n".join(lines))
+        assert result_coordinates(path) == count
+
+    @pytest.mark.parametrize("name", ["Task1_ship.txt", "Task2_ship.txt", "ship.txt"])
+    def test_lines_of_both_kinds(self, name, tmp_path):
+        path = tmp_path / name
+        path.write_text(f"P1 0.5 1 2 3 4\n\nP1 0.5 {BOX}\n")
+        with pytest.raises(InputError, match=r"ship\.txt:3: expected 4 coordinates as in the"):
+            result_coordinates(path)
+
     def test_result_coordinates_of_another_file(self, tmp_path):
         with pytest.raises(InputError, match=r"ship\.txt:2: expected an image id"):
             result_coordinates(self.write(tmp_path, "\nhello world\n"))

@@ -193,6 +193,23 @@ class TestErrors:
             merge_results(source, tmp_path / "out")
         assert not list((tmp_path / "out").iterdir())
 
+    @pytest.mark.parametrize(
+        ("line", "message"),
+        [
+            ("P__1__0___0 0.9 0 nan 9 0 9 9 0 9", "a score or coordinate is not finite"),
+            ("P__1__0___0 0.9 0 x 9 0 9 9 0 9", "expected a number, got 'x'"),
+            ("P__1__0___0 0.9 0 0 9 9", "expected 8 coordinates|got 6 fields"),
+        ],
+    )
+    @pytest.mark.parametrize("name", ["Task1_ship.txt", "ship.txt"])
+    @pytest.mark.parametrize("position", [0, 1])
+    def test_damage_is_not_another_kind(self, tmp_path, name, line, message, position):
+        lines = [f"P__1__0___0 0.8 {square(0, 0)}"] * 3
+        lines.insert(position, line)
+        source = write(tmp_path / "in", {name: "\n".join(lines) + "\n"})
+        with pytest.raises(InputError, match=rf"{name}:[12]: .*({message}|as in the lines)"):
+            merge_results(source, tmp_path / "out")
+
     def test_invalid_folders(self, source, tmp_path):
         with pytest.raises(InputError, match="source and target must be different"):
             merge_results(source, source)
