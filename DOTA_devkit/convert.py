@@ -106,6 +106,7 @@ def read_folder(source: Source) -> list[Annotation]:
         raise InputError(
             f"{source.path}: YOLO labels have class numbers; name the classes with `classes` "
             f"(names in order, or a file with one per line) or a {CLASS_FILE} beside the labels"
+            + _where_names_are(source.path)
         )
     annotations = map_collecting(lambda p: reader(p, source), progress(files, "reading"))
     warn_of_crossing([place for a in annotations for place in crossing_places(a.path, a.labels)])
@@ -117,6 +118,15 @@ def read_folder(source: Source) -> list[Annotation]:
             if image_id not in labeled
         ]
     return sorted(annotations, key=lambda annotation: annotation.image_id)
+
+
+def _where_names_are(label_path: Path) -> str:
+    """Return a hint if there is a data.yaml of Ultralytics or Roboflow above labels."""
+    for folder in label_path.absolute().parents[:3]:
+        for path in (folder / "data.yaml", folder / "data.yml"):
+            if path.is_file():
+                return f"; {path} has them, under 'names'"
+    return ""
 
 
 def with_image_sizes(

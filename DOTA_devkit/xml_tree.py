@@ -15,6 +15,7 @@ from pathlib import Path
 from xml.parsers import expat
 
 from DOTA_devkit.errors import InputError
+from DOTA_devkit.number_ranges import COORDINATE, NumberRange
 
 _DECLARED_ENCODING = re.compile(rb"""<\?xml[^>]*?encoding\s*=\s*["']([\w.:-]+)["']""")
 
@@ -77,16 +78,19 @@ class XmlElement:
             raise InputError(f"{child.where}: <{tag}> is empty")
         return child.text
 
-    def number(self, tag: str, default: float | None = None) -> float:
+    def number(
+        self, tag: str, default: float | None = None, allowed: NumberRange = COORDINATE
+    ) -> float:
         """Return the number in the first child called `tag`.
 
         Args:
             tag: name of the child.
             default: result for a child that is absent or empty; None makes that an error.
+            allowed: the range of the number.
 
         Raises:
-            InputError: the text is not a finite number, or a required child is absent or empty;
-                the message has file and line.
+            InputError: the text is not a finite number or one out of the range, or a required
+                child is absent or empty; the message has file and line.
         """
         child = self.find(tag)
         if default is not None and (child is None or not child.text):
@@ -96,8 +100,9 @@ class XmlElement:
             value = float(text)
         except ValueError:
             value = math.nan
-        if not math.isfinite(value):
-            raise InputError(f"{self.required(tag).where}: <{tag}> is {text!r}, not a number")
+        if not allowed.holds(value):
+            expected = f"expected {allowed}" if math.isfinite(value) else "not a number"
+            raise InputError(f"{self.required(tag).where}: <{tag}> is {text[:40]!r}, {expected}")
         return value
 
 

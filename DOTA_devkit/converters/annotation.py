@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -109,7 +110,7 @@ class ClassMap:
         return replace(annotation, labels=select_labels(labels, keep, names))
 
     def _position_to_name(self, name: str) -> str:
-        if self.classes is None or name in self.classes or not name.isdecimal():
+        if self.classes is None or name in self.classes or not re.fullmatch("[0-9]{1,9}", name):
             return name
         return self.classes[int(name)] if int(name) < len(self.classes) else name
 

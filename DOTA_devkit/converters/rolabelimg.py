@@ -14,6 +14,7 @@ from DOTA_devkit.converters.annotation import (
     rotated_corners,
 )
 from DOTA_devkit.errors import InputError
+from DOTA_devkit.number_ranges import ANGLE, DIFFICULTY, NumberRange
 from DOTA_devkit.xml_tree import XmlElement, read_xml
 
 BOX_FIELDS = {
@@ -24,6 +25,7 @@ BOX_TAGS = tuple(BOX_FIELDS)
 
 # Fields beside the box in which other tools keep its angle or its outline.
 _SHAPE_FIELDS = ("angle", "rotation", "theta", "polygon", "points", "segmentation")
+_DEGREES = NumberRange(-360, 360, "degrees")
 
 
 def read_rolabelimg(path: Path | str) -> Annotation:
@@ -66,7 +68,7 @@ def _read_object(element: XmlElement) -> ObjectRecord:
     return ObjectRecord(
         name=element.required_text("name"),
         corners=_read_box(element),
-        difficult=int(element.number("difficult", 0)),
+        difficult=int(element.number("difficult", 0, DIFFICULTY)),
         line=element.line,
     )
 
@@ -88,7 +90,8 @@ def _read_box(element: XmlElement) -> np.ndarray:
         w, h = box.number("w"), box.number("h")
         if w < 0 or h < 0:
             raise InputError(f"{box.where}: <robndbox> has the size {w:g} x {h:g}")
-        return rotated_corners(box.number("cx"), box.number("cy"), w, h, box.number("angle"))
+        angle = box.number("angle", allowed=ANGLE)
+        return rotated_corners(box.number("cx"), box.number("cy"), w, h, angle)
     left, right = sorted((box.number("xmin"), box.number("xmax")))
     top, bottom = sorted((box.number("ymin"), box.number("ymax")))
     if degrees := _rotation(element):
@@ -106,7 +109,7 @@ def _rotation(element: XmlElement) -> float:
         for attribute in attributes.children if attributes.tag == "attributes" else ():
             name = attribute.find("name")
             if name is not None and name.text == "rotation":
-                return attribute.number("value")
+                return attribute.number("value", allowed=_DEGREES)
     return 0.0
 
 

@@ -14,10 +14,12 @@ import numpy as np
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.formats.text import (
     BLOCK_BYTES,
-    checked_utf8,
     not_a_number_error,
+    read_utf8,
     shorten_line,
+    text_table,
 )
+from DOTA_devkit.number_ranges import COORDINATE, DIFFICULTY
 from DOTA_devkit.polygon import uncrossed
 from DOTA_devkit.text_table import NotANumber, TextTable
 
@@ -67,7 +69,7 @@ def read_labels(path: Path | str) -> Labels:
         InputError: a line is anything else; the message has file and line.
         OSError: the file cannot be read.
     """
-    return parse_labels(checked_utf8(Path(path).read_bytes(), path), path)
+    return parse_labels(read_utf8(path), path)
 
 
 def read_label_files(paths: Iterable[Path | str]) -> Iterator[Labels]:
@@ -90,7 +92,7 @@ def read_label_files(paths: Iterable[Path | str]) -> Iterator[Labels]:
     size = 0
     for path in paths:
         sources.append(path)
-        texts.append(checked_utf8(Path(path).read_bytes(), path))
+        texts.append(read_utf8(path))
         size += len(texts[-1])
         if size >= BLOCK_BYTES:
             yield from _parse_together(texts, sources)
@@ -134,7 +136,7 @@ def parse_labels(data: bytes, source: Path | str = "labels") -> Labels:
     Raises:
         InputError: a line is neither an object nor a header; the message has `source` and line.
     """
-    table = TextTable(data)
+    table = text_table(data, source)
     lines = _lines_with_objects(table)
     first, count = table.first[lines], table.count[lines]
     short = np.flatnonzero(count < 9)
@@ -147,6 +149,10 @@ def parse_labels(data: bytes, source: Path | str = "labels") -> Labels:
     infinite = np.flatnonzero(~np.isfinite(corners).all(axis=1))
     if len(infinite):
         raise _bad_label(table, source, lines[infinite[0]], "a coordinate that is not finite")
+    outside = np.flatnonzero(~COORDINATE.holds(corners).all(axis=1))
+    if len(outside):
+        found = f"a coordinate that is not {COORDINATE}"
+        raise _bad_label(table, source, lines[outside[0]], found)
     names = table.fields(first + 8)
     difficult = np.zeros(len(lines), np.int64)
     given = np.flatnonzero(count > 9)
@@ -154,7 +160,7 @@ def parse_labels(data: bytes, source: Path | str = "labels") -> Labels:
         values = table.numbers(first[given] + 9)
     except NotANumber:
         values = np.array([np.nan])
-    if np.all(values % 1 == 0) and np.all(values >= 0):
+    if DIFFICULTY.holds(values).all():
         difficult[given] = values
     else:  # some class names have spaces
         for k in given.tolist():
@@ -204,7 +210,10 @@ def _split_name_and_difficulty(
 ) -> tuple[str, int]:
     """Split the fields after the coordinates: name of one or more words, integer, anything."""
     for k, text in enumerate(fields[1:], 1):
-        if text.isdecimal() or re.fullmatch(r"\d+\.0*", text):
+        if re.fullmatch(r"[0-9]+(\.0*)?", text):
+            if not DIFFICULTY.holds(float(text)):
+                found = f"the difficulty {text[:40]}, which is not {DIFFICULTY}"
+                raise _bad_label(table, source, line, found)
             return " ".join(fields[:k]), int(float(text))
     raise _bad_label(table, source, line, f"the difficulty {fields[1]!r}")
 

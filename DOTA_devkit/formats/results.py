@@ -14,12 +14,16 @@ from DOTA_devkit.files import replacing
 from DOTA_devkit.formats.labels import warn_of_crossing
 from DOTA_devkit.formats.text import (
     BLOCK_BYTES,
-    checked_utf8,
+    UTF16_BOMS,
     not_a_number_error,
     shorten_line,
+    text_table,
+    utf8_of,
 )
+from DOTA_devkit.number_ranges import COORDINATE
+from DOTA_devkit.patches import parse_patch_id
 from DOTA_devkit.polygon import uncrossed
-from DOTA_devkit.text_table import NotANumber, TextCodes, TextTable
+from DOTA_devkit.text_table import NotANumber, TextCodes
 
 # Coordinates of a line.
 _TASK1, _TASK2 = 8, 4
@@ -194,7 +198,7 @@ def write_task1(
 def _parse_results(
     data: bytes, coordinates: int, path: Path | str, first_line: int, image_ids: TextCodes
 ) -> ResultBlock:
-    table = TextTable(data)
+    table = text_table(data, path, first_line)
     lines = np.flatnonzero(table.count)
     first, count = table.first[lines], table.count[lines]
     short = np.flatnonzero(count < coordinates + 2)
@@ -218,7 +222,19 @@ def _parse_results(
         raise InputError(
             f"{path}:{first_line + lines[infinite[0]]}: a score or coordinate is not finite"
         )
+    outside = np.flatnonzero(~COORDINATE.holds(numbers[:, 1:]).all(axis=1))
+    if len(outside):
+        raise InputError(
+            f"{path}:{first_line + lines[outside[0]]}: a coordinate is not {COORDINATE}"
+        )
+    known = len(image_ids)
     images = table.codes(first, last - coordinates - 1, image_ids)
+    for code in range(known, len(image_ids)):
+        try:
+            parse_patch_id(image_ids.texts[code])
+        except InputError as error:
+            line = first_line + lines[np.argmax(images == code)]
+            raise InputError(f"{path}:{line}: {error}") from None
     corners = numbers[:, 1:]
     if coordinates == _TASK2:
         corners = corners[:, [0, 1, 2, 1, 2, 3, 0, 3]]
@@ -244,9 +260,9 @@ def _iter_blocks(path: Path, size: int) -> Iterator[tuple[bytes, int]]:
     with open(path, "rb") as file:
         while block := file.read(size):
             block += file.readline()
-            if number == 1:
-                block = block.removeprefix(b"\xef\xbb\xbf")
-            yield checked_utf8(block, path), number
+            if number == 1 and block.startswith(UTF16_BOMS):
+                block += file.read()  # bytes of a line break may be those of other characters
+            yield utf8_of(block, path), number
             number += block.count(b"\n")
 
 

@@ -160,6 +160,21 @@ def test_rolabelimg_without_objects_or_size(tmp_path):
         ("<name>car</name>" + ROBNDBOX.format(""), ":3: <angle> is empty"),
         ("<name>car</name>" + ROBNDBOX.replace("angle", "other"), ":3: <robndbox> has no <angle>"),
         ("<name>car</name>" + ROBNDBOX.format(0).replace(">20</w>", ">-20</w>"), ":3: .* size -20"),
+        (
+            "<name>car</name>" + ROBNDBOX.format(30),
+            ":3: <angle> is '30', expected a number from -6.2832 to 6.2832 radians",
+        ),
+        (
+            "<name>car</name>" + ROBNDBOX.format(0).replace("<cx>20", "<cx>1e308"),
+            ":3: <cx> is '1e308', expected a number from -1000000000 to 1000000000 pixels",
+        ),
+        *(
+            (
+                f"<name>car</name><difficult>{difficult}</difficult>{BNDBOX}",
+                f":3: <difficult> is '{difficult}', expected an integer from 0 to 2147483647",
+            )
+            for difficult in ("-3", "1e300", "0.5", "9999999999")
+        ),
         ("<type>polygon</type><name>car</name>", ":3: <type> is 'polygon', allowed are"),
         (
             BNDBOX + "<name>car</name><angle>30</angle>",

@@ -210,6 +210,12 @@ class TestErrors:
         with pytest.raises(InputError, match=rf"{name}:[12]: .*({message}|as in the lines)"):
             merge_results(source, tmp_path / "out")
 
+    def test_coordinates_that_could_not_be_read_again(self, tmp_path):
+        text = f"P__0.001__0___0 0.9 {square(1e9 - 10, 0)}\n"
+        source = write(tmp_path / "in", {"Task1_ship.txt": text})
+        with pytest.raises(InputError, match=r"P__0\.001__0___0: a coordinate of a detection"):
+            merge_results(source, tmp_path / "out")
+
     def test_invalid_folders(self, source, tmp_path):
         with pytest.raises(InputError, match="source and target must be different"):
             merge_results(source, source)
