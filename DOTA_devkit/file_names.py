@@ -7,12 +7,15 @@ others (checkpoints, lists, results), so none of them may lead out of a folder.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from DOTA_devkit.errors import InputError
 
 # The separators of folders, control characters, and a percent sign that would be read as an escape.
 _UNFIT = re.compile(r"[/\\\x00-\x1f\x7f]|%(?=[0-9A-Fa-f]{2})")
+# Controls, and what stands for the bytes of a name that is not UTF-8.
+_ODD = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _ESCAPES = re.compile("%([0-9A-Fa-f]{2})")
 _RESULT_PREFIX = re.compile("Task[12]_")
 
@@ -74,6 +77,25 @@ def find_result_files(folder: Path, pattern: str = "*.txt") -> list[Path]:
                 f"{files[0]} to {folder / file_stem(relative)}.txt (a class name with a slash)"
             )
     return sorted(folder.glob(pattern))
+
+
+def is_odd(name: str) -> bool:
+    """Whether a name has line breaks, other control characters, or bytes that are not UTF-8."""
+    return _ODD.search(name) is not None
+
+
+def check_ids(image_ids: Iterable[str]) -> None:
+    """Check that ids of images can stand in the lines of a list or result file.
+
+    Raises:
+        InputError: one has a line break, another control character, or is not UTF-8.
+    """
+    for image_id in image_ids:
+        if is_odd(image_id):
+            raise InputError(
+                f"{image_id!a}: expected the name of an image without line breaks and control "
+                "characters, in UTF-8, as it becomes a part of text files: rename the image"
+            )
 
 
 def path_inside(folder: Path | str, name: str, suffix: str, source: Path | str = "") -> Path:

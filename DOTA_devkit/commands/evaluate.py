@@ -30,6 +30,7 @@ from DOTA_devkit.scoring import (
     load_truth,
     plot_evaluation,
 )
+from DOTA_devkit.terminal import visible
 
 EXAMPLES = """
 examples:
@@ -174,7 +175,7 @@ def _merge_patches(
     if not patches:
         return detections
     print(
-        f"{len(patches)} ids are patches ({patches[0]}), the labels are of whole images: "
+        f"{len(patches)} ids are patches ({visible(patches[0])}), the labels are of whole images: "
         f"merging the results first, with an NMS threshold of {arguments.nms_thresh:g}"
     )
     kind = "polygon" if arguments.task == 1 else "rectangle"

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from DOTA_devkit.errors import InputError
-from DOTA_devkit.file_names import task_of
+from DOTA_devkit.file_names import check_ids, task_of
 from DOTA_devkit.files import replacing
 from DOTA_devkit.formats.labels import warn_of_crossing
 from DOTA_devkit.formats.text import (
@@ -184,7 +184,11 @@ def write_task1(
         image_ids: ``[N]``.
         scores: ``[N]``.
         corners: ``[N, 4, 2]``, in pixels of the image.
+
+    Raises:
+        InputError: an id has a line break or another control character.
     """
+    check_ids(set(image_ids))
     values = np.concatenate(
         [np.asarray(scores, np.float64)[:, None], np.asarray(corners).reshape(-1, 8)], axis=1
     ).tolist()

@@ -22,6 +22,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from DOTA_devkit.errors import InputError
+from DOTA_devkit.file_names import check_ids
 from DOTA_devkit.files import replacing
 from DOTA_devkit.formats import Labels, crossing_places, read_labels, warn_of_crossing
 from DOTA_devkit.images import find_images
@@ -145,6 +146,8 @@ def split_images(
     output_dir = Path(output_dir)
     if (label_dir is None) != (output_label_dir is None):
         raise ValueError("label_dir and output_label_dir must be given together")
+    if list_dir is not None:
+        check_ids(images)
     if label_dir is not None:
         label_dir, output_label_dir = Path(label_dir), Path(output_label_dir)
         _check_label_files(images, label_dir)
