@@ -146,13 +146,12 @@ def parse_labels(data: bytes, source: Path | str = "labels") -> Labels:
         corners = table.numbers(first[:, None] + np.arange(8))
     except NotANumber as error:
         raise not_a_number_error(table, source, error.token) from None
-    infinite = np.flatnonzero(~np.isfinite(corners).all(axis=1))
-    if len(infinite):
-        raise _bad_label(table, source, lines[infinite[0]], "a coordinate that is not finite")
-    outside = np.flatnonzero(~COORDINATE.holds(corners).all(axis=1))
-    if len(outside):
-        found = f"a coordinate that is not {COORDINATE}"
-        raise _bad_label(table, source, lines[outside[0]], found)
+    inside = COORDINATE.holds(corners)
+    if not inside.all():
+        row = int(np.argmin(inside.all(axis=1)))
+        finite = np.isfinite(corners[row]).all()
+        found = f"a coordinate that is not {COORDINATE if finite else 'finite'}"
+        raise _bad_label(table, source, lines[row], found)
     names = table.fields(first + 8)
     difficult = np.zeros(len(lines), np.int64)
     given = np.flatnonzero(count > 9)

@@ -221,16 +221,8 @@ def _parse_results(
         numbers = table.numbers(last[:, None] + np.arange(-coordinates, 1))
     except NotANumber as error:
         raise not_a_number_error(table, path, error.token, first_line) from None
-    infinite = np.flatnonzero(~np.isfinite(numbers).all(axis=1))
-    if len(infinite):
-        raise InputError(
-            f"{path}:{first_line + lines[infinite[0]]}: a score or coordinate is not finite"
-        )
-    outside = np.flatnonzero(~COORDINATE.holds(numbers[:, 1:]).all(axis=1))
-    if len(outside):
-        raise InputError(
-            f"{path}:{first_line + lines[outside[0]]}: a coordinate is not {COORDINATE}"
-        )
+    if not (COORDINATE.holds(numbers[:, 1:]).all() and np.isfinite(numbers[:, 0]).all()):
+        raise _number_error(numbers, path, first_line + lines)
     known = len(image_ids)
     images = table.codes(first, last - coordinates - 1, image_ids)
     for code in range(known, len(image_ids)):
@@ -244,6 +236,15 @@ def _parse_results(
         corners = corners[:, [0, 1, 2, 1, 2, 3, 0, 3]]
     corners, crossing = uncrossed(corners.reshape(-1, 4, 2))
     return ResultBlock(images, numbers[:, 0], corners, first_line + lines[crossing])
+
+
+def _number_error(numbers: np.ndarray, path: Path | str, lines: np.ndarray) -> InputError:
+    """Build the error for the first row of scores and coordinates that is out of its range."""
+    finite = np.isfinite(numbers).all(axis=1)
+    row = int(np.argmin(finite & COORDINATE.holds(numbers[:, 1:]).all(axis=1)))
+    if finite[row]:
+        return InputError(f"{path}:{lines[row]}: a coordinate is not {COORDINATE}")
+    return InputError(f"{path}:{lines[row]}: a score or coordinate is not finite")
 
 
 def _read_results(path: Path | str, coordinates: int) -> Task1:

@@ -66,18 +66,25 @@ def uncrossed(corners: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         The corners ``[N, 4, 2]`` and which outlines crossed, ``[N]`` bool. Every other outline
         stays as it is, and the first corner stays the first.
     """
-    x, y = _coordinate_planes(_as_corners(corners))
-    extent = np.maximum(np.ptp(x, axis=0), np.ptp(y, axis=0))
-    turns, tolerance = corner_turns(x - x[:1], y - y[:1]), AREA_TOLERANCE * extent**2
-    left, right = turns > tolerance, turns < -tolerance
-    crossing = (left.sum(axis=0) == 2) & (right.sum(axis=0) == 2)
-    if not crossing.any():
-        return corners, crossing
-    # Two turns of the same side follow each other, and a crossing edge lies between unequal ones.
-    first_edge = crossing & (left[0] != left[1])
-    corners = corners.copy()
-    corners[first_edge] = corners[first_edge][:, [0, 2, 1, 3]]
-    corners[crossing & ~first_edge] = corners[crossing & ~first_edge][:, [0, 1, 3, 2]]
+    corners = _as_corners(corners)
+    crossing, first_edge = np.zeros((2, len(corners)), bool)
+    for start in range(0, len(corners), ROWS_PER_STEP):
+        x, y = _coordinate_planes(corners[start : start + ROWS_PER_STEP])
+        turns = corner_turns(x - x[0], y - y[0])
+        left = turns > 0
+        # Only these can cross: two turns to the left, and two to the right or none.
+        rows = np.flatnonzero((left[0] ^ left[1] ^ left[2] ^ ~left[3]) & ~left.all(axis=0))
+        rows = rows[left[:, rows].any(axis=0)]
+        x, y, turns = x[:, rows], y[:, rows], turns[:, rows]
+        tolerance = AREA_TOLERANCE * np.maximum(np.ptp(x, axis=0), np.ptp(y, axis=0)) ** 2
+        left, right = turns > tolerance, turns < -tolerance
+        crossing[start + rows] = (left.sum(axis=0) == 2) & (right.sum(axis=0) == 2)
+        # Two turns to one side follow each other, and a crossing edge lies between unequal ones.
+        first_edge[start + rows] = left[0] != left[1]
+    if crossing.any():
+        corners = corners.copy()
+        for rows, order in ((first_edge, [0, 2, 1, 3]), (~first_edge, [0, 1, 3, 2])):
+            corners[crossing & rows] = corners[crossing & rows][:, order]
     return corners, crossing
 
 
