@@ -12,6 +12,7 @@ from torch import nn
 
 from datasets import BaseDataset, FolderDataset
 from DOTA_devkit.errors import InputError
+from DOTA_devkit.file_names import result_name
 from DOTA_devkit.formats import read_task1
 from DOTA_devkit.patches import parse_patch_id, source_name
 from DOTA_devkit.scoring import (
@@ -124,7 +125,7 @@ def evaluate_split(
         folder = merge_dir
         merge_dir.mkdir(parents=True, exist_ok=True)
         dataset.merge_crop_image_results(str(result_dir), str(merge_dir))
-        paths = {name: merge_dir / f"Task1_{name}.txt" for name in dataset.category}
+        paths = {name: merge_dir / result_name(name) for name in dataset.category}
         tables = {name: read_task1(path) for name, path in paths.items() if path.is_file()}
         logger.info("patches merged by polygon NMS into %s", merge_dir)
     archive = write_submission(folder, folder / "Task1.zip", dataset.category)

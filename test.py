@@ -15,6 +15,7 @@ from torch import nn
 
 from datasets import BaseDataset
 from DOTA_devkit.errors import InputError
+from DOTA_devkit.file_names import path_inside
 from inference import ImageDetections, InferenceSettings, Timing, run_over
 from structures.drawing import write_picture
 from structures.task1 import to_task1, write_results
@@ -56,7 +57,7 @@ def test_split(
         image = dataset.load_image(index) if one.source is None else one.source
         truth = dataset.load_annotation(index)["pts"] if dataset.has_labels(index) else None
         picture = one.detections.with_names(dataset.category).draw(image, truth)
-        write_picture(pictures / f"{one.image_id}.jpg", picture)
+        write_picture(path_inside(pictures, one.image_id, ".jpg"), picture)
         if show and not show_picture(picture):
             break
     pairs = ((one.image_id, one.detections) for one in found)

@@ -8,9 +8,13 @@ from pathlib import Path
 
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.formats import DOTA_CLASSES
+from DOTA_devkit.formats.text import read_lines
 
 CLASS_FILE = "classes.txt"
 """Name of the file with the class names of a data folder, one per line."""
+
+# Files that hold class names among other things, such as the data.yaml of Ultralytics.
+_OTHER_FORMATS = (".yaml", ".yml", ".json", ".xml", ".csv")
 
 
 def parse_class_list(text: str) -> tuple[str, ...]:
@@ -29,7 +33,7 @@ def parse_class_list(text: str) -> tuple[str, ...]:
         return tuple(DOTA_CLASSES[release])
     if Path(text).is_file():
         return read_class_file(text)
-    if text.lower().endswith(".txt"):
+    if text.lower().endswith((".txt", *_OTHER_FORMATS)):
         raise InputError(f"{text}: no such file of class names")
     return _without_repeats([name.strip() for name in text.split(",") if name.strip()], repr(text))
 
@@ -38,11 +42,16 @@ def read_class_file(path: Path | str) -> tuple[str, ...]:
     """Read class names, one per line; blank lines are ignored.
 
     Raises:
-        InputError: the file has no names or repeated ones.
+        InputError: the file has no names or repeated ones, is not a list of names, or has no known
+            encoding.
         OSError: the file cannot be read.
     """
-    lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
-    return _without_repeats([line.strip() for line in lines if line.strip()], str(path))
+    if Path(path).suffix.lower() in _OTHER_FORMATS:
+        raise InputError(
+            f"{path}: expected a list of class names, one per line, got a file of another format; "
+            f"write the names, in the order of their numbers, into a {CLASS_FILE}"
+        )
+    return _without_repeats([line.strip() for line in read_lines(path) if line.strip()], str(path))
 
 
 def find_class_file(label_path: Path) -> Path | None:

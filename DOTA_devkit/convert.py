@@ -28,7 +28,7 @@ from DOTA_devkit.converters.yolo import read_yolo, rejected_by_ultralytics, writ
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.faults import map_collecting
 from DOTA_devkit.files import refuse_existing, replacing
-from DOTA_devkit.formats import DOTA_CLASSES
+from DOTA_devkit.formats import DOTA_CLASSES, crossing_places, warn_of_crossing
 from DOTA_devkit.images import image_size_wh
 from DOTA_devkit.polygon import polygon_area
 from DOTA_devkit.progress import progress
@@ -114,8 +114,10 @@ def read_folder(source: Source) -> list[Annotation]:
         raise InputError(
             f"{source.path}: YOLO labels have class numbers; name the classes with `classes` "
             f"(names in order, or a file with one per line) or a {CLASS_FILE} beside the labels"
+            + _where_names_are(source.path)
         )
     annotations = map_collecting(lambda p: reader(p, source), progress(files, "reading"))
+    warn_of_crossing([place for a in annotations for place in crossing_places(a.path, a.labels)])
     if source.format == "yolo" and source.path.is_dir():
         labeled = {annotation.image_id for annotation in annotations}
         annotations += [
@@ -124,6 +126,15 @@ def read_folder(source: Source) -> list[Annotation]:
             if image_id not in labeled
         ]
     return sorted(annotations, key=lambda annotation: annotation.image_id)
+
+
+def _where_names_are(label_path: Path) -> str:
+    """Return a hint if there is a data.yaml of Ultralytics or Roboflow above labels."""
+    for folder in label_path.absolute().parents[:3]:
+        for path in (folder / "data.yaml", folder / "data.yml"):
+            if path.is_file():
+                return f"; {path} has them, under 'names'"
+    return ""
 
 
 def with_image_sizes(

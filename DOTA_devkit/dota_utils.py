@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from DOTA_devkit.errors import InputError
+from DOTA_devkit.file_names import name_of_stem, path_inside, result_name
 from DOTA_devkit.files import replacing
 from DOTA_devkit.formats import DOTA_CLASSES, read_labels, read_task1
 from DOTA_devkit.patches import parse_patch_id
@@ -127,7 +128,7 @@ def groundtruth2Task1(srcpath: str | Path, dstpath: str | Path) -> None:
                 text = " ".join(map(str, one["poly"]))
                 lines.setdefault(one["name"], []).append(f"{patch_id} {score} {text}\n")
     for name, results in lines.items():
-        with replacing(Path(dstpath) / f"Task1_{name}.txt") as file:
+        with replacing(Path(dstpath) / result_name(name)) as file:
             file.writelines(results)
 
 
@@ -140,7 +141,7 @@ def Task2groundtruth_poly(srcpath: str | Path, dstpath: str | Path) -> None:
     """
     lines: dict[str, list[str]] = {}
     for path in GetFileFromThisRootDir(srcpath, "txt"):
-        class_name = custombasename(path).split("_")[-1]
+        class_name = name_of_stem(custombasename(path).split("_")[-1])
         detections = read_task1(path)
         for image_id, score, corners in zip(
             detections.image_ids,
@@ -152,7 +153,7 @@ def Task2groundtruth_poly(srcpath: str | Path, dstpath: str | Path) -> None:
                 text = " ".join(f"{value:g}" for value in corners)
                 lines.setdefault(image_id, []).append(f"{text} {class_name}\n")
     for image_id, labels in lines.items():
-        with replacing(Path(dstpath) / f"{image_id}.txt") as file:
+        with replacing(path_inside(dstpath, image_id, ".txt", srcpath)) as file:
             file.writelines(labels)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.faults import read_all_labels
+from DOTA_devkit.file_names import check_ids
 from DOTA_devkit.files import refuse_existing, replacing
 from DOTA_devkit.patches import source_name
 from DOTA_devkit.tables import format_table
@@ -86,8 +87,10 @@ def write_lists(lists: Mapping[str, Sequence[str]], folder: Path, overwrite: boo
         overwrite: replace existing files.
 
     Raises:
-        InputError: a file exists and `overwrite` is false.
+        InputError: a file exists and `overwrite` is false, or an id has a line break or another
+            control character.
     """
+    check_ids(chain.from_iterable(lists.values()))
     paths = {name: folder / f"{name}.txt" for name in lists}
     refuse_existing(paths.values(), overwrite)
     for name, ids in lists.items():

@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from DOTA_devkit.errors import InputError
+from DOTA_devkit.file_names import class_of, find_result_files
 from DOTA_devkit.files import replacing
 from DOTA_devkit.formats import ResultBlock, Task1, iter_results, result_coordinates
 from DOTA_devkit.patches import parse_patch_id
@@ -207,7 +208,7 @@ def _collect_files(
             )
         if target_dir.exists() and folder.samefile(target_dir):
             raise InputError(f"{folder}: source and target must be different folders")
-        for path in sorted(folder.glob("*.txt")):
+        for path in find_result_files(folder):
             files.setdefault(path.name, []).append(path)
     if not files:
         raise InputError(f"no result files (*.txt) in {', '.join(map(str, sources))}")
@@ -227,12 +228,6 @@ def _collect_files(
         (tuple(paths), target_dir / name, thresholds.get(classes[name], default))
         for name, paths in files.items()
     ]
-
-
-def class_of(result_file: Path | str) -> str:
-    """Class name of a result file: ``Task1_small-vehicle.txt`` -> ``small-vehicle``."""
-    stem = Path(result_file).stem
-    return stem.removeprefix("Task1_").removeprefix("Task2_")
 
 
 def _coordinates_per_line(sources: Sequence[Path | str]) -> int:

@@ -5,12 +5,21 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from DOTA_devkit.errors import InputError
+from DOTA_devkit.number_ranges import COORDINATE, NumberRange
+
 MAX_RATE = 16
 """Largest rate in a patch id. A larger number is a patch size, which other tools write there."""
 
+MIN_RATE = 1e-3
+"""Smallest rate in a patch id."""
+
+_RATE = NumberRange(MIN_RATE, 1e9)  # a patch size is one of them
+
 # Greedy, so that NAME may contain "__" itself.
 _PATCH_ID = re.compile(
-    r"(?P<name>.+)__(?P<rate>\d+\.?\d*|\.\d+)__(?P<x>-?\d+)___(?P<y>-?\d+)", re.DOTALL
+    r"(?P<name>.+)__(?P<rate>[0-9]+\.?[0-9]*|\.[0-9]+)__(?P<x>-?[0-9]+)___(?P<y>-?[0-9]+)",
+    re.DOTALL,
 )
 
 
@@ -45,14 +54,22 @@ def parse_patch_id(image_id: str) -> PatchId | None:
 
     Returns:
         The parts of the id, None for the id of a whole image.
+
+    Raises:
+        InputError: the rate or a position is out of its range.
     """
     match = _PATCH_ID.fullmatch(image_id)
     if match is None:
         return None
     name, rate, x, y = match.groups()
-    rate = float(rate)
-    if rate == 0:
+    if float(rate) == 0:
         return None
+    for what, value, allowed in (("rate", rate, _RATE), ("x", x, COORDINATE), ("y", y, COORDINATE)):
+        if not allowed.holds(float(value)):
+            raise InputError(
+                f"{image_id[:80]!r}: expected {allowed} for the {what} of a patch, got {value[:40]}"
+            )
+    rate = float(rate)
     return PatchId(name, 1.0 if rate > MAX_RATE else rate, int(x), int(y))
 
 

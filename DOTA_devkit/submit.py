@@ -12,13 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from DOTA_devkit.errors import InputError
+from DOTA_devkit.file_names import find_result_files, result_name
 from DOTA_devkit.files import replacing
 from DOTA_devkit.formats import DOTA_CLASSES, read_task1
 from DOTA_devkit.patches import parse_patch_id, source_name
 from DOTA_devkit.progress import progress
 from DOTA_devkit.tables import format_table
-
-_PREFIX = "Task1_"
 
 TEST_IMAGES = {"1.0": 937, "1.5": 937, "2.0": 2792}
 """DOTA release -> images that the server scores: the test set, for 2.0 test-dev."""
@@ -89,7 +88,7 @@ def check_submission(
     detections = dict.fromkeys(classes, 0)
     seen: set[str] = set()
     for name in progress(classes, "checking"):
-        path = result_dir / f"{_PREFIX}{name}.txt"
+        path = result_dir / result_name(name)
         if not path.is_file():
             continue
         try:
@@ -125,8 +124,8 @@ def _too_few_images(result_dir: Path, covered: int, expected_images: int) -> str
 
 
 def _file_name_problems(result_dir: Path, classes: Sequence[str]) -> list[str]:
-    expected = {f"{_PREFIX}{name}.txt" for name in classes}
-    present = {path.name for path in result_dir.iterdir() if path.name.startswith(_PREFIX)}
+    expected = set(map(result_name, classes))
+    present = {path.name for path in find_result_files(result_dir, "Task1_*")}
     problems = []
     if missing := sorted(expected - present):
         problems.append(
@@ -144,7 +143,7 @@ def _file_name_problems(result_dir: Path, classes: Sequence[str]) -> list[str]:
 def _matching_release(present: set[str]) -> str:
     """Return a hint if the files are those of another release of DOTA, else an empty text."""
     for version, classes in DOTA_CLASSES.items():
-        if present == {f"{_PREFIX}{name}.txt" for name in classes}:
+        if present == set(map(result_name, classes)):
             return f"; they are the files of DOTA {version}: give `classes` of that release"
     return ""
 
@@ -173,7 +172,7 @@ def write_submission(
         replacing(zip_path, "wb") as file,
         zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive,
     ):
-        for name in progress(sorted(f"{_PREFIX}{name}.txt" for name in classes), "zipping"):
+        for name in progress(sorted(map(result_name, classes)), "zipping"):
             entry = zipfile.ZipInfo(name, _ZIP_DATE)
             entry.compress_type = zipfile.ZIP_DEFLATED
             entry.create_system = 3

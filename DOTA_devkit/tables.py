@@ -5,17 +5,20 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterable, Sequence
 
+from DOTA_devkit.terminal import visible
+
 
 def format_table(rows: Iterable[Sequence[object]]) -> str:
     """Format rows as lines: the first column aligned left, the others aligned right.
 
     Args:
-        rows: rows of equal length; cells are converted with `str`.
+        rows: rows of equal length; cells are converted with `str`, their control characters to
+            escapes.
 
     Returns:
         The lines, joined by line breaks; an empty text for no rows.
     """
-    cells = [[str(cell) for cell in row] for row in rows]
+    cells = [[visible(str(cell), one_line=True) for cell in row] for row in rows]
     if not cells:
         return ""
     widths = [max(map(display_width, column)) for column in zip(*cells, strict=True)]

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from DOTA_devkit.errors import InputError
 from DOTA_devkit.formats import ResultBlock
+from DOTA_devkit.number_ranges import COORDINATE
 from DOTA_devkit.patches import parse_patch_id
 
 
@@ -121,6 +123,12 @@ class _PatchOrigins:
         rows[:, 0] = block.scores
         rows[:, 1::2] = (block.corners[:, :, 0] + x[:, None]) / rate[:, None]
         rows[:, 2::2] = (block.corners[:, :, 1] + y[:, None]) / rate[:, None]
+        if not COORDINATE.holds(rows[:, 1:]).all():
+            outside = np.flatnonzero(~COORDINATE.holds(rows[:, 1:]).all(axis=1))[0]
+            raise InputError(
+                f"{self._image_ids[block.images[outside]]}: a coordinate of a detection in the "
+                f"whole image is not {COORDINATE}"
+            )
         return image.astype(np.int32), rows
 
     def _parse(self, image_id: str) -> tuple[int, float, int, int]:

@@ -8,6 +8,7 @@ annotation folders.
 from __future__ import annotations
 
 import codecs
+import contextlib
 import math
 import re
 from collections.abc import Iterator
@@ -15,7 +16,17 @@ from pathlib import Path
 from xml.parsers import expat
 
 from DOTA_devkit.errors import InputError
+from DOTA_devkit.formats.text import UTF16_BOMS, utf8_of
+from DOTA_devkit.number_ranges import COORDINATE, NumberRange
 
+MAX_DEPTH = 100
+"""Elements inside of one another; those of annotation tools have about 5."""
+
+# Python has codecs that are no encodings of text files, such as unicode_escape.
+_TEXT_ENCODINGS = re.compile(
+    "ascii|utf-(8|16|32)(-sig|-[lb]e)?|gb.*|big5.*|hz|shift_jis.*|euc_.*|iso(8859|2022).*|cp[0-9]+|"
+    "johab|koi8.*|mac[-_].*|tis-620"
+)
 _DECLARED_ENCODING = re.compile(rb"""<\?xml[^>]*?encoding\s*=\s*["']([\w.:-]+)["']""")
 
 
@@ -50,10 +61,12 @@ class XmlElement:
 
     def iter(self, tag: str) -> Iterator[XmlElement]:
         """Yield every descendant called `tag` in document order."""
-        for child in self.children:
-            if child.tag == tag:
-                yield child
-            yield from child.iter(tag)
+        waiting = self.children[::-1]
+        while waiting:
+            element = waiting.pop()
+            if element.tag == tag:
+                yield element
+            waiting += element.children[::-1]
 
     def required(self, tag: str) -> XmlElement:
         """Return the first child called `tag`.
@@ -77,16 +90,19 @@ class XmlElement:
             raise InputError(f"{child.where}: <{tag}> is empty")
         return child.text
 
-    def number(self, tag: str, default: float | None = None) -> float:
+    def number(
+        self, tag: str, default: float | None = None, allowed: NumberRange = COORDINATE
+    ) -> float:
         """Return the number in the first child called `tag`.
 
         Args:
             tag: name of the child.
             default: result for a child that is absent or empty; None makes that an error.
+            allowed: the range of the number.
 
         Raises:
-            InputError: the text is not a finite number, or a required child is absent or empty;
-                the message has file and line.
+            InputError: the text is not a finite number or one out of the range, or a required
+                child is absent or empty; the message has file and line.
         """
         child = self.find(tag)
         if default is not None and (child is None or not child.text):
@@ -96,8 +112,9 @@ class XmlElement:
             value = float(text)
         except ValueError:
             value = math.nan
-        if not math.isfinite(value):
-            raise InputError(f"{self.required(tag).where}: <{tag}> is {text!r}, not a number")
+        if not allowed.holds(value):
+            expected = f"expected {allowed}" if math.isfinite(value) else "not a number"
+            raise InputError(f"{self.required(tag).where}: <{tag}> is {text[:40]!r}, {expected}")
         return value
 
 
@@ -111,8 +128,8 @@ def read_xml(path: Path | str) -> XmlElement:
         The root element.
 
     Raises:
-        InputError: the document is empty or not well-formed (the message has the line), or its
-            encoding is unknown.
+        InputError: the document is empty, not well-formed, nested too deeply, declares entities, or
+            has an encoding that is unknown; the message has file and line.
         OSError: the file cannot be read.
     """
     path = Path(path)
@@ -122,47 +139,78 @@ def read_xml(path: Path | str) -> XmlElement:
         raise InputError(f"{path}: the file is empty, expected an XML document")
     skipped_lines = text[: len(text) - len(body)].count("\n")
 
-    parser = expat.ParserCreate()
-    parser.buffer_text = True
-    document = XmlElement(path, "document", 0)
-    open_elements = [document]
+    return _Builder(path, skipped_lines).parse(body)
 
-    def start(tag: str, _attributes: dict[str, str]) -> None:
-        element = XmlElement(path, tag, parser.CurrentLineNumber + skipped_lines)
-        open_elements[-1].children.append(element)
-        open_elements.append(element)
 
-    def end(_tag: str) -> None:
-        closed = open_elements.pop()
-        closed.text = closed.text.strip()
+class _Builder:
+    """Builds the elements of one document."""
 
-    def characters(data: str) -> None:
-        open_elements[-1].text += data
+    def __init__(self, path: Path, skipped_lines: int) -> None:
+        self._path, self._skipped_lines = path, skipped_lines
+        self._document = XmlElement(path, "document", 0)
+        self._open = [self._document]
+        self._texts: list[list[str]] = [[]]
+        self._parser = expat.ParserCreate()
+        self._parser.buffer_text = True
+        self._parser.StartElementHandler = self._start
+        self._parser.EndElementHandler = self._end
+        self._parser.CharacterDataHandler = lambda text: self._texts[-1].append(text)
+        self._parser.EntityDeclHandler = self._refuse_entity
 
-    parser.StartElementHandler = start
-    parser.EndElementHandler = end
-    parser.CharacterDataHandler = characters
-    try:
-        parser.Parse(body, True)
-    except expat.ExpatError as error:
-        line = error.lineno + skipped_lines
+    def parse(self, body: str) -> XmlElement:
+        """Parse the document and return its root element."""
+        try:
+            self._parser.Parse(body, True)
+        except expat.ExpatError as error:
+            raise InputError(
+                f"{self._path}:{error.lineno + self._skipped_lines}: not well-formed XML "
+                f"({expat.ErrorString(error.code)})"
+            ) from None
+        return self._document.children[0]
+
+    @property
+    def _line(self) -> int:
+        return self._parser.CurrentLineNumber + self._skipped_lines
+
+    def _start(self, tag: str, _attributes: dict[str, str]) -> None:
+        if len(self._open) > MAX_DEPTH:
+            raise InputError(
+                f"{self._path}:{self._line}: expected at most {MAX_DEPTH} elements inside of one "
+                f"another, got one more, <{tag[:40]}>"
+            )
+        element = XmlElement(self._path, tag, self._line)
+        self._open[-1].children.append(element)
+        self._open.append(element)
+        self._texts.append([])
+
+    def _end(self, _tag: str) -> None:
+        self._open.pop().text = "".join(self._texts.pop()).strip()
+
+    def _refuse_entity(self, name: str, *_definition: object) -> None:
+        # Entities of entities grow to any size, and no annotation tool writes any.
         raise InputError(
-            f"{path}:{line}: not well-formed XML ({expat.ErrorString(error.code)})"
-        ) from None
-    return document.children[0]
+            f"{self._path}:{self._line}: expected an annotation, got the declaration of the entity "
+            f"{name[:40]!r}, which is not read"
+        )
 
 
 def _decode(data: bytes, path: Path) -> str:
     """Decode by the byte order mark, else the declaration, else UTF-8, else GB 18030."""
-    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return data.decode("utf-16", errors="replace")
     declared = _DECLARED_ENCODING.search(data[:400])
-    encodings = [declared.group(1).decode("ascii")] if declared else []
-    for encoding in [*encodings, "utf-8", "gb18030"]:
+    if declared and not data.startswith(UTF16_BOMS):
+        name = declared.group(1).decode("ascii")
         try:
-            return data.decode(encoding)
-        except (UnicodeDecodeError, LookupError):
-            continue
-    raise InputError(
-        f"{path}: the text is neither UTF-8 nor GB 18030, nor the encoding that it declares"
-    )
+            codec = codecs.lookup(name).name
+        except LookupError:
+            codec = "utf-8"
+        if not _TEXT_ENCODINGS.fullmatch(codec):
+            line = data[: declared.start(1)].count(b"\n") + 1
+            raise InputError(
+                f"{path}:{line}: expected an encoding of text, such as UTF-8 or GB 18030, got "
+                f"{name[:40]!r}"
+            )
+        # A declaration that can be read byte by byte is not in UTF-16 or UTF-32.
+        if not codec.startswith(("utf-16", "utf-32")):
+            with contextlib.suppress(UnicodeError):
+                return data.decode(codec)
+    return utf8_of(data, path).decode()

@@ -12,6 +12,7 @@ import torch
 from tqdm import tqdm
 
 from DOTA_devkit.errors import InputError
+from DOTA_devkit.terminal import VisibleFormatter, visible
 from training.guards import TrainingStopped
 
 
@@ -32,7 +33,7 @@ class Advice:
 
 def fail(message: str, code: int) -> int:
     """Print an error and return the exit code."""
-    print(f"error: {message}", file=sys.stderr)
+    print(f"error: {visible(message)}", file=sys.stderr)
     return code
 
 
@@ -94,7 +95,7 @@ class TqdmHandler(logging.StreamHandler):
 def set_up_logging(verbose: bool) -> None:
     """Send log lines to standard output; `verbose` includes those for debugging."""
     handler = TqdmHandler(sys.stdout)
-    handler.setFormatter(logging.Formatter("%(message)s"))
+    handler.setFormatter(VisibleFormatter("%(message)s"))
     logging.basicConfig(
         level=logging.DEBUG if verbose else logging.INFO, handlers=[handler], force=True
     )

@@ -25,6 +25,7 @@ from datasets.targets import encode_targets
 from datasets.user_file import file_of, rebuild
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.merging import merge_results
+from DOTA_devkit.polygon import uncrossed
 from DOTA_devkit.progress import progress
 from DOTA_devkit.scoring import Truth
 from structures import boxes
@@ -276,7 +277,11 @@ class BaseDataset(torch.utils.data.Dataset):
         return self._summarize(annotations)
 
     def _checked(self, annotation: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        """Return corners [N, 4, 2] and classes [N]; raise ValueError if they are inconsistent."""
+        """Return corners [N, 4, 2], in an order around the box, and classes [N].
+
+        Raises:
+            ValueError: They are inconsistent.
+        """
         outlines = np.asarray(annotation["pts"], np.float64).reshape(-1, 4, 2)
         labels = np.asarray(annotation["cat"]).reshape(-1)
         if len(outlines) != len(labels):
@@ -285,7 +290,7 @@ class BaseDataset(torch.utils.data.Dataset):
             raise ValueError("a corner in 'pts' is not a finite number")
         if len(labels) and not (labels.min() >= 0 and labels.max() < self.num_classes):
             raise ValueError(f"a class in 'cat' is not one of 0 to {self.num_classes - 1}")
-        return outlines, labels.astype(np.int64)
+        return uncrossed(outlines)[0], labels.astype(np.int64)
 
     def _summarize(self, annotations: Sequence[tuple[np.ndarray, np.ndarray]]) -> LabelSummary:
         """Set `summary` from corners and classes of each image, and log it for training."""

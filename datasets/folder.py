@@ -19,7 +19,7 @@ from datasets.options import DataOptions
 from datasets.summary import LabelSummary
 from DOTA_devkit.class_lists import CLASS_FILE, read_class_file
 from DOTA_devkit.errors import InputError
-from DOTA_devkit.formats import DOTA_CLASSES, Labels
+from DOTA_devkit.formats import DOTA_CLASSES, Labels, crossing_places, warn_of_crossing
 from DOTA_devkit.scoring import Truth, evaluate, load_detections
 
 logger = logging.getLogger(__name__)
@@ -157,6 +157,14 @@ class FolderDataset(BaseDataset):
         paths = [Path(self.load_annoFolder(img_id)) for img_id in self.img_ids]
         cache = self._cache_path() if self.options.cache_labels else None
         labels, errors = collect_labels(paths, self.read_label_files, cache)
+        warn_of_crossing(
+            [
+                place
+                for path, item in zip(paths, labels, strict=True)
+                if item is not None
+                for place in crossing_places(path, item)
+            ]
+        )
         unknown: list[str] = []
         unknown_names: Counter[str] = Counter()
         packed = []

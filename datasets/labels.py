@@ -18,7 +18,7 @@ from DOTA_devkit.progress import progress
 logger = logging.getLogger(__name__)
 
 MAX_LISTED_ERRORS = 20
-_CACHE_VERSION = 1
+_CACHE_VERSION = 2
 _FILES_PER_BLOCK = 512
 
 
@@ -120,12 +120,18 @@ def _load_cache(path: Path) -> dict[str, _Entry]:
             vocabulary = arrays["vocabulary"].tolist()
             names = [vocabulary[code] for code in arrays["codes"].tolist()]
             corners, difficult = arrays["corners"], arrays["difficult"]
-            lines = arrays["lines"]
+            lines, crossing = arrays["lines"], arrays["crossing"]
         starts = (ends - np.diff(ends, prepend=0)).tolist()
         return {
             file: _Entry(
                 (stamp[0], stamp[1]),
-                Labels(corners[a:b], tuple(names[a:b]), difficult[a:b], lines[a:b]),
+                Labels(
+                    corners[a:b],
+                    tuple(names[a:b]),
+                    difficult[a:b],
+                    lines[a:b],
+                    lines[a:b][crossing[a:b]],
+                ),
             )
             for file, stamp, a, b in zip(files, stamps, starts, ends.tolist(), strict=True)
         }
@@ -150,6 +156,7 @@ def _save_cache(path: Path, entries: dict[str, _Entry]) -> None:
         "corners": np.concatenate([item.corners for item in labels]),
         "difficult": np.concatenate([item.difficult for item in labels]),
         "lines": np.concatenate([item.lines for item in labels]),
+        "crossing": np.concatenate([np.isin(item.lines, item.crossing) for item in labels]),
     }
     try:
         with replacing(path, "wb") as file:

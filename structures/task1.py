@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from DOTA_devkit.file_names import result_name
 from DOTA_devkit.formats import Task1, write_task1
 from structures.detections import Detections
 
@@ -37,5 +38,5 @@ def write_results(tables: dict[str, Task1], result_dir: Path) -> None:
     """Write Task1_<class>.txt for each class, an empty file if there are no detections."""
     result_dir.mkdir(parents=True, exist_ok=True)
     for name, table in tables.items():
-        path = result_dir / f"Task1_{name}.txt"
+        path = result_dir / result_name(name)
         write_task1(path, table.image_ids, table.scores, table.corners)

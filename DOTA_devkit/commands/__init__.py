@@ -15,6 +15,7 @@ from collections.abc import Collection, Sequence
 
 from DOTA_devkit.commands import convert, evaluate, lists, merge, split, stats, submit
 from DOTA_devkit.errors import InputError
+from DOTA_devkit.terminal import VisibleFormatter, visible
 
 COMMANDS = (split, merge, evaluate, convert, lists, stats, submit)
 
@@ -44,7 +45,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     # OpenCV reads GeoTIFFs well, but warns about each tag that it does not know.
     os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
-    logging.basicConfig(format="%(message)s", stream=sys.stderr)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(VisibleFormatter("%(message)s"))
+    logging.basicConfig(handlers=[handler])
     logging.getLogger("DOTA_devkit").setLevel(logging.INFO)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # class names that the console cannot show
@@ -57,7 +60,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (InputError, OSError) as error:
-        print(f"error: {name_flags(str(error), vars(arguments))}", file=sys.stderr)
+        message = name_flags(str(error), vars(arguments))
+        print(f"error: {visible(message)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

@@ -36,6 +36,7 @@ from DOTA_devkit.faults import map_collecting
 from DOTA_devkit.files import refuse_existing
 from DOTA_devkit.previews import choose_examples, draw_previews, preview_files
 from DOTA_devkit.tables import format_table
+from DOTA_devkit.terminal import visible
 
 logger = logging.getLogger(__name__)
 
@@ -224,4 +225,4 @@ def _report(
     empty = Counter(bool(a.labels.names) for a in annotations)[False]
     if empty:
         notes.append(f"{empty} images without objects")
-    print("\n".join(notes))
+    print(visible("\n".join(notes)))

@@ -16,6 +16,7 @@ from DOTA_devkit.commands.arguments import (
     positive_numbers,
 )
 from DOTA_devkit.errors import InputError
+from DOTA_devkit.file_names import class_of, find_result_files
 from DOTA_devkit.files import refuse_existing
 from DOTA_devkit.formats import DOTA_CLASSES, Task1, read_ids
 from DOTA_devkit.merging import merge_detections
@@ -29,6 +30,7 @@ from DOTA_devkit.scoring import (
     load_truth,
     plot_evaluation,
 )
+from DOTA_devkit.terminal import visible
 
 EXAMPLES = """
 examples:
@@ -155,8 +157,7 @@ def _classes(
         return arguments.classes
     if class_file := find_class_file(labels):
         return read_class_file(class_file)
-    prefix = f"Task{arguments.task}_"
-    found = {path.stem.removeprefix(prefix) for path in arguments.results.glob(f"{prefix}*.txt")}
+    found = set(map(class_of, find_result_files(arguments.results, f"Task{arguments.task}_*.txt")))
     found |= set(load_truth(labels, image_ids).classes)
     for names in DOTA_CLASSES.values():  # in their usual order
         if found <= set(names):
@@ -174,7 +175,7 @@ def _merge_patches(
     if not patches:
         return detections
     print(
-        f"{len(patches)} ids are patches ({patches[0]}), the labels are of whole images: "
+        f"{len(patches)} ids are patches ({visible(patches[0])}), the labels are of whole images: "
         f"merging the results first, with an NMS threshold of {arguments.nms_thresh:g}"
     )
     kind = "polygon" if arguments.task == 1 else "rectangle"

@@ -15,6 +15,7 @@ from DOTA_devkit.commands.arguments import (
 )
 from DOTA_devkit.files import refuse_existing
 from DOTA_devkit.stats import collect_stats, plot_stats, read_label_set
+from DOTA_devkit.terminal import visible
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -70,7 +71,7 @@ def run(arguments: argparse.Namespace) -> None:
         classes = read_class_file(class_file)
     data = read_label_set(labels, images_of_labels(arguments.images, labels))
     stats = collect_stats(data, classes, arguments.min_size, arguments.max_objs)
-    print(stats.table())
+    print(visible(stats.table()))
     if arguments.plot:
         plot_stats(stats, arguments.plot)
         print(f"\nplot: {arguments.plot}")

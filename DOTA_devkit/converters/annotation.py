@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -11,6 +12,7 @@ import numpy as np
 
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.formats import Labels
+from DOTA_devkit.polygon import uncrossed
 
 
 @dataclass(frozen=True)
@@ -57,11 +59,15 @@ def build_annotation(
         records: the objects.
         size_wh: width and height of the image, None if unknown.
     """
+    corners = np.array([r.corners for r in records], dtype=np.float64).reshape(-1, 4, 2)
+    corners, crossing = uncrossed(corners)
+    lines = np.array([r.line for r in records], dtype=np.int64)
     labels = Labels(
-        corners=np.array([r.corners for r in records], dtype=np.float64).reshape(-1, 4, 2),
+        corners=corners,
         names=tuple(r.name for r in records),
         difficult=np.array([r.difficult for r in records], dtype=np.int64),
-        lines=np.array([r.line for r in records], dtype=np.int64),
+        lines=lines,
+        crossing=lines[crossing],
     )
     return Annotation(image_id=path.stem, path=path, labels=labels, size_wh=size_wh)
 
@@ -104,7 +110,7 @@ class ClassMap:
         return replace(annotation, labels=select_labels(labels, keep, names))
 
     def _position_to_name(self, name: str) -> str:
-        if self.classes is None or name in self.classes or not name.isdecimal():
+        if self.classes is None or name in self.classes or not re.fullmatch("[0-9]{1,9}", name):
             return name
         return self.classes[int(name)] if int(name) < len(self.classes) else name
 
@@ -129,6 +135,7 @@ def select_labels(labels: Labels, keep: Sequence[int], names: Sequence[str]) -> 
         names=tuple(names),
         difficult=labels.difficult[rows],
         lines=labels.lines[rows],
+        crossing=labels.crossing[np.isin(labels.crossing, labels.lines[rows])],
     )
 
 

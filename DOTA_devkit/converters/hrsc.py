@@ -11,10 +11,12 @@ from DOTA_devkit.converters.annotation import (
     rotated_corners,
 )
 from DOTA_devkit.errors import InputError
+from DOTA_devkit.number_ranges import ANGLE, DIFFICULTY, NumberRange
 from DOTA_devkit.xml_tree import XmlElement, read_xml
 
 SHIP = "ship"
 LEVELS = (1, 2, 3)
+CLASS_ID = NumberRange(0, 1e9, whole=True)
 
 # The class tree in sysdata.xml of the dataset: Class_ID - 100000000 -> (name, class of level 2).
 # Spaces become dashes, as in the names of DOTA. The four types whose names are ASCII drawings there
@@ -104,9 +106,9 @@ def read_hrsc(path: Path | str, level: int = 1) -> Annotation:
                 element.number("mbox_cy"),
                 element.number("mbox_w"),
                 element.number("mbox_h"),
-                element.number("mbox_ang"),
+                element.number("mbox_ang", allowed=ANGLE),
             ),
-            difficult=int(element.number("difficult", 0)),
+            difficult=int(element.number("difficult", 0, DIFFICULTY)),
             line=element.line,
         )
         for element in root.iter("HRSC_Object")
@@ -118,7 +120,7 @@ def read_hrsc(path: Path | str, level: int = 1) -> Annotation:
 def _class_name(element: XmlElement, level: int) -> str:
     if level == 1:
         return SHIP
-    class_id = element.number("Class_ID")
+    class_id = element.number("Class_ID", allowed=CLASS_ID)
     entry = HRSC_CLASSES.get(int(class_id) - _ID_OFFSET)
     if entry is None:
         raise InputError(

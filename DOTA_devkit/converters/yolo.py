@@ -17,6 +17,7 @@ from DOTA_devkit.converters.annotation import (
 from DOTA_devkit.converters.dota import format_number
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.files import replacing
+from DOTA_devkit.formats.text import read_lines
 
 _FIELDS = 9
 # Normalized boxes may reach far beyond the border of a patch, but never as far as this. Values out
@@ -42,7 +43,7 @@ def read_yolo(path: Path | str, size_wh: tuple[int, int], classes: Sequence[str]
     """
     path = Path(path)
     records = []
-    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), 1):
+    for number, line in enumerate(read_lines(path), 1):
         if fields := line.split():
             records.append(_read_line(fields, f"{path}:{number}", number, size_wh, classes))
     return build_annotation(path, records, size_wh)

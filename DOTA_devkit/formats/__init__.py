@@ -9,7 +9,14 @@ nothing is skipped silently.
 
 from DOTA_devkit.formats.dota_classes import DOTA_CLASSES
 from DOTA_devkit.formats.id_lists import read_ids
-from DOTA_devkit.formats.labels import Labels, parse_labels, read_label_files, read_labels
+from DOTA_devkit.formats.labels import (
+    Labels,
+    crossing_places,
+    parse_labels,
+    read_label_files,
+    read_labels,
+    warn_of_crossing,
+)
 from DOTA_devkit.formats.results import (
     ResultBlock,
     Task1,
@@ -25,6 +32,7 @@ __all__ = [
     "Labels",
     "ResultBlock",
     "Task1",
+    "crossing_places",
     "iter_results",
     "parse_labels",
     "read_ids",
@@ -33,5 +41,6 @@ __all__ = [
     "read_task1",
     "read_task2",
     "result_coordinates",
+    "warn_of_crossing",
     "write_task1",
 ]

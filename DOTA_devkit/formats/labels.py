@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +14,16 @@ import numpy as np
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.formats.text import (
     BLOCK_BYTES,
-    checked_utf8,
     not_a_number_error,
+    read_utf8,
     shorten_line,
+    text_table,
 )
+from DOTA_devkit.number_ranges import COORDINATE, DIFFICULTY
+from DOTA_devkit.polygon import uncrossed
 from DOTA_devkit.text_table import NotANumber, TextTable
+
+logger = logging.getLogger(__name__)
 
 # "imagesource:GoogleEarth", "gsd:0.14", "acquisition dates: 2016-05-04"
 _HEADER = re.compile(r"\s*[^\W\d][^:]*:")
@@ -27,16 +34,19 @@ class Labels:
     """The objects of one label file.
 
     Attributes:
-        corners: ``[N, 4, 2]`` float64, in pixels of the image.
+        corners: ``[N, 4, 2]`` float64, in pixels of the image, in an order around the box: its
+            edges do not cross.
         names: ``[N]`` class names.
         difficult: ``[N]`` int64, 0 if the file gives none.
         lines: ``[N]`` int64, line numbers in the file, starting at 1.
+        crossing: ``[K]`` int64, those lines whose corners the file has in an order that crosses.
     """
 
     corners: np.ndarray
     names: tuple[str, ...]
     difficult: np.ndarray
     lines: np.ndarray
+    crossing: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
 
     def __len__(self) -> int:
         return len(self.names)
@@ -46,7 +56,8 @@ def read_labels(path: Path | str) -> Labels:
     """Read a DOTA label file: eight coordinates, class name and optional difficulty per line.
 
     Header lines such as ``gsd:0.1`` are skipped, and so is anything after the difficulty. A class
-    name may contain spaces if a difficulty follows it.
+    name may contain spaces if a difficulty follows it. Corners in an order that crosses are put
+    into the order around the box, see `warn_of_crossing`.
 
     Args:
         path: the label file.
@@ -58,7 +69,7 @@ def read_labels(path: Path | str) -> Labels:
         InputError: a line is anything else; the message has file and line.
         OSError: the file cannot be read.
     """
-    return parse_labels(checked_utf8(Path(path).read_bytes(), path), path)
+    return parse_labels(read_utf8(path), path)
 
 
 def read_label_files(paths: Iterable[Path | str]) -> Iterator[Labels]:
@@ -81,7 +92,7 @@ def read_label_files(paths: Iterable[Path | str]) -> Iterator[Labels]:
     size = 0
     for path in paths:
         sources.append(path)
-        texts.append(checked_utf8(Path(path).read_bytes(), path))
+        texts.append(read_utf8(path))
         size += len(texts[-1])
         if size >= BLOCK_BYTES:
             yield from _parse_together(texts, sources)
@@ -97,14 +108,18 @@ def _parse_together(texts: list[bytes], sources: list[Path | str]) -> list[Label
         return [parse_labels(text, source) for text, source in zip(texts, sources, strict=True)]
     line_offsets = np.cumsum([0] + [text.count(b"\n") + 1 for text in texts])
     ends = np.searchsorted(labels.lines, line_offsets, "right").tolist()
+    crossing_ends = np.searchsorted(labels.crossing, line_offsets, "right").tolist()
     return [
         Labels(
             labels.corners[start:end],
             labels.names[start:end],
             labels.difficult[start:end],
             labels.lines[start:end] - offset,
+            labels.crossing[first:last] - offset,
         )
-        for start, end, offset in zip(ends[:-1], ends[1:], line_offsets[:-1], strict=True)
+        for (start, end), (first, last), offset in zip(
+            pairwise(ends), pairwise(crossing_ends), line_offsets[:-1], strict=True
+        )
     ]
 
 
@@ -121,7 +136,7 @@ def parse_labels(data: bytes, source: Path | str = "labels") -> Labels:
     Raises:
         InputError: a line is neither an object nor a header; the message has `source` and line.
     """
-    table = TextTable(data)
+    table = text_table(data, source)
     lines = _lines_with_objects(table)
     first, count = table.first[lines], table.count[lines]
     short = np.flatnonzero(count < 9)
@@ -131,9 +146,12 @@ def parse_labels(data: bytes, source: Path | str = "labels") -> Labels:
         corners = table.numbers(first[:, None] + np.arange(8))
     except NotANumber as error:
         raise not_a_number_error(table, source, error.token) from None
-    infinite = np.flatnonzero(~np.isfinite(corners).all(axis=1))
-    if len(infinite):
-        raise _bad_label(table, source, lines[infinite[0]], "a coordinate that is not finite")
+    inside = COORDINATE.holds(corners)
+    if not inside.all():
+        row = int(np.argmin(inside.all(axis=1)))
+        finite = np.isfinite(corners[row]).all()
+        found = f"a coordinate that is not {COORDINATE if finite else 'finite'}"
+        raise _bad_label(table, source, lines[row], found)
     names = table.fields(first + 8)
     difficult = np.zeros(len(lines), np.int64)
     given = np.flatnonzero(count > 9)
@@ -141,13 +159,35 @@ def parse_labels(data: bytes, source: Path | str = "labels") -> Labels:
         values = table.numbers(first[given] + 9)
     except NotANumber:
         values = np.array([np.nan])
-    if np.all(values % 1 == 0) and np.all(values >= 0):
+    if DIFFICULTY.holds(values).all():
         difficult[given] = values
     else:  # some class names have spaces
         for k in given.tolist():
             fields = table.fields(np.arange(first[k] + 8, first[k] + count[k]))
             names[k], difficult[k] = _split_name_and_difficulty(fields, table, source, lines[k])
-    return Labels(corners.reshape(-1, 4, 2), tuple(names), difficult, lines + 1)
+    corners, crossing = uncrossed(corners.reshape(-1, 4, 2))
+    return Labels(corners, tuple(names), difficult, lines + 1, lines[crossing] + 1)
+
+
+def crossing_places(path: Path | str, labels: Labels) -> list[str]:
+    """Return ``file:line`` of the objects whose corners the file has in an order that crosses."""
+    return [f"{path}:{line}" for line in labels.crossing.tolist()]
+
+
+def warn_of_crossing(places: Sequence[str]) -> None:
+    """Log one warning about objects whose corners were put into another order.
+
+    Args:
+        places: ``file:line`` of every such object, see `crossing_places`.
+    """
+    if places:
+        logger.warning(
+            "%s: the corners of this box are in an order that crosses (such as top left, top "
+            "right, bottom left, bottom right); %d boxes like this are read in the order around "
+            "the box",
+            places[0],
+            len(places),
+        )
 
 
 def _lines_with_objects(table: TextTable) -> np.ndarray:
@@ -168,9 +208,12 @@ def _split_name_and_difficulty(
     fields: list[str], table: TextTable, source: Path | str, line: int
 ) -> tuple[str, int]:
     """Split the fields after the coordinates: name of one or more words, integer, anything."""
-    for k, field in enumerate(fields[1:], 1):
-        if field.isdecimal() or re.fullmatch(r"\d+\.0*", field):
-            return " ".join(fields[:k]), int(float(field))
+    for k, text in enumerate(fields[1:], 1):
+        if re.fullmatch(r"[0-9]+(\.0*)?", text):
+            if not DIFFICULTY.holds(float(text)):
+                found = f"the difficulty {text[:40]}, which is not {DIFFICULTY}"
+                raise _bad_label(table, source, line, found)
+            return " ".join(fields[:k]), int(float(text))
     raise _bad_label(table, source, line, f"the difficulty {fields[1]!r}")
 
 

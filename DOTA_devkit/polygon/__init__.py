@@ -6,7 +6,7 @@ files, classes or images does not.
 
 from DOTA_devkit.polygon.iou import grouped_iou, grouped_rectangle_iou, iou_matrix, paired_iou
 from DOTA_devkit.polygon.nms import polygon_nms, rectangle_nms
-from DOTA_devkit.polygon.quads import Quads, bounding_rectangles, polygon_area
+from DOTA_devkit.polygon.quads import Quads, bounding_rectangles, polygon_area, uncrossed
 from DOTA_devkit.polygon.sweep import overlapping_pairs
 
 __all__ = [
@@ -20,4 +20,5 @@ __all__ = [
     "polygon_area",
     "polygon_nms",
     "rectangle_nms",
+    "uncrossed",
 ]

@@ -53,6 +53,41 @@ def bounding_rectangles(corners: np.ndarray | Quads) -> np.ndarray:
     return np.stack([x.min(axis=0), y.min(axis=0), x.max(axis=0), y.max(axis=0)], axis=1)
 
 
+def uncrossed(corners: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Put the corners of outlines whose edges cross into the order around the box.
+
+    Tools that do not mind the order write top left, top right, bottom left, bottom right, which is
+    a bow tie. Four corners with crossing edges have one order in which none cross.
+
+    Args:
+        corners: ``[N, 4, 2]``.
+
+    Returns:
+        The corners ``[N, 4, 2]`` and which outlines crossed, ``[N]`` bool. Every other outline
+        stays as it is, and the first corner stays the first.
+    """
+    corners = _as_corners(corners)
+    crossing, first_edge = np.zeros((2, len(corners)), bool)
+    for start in range(0, len(corners), ROWS_PER_STEP):
+        x, y = _coordinate_planes(corners[start : start + ROWS_PER_STEP])
+        turns = corner_turns(x - x[0], y - y[0])
+        left = turns > 0
+        # Only these can cross: two turns to the left, and two to the right or none.
+        rows = np.flatnonzero((left[0] ^ left[1] ^ left[2] ^ ~left[3]) & ~left.all(axis=0))
+        rows = rows[left[:, rows].any(axis=0)]
+        x, y, turns = x[:, rows], y[:, rows], turns[:, rows]
+        tolerance = AREA_TOLERANCE * np.maximum(np.ptp(x, axis=0), np.ptp(y, axis=0)) ** 2
+        left, right = turns > tolerance, turns < -tolerance
+        crossing[start + rows] = (left.sum(axis=0) == 2) & (right.sum(axis=0) == 2)
+        # Two turns to one side follow each other, and a crossing edge lies between unequal ones.
+        first_edge[start + rows] = left[0] != left[1]
+    if crossing.any():
+        corners = corners.copy()
+        for rows, order in ((first_edge, [0, 2, 1, 3]), (~first_edge, [0, 1, 3, 2])):
+            corners[crossing & rows] = corners[crossing & rows][:, order]
+    return corners, crossing
+
+
 def as_quads(corners: np.ndarray | Quads) -> Quads:
     """Prepare corners ``[N, 4, 2]``, or return them as they are if they are prepared already."""
     return corners if isinstance(corners, Quads) else Quads(corners)

@@ -11,7 +11,16 @@ from pathlib import Path
 import numpy as np
 
 from DOTA_devkit.errors import InputError
-from DOTA_devkit.formats import Labels, Task1, read_label_files, read_task1, read_task2
+from DOTA_devkit.file_names import find_result_files, path_inside, result_name
+from DOTA_devkit.formats import (
+    Labels,
+    Task1,
+    crossing_places,
+    read_label_files,
+    read_task1,
+    read_task2,
+    warn_of_crossing,
+)
 from DOTA_devkit.images import COMMON_SUFFIXES
 
 logger = logging.getLogger(__name__)
@@ -97,14 +106,22 @@ def load_truth(
     label_dir = Path(label_dir)
     ids: dict[str, Path] = {}
     for image_id in dict.fromkeys(image_ids):
-        path = label_dir / f"{image_id}.txt"
+        path = path_inside(label_dir, image_id, ".txt")
         if not path.is_file() and image_id.lower().endswith(COMMON_SUFFIXES):
             image_id = image_id.rpartition(".")[0]
             path = label_dir / f"{image_id}.txt"
         if not path.is_file():
             raise InputError(f"image {image_id} is listed, but has no label file {path}")
         ids[image_id] = path
-    return truth_from_labels(list(read_label_files(ids.values())), list(ids), classes)
+    labels = list(read_label_files(ids.values()))
+    warn_of_crossing(
+        [
+            place
+            for path, one in zip(ids.values(), labels, strict=True)
+            for place in crossing_places(path, one)
+        ]
+    )
+    return truth_from_labels(labels, list(ids), classes)
 
 
 def truth_from_labels(
@@ -162,12 +179,13 @@ def load_detections(
         InputError: there is no file of any class, or a line is malformed.
     """
     read = {1: read_task1, 2: read_task2}[task]
-    paths = {name: Path(result_dir) / f"Task{task}_{name}.txt" for name in classes}
-    detections = {name: read(path) for name, path in paths.items() if path.is_file()}
+    present = {path.name: path for path in find_result_files(Path(result_dir))}
+    names = {name: result_name(name, task) for name in classes}
+    detections = {name: read(present[file]) for name, file in names.items() if file in present}
     if not detections:
+        example = result_name(classes[0] if classes else "...", task)
         raise InputError(
-            f"{result_dir}: expected files such as Task{task}_{classes[0] if classes else '...'}"
-            ".txt, found none for any class"
+            f"{result_dir}: expected files such as {example}, found none for any class"
         )
     missing = [name for name in classes if name not in detections]
     if missing:

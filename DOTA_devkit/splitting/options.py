@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.images import COMMON_SUFFIXES
+from DOTA_devkit.patches import MAX_RATE, MIN_RATE
 
 
 @dataclass(frozen=True)
@@ -48,8 +49,10 @@ class SplitOptions:
             raise InputError(
                 f"gap must be in [0, {self.size}), smaller than the size, got {self.gap}"
             )
-        if not self.rates or not all(0 < rate <= 16 for rate in self.rates):
-            raise InputError(f"rates must be above 0 and at most 16, got {self.rates}")
+        if not self.rates or not all(MIN_RATE <= rate <= MAX_RATE for rate in self.rates):
+            raise InputError(
+                f"rates must be above 0, from {MIN_RATE:g} to {MAX_RATE}, got {self.rates}"
+            )
         if not 0 <= self.keep_empty <= 1:
             raise InputError(f"keep_empty must be in [0, 1], got {self.keep_empty}")
         if self.suffix.lower() not in COMMON_SUFFIXES:

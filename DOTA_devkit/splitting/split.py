@@ -22,8 +22,9 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from DOTA_devkit.errors import InputError
+from DOTA_devkit.file_names import check_ids
 from DOTA_devkit.files import replacing
-from DOTA_devkit.formats import Labels, read_labels
+from DOTA_devkit.formats import Labels, crossing_places, read_labels, warn_of_crossing
 from DOTA_devkit.images import find_images
 from DOTA_devkit.patches import PatchId
 from DOTA_devkit.progress import progress
@@ -145,6 +146,8 @@ def split_images(
     output_dir = Path(output_dir)
     if (label_dir is None) != (output_label_dir is None):
         raise ValueError("label_dir and output_label_dir must be given together")
+    if list_dir is not None:
+        check_ids(images)
     if label_dir is not None:
         label_dir, output_label_dir = Path(label_dir), Path(output_label_dir)
         _check_label_files(images, label_dir)
@@ -154,13 +157,18 @@ def split_images(
     counts = _Counts()
     with PatchWriter(output_dir, output_label_dir, options, workers, overwrite) as writer:
         for image_id, path in progress(images.items(), "splitting"):
-            labels = None if label_dir is None else read_labels(label_dir / f"{image_id}.txt")
+            labels = None
+            if label_dir is not None:
+                label_file = label_dir / f"{image_id}.txt"
+                labels = read_labels(label_file)
+                counts.crossing += crossing_places(label_file, labels)
             with closing(open_image(path)) as source:
                 _split_one(image_id, source, labels, options, writer, counts)
                 if source.reads_lazily:
                     writer.finish()
     if list_dir is not None:
         _write_lists(Path(list_dir), list_name, counts.patch_ids, options.suffix)
+    warn_of_crossing(counts.crossing)
     if counts.objects_dropped:
         logger.info("dropped %d cut objects that have no four corners left", counts.objects_dropped)
     return SplitSummary(
@@ -182,6 +190,7 @@ class _Counts:
     empty_dropped: int = 0
     objects: int = 0
     objects_dropped: int = 0
+    crossing: list[str] = field(default_factory=list)
 
 
 def _split_one(

@@ -29,6 +29,8 @@ class LabelSet:
         names: ``[N]`` class names, an array of objects.
         difficult: ``[N]`` int64.
         lines: ``[N]`` int64, line numbers in the label files, starting at 1.
+        crossing: ``[N]`` bool, whether the file has the corners in an order that crosses; here
+            they are in the order around the box.
     """
 
     image_ids: list[str]
@@ -39,6 +41,7 @@ class LabelSet:
     names: np.ndarray
     difficult: np.ndarray
     lines: np.ndarray
+    crossing: np.ndarray
 
     def where(self, objects: np.ndarray) -> list[str]:
         """Return ``file name:line`` of `objects`, given as indices or as a mask ``[N]``."""
@@ -86,6 +89,9 @@ def read_label_set(label_dir: Path | str, images: Mapping[str, Path] | None = No
         names=np.array([name for entry in labels for name in entry.names], dtype=object),
         difficult=np.array([d for entry in labels for d in entry.difficult], dtype=np.int64),
         lines=np.array([line for entry in labels for line in entry.lines], dtype=np.int64),
+        crossing=np.concatenate(
+            [np.zeros(0, bool), *(np.isin(entry.lines, entry.crossing) for entry in labels)]
+        ),
     )
 
 

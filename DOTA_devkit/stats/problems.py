@@ -30,6 +30,7 @@ def find_problems(data: LabelSet, classes: Sequence[str] | None = None) -> dict[
     """
     problems = _outside_problems(data)
     problems[f"labeled twice (same class, IoU above {DUPLICATE_IOU:g})"] = _duplicates(data)
+    problems["corners in an order that crosses"] = data.where(data.crossing)
     problems["boxes without area"] = data.where(polygon_area(data.corners) == 0)
     if classes is not None:
         unknown = ~np.isin(data.names.astype(str), list(classes))

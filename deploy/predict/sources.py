@@ -16,8 +16,10 @@ from datasets.images import IMAGE_SUFFIXES
 from deploy.predict.georeference import Georeference, import_rasterio
 from deploy.predict.readers import PixelReader, RasterReader, Reader, color_bands, open_raster
 from DOTA_devkit.errors import InputError
+from DOTA_devkit.file_names import is_odd
 from DOTA_devkit.formats import read_ids
 from DOTA_devkit.images import image_size_wh
+from DOTA_devkit.terminal import visible
 
 logger = logging.getLogger(__name__)
 
@@ -195,11 +197,15 @@ def _refuse_odd_name(path: Path) -> None:
         str(path).encode()
     except UnicodeEncodeError:
         raise InputError(f"{printable(path)}: the name is not UTF-8: rename the file") from None
+    if is_odd(str(path)):
+        raise InputError(
+            f"{printable(path)}: the name has line breaks or control characters: rename the file"
+        )
 
 
 def printable(path: Path) -> str:
     """Return a path as text that can be shown and written."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
+    return visible(os.fsencode(path).decode("utf-8", "backslashreplace"), one_line=True)
 
 
 def content_digest(path: Path, blocks: int = 16, block: int = 4096) -> str:

@@ -20,6 +20,7 @@ import numpy as np
 from deploy.predict.settings import ModelRecord
 from deploy.predict.sources import ImageSource
 from DOTA_devkit.errors import InputError
+from DOTA_devkit.file_names import path_inside
 from DOTA_devkit.files import remedy, replacing
 from DOTA_devkit.progress import progress
 from structures.detections import Detections
@@ -165,7 +166,7 @@ def refuse_to_replace_images(
 
 
 def _picture_path(source: ImageSource, folder: Path) -> Path:
-    return folder / PICTURES / f"{source.image_id}.jpg"
+    return path_inside(folder / PICTURES, source.image_id, ".jpg", source.path)
 
 
 def draw(one: ImageResult, path: Path) -> None:

@@ -117,6 +117,32 @@ def test_rolabelimg_type_names_an_absent_box(tmp_path):
     np.testing.assert_allclose(read_rolabelimg(path).labels.corners, [SQUARE])
 
 
+ROTATION = "<attributes><attribute><name>{}</name><value>{}</value></attribute></attributes>"
+
+
+@pytest.mark.parametrize(
+    ("rotation", "expected"),
+    [
+        (30, [[140.72, 92.68], [279.28, 172.68], [259.28, 207.32], [120.72, 127.32]]),
+        (90, [[220, 70], [220, 230], [180, 230], [180, 70]]),
+        (-270, [[220, 70], [220, 230], [180, 230], [180, 70]]),
+        (0, [[120, 130], [280, 130], [280, 170], [120, 170]]),
+    ],
+)
+def test_voc_rotation_of_cvat(tmp_path, rotation, expected):
+    """By hand: center 200, 150 and half sides 80 and 20, turned clockwise on the screen."""
+    box = "<bndbox><xmin>120</xmin><ymin>130</ymin><xmax>280</xmax><ymax>170</ymax></bndbox>"
+    others = ROTATION.format("heading", 45)  # an attribute of the user's own
+    entry = f"<name>ship</name>{box}{others}{ROTATION.format('rotation', rotation)}"
+    found = read_rolabelimg(rolabelimg(tmp_path, entry))
+    np.testing.assert_allclose(found.labels.corners, [expected], atol=0.005)
+
+
+def test_rolabelimg_empty_fields_of_other_shapes(tmp_path):
+    path = rolabelimg(tmp_path, BNDBOX + "<name>car</name><polygon/><angle>0.0</angle>")
+    np.testing.assert_allclose(read_rolabelimg(path).labels.corners, [SQUARE])
+
+
 def test_rolabelimg_without_objects_or_size(tmp_path):
     found = read_rolabelimg(rolabelimg(tmp_path, size=""))
     assert found.labels.corners.shape == (0, 4, 2)
@@ -134,7 +160,42 @@ def test_rolabelimg_without_objects_or_size(tmp_path):
         ("<name>car</name>" + ROBNDBOX.format(""), ":3: <angle> is empty"),
         ("<name>car</name>" + ROBNDBOX.replace("angle", "other"), ":3: <robndbox> has no <angle>"),
         ("<name>car</name>" + ROBNDBOX.format(0).replace(">20</w>", ">-20</w>"), ":3: .* size -20"),
+        (
+            "<name>car</name>" + ROBNDBOX.format(30),
+            ":3: <angle> is '30', expected a number from -6.2832 to 6.2832 radians",
+        ),
+        (
+            "<name>car</name>" + ROBNDBOX.format(0).replace("<cx>20", "<cx>1e308"),
+            ":3: <cx> is '1e308', expected a number from -1000000000 to 1000000000 pixels",
+        ),
+        *(
+            (
+                f"<name>car</name><difficult>{difficult}</difficult>{BNDBOX}",
+                f":3: <difficult> is '{difficult}', expected an integer from 0 to 2147483647",
+            )
+            for difficult in ("-3", "1e300", "0.5", "9999999999")
+        ),
         ("<type>polygon</type><name>car</name>", ":3: <type> is 'polygon', allowed are"),
+        (
+            BNDBOX + "<name>car</name><angle>30</angle>",
+            ":3: <object> has <angle>, which may change",
+        ),
+        (
+            BNDBOX + "<name>car</name><polygon><x1>3</x1></polygon>",
+            ":3: <object> has <polygon>, which may change",
+        ),
+        (
+            BNDBOX.replace("</bndbox>", "\n<theta>1</theta></bndbox>") + "<name>car</name>",
+            ":4: <bndbox> has <theta>, .* expected <xmin>, <ymin>, <xmax>, <ymax>",
+        ),
+        (
+            "<name>car</name>" + ROBNDBOX.format(0) + ROTATION.format("rotation", 30),
+            ":2: <object> has a <robndbox> and the attribute rotation",
+        ),
+        (
+            "<name>car</name>" + BNDBOX + ROTATION.format("rotation", "left"),
+            ":3: <value> is 'left', not a number",
+        ),
         ("<name>car</name><difficult>maybe</difficult>" + BNDBOX, ":3: <difficult> is 'maybe'"),
     ],
 )

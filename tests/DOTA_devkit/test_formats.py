@@ -82,9 +82,45 @@ class TestLabels:
 
     def test_other_encodings_are_an_error(self, tmp_path):
         path = tmp_path / "P.txt"
-        path.write_bytes(f"{BOX} ship 0\n{BOX} ".encode() + "船".encode("gbk") + b" 0\n")
-        with pytest.raises(InputError, match=r"P\.txt:2: expected UTF-8"):
+        path.write_bytes(
+            f"{BOX} ship 0\n{BOX} ".encode() + "bâteau".encode("latin-1") + b"\xff 0\n"
+        )
+        with pytest.raises(
+            InputError, match=r"P\.txt:2: expected UTF-8 .*; save the file as UTF-8"
+        ):
             read_labels(path)
+
+    @pytest.mark.parametrize("byte", [b"\x00", b"\x11", b"\x1b", b"\x1f"])
+    @pytest.mark.parametrize("at", [3, 4])  # inside of a number, and where fields part
+    def test_control_bytes_do_not_part_fields(self, byte, at, tmp_path):
+        data = f"{BOX} ship 0\n".encode()
+        text = data + data[:at] + byte + data[at:]
+        with pytest.raises(InputError, match=r"labels:2: expected text, got the control byte 0x"):
+            parse_labels(text)
+        path = tmp_path / "P.txt"
+        path.write_bytes(text)
+        with pytest.raises(InputError, match=r"P\.txt:2: "):
+            list(read_label_files([path]))
+
+    @pytest.mark.parametrize(
+        ("line", "found"),
+        [
+            (f"1e10 {BOX[2:]} ship 0", "a coordinate that is not a number from -1000000000 to"),
+            (f"{'9' * 400} {BOX[2:]} ship 0", "a coordinate that is not finite"),
+            (f"{BOX} ship 1e300", "difficulty"),
+            (f"{BOX} ship {2**63}", f"difficulty {2**63}, which is not an integer from 0 to 2147"),
+            (f"{BOX} ship {'9' * 400}", "difficulty 999"),
+            (f"{BOX} ship {'9' * 5000}", "difficulty 999"),
+        ],
+    )
+    def test_numbers_out_of_range(self, line, found):
+        with pytest.raises(InputError, match=f"labels:2: .*{found}"):
+            parse_labels(f"{BOX} ship 0\n{line}\n".encode())
+
+    def test_the_largest_numbers(self):
+        labels = parse_labels(f"1e9 -1e9 {BOX[4:]} ship {2**31 - 1}\n".encode())
+        assert labels.corners[0, 0].tolist() == [1e9, -1e9]
+        assert labels.difficult.tolist() == [2**31 - 1]
 
     def test_read_label_files_equals_read_labels(self, tmp_path, monkeypatch):
         monkeypatch.setattr("DOTA_devkit.formats.labels.BLOCK_BYTES", 60)
@@ -138,6 +174,19 @@ class TestResults:
             ("P1 0.5 1 2 3 4\n", "6 fields are Task2"),
             (f"P1 0,5 {BOX}\n", "ship.txt:1: expected a number, got '0,5'"),
             (f"\nP1 nan {BOX}\n", "ship.txt:2: a score or coordinate is not finite"),
+            (
+                f"P1 1 {BOX}\nP1 0.5 1e10{BOX[1:]}\n",
+                "ship.txt:2: a coordinate is not a number from",
+            ),
+            (f"P1 0.5 1\x11{BOX}\n", "ship.txt:1: expected text, got the control byte 0x11"),
+            (
+                f"P__1e__0___0 0 {BOX}\nP__0.0001__0___0 0 {BOX}\n",
+                "ship.txt:2: .*expected a number from 0.001 to 1000000000 for the rate",
+            ),
+            (
+                f"P__1__{'9' * 5000}___0 0.5 {BOX}\n",
+                "ship.txt:1: .*expected a number from -1000000000 to 1000000000 pixels for the x",
+            ),
         ],
     )
     def test_errors_name_file_and_line(self, text, message, tmp_path):
@@ -169,6 +218,30 @@ class TestResults:
     )
     def test_result_coordinates(self, text, count, tmp_path):
         assert result_coordinates(self.write(tmp_path, text)) == count
+
+    @pytest.mark.parametrize(
+        ("name", "lines", "count"),
+        [
+            ("Task1_ship.txt", ["P1 0.5 nan 2 3 4 5 6 7 8", f"P1 0.5 {BOX}"], 8),
+            ("Task1_ship.txt", [f"a b 0.5 {BOX}", "a b 0.5 1 2 x 4 5 6 7 8"], 8),
+            ("Task2_ship.txt", ["a b c 1 2 0.5 1 2 3 4"], 4),  # an id with blanks and numbers
+            ("ship.txt", ["P1 0.5 1 2 x 4 5 6 7 8"], 8),
+            ("ship.txt", ["P1 0.5 1 2 3 4"], 4),
+            ("ship.txt", ["my image 0.5 1 2 3 4"], 4),
+            ("ship.txt", [f"my image 0.5 {BOX}", f"P1 0.5 {BOX}"], 8),
+        ],
+    )
+    def test_kind_by_name_and_lines(self, name, lines, count, tmp_path):
+        path = tmp_path / name
+        path.write_text("\n".join(lines))
+        assert result_coordinates(path) == count
+
+    @pytest.mark.parametrize("name", ["Task1_ship.txt", "Task2_ship.txt", "ship.txt"])
+    def test_lines_of_both_kinds(self, name, tmp_path):
+        path = tmp_path / name
+        path.write_text(f"P1 0.5 1 2 3 4\n\nP1 0.5 {BOX}\n")
+        with pytest.raises(InputError, match=r"ship\.txt:3: expected 4 coordinates as in the"):
+            result_coordinates(path)
 
     def test_result_coordinates_of_another_file(self, tmp_path):
         with pytest.raises(InputError, match=r"ship\.txt:2: expected an image id"):

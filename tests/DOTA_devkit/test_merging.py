@@ -42,15 +42,25 @@ def random_lines(seed: int, count: int = 180) -> list[str]:
     return lines
 
 
+def around_the_box(values: list[float]) -> list[float]:
+    """The first order of four corners, beginning with the given one, whose edges do not cross."""
+    points = [tuple(values[k : k + 2]) for k in range(0, 8, 2)]
+    for order in ([0, 1, 2, 3], [0, 2, 1, 3], [0, 1, 3, 2]):
+        ordered = [points[k] for k in order]
+        if shapely.Polygon(ordered).is_valid:
+            return [value for point in ordered for value in point]
+    raise AssertionError(values)
+
+
 def reference_merge(lines: list[str], threshold: float, rectangles: bool = False) -> list[str]:
     """One line after the other, as the rules are written."""
     images: dict[str, list[tuple[float, list[float]]]] = {}
     for line in lines:
         image_id, score, *values = line.split()
         name, rate, x, y = re.fullmatch(r"(.+)__([\d.]+)__(\d+)___(\d+)", image_id).groups()
-        moved = [
-            (float(value) + float((x, y)[k % 2])) / float(rate) for k, value in enumerate(values)
-        ]
+        moved = around_the_box(
+            [(float(value) + float((x, y)[k % 2])) / float(rate) for k, value in enumerate(values)]
+        )
         images.setdefault(name, []).append((float(score), moved))
 
     def iou(a: list[float], b: list[float]) -> float:
@@ -182,6 +192,29 @@ class TestErrors:
         with pytest.raises(InputError, match=r"Task1_ship\.txt:2: "):
             merge_results(source, tmp_path / "out")
         assert not list((tmp_path / "out").iterdir())
+
+    @pytest.mark.parametrize(
+        ("line", "message"),
+        [
+            ("P__1__0___0 0.9 0 nan 9 0 9 9 0 9", "a score or coordinate is not finite"),
+            ("P__1__0___0 0.9 0 x 9 0 9 9 0 9", "expected a number, got 'x'"),
+            ("P__1__0___0 0.9 0 0 9 9", "expected 8 coordinates|got 6 fields"),
+        ],
+    )
+    @pytest.mark.parametrize("name", ["Task1_ship.txt", "ship.txt"])
+    @pytest.mark.parametrize("position", [0, 1])
+    def test_damage_is_not_another_kind(self, tmp_path, name, line, message, position):
+        lines = [f"P__1__0___0 0.8 {square(0, 0)}"] * 3
+        lines.insert(position, line)
+        source = write(tmp_path / "in", {name: "\n".join(lines) + "\n"})
+        with pytest.raises(InputError, match=rf"{name}:[12]: .*({message}|as in the lines)"):
+            merge_results(source, tmp_path / "out")
+
+    def test_coordinates_that_could_not_be_read_again(self, tmp_path):
+        text = f"P__0.001__0___0 0.9 {square(1e9 - 10, 0)}\n"
+        source = write(tmp_path / "in", {"Task1_ship.txt": text})
+        with pytest.raises(InputError, match=r"P__0\.001__0___0: a coordinate of a detection"):
+            merge_results(source, tmp_path / "out")
 
     def test_invalid_folders(self, source, tmp_path):
         with pytest.raises(InputError, match="source and target must be different"):

@@ -1,5 +1,8 @@
 """XML as annotation tools write it: line numbers in errors, odd bytes around the document."""
 
+import time
+from itertools import pairwise
+
 import pytest
 
 from DOTA_devkit.errors import InputError
@@ -58,6 +61,53 @@ def test_read_xml_rejects_broken_documents(tmp_path, text, message):
     path.write_text(text, encoding="utf-8")
     with pytest.raises(InputError, match=message):
         read_xml(path)
+
+
+BOMB = "<!DOCTYPE a [" + "".join(
+    f'<!ENTITY {after} "{10 * ("&" + name + ";")}">' for name, after in pairwise("abcdefghi")
+)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ("<a>\n" + 5000 * "<o>" + 5000 * "</o>" + "</a>", ":2: expected at most 100 elements"),
+        ("\n<a>" + 500_000 * "<o>", ":2: expected at most 100 elements"),
+        (
+            BOMB.replace("[", '[\n<!ENTITY a "lol">') + "]>\n<a>&i;</a>",
+            ":2: expected an annotation, got the declaration of the entity 'a'",
+        ),
+        *(
+            (f'\n<?xml version="1.0" encoding="{name}"?><a>\\ud800</a>', f":2: .*, got '{name}'")
+            for name in ("undefined", "punycode", "unicode_escape", "idna", "rot13", "hex", "utf-7")
+        ),
+    ],
+)
+def test_hostile_documents_are_refused_at_once(tmp_path, data, message):
+    path = tmp_path / "x.xml"
+    path.write_text(data)
+    start = time.monotonic()
+    with pytest.raises(InputError, match=r"x\.xml" + message):
+        read_xml(path)
+    assert time.monotonic() - start < 1
+
+
+@pytest.mark.parametrize(
+    ("name", "encoding"),
+    [("no-such-name", "utf-8"), ("utf-16", "utf-8"), ("windows-1252", "cp1252"), ("big5", "big5")],
+)
+def test_declared_encodings(tmp_path, name, encoding):
+    text = "é" if encoding == "cp1252" else "中"
+    path = tmp_path / "x.xml"
+    path.write_bytes(f'<?xml version="1.0" encoding="{name}"?><a>{text}</a>'.encode(encoding))
+    assert read_xml(path).text == text
+
+
+def test_long_texts_and_deep_elements(tmp_path):
+    path = tmp_path / "x.xml"
+    path.write_text("<a>" + 98 * "<b>" + 200_000 * "x&amp;" + 98 * "</b>" + "<b/></a>")
+    found = list(read_xml(path).iter("b"))
+    assert len(found) == 99 and found[97].text == 200_000 * "x&"
 
 
 @pytest.mark.parametrize(

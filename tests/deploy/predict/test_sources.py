@@ -11,7 +11,7 @@ from deploy.predict import plan as planning
 from deploy.predict.plan import plan_jobs
 from deploy.predict.sources import image_ids
 from DOTA_devkit.errors import InputError
-from helpers.drawn_objects import scene
+from helpers.drawn_objects import DrawnObjects, scene
 from helpers.prediction_runs import OBJECTS, SIZE_WH, assert_found, result_files, run, write
 
 
@@ -148,3 +148,31 @@ def test_image_that_changed_since_inspection(tmp_path, picture, monkeypatch):
     expected = f"{picture}: 90x60 pixels, but 400x250 before (width x height)"
     assert list(done.faults) == [str(picture)] and done.faults[str(picture)].startswith(expected)
     assert [one.source.image_id for one in done.images] == ["second"]
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("a\nfake 0.99 1 1 9 1 9 9 1 9 .png", r"a\nfake 0.99"),
+        ("\x1b]0;owned\x07.png", r"\x1b]0;owned\x07.png"),
+    ],
+)
+def test_names_with_control_characters_are_refused(tmp_path, picture, name, shown, caplog):
+    (picture.parent / name).write_bytes(picture.read_bytes())
+    done = run(picture.parent, tmp_path / "out", formats=("task1", "json"))
+    (fault,) = done.faults.values()
+    assert shown in fault and "rename the file" in fault
+    assert [one.source.image_id for one in done.images] == ["harbor"]
+    assert "\x1b" not in caplog.text
+    for path in (tmp_path / "out").glob("Task1_*.txt"):
+        assert all(line.startswith("harbor ") for line in path.read_text().splitlines())
+
+
+def test_class_names_do_not_lead_out_of_the_folder(tmp_path, picture):
+    class Hostile(DrawnObjects):
+        classes = ("../../escaped", "ship")
+
+    out = tmp_path / "deep/er/out"
+    run(picture, out, detector=Hostile(), formats=("task1",))
+    assert (out / "Task1_..%2F..%2Fescaped.txt").is_file()
+    assert not list(tmp_path.rglob("*escaped.txt"))[1:]
