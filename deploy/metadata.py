@@ -10,7 +10,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
+from deploy.digest import onnx_props
 from DOTA_devkit.errors import InputError
 from structures.boxes import STRIDE
 
@@ -145,34 +147,17 @@ class ModelMetadata:
         return found
 
 
-def read_onnx_metadata(path: object, props: Mapping[str, str] | None = None) -> ModelMetadata:
-    """Read the metadata of an ONNX file.
+def read_onnx_metadata(path: object) -> ModelMetadata:
+    """Read the metadata of an ONNX file, and check its digest if it has one.
 
     Args:
         path: The file.
-        props: Its `metadata_props` if a session has read them already
-            (`session.get_modelmeta().custom_metadata_map`), else the file is read with `onnx`.
 
     Raises:
-        InputError: There is no such file, it is not an ONNX file, or not one of this project.
+        InputError: There is no such file, it is not an ONNX file, it is damaged, or it is not one
+            of this project.
     """
-    if props is None:
-        props = _onnx_props(path)
-    return ModelMetadata.from_props(props, path)
-
-
-def _onnx_props(path: object) -> dict[str, str]:
-    try:
-        import onnx
-    except ImportError:
-        raise InputError("reading ONNX files needs the extra: pip install -e '.[export]'") from None
-    try:
-        model = onnx.load(str(path), load_external_data=False)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except Exception as error:  # protobuf has its own errors, which differ by version
-        raise InputError(f"{path}: not an ONNX file ({type(error).__name__})") from None
-    return {entry.key: entry.value for entry in model.metadata_props}
+    return ModelMetadata.from_props(onnx_props(Path(str(path))), path)
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -20,7 +20,12 @@ from DOTA_devkit.errors import InputError
 from models.architecture import Architecture, recognize
 from models.ctrbox_net import CTRBOX
 from models.state_keys import canonical_state
-from models.torch_files import read_torch_file, split_state, write_torch_file
+from models.torch_files import (
+    read_torch_file,
+    refuse_non_finite,
+    split_state,
+    write_torch_file,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -212,8 +217,8 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     """Read a checkpoint of this project, of the original or of the light fork, to the CPU.
 
     Raises:
-        InputError: The file is missing, empty, damaged, unsafe to load, or not a checkpoint of
-            this detector.
+        InputError: The file is missing, empty, damaged, unsafe to load, not a checkpoint of this
+            detector, or its weights are not finite.
     """
     path = Path(path)
     if path.is_file() and path.suffix.lower() in EXPORTED_SUFFIXES:
@@ -221,7 +226,9 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
             f"{path}: this is an exported file, but a checkpoint (.pth) is expected here; exported "
             "files are run by the phases predict and benchmark"
         )
-    return Checkpoint.from_file(read_torch_file(path), path)
+    checkpoint = Checkpoint.from_file(read_torch_file(path), path)
+    refuse_non_finite(checkpoint.model_state, path)
+    return checkpoint
 
 
 def _tuple_of(kind: type, value: object, length: int) -> tuple | None:

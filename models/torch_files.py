@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import warnings
+import zipfile
 from collections import OrderedDict
 from collections.abc import Mapping
 from contextlib import suppress
@@ -70,6 +71,7 @@ def read_torch_file(path: str | Path) -> object:
         raise InputError(
             f"{path}: the file is empty (0 bytes); was a copy or download interrupted?"
         )
+    _check_archive(path)
     try:
         with warnings.catch_warnings():
             # bytes that are not a pickle can look like one of an unknown protocol
@@ -88,6 +90,67 @@ def read_torch_file(path: str | Path) -> object:
             f"{path}: not a file of torch.save with weights, or truncated or damaged "
             f"({type(error).__name__})"
         ) from error
+
+
+def _check_archive(path: Path) -> None:
+    """Check what PyTorch's reader does not: the checksums in a zip file, and the sizes in it.
+
+    A file whose checksums are all wrong was written without them
+    (`torch.serialization.set_crc32_options(False)`). Files of PyTorch before 1.6 are no zip files.
+
+    Raises:
+        InputError: A part of the file is damaged, or unpacks to more than the file holds.
+    """
+    if not zipfile.is_zipfile(path):
+        return
+    try:
+        with zipfile.ZipFile(path) as archive:
+            parts = [part for part in archive.infolist() if part.file_size]
+            packed = any(part.compress_type != zipfile.ZIP_STORED for part in parts)
+            if packed or sum(part.file_size for part in parts) > path.stat().st_size:
+                raise InputError(
+                    f"{path}: not a file of torch.save: parts of it unpack to more than it holds"
+                )
+            damaged = [part.filename for part in parts if not _is_whole(archive, part)]
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, ValueError, OSError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(
+            f"{path}: not a file of torch.save with weights, or truncated or damaged ({error})"
+        ) from error
+    if 0 < len(damaged) < len(parts):
+        raise InputError(
+            f"{path}: the file is damaged: the checksum of {damaged[0]} in it is wrong. Copy or "
+            "download it again, or take an earlier checkpoint"
+        )
+
+
+def _is_whole(archive: zipfile.ZipFile, part: zipfile.ZipInfo) -> bool:
+    with archive.open(part) as file:
+        try:
+            while file.read(1 << 20):
+                pass
+        except zipfile.BadZipFile:  # raised at its end if the checksum is wrong
+            return False
+    return True
+
+
+def refuse_non_finite(state: Mapping[str, Tensor], source: object) -> None:
+    """Check weights for values that no computation survives.
+
+    Args:
+        state: The weights by name.
+        source: Where they come from, for the error.
+
+    Raises:
+        InputError: One of them is NaN or infinite.
+    """
+    for name, values in state.items():
+        if not torch.isfinite(values).all():
+            raise InputError(
+                f"{source} finds nothing: {name} holds values that are not finite, as after a "
+                "training run that diverged"
+            )
 
 
 def split_state(content: object, path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

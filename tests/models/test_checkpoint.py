@@ -115,6 +115,18 @@ def test_mobilenet_layouts(outside, layout, prefix, head_bn, tmp_path):
     assert same_maps(loaded, model)
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_weights_that_are_not_finite_are_refused(value, tmp_path):
+    """Every score would be NaN, and nothing be found without a word."""
+    model = new()
+    with torch.no_grad():
+        model.dec_c2.cat_conv[0].weight[0, 0] = value
+    save_checkpoint(tmp_path / "a.pth", Checkpoint.of(model))
+    for load in (read_checkpoint, load_model, lambda path: finetune(new(), path)):
+        with pytest.raises(InputError, match=r"a\.pth finds nothing: dec_c2\.\S+ holds"):
+            load(tmp_path / "a.pth")
+
+
 @pytest.mark.parametrize("backbone", BACKBONES)
 @pytest.mark.parametrize(
     ("heads", "head_conv", "head_bn", "final_kernel"),

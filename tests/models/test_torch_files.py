@@ -200,6 +200,54 @@ def test_truncated_files(tmp_path, zipped, kept):
         read_torch_file(path)
 
 
+@pytest.mark.parametrize("byte", [0, 1999, 3999])
+def test_a_damaged_byte_of_a_tensor(tmp_path, byte):
+    """PyTorch's reader does not look at the checksums, which torch.save writes."""
+    values = torch.arange(1.0, 1001.0)
+    path = saved({"a": values, "b": torch.zeros(9)}, tmp_path / "a.pth")
+    content = bytearray(path.read_bytes())
+    content[content.find(values.numpy().tobytes()) + byte] ^= 0x40
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"a\.pth: the file is damaged: .* \S+/data/0 "):
+        read_torch_file(path)
+
+
+def test_a_file_written_without_checksums(tmp_path):
+    before = torch.serialization.get_crc32_options()
+    torch.serialization.set_crc32_options(False)
+    try:
+        path = saved({"a": torch.arange(9.0)}, tmp_path / "a.pth")
+    finally:
+        torch.serialization.set_crc32_options(before)
+    with zipfile.ZipFile(path) as archive, pytest.raises(zipfile.BadZipFile):
+        archive.read(archive.namelist()[0])
+    assert torch.equal(read_torch_file(path)["a"], torch.arange(9.0))
+
+
+def test_a_packed_zip_file_is_refused(tmp_path):
+    """torch.save never packs; what unpacks to gigabytes must not."""
+    whole = saved({"a": torch.zeros(100_000)}, tmp_path / "whole.pth")
+    with (
+        zipfile.ZipFile(whole) as source,
+        zipfile.ZipFile(tmp_path / "a.pth", "w", zipfile.ZIP_DEFLATED) as target,
+    ):
+        for name in source.namelist():
+            target.writestr(name, source.read(name))
+    assert (tmp_path / "a.pth").stat().st_size < 4000
+    with pytest.raises(InputError, match=r"a\.pth: .* unpack to more than it holds"):
+        read_torch_file(tmp_path / "a.pth")
+
+
+def test_a_zip_file_whose_directory_is_damaged(tmp_path):
+    path = saved({"a": torch.zeros(9)}, tmp_path / "a.pth")
+    content = bytearray(path.read_bytes())
+    entry = content.find(b"PK\x01\x02")  # the first entry of its directory
+    content[entry : entry + 4] = bytes(4)
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"a\.pth: not a file of torch\.save .*damaged"):
+        read_torch_file(path)
+
+
 def test_unrelated_zip_file(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.pth", "w") as archive:
         archive.writestr("a.txt", "a")
