@@ -14,6 +14,7 @@ from pathlib import Path
 
 from deploy.digest import onnx_props
 from DOTA_devkit.errors import InputError
+from models.schema import LARGEST_SIDE, are_classes, is_size
 from structures.boxes import STRIDE
 
 RELEASE = "0.1.0"
@@ -125,12 +126,14 @@ class ModelMetadata:
             found = cls(
                 classes=_names(props["classes"]),
                 backbone=props["backbone"],
-                conf_thresh=float(props["conf_thresh"]),
-                theta_thresh=float(props["theta_thresh"]),
-                K=int(props["K"]),
+                conf_thresh=_share("conf_thresh", props["conf_thresh"]),
+                theta_thresh=_share("theta_thresh", props["theta_thresh"]),
+                K=_count("K", props["K"]),
                 input_size=_size("input_size", props["input_size"], "dynamic"),
-                nms_thresh=float(props["nms_thresh"]) if props["nms_thresh"] else None,
-                stride=int(props["stride"]),
+                nms_thresh=_share("nms_thresh", props["nms_thresh"])
+                if props["nms_thresh"]
+                else None,
+                stride=int(_one_of(props["stride"], (str(STRIDE),))),
                 color=_one_of(props["color"], COLORS),
                 normalization=_one_of(props["normalization"], (NORMALIZATION,)),
                 input_type=_one_of(props["input_type"], INPUT_TYPES),
@@ -161,10 +164,27 @@ def read_onnx_metadata(path: object) -> ModelMetadata:
 
 
 def _names(text: str) -> tuple[str, ...]:
-    names = json.loads(text)
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise ValueError(f"classes must be a JSON list of names, not {text!r}")
+    try:
+        names = json.loads(text)
+    except RecursionError:
+        names = None
+    if not are_classes(names):
+        raise ValueError(f"classes must be a JSON list of names, each once, not {text[:80]!r}")
     return tuple(names)
+
+
+def _share(key: str, text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise ValueError(f"{key} must be a number from 0 to 1, not {text!r}")
+    return value
+
+
+def _count(key: str, text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise ValueError(f"{key} must be a whole number above 0, not {text!r}")
+    return value
 
 
 def _size_text(size_hw: tuple[int, int]) -> str:
@@ -174,10 +194,14 @@ def _size_text(size_hw: tuple[int, int]) -> str:
 def _size(key: str, text: str, without: str) -> tuple[int, int] | None:
     if text == without:
         return None
-    height, cross, width = text.partition("x")
-    if not (cross and height.isdigit() and width.isdigit()):
-        raise ValueError(f"{key} must be {without!r} or HxW, not {text!r}")
-    return int(height), int(width)
+    height, _, width = text.partition("x")
+    numbers = height.isdecimal() and width.isdecimal() and len(text) < 20
+    size = (int(height), int(width)) if numbers else None
+    if not is_size(size):
+        raise ValueError(
+            f"{key} must be {without!r} or HxW, multiples of 32 up to {LARGEST_SIDE}, not {text!r}"
+        )
+    return size
 
 
 def _one_of(text: str, allowed: tuple[str, ...]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import re
 import warnings
@@ -17,6 +18,9 @@ import torch
 from torch import Tensor
 
 from DOTA_devkit.errors import InputError
+
+_TIMES_SHARED = 4
+"""How often the tensors of a file may share memory, on average."""
 
 _STATE_KEYS = ("model_state_dict", "state_dict", "model")
 
@@ -72,11 +76,12 @@ def read_torch_file(path: str | Path) -> object:
             f"{path}: the file is empty (0 bytes); was a copy or download interrupted?"
         )
     _check_archive(path)
+    _refuse_bytearray(path)
     try:
         with warnings.catch_warnings():
             # bytes that are not a pickle can look like one of an unknown protocol
             warnings.filterwarnings("ignore", "Detected pickle protocol")
-            return torch.load(path, map_location="cpu", weights_only=True)
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except (PermissionError, MemoryError):
         raise
     except Exception as error:  # torch.load passes on whatever its parsers raise
@@ -90,6 +95,58 @@ def read_torch_file(path: str | Path) -> object:
             f"{path}: not a file of torch.save with weights, or truncated or damaged "
             f"({type(error).__name__})"
         ) from error
+    _check_tensors(content, path)
+    return content
+
+
+def _refuse_bytearray(path: Path) -> None:
+    """Refuse a `bytearray`, which takes any amount of memory for a few bytes of the file.
+
+    It is the only type that safe loading builds from a number alone and fills; torch.save of
+    tensors and plain values writes none.
+
+    Raises:
+        InputError: The file holds one.
+    """
+    with (
+        open(path, "rb") as file,
+        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
+    ):
+        if content.find(b"\nbytearray\n") >= 0:
+            raise InputError(
+                f"{path}: refused, because it holds a bytearray beside tensors and plain values. "
+                "Save only the state_dict again where the file comes from"
+            )
+
+
+def _check_tensors(content: object, path: Path) -> None:
+    """Check that all tensors are dense, and together not larger than the file explains.
+
+    A tensor that is expanded from one element takes its whole size as soon as it is copied.
+
+    Raises:
+        InputError: A tensor is of another kind, or they unpack to more than the file holds.
+    """
+    total, seen, waiting = 0, set(), [content]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, Tensor):
+            dense = value.layout is torch.strided and not value.is_quantized
+            if not dense or value.is_nested or value.device.type != "cpu":
+                kind = "quantized" if value.is_quantized else f"{value.layout} {value.device}"
+                raise InputError(
+                    f"{path}: it holds a tensor that is not a plain one ({kind}); save the "
+                    "weights again as dense tensors with their values"
+                )
+            total += value.numel() * value.element_size()
+        elif isinstance(value, (Mapping, list, tuple, set)) and id(value) not in seen:
+            seen.add(id(value))  # a list may hold another one a thousand times
+            waiting.extend(value)
+            waiting.extend(value.values() if isinstance(value, Mapping) else ())
+    if total > _TIMES_SHARED * path.stat().st_size + (1 << 20):
+        raise InputError(
+            f"{path}: its tensors unpack to {total / 1e9:.1f} GB, far more than the file holds"
+        )
 
 
 def _check_archive(path: Path) -> None:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from DOTA_devkit.errors import InputError
 from models import Checkpoint
+from models.schema import brief
 
 _MOMENTS = ("exp_avg", "exp_avg_sq")
 
@@ -65,7 +66,9 @@ def _checked_state(optimizer: torch.optim.Optimizer, content: object) -> dict[st
     for number, entries in states.items():
         index = index_of.get(number) if isinstance(number, int) else None
         if index is None:
-            raise ValueError(f"it has a state of the parameter {number!r}, which it does not list")
+            raise ValueError(
+                f"it has a state of the parameter {brief(number)}, which it does not list"
+            )
         where = f"parameter {index}"
         state[index] = {"step": _checked_step(_entry(entries, "step", object, where), where)} | {
             name: _checked_moment(
@@ -91,16 +94,16 @@ def _checked_settings(group: object) -> dict[str, Any]:
     """Return the settings in a group of parameters that shape a step."""
     betas = _entry(group, "betas", Sequence)
     if len(betas) != 2 or not all(_is_number(beta) and 0 <= beta < 1 for beta in betas):
-        raise ValueError(f"betas must be two numbers of [0, 1), but it has {betas!r}")
+        raise ValueError(f"betas must be two numbers of [0, 1), but it has {brief(betas)}")
     settings: dict[str, Any] = {"betas": tuple(map(float, betas))}
     for name in ("eps", "weight_decay"):
         value = _entry(group, name, object)
         if not (_is_number(value) and value >= 0):
-            raise ValueError(f"{name} must be a number of at least 0, but it has {value!r}")
+            raise ValueError(f"{name} must be a number of at least 0, but it has {brief(value)}")
         settings[name] = float(value)
     amsgrad = group.get("amsgrad", False)  # older PyTorch has no such setting
     if not isinstance(amsgrad, bool):
-        raise ValueError(f"amsgrad must be true or false, but it has {amsgrad!r}")
+        raise ValueError(f"amsgrad must be true or false, but it has {brief(amsgrad)}")
     return settings | {"amsgrad": amsgrad}
 
 

@@ -248,6 +248,49 @@ def test_a_zip_file_whose_directory_is_damaged(tmp_path):
         read_torch_file(path)
 
 
+def test_a_file_that_unpacks_to_gigabytes(tmp_path):
+    """45 bytes that make a bytearray of 2 GB; nothing is made before the file is refused."""
+    packed = pickle.dumps({"a": 1}, 2)
+    bomb = b"cbuiltins\nbytearray\n\x8a\x05\x00\x00\x00\x80\x00\x85R"
+    (tmp_path / "a.pth").write_bytes(packed.replace(b"}", bomb, 1))
+    with pytest.raises(InputError, match=r"a\.pth: refused, because it holds a bytearray"):
+        read_torch_file(tmp_path / "a.pth")
+
+
+def test_tensors_larger_than_their_file_are_refused(tmp_path):
+    path = saved({"a": torch.zeros(1).expand(3 * 10**8)}, tmp_path / "a.pth")
+    with pytest.raises(InputError, match=r"a\.pth: its tensors unpack to 1\.2 GB"):
+        read_torch_file(path)
+
+
+def test_tensors_may_share_memory(tmp_path):
+    values = torch.arange(300_000.0)
+    back = read_torch_file(saved({"a": values, "b": values[1:]}, tmp_path / "a.pth"))
+    assert back["a"].data_ptr() + 4 == back["b"].data_ptr()
+
+
+def test_lists_that_hold_each_other_many_times(tmp_path):
+    value = [torch.zeros(1)]
+    for _ in range(60):
+        value = [value, value]  # 2 ** 60 paths lead to the tensor
+    assert len(read_torch_file(saved({"a": value}, tmp_path / "a.pth"))["a"]) == 2
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda value: value.to_sparse(),
+        lambda value: value.to("meta"),
+        lambda value: torch.quantize_per_tensor(value, 0.1, 0, torch.qint8),
+    ],
+)
+def test_tensors_that_are_not_plain_are_refused(tmp_path, change):
+    path = saved({"a": [change(torch.ones(2, 2))]}, tmp_path / "a.pth")
+    with pytest.raises(InputError, match=r"a\.pth: it holds a tensor that is not a plain one"):
+        read_torch_file(path)
+
+
 def test_unrelated_zip_file(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.pth", "w") as archive:
         archive.writestr("a.txt", "a")

@@ -288,6 +288,28 @@ def test_a_random_state_that_is_none_is_refused(one_epoch, state):
         restore_random_state(resume)
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("batch_size", 0, "a whole number from 1"),
+        ("batch_size", 2.0, "a whole number from 1"),
+        ("epochs", "abc", "a whole number from 1"),
+        ("lr", math.nan, "a number from 0"),
+        ("lr", "1e-3", "a number from 0"),
+        ("seed", -1, "a whole number from 0"),
+        ("seed", 2**70, "a whole number from 0"),
+        ("save_every", None, "a whole number from 0"),
+        ("schedule", "evil", "one of exponential, cosine"),
+        ("schedule", ["cosine"], "one of exponential, cosine"),
+    ],
+)
+def test_settings_of_a_file_are_checked(name, value, expected):
+    good = vars(SMALL)
+    assert TrainSettings.checked(good | {"more": 3}, "a.pth") == good
+    with pytest.raises(InputError, match=rf"a\.pth: its setting {name} .* but {expected}"):
+        TrainSettings.checked(good | {name: value}, "a.pth")
+
+
 # Steps that are not finite ----------------------------------------------------------------------
 
 
