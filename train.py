@@ -79,7 +79,7 @@ def train(
         first = resume.epoch + 1
         history.rows = list(resume.history)
         load_optimizer_state(optimizer, resume)
-        restore_random_state(resume.random_state)
+        restore_random_state(resume)
         logger.info("resuming at epoch %d of %d", first, settings.epochs)
     parallel = nn.DataParallel(model, list(range(gpus))) if gpus > 1 else model
     criterion = DetectionLoss(train_set.mean_objects(batch_size))

@@ -153,7 +153,8 @@ def Task2groundtruth_poly(srcpath: str | Path, dstpath: str | Path) -> None:
                 text = " ".join(f"{value:g}" for value in corners)
                 lines.setdefault(image_id, []).append(f"{text} {class_name}\n")
     for image_id, labels in lines.items():
-        with replacing(path_inside(dstpath, image_id, ".txt", srcpath)) as file:
+        path = path_inside(dstpath, image_id, ".txt", srcpath)
+        with replacing(path, sync=False) as file:
             file.writelines(labels)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import logging
 from collections.abc import Sequence
-from dataclasses import fields
 from typing import Any
 
 import torch
@@ -124,8 +123,7 @@ def train_settings(
     args: argparse.Namespace, run: RunDir, resume: Checkpoint | None
 ) -> TrainSettings:
     """Settings of a training: the flags, else those of the resumed run, else the defaults."""
-    before = resume.extras.get("train", {}) if resume else {}
-    known = {field.name for field in fields(TrainSettings)}
+    before = TrainSettings.checked(resume.extras.get("train", {}), resume.path) if resume else {}
     defaults = {
         "epochs": run.defaults.epochs,
         "batch_size": run.defaults.batch_size,
@@ -133,7 +131,7 @@ def train_settings(
         "schedule": run.defaults.schedule,
         "save_every": run.defaults.save_every,
         "num_workers": run.defaults.num_workers,
-    } | {name: value for name, value in before.items() if name in known}
+    } | before
     asked = given(
         epochs=args.epochs,
         batch_size=args.batch_size,

@@ -10,8 +10,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
+from deploy.digest import onnx_props
 from DOTA_devkit.errors import InputError
+from models.schema import LARGEST_SIDE, are_classes, is_size
 from structures.boxes import STRIDE
 
 RELEASE = "0.1.0"
@@ -123,12 +126,14 @@ class ModelMetadata:
             found = cls(
                 classes=_names(props["classes"]),
                 backbone=props["backbone"],
-                conf_thresh=float(props["conf_thresh"]),
-                theta_thresh=float(props["theta_thresh"]),
-                K=int(props["K"]),
+                conf_thresh=_share("conf_thresh", props["conf_thresh"]),
+                theta_thresh=_share("theta_thresh", props["theta_thresh"]),
+                K=_count("K", props["K"]),
                 input_size=_size("input_size", props["input_size"], "dynamic"),
-                nms_thresh=float(props["nms_thresh"]) if props["nms_thresh"] else None,
-                stride=int(props["stride"]),
+                nms_thresh=_share("nms_thresh", props["nms_thresh"])
+                if props["nms_thresh"]
+                else None,
+                stride=int(_one_of(props["stride"], (str(STRIDE),))),
                 color=_one_of(props["color"], COLORS),
                 normalization=_one_of(props["normalization"], (NORMALIZATION,)),
                 input_type=_one_of(props["input_type"], INPUT_TYPES),
@@ -145,41 +150,41 @@ class ModelMetadata:
         return found
 
 
-def read_onnx_metadata(path: object, props: Mapping[str, str] | None = None) -> ModelMetadata:
-    """Read the metadata of an ONNX file.
+def read_onnx_metadata(path: object) -> ModelMetadata:
+    """Read the metadata of an ONNX file, and check its digest if it has one.
 
     Args:
         path: The file.
-        props: Its `metadata_props` if a session has read them already
-            (`session.get_modelmeta().custom_metadata_map`), else the file is read with `onnx`.
 
     Raises:
-        InputError: There is no such file, it is not an ONNX file, or not one of this project.
+        InputError: There is no such file, it is not an ONNX file, it is damaged, or it is not one
+            of this project.
     """
-    if props is None:
-        props = _onnx_props(path)
-    return ModelMetadata.from_props(props, path)
-
-
-def _onnx_props(path: object) -> dict[str, str]:
-    try:
-        import onnx
-    except ImportError:
-        raise InputError("reading ONNX files needs the extra: pip install -e '.[export]'") from None
-    try:
-        model = onnx.load(str(path), load_external_data=False)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except Exception as error:  # protobuf has its own errors, which differ by version
-        raise InputError(f"{path}: not an ONNX file ({type(error).__name__})") from None
-    return {entry.key: entry.value for entry in model.metadata_props}
+    return ModelMetadata.from_props(onnx_props(Path(str(path))), path)
 
 
 def _names(text: str) -> tuple[str, ...]:
-    names = json.loads(text)
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise ValueError(f"classes must be a JSON list of names, not {text!r}")
+    try:
+        names = json.loads(text)
+    except RecursionError:
+        names = None
+    if not are_classes(names):
+        raise ValueError(f"classes must be a JSON list of names, each once, not {text[:80]!r}")
     return tuple(names)
+
+
+def _share(key: str, text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise ValueError(f"{key} must be a number from 0 to 1, not {text!r}")
+    return value
+
+
+def _count(key: str, text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise ValueError(f"{key} must be a whole number above 0, not {text!r}")
+    return value
 
 
 def _size_text(size_hw: tuple[int, int]) -> str:
@@ -189,10 +194,14 @@ def _size_text(size_hw: tuple[int, int]) -> str:
 def _size(key: str, text: str, without: str) -> tuple[int, int] | None:
     if text == without:
         return None
-    height, cross, width = text.partition("x")
-    if not (cross and height.isdigit() and width.isdigit()):
-        raise ValueError(f"{key} must be {without!r} or HxW, not {text!r}")
-    return int(height), int(width)
+    height, _, width = text.partition("x")
+    numbers = height.isdecimal() and width.isdecimal() and len(text) < 20
+    size = (int(height), int(width)) if numbers else None
+    if not is_size(size):
+        raise ValueError(
+            f"{key} must be {without!r} or HxW, multiples of 32 up to {LARGEST_SIDE}, not {text!r}"
+        )
+    return size
 
 
 def _one_of(text: str, allowed: tuple[str, ...]) -> str:

@@ -19,8 +19,14 @@ from torch import Tensor, nn
 from DOTA_devkit.errors import InputError
 from models.architecture import Architecture, recognize
 from models.ctrbox_net import CTRBOX
+from models.schema import check_weights, checked_entries
 from models.state_keys import canonical_state
-from models.torch_files import read_torch_file, split_state, write_torch_file
+from models.torch_files import (
+    read_torch_file,
+    refuse_non_finite,
+    split_state,
+    write_torch_file,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -139,18 +145,20 @@ class Checkpoint:
             architecture = recognize(state, backbone if isinstance(backbone, str) else None)
         except InputError as error:
             raise InputError(f"{path}: {error}") from None
+        check_weights(state, path)
+        rest = checked_entries(rest, architecture.heads["hm"], path)
         for key in ("heads", "final_kernel", "head_conv", "head_bn"):
             rest.pop(key, None)  # read from the weights instead
-        epoch = rest.pop("epoch", 0)
+        classes, input_size = rest.pop("classes"), rest.pop("input_size")
         return cls(
             model_state=state,
             architecture=architecture,
-            classes=_tuple_of(str, rest.pop("classes", None), architecture.heads["hm"]),
-            input_size=_tuple_of(int, rest.pop("input_size", None), 2),
-            epoch=epoch if isinstance(epoch, int) else 0,
-            optimizer_state=rest.pop("optimizer_state_dict", None),
-            history=rest.pop("history", []),
-            random_state=rest.pop("random_state", {}),
+            classes=None if classes is None else tuple(classes),
+            input_size=None if input_size is None else tuple(input_size),
+            epoch=rest.pop("epoch"),
+            optimizer_state=rest.pop("optimizer_state_dict"),
+            history=[dict(row) for row in rest.pop("history")],
+            random_state=dict(rest.pop("random_state")),
             extras=rest,
             path=path,
         )
@@ -212,8 +220,8 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     """Read a checkpoint of this project, of the original or of the light fork, to the CPU.
 
     Raises:
-        InputError: The file is missing, empty, damaged, unsafe to load, or not a checkpoint of
-            this detector.
+        InputError: The file is missing, empty, damaged, unsafe to load, not a checkpoint of this
+            detector, or its weights are not finite.
     """
     path = Path(path)
     if path.is_file() and path.suffix.lower() in EXPORTED_SUFFIXES:
@@ -221,17 +229,9 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
             f"{path}: this is an exported file, but a checkpoint (.pth) is expected here; exported "
             "files are run by the phases predict and benchmark"
         )
-    return Checkpoint.from_file(read_torch_file(path), path)
-
-
-def _tuple_of(kind: type, value: object, length: int) -> tuple | None:
-    """Return `value` as a tuple if it is `length` values of `kind`, else None.
-
-    Other tools may use the same key for something else.
-    """
-    if not isinstance(value, (list, tuple)) or len(value) != length:
-        return None
-    return tuple(value) if all(isinstance(item, kind) for item in value) else None
+    checkpoint = Checkpoint.from_file(read_torch_file(path), path)
+    refuse_non_finite(checkpoint.model_state, path)
+    return checkpoint
 
 
 def load_model(

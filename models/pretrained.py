@@ -18,7 +18,7 @@ from models.state_keys import (
     match_backbone,
     shapes_of,
 )
-from models.torch_files import read_torch_file, split_state
+from models.torch_files import read_torch_file, refuse_non_finite, split_state
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ def load_pretrained(backbone: nn.Module, name: str, source: str | Path) -> None:
             without the classifier.
 
     Raises:
-        InputError: The weights cannot be obtained or do not fit this backbone.
+        InputError: The weights cannot be obtained or do not fit this backbone, or are not finite.
     """
     if source == "none":
         return
@@ -60,6 +60,7 @@ def load_pretrained(backbone: nn.Module, name: str, source: str | Path) -> None:
             else describe_difference(expected, found)
         )
         raise InputError(f"{origin}: not the weights of {name} (pretrained); {hint}")
+    refuse_non_finite(state, origin)
     backbone.load_state_dict(state)
     logger.info("the backbone starts from %s", origin)
 

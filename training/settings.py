@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from DOTA_devkit.errors import InputError
 
 SCHEDULES = ("exponential", "cosine")
 
@@ -41,3 +45,37 @@ class TrainSettings:
     seed: int = 317
     max_bad_steps: int = 20
     pictures: int = 2
+
+    @classmethod
+    def checked(cls, values: Mapping[str, object], source: object) -> dict[str, Any]:
+        """Check settings that come from a file; names that are no settings are left out.
+
+        Args:
+            values: Name -> value.
+            source: The file, for errors.
+
+        Raises:
+            InputError: A value is of the wrong kind or out of its range.
+        """
+        found = {}
+        for one in fields(cls):
+            if one.name not in values:
+                continue
+            value, low = values[one.name], _LEAST.get(one.name, 0)
+            if one.name == "schedule":
+                expected, fits = f"one of {', '.join(SCHEDULES)}", value in SCHEDULES
+            else:
+                kinds = (int,) if isinstance(one.default, int) else (int, float)
+                expected = f"a {'whole ' if len(kinds) == 1 else ''}number from {low}"
+                fits = type(value) in kinds and low <= value < 2**40
+            if not fits:
+                raise InputError(
+                    f"{source}: its setting {one.name} of the training is {value!r}, but "
+                    f"{expected} is expected"
+                )
+            found[one.name] = value
+        return found
+
+
+_LEAST = {"epochs": 1, "batch_size": 1, "val_every": 1, "max_bad_steps": 1}
+"""Least value of the settings for which it is not 0."""

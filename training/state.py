@@ -1,34 +1,144 @@
-"""What a resumed run takes from its checkpoint besides the weights."""
+"""What a resumed run takes from its checkpoint besides the weights.
+
+Native code reads and writes these tensors without looking at their shape, so nothing of a file
+reaches it unless it was checked here, in memory of its own.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from DOTA_devkit.errors import InputError
 from models import Checkpoint
+from models.schema import brief
+
+_MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
 def load_optimizer_state(optimizer: torch.optim.Optimizer, resume: Checkpoint) -> None:
     """Load the optimizer's state of a checkpoint.
 
+    Every tensor is checked and then copied into memory that is laid out as its parameter: the fused
+    Adam of PyTorch compares neither shapes nor strides, and would write beyond a smaller one. Of
+    the settings in the file those that shape a step are taken (betas, eps, weight decay, amsgrad);
+    the learning rate is set at each step, and how it is computed stays as it is in `optimizer`.
+
+    Args:
+        optimizer: An Adam with one group of parameters.
+        resume: The checkpoint.
+
     Raises:
-        InputError: the state belongs to other parameters. `load_state_dict` compares only their
-            number, and the first step would fail.
+        InputError: The state belongs to other parameters, or is not one of Adam.
     """
-    optimizer_state = resume.optimizer_state
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
     try:
-        shapes = {i: s["exp_avg"].shape for i, s in optimizer_state["state"].items()}
-        if any(parameters[i].shape != shape for i, shape in shapes.items()):
-            raise ValueError("the shapes differ")
-        optimizer.load_state_dict(optimizer_state)
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        optimizer.load_state_dict(_checked_state(optimizer, resume.optimizer_state))
+    except ValueError as error:
         raise InputError(
             f"{resume.path}: its optimizer state is not that of these parameters ({error}); to "
             "start over with its weights use finetune"
         ) from error
+
+
+def _checked_state(optimizer: torch.optim.Optimizer, content: object) -> dict[str, Any]:
+    """Return a state for `optimizer.load_state_dict`, with tensors of its own.
+
+    Raises:
+        ValueError: Something in `content` is missing, or not what Adam expects.
+    """
+    own = optimizer.state_dict()["param_groups"]
+    parameters: list[nn.Parameter] = optimizer.param_groups[0]["params"]
+    states = _entry(content, "state", Mapping)
+    groups = _entry(content, "param_groups", Sequence)
+    if len(groups) != len(own):
+        raise ValueError(f"{len(own)} group of parameters is expected, but it has {len(groups)}")
+    settings = _checked_settings(groups[0])
+    numbers = _entry(groups[0], "params", Sequence)
+    if len(numbers) != len(parameters) or not all(isinstance(n, int) for n in numbers):
+        raise ValueError(f"{len(parameters)} parameters are expected, but it lists {len(numbers)}")
+    index_of = {number: index for index, number in enumerate(numbers)}
+    moments = (*_MOMENTS, "max_exp_avg_sq") if settings["amsgrad"] else _MOMENTS
+    state = {}
+    for number, entries in states.items():
+        index = index_of.get(number) if isinstance(number, int) else None
+        if index is None:
+            raise ValueError(
+                f"it has a state of the parameter {brief(number)}, which it does not list"
+            )
+        where = f"parameter {index}"
+        state[index] = {"step": _checked_step(_entry(entries, "step", object, where), where)} | {
+            name: _checked_moment(
+                _entry(entries, name, Tensor, where), parameters[index], f"{name} of {where}"
+            )
+            for name in moments
+        }
+    return {"state": state, "param_groups": [own[0] | settings]}
+
+
+def _entry(content: object, name: str, kind: type, where: str = "") -> Any:
+    """Return `content[name]`, which must be of a kind."""
+    of = f" of {where}" if where else ""
+    if not isinstance(content, Mapping) or name not in content:
+        raise ValueError(f"{name}{of} is missing")
+    value = content[name]
+    if not isinstance(value, kind) or isinstance(value, (str, bytes)):
+        raise ValueError(f"{name}{of} is a {type(value).__name__}")
+    return value
+
+
+def _checked_settings(group: object) -> dict[str, Any]:
+    """Return the settings in a group of parameters that shape a step."""
+    betas = _entry(group, "betas", Sequence)
+    if len(betas) != 2 or not all(_is_number(beta) and 0 <= beta < 1 for beta in betas):
+        raise ValueError(f"betas must be two numbers of [0, 1), but it has {brief(betas)}")
+    settings: dict[str, Any] = {"betas": tuple(map(float, betas))}
+    for name in ("eps", "weight_decay"):
+        value = _entry(group, name, object)
+        if not (_is_number(value) and value >= 0):
+            raise ValueError(f"{name} must be a number of at least 0, but it has {brief(value)}")
+        settings[name] = float(value)
+    amsgrad = group.get("amsgrad", False)  # older PyTorch has no such setting
+    if not isinstance(amsgrad, bool):
+        raise ValueError(f"amsgrad must be true or false, but it has {brief(amsgrad)}")
+    return settings | {"amsgrad": amsgrad}
+
+
+def _is_number(value: object) -> bool:
+    plain = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return plain and math.isfinite(value)
+
+
+def _checked_step(value: object, where: str) -> Tensor:
+    """Return the number of steps that a parameter has seen, a scalar [] of float32."""
+    if isinstance(value, Tensor):
+        value = value.item() if value.numel() == 1 and _is_plain(value) else None
+    if not (_is_number(value) and 0 <= value < 2**53):
+        raise ValueError(f"step of {where} is not a number of steps")
+    return torch.tensor(float(value), dtype=torch.float32)
+
+
+def _checked_moment(value: Tensor, parameter: nn.Parameter, name: str) -> Tensor:
+    """Return a copy of a moment, laid out in memory as its parameter."""
+    if value.shape != parameter.shape:
+        raise ValueError(
+            f"the shapes differ: {list(parameter.shape)} is expected for {name}, but it has "
+            f"{list(value.shape)}"
+        )
+    if not (_is_plain(value) and value.is_floating_point()):
+        raise ValueError(f"{name} must hold plain floats, but it holds {value.dtype}")
+    if not torch.isfinite(value).all() or (name.partition(" ")[0] != "exp_avg" and value.min() < 0):
+        raise ValueError(f"{name} holds values that no training gives")
+    copy = torch.empty_like(parameter, memory_format=torch.preserve_format, requires_grad=False)
+    return copy.copy_(value)
+
+
+def _is_plain(value: Tensor) -> bool:
+    """Whether values of a tensor can be read: dense, not quantized, with data on the CPU."""
+    return value.layout is torch.strided and not value.is_quantized and value.device.type == "cpu"
 
 
 def random_state() -> dict[str, torch.Tensor]:
@@ -39,10 +149,28 @@ def random_state() -> dict[str, torch.Tensor]:
     return state
 
 
-def restore_random_state(state: Mapping[str, torch.Tensor]) -> None:
-    """Set what `random_state` returned; devices that no longer exist are skipped."""
-    if "cpu" in state:
-        torch.set_rng_state(state["cpu"])
-    for index in range(torch.cuda.device_count()):
-        if f"cuda:{index}" in state:
-            torch.cuda.set_rng_state(state[f"cuda:{index}"], index)
+def restore_random_state(resume: Checkpoint) -> None:
+    """Set what `random_state` returned; devices that no longer exist are skipped.
+
+    Raises:
+        InputError: It is no state of a generator.
+    """
+    devices = ["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
+    for device in devices:
+        state = resume.random_state.get(device)
+        if state is None:
+            continue
+        try:
+            if not (isinstance(state, Tensor) and _is_plain(state) and state.dtype == torch.uint8):
+                raise ValueError("a tensor of bytes is expected")
+            # a copy: the generators read it as a block of memory
+            copy = state.clone(memory_format=torch.contiguous_format)
+            if device == "cpu":
+                torch.set_rng_state(copy)
+            else:
+                torch.cuda.set_rng_state(copy, device)
+        except (ValueError, RuntimeError, TypeError) as error:
+            raise InputError(
+                f"{resume.path}: its random_state of {device} is damaged ({error}); to start over "
+                "with its weights use finetune"
+            ) from error

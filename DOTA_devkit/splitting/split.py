@@ -23,7 +23,7 @@ from pathlib import Path
 
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.file_names import check_ids
-from DOTA_devkit.files import replacing
+from DOTA_devkit.files import replacing, sweep_leftovers
 from DOTA_devkit.formats import Labels, crossing_places, read_labels, warn_of_crossing
 from DOTA_devkit.images import find_images
 from DOTA_devkit.patches import PatchId
@@ -276,8 +276,7 @@ def _record_options(
             f"{output_dir} contains images that are not part of a split; choose another folder, "
             "or set overwrite"
         )
-    for leftover in output_dir.glob(".*.tmp"):
-        leftover.unlink(missing_ok=True)
+    sweep_leftovers(output_dir)
     with replacing(path) as file:
         json.dump(state, file, indent=1)
         file.write("\n")

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import onnx
 
+from deploy.digest import ONNX_KEY, onnx_digest
 from deploy.export import openvino as openvino_model
 from deploy.export import tensorrt, tensorrt_support, torch_program
 from deploy.export.equalize import equalize
@@ -79,6 +80,14 @@ def write_bytes(output: Path, content: bytes) -> None:
         target.write(content)
 
 
+def with_digest(file: onnx.ModelProto) -> bytes:
+    """Return the content of an ONNX file whose metadata hold the digest of its graph."""
+    content = file.SerializeToString()
+    entry = onnx.ModelProto()
+    entry.metadata_props.add(key=ONNX_KEY, value=onnx_digest(content))
+    return content + entry.SerializeToString()  # protobuf merges what is joined like this
+
+
 def build_onnx(job: ExportJob) -> BuiltModel:
     """Build an ONNX file."""
     file, with_rows_before_nms = onnx_files(job)
@@ -87,7 +96,7 @@ def build_onnx(job: ExportJob) -> BuiltModel:
         run_before_nms = session_runner(open_session(with_rows_before_nms))
     return BuiltModel(
         session_runner(open_session(file)),
-        lambda output: write_bytes(output, file.SerializeToString()),
+        lambda output: write_bytes(output, with_digest(file)),
         run_before_nms,
     )
 
@@ -137,7 +146,7 @@ def build_tensorrt(job: ExportJob) -> BuiltModel:
         )
 
     def write(output: Path) -> None:
-        write_bytes(output, file.SerializeToString())
+        write_bytes(output, with_digest(file))
         if engine is not None:
             tensorrt.write_cache(cache, output)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 
+from deploy.digest import openvino_digest
 from deploy.export.types import ModelRunner
 from deploy.metadata import ModelMetadata
 from deploy.runtimes.openvino_files import (
@@ -41,8 +42,10 @@ def convert(model: onnx.ModelProto, metadata: ModelMetadata, path: Path) -> None
     try:
         # convert_model would do the same with ONNX files, but it reports its use to Intel.
         converted = read_onnx(source)
-        set_metadata(converted, metadata)
-        openvino.save_model(converted, str(path), compress_to_fp16=metadata.precision == "float16")
+        half = metadata.precision == "float16"
+        openvino.save_model(converted, str(path), compress_to_fp16=half)
+        set_metadata(converted, metadata, openvino_digest(path))
+        openvino.save_model(converted, str(path), compress_to_fp16=half)
     except RuntimeError as error:
         raise InputError(f"OpenVINO could not convert the model: {cause(error)}") from None
     finally:

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from deploy.export import tensorrt
 from deploy.export.formats import BUILDERS, ExportJob
@@ -25,6 +24,7 @@ from DOTA_devkit import interrupts
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.files import refuse_unwritable
 from models import CTRBOX
+from models.torch_files import refuse_non_finite
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ def export(
     """
     metadata = settings.metadata(model)
     check_output(output, settings.format)
-    refuse_non_finite(model)
+    refuse_non_finite(model.state_dict(), "the checkpoint")
     logger.info("exporting %s as %s", model.backbone, settings.format)
     network = ExportNetwork(model)
     check_same_maps(network, model)
@@ -82,16 +82,6 @@ def export(
         commands = tensorrt.trtexec_commands(output, job.profile(), settings.half)
         logger.info("to build an engine for TensorRT's own runtime:\n  %s", "\n  ".join(commands))
     return report
-
-
-def refuse_non_finite(model: CTRBOX) -> None:
-    """Raise InputError if a weight is not finite: no file could be compared with the model."""
-    for name, values in model.state_dict().items():
-        if not torch.isfinite(values).all():
-            raise InputError(
-                f"the checkpoint cannot be exported: {name} has values that are not finite, as "
-                "after a training run that diverged"
-            )
 
 
 def files_of(output: Path, format: str) -> list[Path]:

@@ -71,12 +71,12 @@ class OnnxRuntime(ExportedRuntime):
         """Open an ONNX file; an InputError says why it cannot be used with the settings."""
         available = import_onnxruntime().get_available_providers()
         providers = self._providers(available, settings.device)
+        metadata = read_onnx_metadata(path)  # before ONNX Runtime sees the file: it may be damaged
         try:
             self._session = open_session(path, providers, settings.used_threads())
         except Exception as error:  # ONNX Runtime has an error class for each fault of a file
             cause = str(error).splitlines()[0]
             raise InputError(f"{path}: not a model that ONNX Runtime can run ({cause})") from None
-        metadata = read_onnx_metadata(path, self._session.get_modelmeta().custom_metadata_map)
         # an input with a default value counts as an initializer that may be overridden
         inputs = (*self._session.get_inputs(), *self._session.get_overridable_initializers())
         shapes = {one.name: one.shape for one in inputs}

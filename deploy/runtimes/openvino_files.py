@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from deploy.digest import OPENVINO_KEY, check_openvino
 from deploy.metadata import OUTPUTS, ModelMetadata, read_onnx_metadata
 from DOTA_devkit.errors import InputError
 
@@ -68,6 +69,7 @@ def read(path: Path) -> tuple[Any, ModelMetadata]:
         # OpenVINO would try all formats that it knows and log an error for each
         if b"<net" not in file.read(_HEAD_BYTES):
             raise InputError(f"{path}: not an OpenVINO model: it does not begin with <net")
+    check_openvino(path)
     model = _read(path)
     return model, ModelMetadata.from_props(_props(model), path)
 
@@ -143,9 +145,9 @@ def _make_stable(model: Any) -> None:
                 use.replace_source_output(own)
 
 
-def set_metadata(model: Any, metadata: ModelMetadata) -> None:
-    """Store the metadata in a model, from which `read` gets it back."""
-    for key, text in metadata.to_props().items():
+def set_metadata(model: Any, metadata: ModelMetadata, digest: str) -> None:
+    """Store metadata and the digest of the files in a model, from which `read` gets them back."""
+    for key, text in (metadata.to_props() | {OPENVINO_KEY: digest}).items():
         model.set_rt_info(text, [INFO, key])
 
 

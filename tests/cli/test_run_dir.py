@@ -1,9 +1,11 @@
 """The folders of a run: where it reads and writes, and what it replaces."""
 
+import os
 from pathlib import Path
 
 import pytest
 
+from DOTA_devkit.locks import locked
 from helpers.command_line import assert_refused
 from helpers.networks import save_untrained
 from models import read_checkpoint
@@ -98,3 +100,12 @@ def test_file_in_place_of_a_run_folder(
     else:
         for phase in ("test", "eval"):
             assert_refused(run_cli(*phase_arguments(phase, data)), "result_dota")
+
+
+def test_folder_in_use_by_another_training(run_training, data, tmp_path):
+    weights = tmp_path / "weights_dota"
+    with locked(weights):
+        for arguments in ((), ("--overwrite",), ("--resume_train",)):
+            result = run_training(data, *arguments)
+            assert_refused(result, f"weights_dota is in use by process {os.getpid()} on ")
+    assert not weights.exists()

@@ -115,6 +115,73 @@ def test_mobilenet_layouts(outside, layout, prefix, head_bn, tmp_path):
     assert same_maps(loaded, model)
 
 
+@pytest.fixture(scope="module")
+def own_content():
+    """The content of a file of this project, with its weights."""
+    return Checkpoint.of(new(classes=("a", "b", "c"), input_size=(64, 96)), epoch=3).to_file()
+
+
+NESTED = [0]
+for _ in range(60):
+    NESTED = [NESTED, NESTED]  # its text would have 2 ** 60 zeros
+
+ODD_ENTRIES = [
+    ("epoch", [3.5, "3", True, -1, 2**70, NESTED]),
+    ("classes", [["a", "a", "b"], ["a", "b"], [], ["a", "b", 3], ["a", " ", "b"], 3, "abc"]),
+    ("input_size", [[0, 0], [-32, -32], [33, 17], [32, 10**7], [10**9] * 2, [32.0, 32], [64]]),
+    ("history", [3, [3], [{"loss": "1"}], [{3: 1.0}], {"loss": 1.0}]),
+    ("random_state", [3, {"cpu": 3}, {3: torch.zeros(3)}]),
+    ("optimizer_state_dict", [3, [1]]),
+    ("train", [None, 3, [1], {"lr": NESTED}]),
+    ("data", [None, "coco.yaml"]),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [(name, value) for name, values in ODD_ENTRIES for value in values]
+)
+def test_odd_entries_are_refused(own_content, name, value):
+    with pytest.raises(InputError, match=rf"a\.pth: its {name} is .{{1,80}}, but .* is expected"):
+        Checkpoint.from_file(own_content | {name: value}, Path("a.pth"))
+
+
+def test_entries_of_other_tools_are_left_out():
+    odd = {name: values[0] for name, values in ODD_ENTRIES}
+    content = {"model_state_dict": new().state_dict(), "more": 3, **odd}
+    checkpoint = Checkpoint.from_file(content, Path("a.pth"))
+    assert (checkpoint.classes, checkpoint.input_size, checkpoint.epoch) == (None, None, 0)
+    assert checkpoint.optimizer_state is None
+    assert (checkpoint.history, checkpoint.random_state) == ([], {})
+    assert checkpoint.extras == {"more": 3}
+
+
+def test_the_epoch_of_a_foreign_file_counts_where_it_can_be_resumed():
+    content = outer(new().state_dict()) | {"epoch": 3.5}
+    with pytest.raises(InputError, match=r"a\.pth: its epoch is 3\.5, but a whole number"):
+        Checkpoint.from_file(content, Path("a.pth"))
+
+
+@pytest.mark.parametrize("dtype", [torch.complex64, torch.int32, torch.bool])
+def test_weights_that_are_no_real_numbers_are_refused(own_content, dtype):
+    state = dict(own_content["model_state_dict"])
+    state["hm.0.weight"] = state["hm.0.weight"].to(dtype)
+    kind = str(dtype).removeprefix("torch.")
+    with pytest.raises(InputError, match=rf"a\.pth: hm\.0\.weight holds {kind}, but weights are"):
+        Checkpoint.from_file(own_content | {"model_state_dict": state}, Path("a.pth"))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_weights_that_are_not_finite_are_refused(value, tmp_path):
+    """Every score would be NaN, and nothing be found without a word."""
+    model = new()
+    with torch.no_grad():
+        model.dec_c2.cat_conv[0].weight[0, 0] = value
+    save_checkpoint(tmp_path / "a.pth", Checkpoint.of(model))
+    for load in (read_checkpoint, load_model, lambda path: finetune(new(), path)):
+        with pytest.raises(InputError, match=r"a\.pth finds nothing: dec_c2\.\S+ holds"):
+            load(tmp_path / "a.pth")
+
+
 @pytest.mark.parametrize("backbone", BACKBONES)
 @pytest.mark.parametrize(
     ("heads", "head_conv", "head_bn", "final_kernel"),

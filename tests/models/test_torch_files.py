@@ -1,5 +1,6 @@
 """Files of tensors: atomic writing, and reading that never runs code."""
 
+import errno
 import os
 import pickle
 import subprocess
@@ -80,12 +81,47 @@ def test_full_disk_keeps_the_old_file(tmp_path, limit):
     assert read_torch_file(path) == {"epoch": 1}
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux only")
-def test_no_space_left(tmp_path):
-    (tmp_path / "a.pth.tmp").symlink_to("/dev/full")
+def test_no_space_left(tmp_path, monkeypatch):
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("os.fsync", full)
     with pytest.raises(InputError, match=r"a\.pth: No space left on device$"):
         write_torch_file(tmp_path / "a.pth", {"a": torch.zeros(1000)})
     assert os.listdir(tmp_path) == []
+
+
+def test_a_link_beside_the_file_is_not_followed(tmp_path):
+    precious = tmp_path / "precious.txt"
+    precious.write_text("precious")
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    (folder / "a.pth.tmp").symlink_to(precious)
+    (folder / "a.pth").symlink_to(precious)
+    write_torch_file(folder / "a.pth", {"epoch": 1})
+    assert precious.read_text() == "precious"
+    assert not (folder / "a.pth").is_symlink()
+    assert read_torch_file(folder / "a.pth") == {"epoch": 1}
+
+
+def test_two_writers_leave_a_whole_file_at_any_time(tmp_path):
+    """Each has a temporary file of its own."""
+    path = tmp_path / "a.pth"
+    script = f"""
+        import sys, torch
+        from models.torch_files import write_torch_file
+        for _ in range(20):
+            write_torch_file({str(path)!r}, {{"a": torch.full((int(sys.argv[1]) * 50_000,), 1.0)}})
+    """
+    command = [sys.executable, "-c", textwrap.dedent(script)]
+    writers = [subprocess.Popen([*command, str(size)], cwd=ROOT) for size in (1, 2)]
+    reads = 0
+    while any(writer.poll() is None for writer in writers):
+        if path.exists():
+            assert len(read_torch_file(path)["a"]) in (50_000, 100_000)
+            reads += 1
+    assert [writer.returncode for writer in writers] == [0, 0]
+    assert reads and os.listdir(tmp_path) == ["a.pth"]
 
 
 def test_path_is_a_folder(tmp_path):
@@ -197,6 +233,97 @@ def test_truncated_files(tmp_path, zipped, kept):
     whole = path.read_bytes()
     path.write_bytes(whole[: int(len(whole) * kept)])
     with pytest.raises(InputError, match=r"a\.pth: .*truncated or damaged"):
+        read_torch_file(path)
+
+
+@pytest.mark.parametrize("byte", [0, 1999, 3999])
+def test_a_damaged_byte_of_a_tensor(tmp_path, byte):
+    """PyTorch's reader does not look at the checksums, which torch.save writes."""
+    values = torch.arange(1.0, 1001.0)
+    path = saved({"a": values, "b": torch.zeros(9)}, tmp_path / "a.pth")
+    content = bytearray(path.read_bytes())
+    content[content.find(values.numpy().tobytes()) + byte] ^= 0x40
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"a\.pth: the file is damaged: .* \S+/data/0 "):
+        read_torch_file(path)
+
+
+def test_a_file_written_without_checksums(tmp_path):
+    before = torch.serialization.get_crc32_options()
+    torch.serialization.set_crc32_options(False)
+    try:
+        path = saved({"a": torch.arange(9.0)}, tmp_path / "a.pth")
+    finally:
+        torch.serialization.set_crc32_options(before)
+    with zipfile.ZipFile(path) as archive, pytest.raises(zipfile.BadZipFile):
+        archive.read(archive.namelist()[0])
+    assert torch.equal(read_torch_file(path)["a"], torch.arange(9.0))
+
+
+def test_a_packed_zip_file_is_refused(tmp_path):
+    """torch.save never packs; what unpacks to gigabytes must not."""
+    whole = saved({"a": torch.zeros(100_000)}, tmp_path / "whole.pth")
+    with (
+        zipfile.ZipFile(whole) as source,
+        zipfile.ZipFile(tmp_path / "a.pth", "w", zipfile.ZIP_DEFLATED) as target,
+    ):
+        for name in source.namelist():
+            target.writestr(name, source.read(name))
+    assert (tmp_path / "a.pth").stat().st_size < 4000
+    with pytest.raises(InputError, match=r"a\.pth: .* unpack to more than it holds"):
+        read_torch_file(tmp_path / "a.pth")
+
+
+def test_a_zip_file_whose_directory_is_damaged(tmp_path):
+    path = saved({"a": torch.zeros(9)}, tmp_path / "a.pth")
+    content = bytearray(path.read_bytes())
+    entry = content.find(b"PK\x01\x02")  # the first entry of its directory
+    content[entry : entry + 4] = bytes(4)
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"a\.pth: not a file of torch\.save .*damaged"):
+        read_torch_file(path)
+
+
+def test_a_file_that_unpacks_to_gigabytes(tmp_path):
+    """45 bytes that make a bytearray of 2 GB; nothing is made before the file is refused."""
+    packed = pickle.dumps({"a": 1}, 2)
+    bomb = b"cbuiltins\nbytearray\n\x8a\x05\x00\x00\x00\x80\x00\x85R"
+    (tmp_path / "a.pth").write_bytes(packed.replace(b"}", bomb, 1))
+    with pytest.raises(InputError, match=r"a\.pth: refused, because it holds a bytearray"):
+        read_torch_file(tmp_path / "a.pth")
+
+
+def test_tensors_larger_than_their_file_are_refused(tmp_path):
+    path = saved({"a": torch.zeros(1).expand(3 * 10**8)}, tmp_path / "a.pth")
+    with pytest.raises(InputError, match=r"a\.pth: its tensors unpack to 1\.2 GB"):
+        read_torch_file(path)
+
+
+def test_tensors_may_share_memory(tmp_path):
+    values = torch.arange(300_000.0)
+    back = read_torch_file(saved({"a": values, "b": values[1:]}, tmp_path / "a.pth"))
+    assert back["a"].data_ptr() + 4 == back["b"].data_ptr()
+
+
+def test_lists_that_hold_each_other_many_times(tmp_path):
+    value = [torch.zeros(1)]
+    for _ in range(60):
+        value = [value, value]  # 2 ** 60 paths lead to the tensor
+    assert len(read_torch_file(saved({"a": value}, tmp_path / "a.pth"))["a"]) == 2
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda value: value.to_sparse(),
+        lambda value: value.to("meta"),
+        lambda value: torch.quantize_per_tensor(value, 0.1, 0, torch.qint8),
+    ],
+)
+def test_tensors_that_are_not_plain_are_refused(tmp_path, change):
+    path = saved({"a": [change(torch.ones(2, 2))]}, tmp_path / "a.pth")
+    with pytest.raises(InputError, match=r"a\.pth: it holds a tensor that is not a plain one"):
         read_torch_file(path)
 
 

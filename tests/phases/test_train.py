@@ -20,6 +20,7 @@ from training.files import BEST, LAST
 from training.guards import TrainingStopped
 from training.schedule import learning_rate
 from training.settings import TrainSettings
+from training.state import load_optimizer_state, restore_random_state
 
 CPU = torch.device("cpu")
 EVAL = EvalSettings(InferenceSettings(conf_thresh=0.1, batch_size=2))
@@ -145,19 +146,171 @@ def test_seed_changes_the_run(data, tmp_path):
     assert losses[0] != losses[1]
 
 
-@pytest.mark.parametrize("fault", ["another number of parameters", "other shapes", "empty"])
-def test_resume_rejects_another_optimizer_state(data, tmp_path, fault):
-    fit(data, tmp_path, epochs=1)
-    resume = read_checkpoint(tmp_path / LAST)
-    state = resume.optimizer_state
-    if fault == "other shapes":
-        state["state"][0]["exp_avg"] = torch.zeros(3)
-    elif fault == "empty":
-        resume.optimizer_state = {}
-    else:
-        state["param_groups"][0]["params"].append(len(state["state"]))
+@pytest.fixture(scope="module")
+def one_epoch(data, tmp_path_factory):
+    """The checkpoint of a run of one epoch."""
+    folder = tmp_path_factory.mktemp("one_epoch")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("training.history.plot_history", lambda rows, path: None)
+        fit(data, folder, epochs=1)
+    return folder / LAST
+
+
+def adam(model):
+    model.to(memory_format=torch.channels_last)
+    return torch.optim.Adam(model.parameters(), 1e-3, fused=True)
+
+
+def in_all(name, change):
+    """Change one entry of the state of every parameter."""
+
+    def changed(state):
+        for entries in state["state"].values():
+            entries[name] = change(entries[name])
+
+    return changed
+
+
+def in_group(name, value):
+    return lambda state: state["param_groups"][0].update({name: value})
+
+
+def without(name):
+    return lambda state: [entries.pop(name) for entries in state["state"].values()]
+
+
+FOREIGN_STATES = {
+    "another number of parameters": lambda state: state["param_groups"][0]["params"].append(999),
+    "other parameters": lambda state: state["state"].update({999: state["state"][0]}),
+    "no dict": lambda state: state.clear(),
+    "no state": lambda state: state.pop("state"),
+    "a list of states": lambda state: state.update(state=[1]),
+    "no groups": lambda state: state.update(param_groups=[]),
+    "groups of another kind": lambda state: state.update(param_groups=[3]),
+    "no exp_avg_sq": without("exp_avg_sq"),
+    "no step": without("step"),
+    "exp_avg of another shape": in_all("exp_avg", lambda value: torch.zeros(3)),
+    "exp_avg_sq too small": in_all("exp_avg_sq", lambda value: torch.zeros(1)),
+    "exp_avg that is no tensor": in_all("exp_avg", lambda value: 3),
+    "exp_avg that is complex": in_all("exp_avg", lambda value: value.to(torch.complex64)),
+    "exp_avg that is an integer": in_all("exp_avg", lambda value: value.int()),
+    "exp_avg that is sparse": in_all("exp_avg", lambda value: value.to_sparse()),
+    "exp_avg without data": in_all("exp_avg", lambda value: value.to("meta")),
+    "exp_avg with NaN": in_all("exp_avg", lambda value: value * math.nan),
+    "exp_avg_sq below zero": in_all("exp_avg_sq", lambda value: value - 1),
+    "step of several values": in_all("step", lambda value: torch.zeros(2)),
+    "step that is empty": in_all("step", lambda value: torch.zeros(0)),
+    "step that is NaN": in_all("step", lambda value: math.nan),
+    "step that is text": in_all("step", lambda value: "3"),
+    "one beta": in_group("betas", (0.9,)),
+    "betas above 1": in_group("betas", (0.9, 7.0)),
+    "betas of text": in_group("betas", "ab"),
+    "eps that is a list": in_group("eps", [1]),
+    "amsgrad without its maxima": in_group("amsgrad", True),
+    "amsgrad that is text": in_group("amsgrad", "yes"),
+}
+
+
+@pytest.mark.parametrize("change", FOREIGN_STATES)
+def test_resume_rejects_another_optimizer_state(one_epoch, change):
+    """The fused Adam compares no shapes: a small tensor would be written beyond its end."""
+    resume = read_checkpoint(one_epoch)
+    FOREIGN_STATES[change](resume.optimizer_state)
+    optimizer = adam(build_model(resume))
     with pytest.raises(InputError, match=r"model_last\.pth: its optimizer state .* finetune"):
-        fit(data, tmp_path, resume=resume)
+        load_optimizer_state(optimizer, resume)
+    assert not optimizer.state
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda value: value,
+        lambda value: value.contiguous(),  # as of a network that is not in channels_last
+        lambda value: value.double(),
+        lambda value: torch.stack([value, value], dim=-1)[..., 0],  # a view of every other value
+    ],
+)
+def test_moments_are_copied_into_the_layout_of_their_parameters(one_epoch, change):
+    """The fused Adam walks through memory, so that other strides would mix up the values."""
+    resume = read_checkpoint(one_epoch)
+    saved = read_checkpoint(one_epoch).optimizer_state["state"]
+    for name in ("exp_avg", "exp_avg_sq"):
+        in_all(name, change)(resume.optimizer_state)
+    optimizer = adam(build_model(resume))
+    load_optimizer_state(optimizer, resume)
+    for index, parameter in enumerate(optimizer.param_groups[0]["params"]):
+        state = optimizer.state[parameter]
+        assert state["step"] == saved[index]["step"]
+        for name in ("exp_avg", "exp_avg_sq"):
+            assert torch.equal(state[name], saved[index][name])
+            assert state[name].stride() == parameter.stride()
+            assert state[name].dtype == torch.float32
+            assert state[name].data_ptr() != resume.optimizer_state["state"][index][name].data_ptr()
+
+
+def test_expanded_moments_get_memory_of_their_own(one_epoch):
+    resume = read_checkpoint(one_epoch)
+    for name in ("exp_avg", "exp_avg_sq"):
+        in_all(name, lambda value: torch.zeros(1).expand(value.shape))(resume.optimizer_state)
+    optimizer = adam(build_model(resume))
+    load_optimizer_state(optimizer, resume)
+    for parameter in optimizer.param_groups[0]["params"]:
+        for name in ("exp_avg", "exp_avg_sq"):
+            own = optimizer.state[parameter][name]
+            assert own.untyped_storage().nbytes() == 4 * parameter.numel()
+
+
+def test_an_optimizer_state_of_older_pytorch(one_epoch):
+    """Parameters numbered by their addresses, steps as plain numbers, no `fused` or `amsgrad`."""
+    resume = read_checkpoint(one_epoch)
+    state = resume.optimizer_state
+    group = state["param_groups"][0]
+    numbers = [10**14 + 64 * index for index in group["params"]]
+    state["state"] = {
+        numbers[index]: {**entries, "step": int(entries["step"])}
+        for index, entries in state["state"].items()
+    }
+    kept = {"lr": 1e-3, "betas": [0.8, 0.99], "eps": 1e-7, "weight_decay": 0, "params": numbers}
+    state["param_groups"] = [kept]
+    optimizer = adam(build_model(resume))
+    load_optimizer_state(optimizer, resume)
+    (group,) = optimizer.param_groups
+    assert (group["betas"], group["eps"], group["fused"]) == ((0.8, 0.99), 1e-7, True)
+    assert len(optimizer.state) == len(numbers)
+    assert all(state["step"] == torch.tensor(2.0) for state in optimizer.state.values())
+
+
+@pytest.mark.parametrize(
+    "state", [3, torch.zeros(4), torch.zeros(5, dtype=torch.uint8), torch.ones(5056).byte()]
+)
+def test_a_random_state_that_is_none_is_refused(one_epoch, state):
+    resume = read_checkpoint(one_epoch)
+    resume.random_state = {"cpu": state}
+    with pytest.raises(InputError, match=r"model_last\.pth: its random_state of cpu is damaged"):
+        restore_random_state(resume)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("batch_size", 0, "a whole number from 1"),
+        ("batch_size", 2.0, "a whole number from 1"),
+        ("epochs", "abc", "a whole number from 1"),
+        ("lr", math.nan, "a number from 0"),
+        ("lr", "1e-3", "a number from 0"),
+        ("seed", -1, "a whole number from 0"),
+        ("seed", 2**70, "a whole number from 0"),
+        ("save_every", None, "a whole number from 0"),
+        ("schedule", "evil", "one of exponential, cosine"),
+        ("schedule", ["cosine"], "one of exponential, cosine"),
+    ],
+)
+def test_settings_of_a_file_are_checked(name, value, expected):
+    good = vars(SMALL)
+    assert TrainSettings.checked(good | {"more": 3}, "a.pth") == good
+    with pytest.raises(InputError, match=rf"a\.pth: its setting {name} .* but {expected}"):
+        TrainSettings.checked(good | {name: value}, "a.pth")
 
 
 # Steps that are not finite -----------------------------------------------------------------------

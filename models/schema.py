@@ -1,0 +1,151 @@
+"""What the entries of a checkpoint beside its weights must be, read before anything is built."""
+
+from __future__ import annotations
+
+import reprlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from DOTA_devkit.errors import InputError
+
+LARGEST_SIDE = 32768
+"""Pixels of the largest side of an input that a file may name."""
+
+_OWN_KEYS = {"heads", "head_conv", "head_bn"}
+"""Keys that this project alone writes."""
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """What an entry must be, in words and as a test, and what stands for one that is missing."""
+
+    expected: str
+    fits: Callable[[Any], bool]
+    missing: Any = None
+
+
+def is_size(value: object) -> bool:
+    """Whether a value is the (height, width) of an input that the network can have."""
+    return (
+        isinstance(value, (list, tuple))
+        and len(value) == 2
+        and all(type(side) is int and 0 < side <= LARGEST_SIDE and side % 32 == 0 for side in value)
+    )
+
+
+def are_classes(value: object) -> bool:
+    """Whether a value is a list of class names, each once."""
+    return (
+        isinstance(value, (list, tuple))
+        and len(value) > 0
+        and all(isinstance(name, str) and name.strip() for name in value)
+        and len(set(value)) == len(value)
+    )
+
+
+def _is_history(value: object) -> bool:
+    return isinstance(value, (list, tuple)) and all(
+        isinstance(row, Mapping)
+        and all(isinstance(name, str) and type(one) in (int, float) for name, one in row.items())
+        for row in value
+    )
+
+
+def _is_random_state(value: object) -> bool:
+    return isinstance(value, Mapping) and all(
+        isinstance(name, str) and isinstance(state, Tensor) for name, state in value.items()
+    )
+
+
+def _are_options(value: object) -> bool:
+    return isinstance(value, Mapping) and all(
+        isinstance(name, str) and (one is None or isinstance(one, (bool, int, float, str)))
+        for name, one in value.items()
+    )
+
+
+_ENTRIES = {
+    "epoch": _Entry(
+        "a whole number of 0 or more", lambda v: type(v) is int and 0 <= v < 2**31, missing=0
+    ),
+    "classes": _Entry("a list with a name for each class of the weights, each once", are_classes),
+    "input_size": _Entry(
+        f"(height, width), multiples of 32 up to {LARGEST_SIDE}", is_size
+    ),
+    "history": _Entry("a list with a dict of numbers an epoch", _is_history, missing=[]),
+    "random_state": _Entry("a dict of tensors", _is_random_state, missing={}),
+    "optimizer_state_dict": _Entry("a dict", lambda v: isinstance(v, Mapping)),
+    "train": _Entry("a dict of settings", _are_options),
+    "data": _Entry("a dict of options", _are_options),
+}  # fmt: skip
+
+
+def checked_entries(entries: Mapping[Any, Any], class_count: int, path: Path) -> dict[str, Any]:
+    """Check the entries of a checkpoint beside its weights.
+
+    Other tools use the same keys for other things. In a file that is not of this project, what does
+    not fit is left out, except for `epoch` where there is an optimizer's state to resume with.
+
+    Args:
+        entries: Key -> value.
+        class_count: Number of classes that the weights have.
+        path: The file, for errors.
+
+    Returns:
+        The entries that fit, with a value for those of the format that are missing.
+
+    Raises:
+        InputError: An entry is not what this project writes.
+    """
+    own = entries.keys() >= _OWN_KEYS
+    resumable = isinstance(entries.get("optimizer_state_dict"), Mapping)
+    found = {key: value for key, value in entries.items() if isinstance(key, str)}
+    for name, entry in _ENTRIES.items():
+        present = name in found and (found[name] is not None or name in ("train", "data"))
+        fits = present and entry.fits(found[name])
+        if fits and name == "classes":
+            fits = len(found[name]) == class_count
+        if present and not fits:
+            if own or (name == "epoch" and resumable):
+                raise InputError(
+                    f"{path}: its {name} is {brief(found[name])}, but {entry.expected} is expected"
+                )
+            present = False
+        if not present:
+            found.pop(name, None)
+            if name not in ("train", "data"):
+                found[name] = entry.missing
+    return found
+
+
+def check_weights(state: Mapping[str, Tensor], path: Path) -> None:
+    """Check that the weights are real floating point numbers, and the counters whole numbers.
+
+    Raises:
+        InputError: They are not.
+    """
+    for name, value in state.items():
+        counter = name.endswith(".num_batches_tracked")
+        whole = not (value.is_floating_point() or value.is_complex() or value.dtype is torch.bool)
+        if not (value.is_floating_point() or (counter and whole)):
+            raise InputError(
+                f"{path}: {name} holds {str(value.dtype).removeprefix('torch.')}, but weights are "
+                "floating point numbers"
+            )
+
+
+def brief(value: object) -> str:
+    """Return a value of a file as text of one short line, however deeply it is nested."""
+    if isinstance(value, Tensor):
+        return f"a tensor {list(value.shape)}"
+    text = " ".join(_SHORT.repr(value).split())
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+_SHORT = reprlib.Repr()
+_SHORT.maxlevel = 2
