@@ -4,11 +4,11 @@ import hashlib
 
 import numpy as np
 import pytest
-from helpers.known_rows import PROPS, onnx_file
 
 from deploy.detector import Detector
 from deploy.digest import ONNX_KEY, onnx_digest, onnx_props
 from DOTA_devkit.errors import InputError
+from helpers.fixed_output_onnx import PROPS, onnx_file
 
 DAMAGED = r": its network is not the one that was exported: the file is damaged"
 
@@ -71,7 +71,7 @@ def test_metadata_that_are_not_utf_8(tmp_path):
 @pytest.mark.parametrize("suffix", [".xml", ".bin"])
 def test_damage_of_an_openvino_model(sharp_folder, tmp_path, suffix):
     pytest.importorskip("openvino")
-    from helpers.sharp_exports import export
+    from helpers.small_exports import export
 
     path = export(sharp_folder, "free.xml", "--format", "openvino")
     for name in (".xml", ".bin"):
@@ -91,7 +91,7 @@ def test_damage_of_an_openvino_model(sharp_folder, tmp_path, suffix):
 @pytest.mark.slow
 def test_an_exported_onnx_file_holds_its_digest(sharp_folder):
     pytest.importorskip("onnxscript")
-    from helpers.sharp_exports import export
+    from helpers.small_exports import export
 
     path = export(sharp_folder, "free.onnx")
     assert onnx_props(path)[ONNX_KEY] == onnx_digest(path.read_bytes())
