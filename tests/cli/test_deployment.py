@@ -69,7 +69,7 @@ def test_a_file_that_is_no_model(call, here, phase, name, package, told):
     (here / name).write_bytes(np.random.default_rng(0).bytes(5000))
     ran = call(phase, weights=name)
     if phase == "export" and name not in ("a.pth", "a.bin"):
-        told = "an exported file, and a checkpoint (.pth) is expected"
+        told = "an exported file, but a checkpoint (.pth) is expected"
     assert_refused(ran, name, told)
     assert len(ran.err.splitlines()) == 1
     assert made(here) == {name}
@@ -79,7 +79,7 @@ def test_a_file_that_is_no_model(call, here, phase, name, package, told):
 def test_the_weights_of_an_openvino_model(call, here, phase):
     (here / "a.xml").touch()
     (here / "a.bin").touch()
-    assert_refused(call(phase, weights="a.bin"), "a.bin: only the weights of", "give a.xml")
+    assert_refused(call(phase, weights="a.bin"), "a.bin: these are only the weights of", "give a.xml")
 
 
 @pytest.mark.parametrize("phase", ["predict", "benchmark"])
@@ -98,7 +98,7 @@ def test_a_model_that_is_not_there(call, phase):
 @pytest.mark.parametrize("phase", PHASES)
 def test_a_backbone_that_the_model_does_not_have(call, phase):
     ran = call(phase, "--backbone", "resnet101")
-    assert_refused(ran, "model.pth", "--backbone says resnet101, the file has resnet18")
+    assert_refused(ran, "model.pth", "backbone is resnet101, but the file has resnet18")
 
 
 @pytest.mark.parametrize("phase", ["predict", "benchmark"])
