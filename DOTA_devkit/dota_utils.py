@@ -152,7 +152,7 @@ def Task2groundtruth_poly(srcpath: str | Path, dstpath: str | Path) -> None:
                 text = " ".join(f"{value:g}" for value in corners)
                 lines.setdefault(image_id, []).append(f"{text} {class_name}\n")
     for image_id, labels in lines.items():
-        with replacing(Path(dstpath) / f"{image_id}.txt") as file:
+        with replacing(Path(dstpath) / f"{image_id}.txt", sync=False) as file:
             file.writelines(labels)
 
 

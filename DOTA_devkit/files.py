@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import secrets
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -14,15 +15,18 @@ from DOTA_devkit.errors import InputError
 
 
 @contextmanager
-def replacing(path: Path | str, mode: str = "w") -> Iterator[IO]:
+def replacing(path: Path | str, mode: str = "w", *, sync: bool = True) -> Iterator[IO]:
     """Write a file atomically: to a temporary file beside `path`, then renamed to `path`.
 
-    An exception inside the block (a full disk, Ctrl-C) leaves `path` as it was. A missing folder
-    is created; text is UTF-8 with Unix line ends.
+    An exception inside the block (a full disk, Ctrl-C) leaves `path` as it was. The content is on
+    the disk before the file gets its name, so that after a power failure the old or the new one is
+    there. A missing folder is created; text is UTF-8 with Unix line ends.
 
     Args:
         path: the file to create or replace.
         mode: "w" for text, "wb" for bytes.
+        sync: wait until the content is on the disk; False for one of thousands of small files, for
+            which that would take longer than making them.
 
     Yields:
         The open temporary file.
@@ -33,14 +37,47 @@ def replacing(path: Path | str, mode: str = "w") -> Iterator[IO]:
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     text = {} if "b" in mode else {"encoding": "utf-8", "newline": "\n"}
     try:
-        with open(temporary, mode, **text) as file:
+        # Exclusive: a link of that name is not followed.
+        with open(temporary, mode.replace("w", "x"), **text) as file:
             yield file
+            if sync:
+                file.flush()
+                os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException as error:
         temporary.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.errno is not None:
             error.filename = str(path)  # the error of a failed write names no file
         raise
+
+
+def appending(path: Path) -> IO[bytes]:
+    """Open a file of our own to read it and to append to it; it is made if it does not exist.
+
+    Raises:
+        OSError: It cannot be written, or is a link, behind which another file would grow.
+    """
+    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
+    try:
+        return os.fdopen(os.open(path, flags, 0o666), "a+b")
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise OSError(error.errno, "a link, where a file is expected", str(path)) from None
+        raise
+
+
+def sweep_leftovers(folder: Path) -> None:
+    """Delete the temporary files of `replacing` that killed processes have left in a folder.
+
+    No other process may be writing into the folder at the time.
+    """
+    for path in folder.glob(".*.tmp"):
+        if _LEFTOVER.fullmatch(path.name):
+            with suppress(OSError):
+                path.unlink()
+
+
+_LEFTOVER = re.compile(r"\..+\.[0-9a-f]{8}\.tmp")
 
 
 def remedy(error: OSError) -> str:

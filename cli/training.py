@@ -26,6 +26,8 @@ from cli.settings import (
 )
 from datasets import BaseDataset, DataOptions, open_dataset
 from DOTA_devkit.errors import InputError
+from DOTA_devkit.files import sweep_leftovers
+from DOTA_devkit.locks import locked
 from eval import average_precision
 from models import CTRBOX, Checkpoint, build_model, finetune, read_checkpoint
 from structures.boxes import HEAD_CHANNELS, STRIDE
@@ -41,6 +43,13 @@ def train(args: argparse.Namespace) -> None:
     """Train from ImageNet or random weights, from another detector, or resume a run."""
     refuse_contradictions(args)
     run = RunDir.of(args)
+    with locked(run.weights):
+        train_in(args, run)
+
+
+def train_in(args: argparse.Namespace, run: RunDir) -> None:
+    """Train in the folder of a run, which no other process uses."""
+    sweep_leftovers(run.weights)
     resume = read_checkpoint(run.checkpoint(args.resume_train)) if args.resume_train else None
     settings = train_settings(args, run, resume)
     if resume is not None:

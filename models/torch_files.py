@@ -9,15 +9,15 @@ import warnings
 import zipfile
 from collections import OrderedDict
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from DOTA_devkit.errors import InputError
+from DOTA_devkit.files import replacing
 
 _TIMES_SHARED = 4
 """How often the tensors of a file may share memory, on average."""
@@ -26,7 +26,7 @@ _STATE_KEYS = ("model_state_dict", "state_dict", "model")
 
 
 def write_torch_file(path: str | Path, content: Any) -> None:
-    """Write with `torch.save` to a temporary file beside `path`, then rename it.
+    """Write with `torch.save`, complete or not at all (`DOTA_devkit.files.replacing`).
 
     A reader never sees a partial file, and a failed write leaves an existing file unchanged.
 
@@ -36,22 +36,17 @@ def write_torch_file(path: str | Path, content: Any) -> None:
     """
     path = Path(path)
     content = to_plain(content)
-    beside = path.with_name(path.name + ".tmp")
+    if not path.parent.is_dir():
+        raise InputError(f"cannot write {path}: No such directory: {path.parent}")
     try:
-        with open(beside, "wb") as file:
+        with replacing(path, "wb") as file:
             torch.save(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
     except (OSError, RuntimeError) as error:
         cause = _os_error(error)
         if cause is None:
             raise
         kept = "; the existing file is unchanged" if path.is_file() else ""
         raise InputError(f"cannot write {path}: {cause.strerror or cause}{kept}") from error
-    finally:
-        with suppress(OSError):
-            beside.unlink(missing_ok=True)
 
 
 def _os_error(error: BaseException | None) -> OSError | None:
@@ -75,14 +70,23 @@ def read_torch_file(path: str | Path) -> object:
         raise InputError(
             f"{path}: the file is empty (0 bytes); was a copy or download interrupted?"
         )
-    _check_archive(path)
-    _refuse_bytearray(path)
+    with open(path, "rb") as file:  # once: another process may replace the file meanwhile
+        size = os.fstat(file.fileno()).st_size
+        _check_archive(file, path, size)
+        _refuse_bytearray(file, path)
+        content = _load(file, path)
+    _check_tensors(content, path, size)
+    return content
+
+
+def _load(file: BinaryIO, path: Path) -> object:
+    file.seek(0)
     try:
         with warnings.catch_warnings():
             # bytes that are not a pickle can look like one of an unknown protocol
             warnings.filterwarnings("ignore", "Detected pickle protocol")
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except (PermissionError, MemoryError):
+            return torch.load(file, map_location="cpu", weights_only=True)
+    except MemoryError:
         raise
     except Exception as error:  # torch.load passes on whatever its parsers raise
         if match := re.search(r"GLOBAL (\S+)", str(error)):
@@ -95,11 +99,9 @@ def read_torch_file(path: str | Path) -> object:
             f"{path}: not a file of torch.save with weights, or truncated or damaged "
             f"({type(error).__name__})"
         ) from error
-    _check_tensors(content, path)
-    return content
 
 
-def _refuse_bytearray(path: Path) -> None:
+def _refuse_bytearray(file: BinaryIO, path: Path) -> None:
     """Refuse a `bytearray`, which takes any amount of memory for a few bytes of the file.
 
     It is the only type that safe loading builds from a number alone and fills; torch.save of
@@ -108,10 +110,7 @@ def _refuse_bytearray(path: Path) -> None:
     Raises:
         InputError: The file holds one.
     """
-    with (
-        open(path, "rb") as file,
-        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
-    ):
+    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         if content.find(b"\nbytearray\n") >= 0:
             raise InputError(
                 f"{path}: refused, because it holds a bytearray beside tensors and plain values. "
@@ -119,7 +118,7 @@ def _refuse_bytearray(path: Path) -> None:
             )
 
 
-def _check_tensors(content: object, path: Path) -> None:
+def _check_tensors(content: object, path: Path, size: int) -> None:
     """Check that all tensors are dense, and together not larger than the file explains.
 
     A tensor that is expanded from one element takes its whole size as soon as it is copied.
@@ -143,13 +142,13 @@ def _check_tensors(content: object, path: Path) -> None:
             seen.add(id(value))  # a list may hold another one a thousand times
             waiting.extend(value)
             waiting.extend(value.values() if isinstance(value, Mapping) else ())
-    if total > _TIMES_SHARED * path.stat().st_size + (1 << 20):
+    if total > _TIMES_SHARED * size + (1 << 20):
         raise InputError(
             f"{path}: its tensors unpack to {total / 1e9:.1f} GB, far more than the file holds"
         )
 
 
-def _check_archive(path: Path) -> None:
+def _check_archive(file: BinaryIO, path: Path, size: int) -> None:
     """Check what PyTorch's reader does not: the checksums in a zip file, and the sizes in it.
 
     A file whose checksums are all wrong was written without them
@@ -158,13 +157,13 @@ def _check_archive(path: Path) -> None:
     Raises:
         InputError: A part of the file is damaged, or unpacks to more than the file holds.
     """
-    if not zipfile.is_zipfile(path):
+    if not zipfile.is_zipfile(file):
         return
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(file) as archive:
             parts = [part for part in archive.infolist() if part.file_size]
             packed = any(part.compress_type != zipfile.ZIP_STORED for part in parts)
-            if packed or sum(part.file_size for part in parts) > path.stat().st_size:
+            if packed or sum(part.file_size for part in parts) > size:
                 raise InputError(
                     f"{path}: not a file of torch.save: parts of it unpack to more than it holds"
                 )

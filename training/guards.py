@@ -9,6 +9,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from DOTA_devkit.files import appending
+
 logger = logging.getLogger(__name__)
 
 
@@ -49,8 +51,9 @@ class BadSteps:
         self.count += 1
         self.in_a_row += 1
         values = " ".join(f"{name}={value.item():g}" for name, value in losses.items())
-        with open(self.path, "a", encoding="utf-8") as file:
-            file.write(f"epoch {epoch} batch {step + 1} {values} images {' '.join(image_ids)}\n")
+        line = f"epoch {epoch} batch {step + 1} {values} images {' '.join(image_ids)}\n"
+        with appending(self.path) as file:
+            file.write(line.encode())
         logger.warning(
             "a loss or gradient of epoch %d, batch %d is not finite (%s); the step is skipped, "
             "its images are listed in %s", epoch, step + 1, values, self.path,

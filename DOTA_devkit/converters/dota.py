@@ -48,7 +48,7 @@ def write_dota(
         OSError: the file cannot be written.
     """
     labels = annotation.labels
-    with replacing(path) as file:
+    with replacing(path, sync=False) as file:
         for corners, name, difficult in zip(
             labels.corners, labels.names, labels.difficult, strict=True
         ):

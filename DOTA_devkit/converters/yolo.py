@@ -94,7 +94,7 @@ def write_yolo(path: Path | str, annotation: Annotation, classes: Sequence[str])
     """
     if annotation.size_wh is None:
         raise missing_size_error(annotation)
-    with replacing(path) as file:
+    with replacing(path, sync=False) as file:
         for corners, name in zip(annotation.labels.corners, annotation.labels.names, strict=True):
             # Eight decimals are a thousandth of a pixel in an image of 100,000 pixels.
             values = " ".join(format_number(v, 8) for v in (corners / annotation.size_wh).ravel())

@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from DOTA_devkit.errors import InputError
-from DOTA_devkit.files import replacing
+from DOTA_devkit.files import replacing, sweep_leftovers
 from DOTA_devkit.formats import Labels, read_labels
 from DOTA_devkit.images import find_images
 from DOTA_devkit.patches import PatchId
@@ -267,8 +267,7 @@ def _record_options(
             f"{output_dir} contains images that are not part of a split; choose another folder, "
             "or set overwrite"
         )
-    for leftover in output_dir.glob(".*.tmp"):
-        leftover.unlink(missing_ok=True)
+    sweep_leftovers(output_dir)
     with replacing(path) as file:
         json.dump(state, file, indent=1)
         file.write("\n")

@@ -100,14 +100,15 @@ class PatchWriter:
 
     def _write_patch(self, read: PatchReader, job: PatchJob) -> None:
         if job.label_lines is not None:
-            with replacing(self._label_dir / f"{job.patch_id}.txt") as file:
+            with replacing(self._label_dir / f"{job.patch_id}.txt", sync=False) as file:
                 file.writelines(line + "\n" for line in job.label_lines)
         patch = read(job.x, job.y, self._options.size)
         if self._options.pad and min(patch.shape[:2]) < self._options.size:
             padded = np.zeros((self._options.size, self._options.size, 3), np.uint8)
             padded[: patch.shape[0], : patch.shape[1]] = patch
             patch = padded
-        with replacing(self._image_dir / (job.patch_id + self._options.suffix), "wb") as file:
+        image = self._image_dir / (job.patch_id + self._options.suffix)
+        with replacing(image, "wb", sync=False) as file:
             file.write(encode_patch(patch, self._options))
 
 

@@ -6,7 +6,14 @@ import os
 import pytest
 
 from DOTA_devkit.errors import InputError
-from DOTA_devkit.files import refuse_existing, refuse_unwritable, remedy, replacing
+from DOTA_devkit.files import (
+    appending,
+    refuse_existing,
+    refuse_unwritable,
+    remedy,
+    replacing,
+    sweep_leftovers,
+)
 
 
 def test_replacing_writes_text_with_unix_line_ends(tmp_path):
@@ -27,6 +34,34 @@ def test_replacing_keeps_the_old_file_after_an_error(tmp_path, error):
         raise error
     assert path.read_bytes() == b"old"
     assert [p.name for p in tmp_path.iterdir()] == ["a.bin"]
+
+
+def test_replacing_does_not_follow_a_link(tmp_path, monkeypatch):
+    monkeypatch.setattr("secrets.token_hex", lambda count: "0123abcd")
+    (tmp_path / "precious.txt").write_text("precious")
+    (tmp_path / ".a.txt.0123abcd.tmp").symlink_to(tmp_path / "precious.txt")
+    with pytest.raises(FileExistsError), replacing(tmp_path / "a.txt"):
+        pass
+    assert (tmp_path / "precious.txt").read_text() == "precious"
+
+
+def test_appending_does_not_follow_a_link(tmp_path):
+    for text in (b"one\n", b"two\n"):
+        with appending(tmp_path / "a.txt") as file:
+            file.write(text)
+    assert (tmp_path / "a.txt").read_bytes() == b"one\ntwo\n"
+    (tmp_path / "b.txt").symlink_to(tmp_path / "a.txt")
+    with pytest.raises(OSError, match="a link, where a file is expected"):
+        appending(tmp_path / "b.txt")
+
+
+def test_sweep_leftovers_deletes_its_own_files_alone(tmp_path):
+    kept = [".a.tmp", "a.0123abcd.tmp", ".a.txt.0123abcd.tmp.txt", ".a.txt.notahexa.tmp", "a.txt"]
+    for name in [*kept, ".a.txt.0123abcd.tmp", ".model_last.pth.89abcdef.tmp"]:
+        (tmp_path / name).touch()
+    sweep_leftovers(tmp_path)
+    sweep_leftovers(tmp_path / "missing")
+    assert sorted(os.listdir(tmp_path)) == sorted(kept)
 
 
 def test_replacing_names_the_file_in_a_write_error(tmp_path):

@@ -21,6 +21,7 @@ import main as program
 import test as tester
 import train as trainer
 from cli.defaults import SAMPLE
+from DOTA_devkit.locks import locked
 from helpers.command_line import Ran, assert_refused, files_of_at_most, run_main
 from helpers.data_folders import picture, write_image
 from helpers.hand_made import CLASSES, small_set, tiny_model, upright
@@ -190,6 +191,15 @@ def test_a_class_of_the_users_own(call, train, data, tmp_path):
     )
     assert train(data, "--dataset", "mine.py:Harbours").code == 0
     assert (tmp_path / "weights_harbours" / "model_last.pth").is_file()
+
+
+def test_a_folder_that_another_training_uses(train, data, tmp_path):
+    weights = tmp_path / "weights_dota"
+    with locked(weights):
+        for words in ((), ("--overwrite",), ("--resume_train",)):
+            ran = train(data, *words)
+            assert_refused(ran, f"weights_dota is in use by process {os.getpid()} on ")
+    assert not weights.exists()
 
 
 # Going on ---------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """Files of tensors: atomic writing, and reading that never runs code."""
 
+import errno
 import os
 import pickle
 import subprocess
@@ -80,12 +81,47 @@ def test_full_disk_keeps_the_old_file(tmp_path, limit):
     assert read_torch_file(path) == {"epoch": 1}
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux only")
-def test_no_space_left(tmp_path):
-    (tmp_path / "a.pth.tmp").symlink_to("/dev/full")
+def test_no_space_left(tmp_path, monkeypatch):
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("os.fsync", full)
     with pytest.raises(InputError, match=r"a\.pth: No space left on device$"):
         write_torch_file(tmp_path / "a.pth", {"a": torch.zeros(1000)})
     assert os.listdir(tmp_path) == []
+
+
+def test_a_link_beside_the_file_is_not_followed(tmp_path):
+    precious = tmp_path / "precious.txt"
+    precious.write_text("precious")
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    (folder / "a.pth.tmp").symlink_to(precious)
+    (folder / "a.pth").symlink_to(precious)
+    write_torch_file(folder / "a.pth", {"epoch": 1})
+    assert precious.read_text() == "precious"
+    assert not (folder / "a.pth").is_symlink()
+    assert read_torch_file(folder / "a.pth") == {"epoch": 1}
+
+
+def test_two_writers_leave_a_whole_file_at_any_time(tmp_path):
+    """Each has a temporary file of its own."""
+    path = tmp_path / "a.pth"
+    script = f"""
+        import sys, torch
+        from models.torch_files import write_torch_file
+        for _ in range(20):
+            write_torch_file({str(path)!r}, {{"a": torch.full((int(sys.argv[1]) * 50_000,), 1.0)}})
+    """
+    command = [sys.executable, "-c", textwrap.dedent(script)]
+    writers = [subprocess.Popen([*command, str(size)], cwd=ROOT) for size in (1, 2)]
+    reads = 0
+    while any(writer.poll() is None for writer in writers):
+        if path.exists():
+            assert len(read_torch_file(path)["a"]) in (50_000, 100_000)
+            reads += 1
+    assert [writer.returncode for writer in writers] == [0, 0]
+    assert reads and os.listdir(tmp_path) == ["a.pth"]
 
 
 def test_path_is_a_folder(tmp_path):

@@ -1,0 +1,68 @@
+"""The lock of a folder: one process at a time, and none is left behind."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from DOTA_devkit.errors import InputError
+from DOTA_devkit.locks import LOCK_FILE, locked
+from helpers.paths import ROOT
+
+pytest.importorskip("fcntl")
+
+
+def holder(folder):
+    """Another process that holds the lock until it is killed."""
+    script = f"""
+        import time
+        from pathlib import Path
+        from DOTA_devkit.locks import locked
+        with locked(Path({str(folder)!r})):
+            print("held", flush=True)
+            time.sleep(600)
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(script)], cwd=ROOT, stdout=subprocess.PIPE
+    )
+    assert process.stdout.readline() == b"held\n"
+    return process
+
+
+def test_the_second_process_is_refused_and_a_killed_one_leaves_nothing(tmp_path):
+    folder = tmp_path / "run"
+    with holder(folder) as process:
+        owner = rf"run is in use by process {process.pid} on {socket.gethostname()} since 2\d{{3}}-"
+        with pytest.raises(InputError, match=owner), locked(folder):
+            pass
+        process.send_signal(signal.SIGKILL)
+    assert os.listdir(folder) == [LOCK_FILE]
+    with locked(folder):
+        assert os.listdir(folder) == [LOCK_FILE]
+    assert os.listdir(folder) == []
+
+
+def test_a_folder_that_stays_empty_is_removed(tmp_path):
+    with locked(tmp_path / "a" / "b"):
+        pass
+    assert os.listdir(tmp_path) == []
+    with locked(tmp_path / "a" / "b"):
+        (tmp_path / "a" / "b" / "file").touch()
+    assert os.listdir(tmp_path / "a" / "b") == ["file"]
+    (tmp_path / "empty").mkdir()
+    with locked(tmp_path / "empty"):
+        pass
+    assert (tmp_path / "empty").is_dir()
+
+
+def test_a_link_is_not_followed(tmp_path):
+    (tmp_path / "precious.txt").write_text("precious")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / LOCK_FILE).symlink_to(tmp_path / "precious.txt")
+    with pytest.raises(OSError), locked(tmp_path / "run"):
+        pass
+    assert (tmp_path / "precious.txt").read_text() == "precious"
