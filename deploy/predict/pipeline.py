@@ -33,6 +33,7 @@ from deploy.predict.writers import (
     write_files,
 )
 from DOTA_devkit.errors import InputError
+from DOTA_devkit.files import sweep_leftovers
 from DOTA_devkit.progress import progress_bar
 from DOTA_devkit.tables import format_table
 
@@ -117,6 +118,8 @@ def predict(
         return Prediction(len(plan.jobs), time.perf_counter() - begin, faults, **result)
 
     shard, numbers = settings.shard, settings.shard.part_of(len(plan.batches))
+    if shard.count == 1:  # else another process may be writing its results
+        sweep_leftovers(output)
     folder = progress_folder(output, _work(plan, detector, settings, model))
     if not numbers and not folder.is_dir():
         logger.info("nothing is left for this process: there are %d batches", len(plan.batches))

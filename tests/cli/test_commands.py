@@ -193,11 +193,11 @@ def test_a_class_of_the_users_own(call, train, data, tmp_path):
     assert (tmp_path / "weights_harbours" / "model_last.pth").is_file()
 
 
-def test_a_folder_that_another_training_uses(train, data, tmp_path):
+def test_a_folder_that_another_training_uses(call, data, tmp_path):
     weights = tmp_path / "weights_dota"
     with locked(weights):
-        for words in ((), ("--overwrite",), ("--resume_train",)):
-            ran = train(data, *words)
+        for words in (("--overwrite",), ("--resume_train",)):
+            ran = call("--phase", "train", "--data_dir", data, *words)
             assert_refused(ran, f"weights_dota is in use by process {os.getpid()} on ")
     assert not weights.exists()
 
@@ -227,6 +227,33 @@ def test_resume_train(train, call, data, tmp_path):
     assert ran.code == 0
     for told in ("augment True and is resumed with False", "min_size 10.0 and is resumed with 4"):
         assert f"the run was started with {told}" in ran.out
+
+
+@pytest.mark.parametrize(
+    ("there", "taken"),
+    [
+        (["model_best.pth"], "model_best.pth"),
+        (["model_2.pth", "model_10.pth", "model_x.pth"], "model_10.pth"),
+    ],
+)
+def test_a_run_that_was_killed_before_its_last_checkpoint(
+    call, data, trained, tmp_path, there, taken
+):
+    """The best checkpoint of an epoch is written before the last one."""
+    weights = tmp_path / "weights_dota"
+    weights.mkdir()
+    content = (trained / "weights_dota" / "model_last.pth").read_bytes()
+    for name in there:
+        (weights / name).write_bytes(content)
+    litter = weights / ".model_last.pth.0123abcd.tmp"
+    litter.write_bytes(content[:100])
+    words = ["--phase", "train", "--data_dir", data]
+    assert_refused(call(*words, *TINY), "weights_dota holds a run", "--resume_train")
+    ran = call(*words, "--resume_train", "--num_epoch", 2)
+    assert ran.code == 0, ran.err
+    assert f"model_last.pth is missing: {Path('weights_dota', taken)} is taken" in ran.out
+    assert read_checkpoint(weights / "model_last.pth").epoch == 2
+    assert not litter.exists()
 
 
 def test_a_run_that_goes_on_elsewhere(call, data, trained, tmp_path):
@@ -637,8 +664,8 @@ def test_a_disk_that_is_full_from_the_start(call, data, trained, tmp_path, phase
     assert_refused(ran, "File too large")
 
 
-def press_ctrl_c(folder, words, when):
-    """What a process of its own says on SIGINT (which its workers get too) once `when()` holds."""
+def press_ctrl_c(folder, words, when, signum=signal.SIGINT):
+    """What a process of its own says on a signal (its workers get it too) once `when()` holds."""
     with open(folder / "stdout.txt", "w+") as out, open(folder / "stderr.txt", "w+") as err:
         process = subprocess.Popen(
             [sys.executable, ROOT / "main.py", *map(str, words)],
@@ -648,7 +675,7 @@ def press_ctrl_c(folder, words, when):
             until = time.monotonic() + 120
             while not when() and process.poll() is None and time.monotonic() < until:
                 time.sleep(0.02)
-            os.killpg(process.pid, signal.SIGINT)
+            os.killpg(process.pid, signum)
             code = process.wait(timeout=60)
         finally:
             process.kill()
@@ -656,15 +683,20 @@ def press_ctrl_c(folder, words, when):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("signum", "name", "code"),
+    [(signal.SIGINT, "Ctrl-C", 130), (signal.SIGTERM, "SIGTERM", 143)],  # Slurm, Docker
+)
 @pytest.mark.parametrize("workers", [0, 2])
-def test_ctrl_c_keeps_the_last_epoch(data, tmp_path, workers):
+def test_ctrl_c_keeps_the_last_epoch(data, tmp_path, workers, signum, name, code):
     words = ["--phase", "train", "--data_dir", data, *TINY, "--epochs", 500]
     last = tmp_path / "weights_dota" / "model_last.pth"
-    ran = press_ctrl_c(tmp_path, [*words, "--num_workers", workers], last.is_file)
-    assert_refused(ran, "stopped by Ctrl-C; the last finished epoch", "--resume_train", code=130)
+    ran = press_ctrl_c(tmp_path, [*words, "--num_workers", workers], last.is_file, signum)
+    told = f"stopped by {name}; the last finished epoch"
+    assert_refused(ran, told, "--resume_train", code=code)
     checkpoint = read_checkpoint(last)
     assert checkpoint.epoch >= 1 and len(checkpoint.history) == checkpoint.epoch
-    assert not list(last.parent.glob("*.tmp"))
+    assert not [*last.parent.glob("*.tmp"), *last.parent.glob(".*")]
 
 
 @pytest.mark.slow
