@@ -127,10 +127,11 @@ def predict(
     try:
         with Journal(folder, f"shard-{shard.index}-of-{shard.count}") as journal:
             faults |= run_batches(detector, plan, numbers, journal)
-        results = journal.latest()
+        found = journal.latest()
     except FinishedElsewhere:
         logger.info("another process has written the results into %s", output)
         return prediction(written_elsewhere=True)
+    results = {number: found[number] for number in range(len(plan.batches)) if number in found}
     missing = len(plan.batches) - len(results)
     if missing:
         return prediction(missing=missing)
@@ -258,7 +259,7 @@ def _work(
     """
     chosen = asdict(settings)
     return {
-        "version": 4,
+        "version": 5,
         "sources": [
             [source.image_id, *source.size_wh, content_digest(source.path)]
             for source in plan.sources
