@@ -13,6 +13,7 @@ from torch import nn
 from datasets import BaseDataset, FolderDataset
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.file_names import result_name
+from DOTA_devkit.files import sweep_leftovers
 from DOTA_devkit.formats import read_task1
 from DOTA_devkit.patches import parse_patch_id, source_name
 from DOTA_devkit.scoring import (
@@ -146,8 +147,12 @@ def evaluate_split(
 
 
 def clear_reports(*folders: Path) -> None:
-    """Delete the reports of an earlier evaluation, which would be taken for this one's."""
+    """Delete the reports of an earlier evaluation, which would be taken for this one's.
+
+    What a killed one has left is deleted as well.
+    """
     for folder in folders:
+        sweep_leftovers(folder)
         for name in REPORTS:
             (folder / name).unlink(missing_ok=True)
 

@@ -41,7 +41,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         except (KeyboardInterrupt, Exception) as error:
             # a library may have turned the KeyboardInterrupt into an error of its own
             if isinstance(error, KeyboardInterrupt) or interrupts.pressed():
-                return fail(f"stopped by Ctrl-C; {phase.advice.kept}", 130)
+                what, code = interrupts.cause()
+                return fail(f"stopped by {what}; {phase.advice.kept}", code)
             message = explain(error, phase.advice, partial(name_flags, phase=args.phase))
             if message is None or args.verbose:
                 raise

@@ -6,41 +6,62 @@ asks whether a Python object has an attribute. If Ctrl-C arrives there, the exce
 and the program goes on as if nothing had happened. So `remembered` records each Ctrl-C, and
 long-running loops ask for it with `stop_if_pressed`; those under a bar of `DOTA_devkit.progress`
 do so already.
+
+SIGTERM, by which Slurm, Kubernetes and Docker stop a program, ends it in the same way.
 """
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 _pressed = threading.Event()
+_cause = {"signal": signal.SIGINT}
 
 
 @contextmanager
 def remembered() -> Iterator[None]:
     """Record each Ctrl-C inside the block, so that `pressed` and `stop_if_pressed` know of it.
 
-    Ctrl-C raises KeyboardInterrupt as usual; the record is cleared at the end of the block. Nothing
-    is recorded if the caller has installed a handler of its own, which stays in place, or in a
-    thread other than the main one, as Python allows no signal handlers there.
+    Ctrl-C raises KeyboardInterrupt as usual, and so does SIGTERM; the record is cleared at the end
+    of the block. Nothing is recorded of a signal for which the caller has installed a handler of
+    its own, which stays in place, or in a thread other than the main one, as Python allows no
+    signal handlers there.
     """
-    default_handler = signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    if not default_handler or threading.current_thread() is not threading.main_thread():
+    defaults = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+    ours = [number for number, default in defaults.items() if signal.getsignal(number) == default]
+    if not ours or threading.current_thread() is not threading.main_thread():
         yield
         return
-    signal.signal(signal.SIGINT, _remember)
+    owner = os.getpid()
+
+    def remember(signum: int, frame: object) -> None:
+        if signum == signal.SIGTERM and os.getpid() != owner:  # a forked process, to be ended
+            signal.signal(signum, signal.SIG_DFL)
+            os.kill(os.getpid(), signum)
+            return
+        _cause["signal"] = signum
+        _pressed.set()
+        raise KeyboardInterrupt
+
+    for number in ours:
+        signal.signal(number, remember)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        for number in ours:
+            signal.signal(number, defaults[number])
         _pressed.clear()
 
 
-def _remember(signum: int, frame: object) -> None:
-    _pressed.set()
-    raise KeyboardInterrupt
+def cause() -> tuple[str, int]:
+    """Return what stopped the program, in words, and the exit code that shells expect for it."""
+    if _cause["signal"] == signal.SIGTERM and pressed():
+        return "SIGTERM", 128 + signal.SIGTERM
+    return "Ctrl-C", 128 + signal.SIGINT
 
 
 def pressed() -> bool:

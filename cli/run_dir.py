@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from datasets import find_dataset
 from datasets.sample import make_sample
 from DOTA_devkit.errors import InputError
 from training import files
+
+logger = logging.getLogger("bbavectors")
 
 SAMPLE_DIR = Path("sample_data")
 
@@ -71,7 +74,9 @@ class RunDir:
         """Find a checkpoint of the run.
 
         Args:
-            name: file name in `weights`, else a path; None for the best one, else the last.
+            name: file name in `weights`, else a path; None for the best one, else the last. A run
+                that was killed while it saved its first epoch has no last one: then another of it
+                is taken, the best or else the one of the latest epoch.
 
         Raises:
             InputError: there is none.
@@ -80,6 +85,9 @@ class RunDir:
             for path in (self.weights / name, Path(name)):
                 if path.is_file():
                     return path
+            if name == files.LAST and (path := self._newest()) is not None:
+                logger.warning("%s is missing: %s is taken", self.weights / name, path)
+                return path
             raise InputError(f"no checkpoint {name}, neither in {self.weights} nor as a path")
         for known in (files.BEST, files.LAST):
             if (self.weights / known).is_file():
@@ -88,6 +96,13 @@ class RunDir:
             f"no checkpoint in {self.weights}: train first (--phase train), or name one with "
             "--weights FILE"
         )
+
+    def _newest(self) -> Path | None:
+        """Return the best checkpoint, else that of the latest epoch, None without any."""
+        if (self.weights / files.BEST).is_file():
+            return self.weights / files.BEST
+        numbered = [path for path in self.weights.glob("model_*.pth") if path.stem[6:].isdecimal()]
+        return max(numbered, key=lambda path: int(path.stem[6:]), default=None)
 
 
 def refuse_to_replace(weights: Path) -> None:

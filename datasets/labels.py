@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
-import zipfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,15 +112,18 @@ class _Entry:
 
 def _load_cache(path: Path) -> dict[str, _Entry]:
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            if int(arrays["version"]) != _CACHE_VERSION:
-                return {}
-            files, stamps = arrays["files"].tolist(), arrays["stamps"].tolist()
-            ends = np.cumsum(arrays["counts"])
-            vocabulary = arrays["vocabulary"].tolist()
-            names = [vocabulary[code] for code in arrays["codes"].tolist()]
-            corners, difficult = arrays["corners"], arrays["difficult"]
-            lines, crossing = arrays["lines"], arrays["crossing"]
+        with np.load(path, allow_pickle=False) as content:
+            arrays = dict(content)
+        if arrays.pop("checksum").tobytes() != _checksum(arrays):
+            raise ValueError("its checksum is wrong")
+        if int(arrays["version"]) != _CACHE_VERSION:
+            return {}
+        files, stamps = arrays["files"].tolist(), arrays["stamps"].tolist()
+        ends = np.cumsum(arrays["counts"])
+        vocabulary = arrays["vocabulary"].tolist()
+        names = [vocabulary[code] for code in arrays["codes"].tolist()]
+        corners, difficult = arrays["corners"], arrays["difficult"]
+        lines, crossing = arrays["lines"], arrays["crossing"]
         starts = (ends - np.diff(ends, prepend=0)).tolist()
         return {
             file: _Entry(
@@ -137,9 +140,18 @@ def _load_cache(path: Path) -> dict[str, _Entry]:
         }
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, KeyError, IndexError, EOFError, zipfile.BadZipFile) as error:
+    except Exception as error:  # NumPy and zipfile pass on whatever their parsers raise
         logger.info("the label cache %s is not used: %s", path, error)
         return {}
+
+
+def _checksum(arrays: dict[str, np.ndarray]) -> bytes:
+    """Return a digest of names, types, shapes and values: the zip's own covers each array alone."""
+    digest = hashlib.sha256()
+    for name, values in sorted(arrays.items()):
+        digest.update(f"{name} {values.dtype.str} {values.shape} ".encode())
+        digest.update(np.ascontiguousarray(values).tobytes())
+    return digest.digest()
 
 
 def _save_cache(path: Path, entries: dict[str, _Entry]) -> None:
@@ -158,8 +170,9 @@ def _save_cache(path: Path, entries: dict[str, _Entry]) -> None:
         "lines": np.concatenate([item.lines for item in labels]),
         "crossing": np.concatenate([np.isin(item.lines, item.crossing) for item in labels]),
     }
+    checksum = np.frombuffer(_checksum(arrays), np.uint8)
     try:
         with replacing(path, "wb") as file:
-            np.savez(file, **arrays)
+            np.savez(file, **arrays, checksum=checksum)
     except OSError as error:  # a read-only folder, a full disk
         logger.debug("no label cache at %s: %s", path, error)

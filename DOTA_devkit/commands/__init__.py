@@ -1,7 +1,8 @@
 """The command line of the devkit: one module per command, each with `add_parser` and `run`.
 
 All code that uses argparse, prints to stdout, names flags and turns errors into exit codes (0 only
-for success, 2 for bad input, 130 for Ctrl-C) belongs here. The work itself does not.
+for success, 2 for bad input, 130 for Ctrl-C, 143 for SIGTERM) belongs here. The work itself does
+not.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import re
 import sys
 from collections.abc import Collection, Sequence
 
+from DOTA_devkit import interrupts
 from DOTA_devkit.commands import convert, evaluate, lists, merge, split, stats, submit
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.terminal import VisibleFormatter, visible
@@ -41,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit code: 0 for success, 1 if the reader of the output went away, 2 for bad input or
-        a failed file operation, 130 for Ctrl-C.
+        a failed file operation, 130 for Ctrl-C, 143 for SIGTERM.
     """
     # OpenCV reads GeoTIFFs well, but warns about each tag that it does not know.
     os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
@@ -53,6 +55,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         if hasattr(stream, "reconfigure"):  # class names that the console cannot show
             stream.reconfigure(errors="backslashreplace")
     arguments = build_parser().parse_args(argv)
+    with interrupts.remembered():
+        return _run(arguments)
+
+
+def _run(arguments: argparse.Namespace) -> int:
     try:
         arguments.run(arguments)
         sys.stdout.flush()
@@ -65,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
-        return 130
+        return interrupts.cause()[1]
     return 0
 
 

@@ -2,7 +2,8 @@
 
 The work is a list of batches that every process plans alike. Each process appends the batches that
 it has done to a file of its own, one line each, in a folder whose name identifies the work: the
-same images, model and settings. A line that was cut off by a kill does not count. Once all batches
+same images, model and settings. A line that was cut off by a kill, or whose
+checksum is wrong, does not count. Once all batches
 are there, whichever process notices writes the results.
 """
 
@@ -23,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from DOTA_devkit.errors import InputError
-from DOTA_devkit.files import remedy
+from DOTA_devkit.files import appending, remedy
 
 logger = logging.getLogger(__name__)
 
@@ -61,28 +62,37 @@ class BatchResult:
     incomplete: tuple[int, ...] = ()
 
     def to_line(self) -> str:
-        """Return the result as a line of JSON, without the line end."""
-        return json.dumps({
+        """Return the result as a line, without the line end: a checksum and JSON."""
+        content = json.dumps({
             "batch": self.batch,
             "rows": base64.b64encode(self.rows.astype("<f4").tobytes()).decode(),
             "without_data": self.without_data,
             "faults": {str(source): text for source, text in self.faults.items()},
             "incomplete": list(self.incomplete),
         })  # fmt: skip
+        return f"{_checksum(content.encode())} {content}"
 
     @classmethod
     def from_line(cls, line: bytes) -> BatchResult | None:
-        """Read a line of `to_line`; None if it is not whole."""
+        """Read a line of `to_line`; None if it is not whole, or damaged."""
+        checksum, _, text = line.rstrip(b"\r\n").partition(b" ")
+        if checksum != _checksum(text).encode():
+            return None
         try:
-            content = json.loads(line)
+            content = json.loads(text)
             rows = np.frombuffer(base64.b64decode(content["rows"]), "<f4").reshape(-1, COLUMNS)
             faults = {int(source): text for source, text in content["faults"].items()}
             incomplete = tuple(map(int, content["incomplete"]))
             return cls(
                 int(content["batch"]), rows, int(content["without_data"]), faults, incomplete
             )
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError,
+                RecursionError):  # fmt: skip
             return None
+
+
+def _checksum(text: bytes) -> str:
+    return hashlib.sha256(text).hexdigest()[:16]
 
 
 def progress_folder(output: Path, work: Mapping[str, Any]) -> Path:
@@ -122,7 +132,7 @@ class Journal:
             )  # fmt: skip
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            self._file = self._path.open("a+b")
+            self._file = appending(self._path)
             self._end_last_line()
         except OSError as error:
             raise _cannot_write(self._path, error) from error

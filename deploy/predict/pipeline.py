@@ -33,6 +33,7 @@ from deploy.predict.writers import (
     write_files,
 )
 from DOTA_devkit.errors import InputError
+from DOTA_devkit.files import sweep_leftovers
 from DOTA_devkit.progress import progress_bar
 from DOTA_devkit.tables import format_table
 
@@ -117,6 +118,8 @@ def predict(
         return Prediction(len(plan.jobs), time.perf_counter() - begin, faults, **result)
 
     shard, numbers = settings.shard, settings.shard.part_of(len(plan.batches))
+    if shard.count == 1:  # else another process may be writing its results
+        sweep_leftovers(output)
     folder = progress_folder(output, _work(plan, detector, settings, model))
     if not numbers and not folder.is_dir():
         logger.info("nothing to do for this process: there are only %d batches", len(plan.batches))
@@ -124,10 +127,11 @@ def predict(
     try:
         with Journal(folder, f"shard-{shard.index}-of-{shard.count}") as journal:
             faults |= run_batches(detector, plan, numbers, journal)
-        results = journal.latest()
+        found = journal.latest()
     except FinishedElsewhere:
         logger.info("another process has written the results into %s", output)
         return prediction(written_elsewhere=True)
+    results = {number: found[number] for number in range(len(plan.batches)) if number in found}
     missing = len(plan.batches) - len(results)
     if missing:
         return prediction(missing=missing)
@@ -253,7 +257,7 @@ def _work(
     """
     searched = {k: v for k, v in asdict(settings).items() if k not in ("formats", "shard")}
     return {
-        "version": 4,
+        "version": 5,
         "sources": [
             [source.image_id, *source.size_wh, content_digest(source.path)]
             for source in plan.sources

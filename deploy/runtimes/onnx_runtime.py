@@ -82,6 +82,7 @@ class OnnxRuntime(ExportedRuntime):
         shapes = {one.name: one.shape for one in inputs}
         self._names = [one.name for one in self._session.get_outputs()]
         shape = [side if isinstance(side, int) else None for side in shapes.get("input", [None])]
+        self._path = path
         super().__init__(path, metadata, shape, self._names, "conf_thresh" in shapes, settings)
 
     @staticmethod
@@ -101,6 +102,15 @@ class OnnxRuntime(ExportedRuntime):
         ]
 
     def _run(self, batch: np.ndarray) -> dict[str, np.ndarray]:
-        with translate_out_of_memory():
-            values = self._session.run(self._names, self._inputs(batch))
+        try:
+            with translate_out_of_memory():
+                values = self._session.run(self._names, self._inputs(batch))
+        except MemoryError:
+            raise
+        except Exception as error:  # ONNX Runtime has an error class for each fault of a file
+            cause = str(error).partition("\n")[0]
+            raise InputError(
+                f"{self._path}: ONNX Runtime cannot run it ({cause}). The file is damaged, or "
+                "another tool has changed it: copy it again, or export it again"
+            ) from None
         return dict(zip(self._names, values, strict=True))

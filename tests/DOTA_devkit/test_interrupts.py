@@ -1,8 +1,10 @@
 """Ctrl-C that is recorded or deferred; signal handlers are restored."""
 
 import contextlib
+import os
 import signal
 import threading
+import time
 
 import pytest
 
@@ -29,6 +31,33 @@ def test_remembered_raises_and_records_ctrl_c():
             press()
         finally:
             assert interrupts.pressed()
+
+
+def test_sigterm_ends_like_ctrl_c():
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt), interrupts.remembered():
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        finally:
+            assert interrupts.pressed() and interrupts.cause() == ("SIGTERM", 143)
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert interrupts.cause() == ("Ctrl-C", 130)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no forks there")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_sigterm_ends_a_forked_process_at_once():
+    with interrupts.remembered():
+        child = os.fork()
+        if child == 0:
+            with contextlib.suppress(KeyboardInterrupt):
+                time.sleep(60)
+            os._exit(7)
+        time.sleep(0.1)
+        os.kill(child, signal.SIGTERM)
+        _, status = os.waitpid(child, 0)
+        assert os.WTERMSIG(status) == signal.SIGTERM
+        assert not interrupts.pressed()
 
 
 def test_remembered_forgets_at_the_end_of_the_block():

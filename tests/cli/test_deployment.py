@@ -71,13 +71,8 @@ def test_file_that_is_no_model(call, here, phase, name, package, message):
     (here / name).write_bytes(np.random.default_rng(0).bytes(5000))
     ran = call(phase, weights=name)
     if phase == "export" and name not in ("a.pth", "a.bin"):
-<<<<<<< HEAD
         message = "an exported file, but a checkpoint (.pth) is expected"
     assert_refused(ran, name, message)
-=======
-        told = "an exported file, but a checkpoint (.pth) is expected"
-    assert_refused(ran, name, told)
->>>>>>> wt-reader
     assert len(ran.err.splitlines()) == 1
     assert made(here) == {name}
 

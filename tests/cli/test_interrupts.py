@@ -17,10 +17,10 @@ from helpers.paths import ROOT
 from models import read_checkpoint
 
 
-def interrupt_when(folder, arguments, ready):
-    """Run a command in a process of its own and return its result after an interrupt.
+def interrupt_when(folder, arguments, ready, signum=signal.SIGINT):
+    """Run a command in a process of its own and return its result after a signal.
 
-    SIGINT is sent once `ready()` is true, to the process and to its workers, as a terminal does.
+    It is sent once `ready()` is true, to the process and to its workers, as a terminal does.
     """
     with open(folder / "stdout.txt", "w+") as out, open(folder / "stderr.txt", "w+") as err:
         process = subprocess.Popen(
@@ -31,7 +31,7 @@ def interrupt_when(folder, arguments, ready):
             deadline = time.monotonic() + 120
             while not ready() and process.poll() is None and time.monotonic() < deadline:
                 time.sleep(0.02)
-            os.killpg(process.pid, signal.SIGINT)
+            os.killpg(process.pid, signum)
             code = process.wait(timeout=60)
         finally:
             process.kill()
@@ -41,14 +41,20 @@ def interrupt_when(folder, arguments, ready):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2])
-def test_ctrl_c_keeps_the_last_epoch(data, tmp_path, workers):
+@pytest.mark.parametrize(
+    ("signum", "name", "code"),
+    [(signal.SIGINT, "Ctrl-C", 130), (signal.SIGTERM, "SIGTERM", 143)],  # Slurm, Docker
+)
+def test_signal_keeps_the_last_epoch(data, tmp_path, workers, signum, name, code):
     arguments = ["--phase", "train", "--data_dir", data, *TINY_TRAINING, "--epochs", 500]
     last = tmp_path / "weights_dota" / "model_last.pth"
-    result = interrupt_when(tmp_path, [*arguments, "--num_workers", workers], last.is_file)
-    assert_refused(result, "stopped by Ctrl-C; the last finished epoch", "--resume_train", code=130)
+    arguments += ["--num_workers", workers]
+    result = interrupt_when(tmp_path, arguments, last.is_file, signum)
+    message = f"stopped by {name}; the last finished epoch"
+    assert_refused(result, message, "--resume_train", code=code)
     checkpoint = read_checkpoint(last)
     assert checkpoint.epoch >= 1 and len(checkpoint.history) == checkpoint.epoch
-    assert not list(last.parent.glob("*.tmp"))
+    assert not [*last.parent.glob("*.tmp"), *last.parent.glob(".*")]
 
 
 @pytest.mark.slow

@@ -102,10 +102,37 @@ def test_file_in_place_of_a_run_folder(
             assert_refused(run_cli(*phase_arguments(phase, data)), "result_dota")
 
 
-def test_folder_in_use_by_another_training(run_training, data, tmp_path):
+def test_folder_in_use_by_another_training(run_cli, data, tmp_path):
     weights = tmp_path / "weights_dota"
     with locked(weights):
-        for arguments in ((), ("--overwrite",), ("--resume_train",)):
-            result = run_training(data, *arguments)
+        for flag in ("--overwrite", "--resume_train"):
+            result = run_cli("--phase", "train", "--data_dir", data, flag)
             assert_refused(result, f"weights_dota is in use by process {os.getpid()} on ")
     assert not weights.exists()
+
+
+@pytest.mark.parametrize(
+    ("present", "resumed"),
+    [
+        (["model_best.pth"], "model_best.pth"),
+        (["model_2.pth", "model_10.pth", "model_x.pth"], "model_10.pth"),
+    ],
+)
+def test_run_killed_before_its_last_checkpoint(
+    run_cli, run_training, data, trained_weights, tmp_path, present, resumed
+):
+    """The best checkpoint of an epoch is written before the last one."""
+    weights = tmp_path / "weights_dota"
+    weights.mkdir()
+    content = trained_weights.read_bytes()
+    for name in present:
+        (weights / name).write_bytes(content)
+    leftover = weights / ".model_last.pth.0123abcd.tmp"
+    leftover.write_bytes(content[:100])
+    assert_refused(run_training(data), "weights_dota already contains a run", "--resume_train")
+    arguments = ["--phase", "train", "--data_dir", data, "--resume_train", "--num_epoch", 2]
+    result = run_cli(*arguments)
+    assert result.code == 0, result.err
+    assert f"model_last.pth is missing: {Path('weights_dota', resumed)} is taken" in result.out
+    assert read_checkpoint(weights / "model_last.pth").epoch == 2
+    assert not leftover.exists()

@@ -86,6 +86,39 @@ def test_broken_cache_is_replaced(tmp_path, content):
     assert reader.read == ["a.txt"]
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"corners": np.zeros((1, 4, 2), np.float32)},
+        {"counts": np.array([7, 1], np.int64)},
+        {"version": np.zeros(3, np.int64)},
+        {"codes": np.array([5, 5], np.int64)},
+        {"checksum": np.zeros(32, np.uint8)},
+        {"more": np.zeros(1)},
+        "nan",
+        "array",
+    ],
+)
+def test_a_cache_whose_parts_do_not_fit_is_made_anew(tmp_path, damage):
+    """Its zip file is whole; other labels would be taught in silence."""
+    paths = [write(tmp_path, f"{n}.txt", line(5, 6, 30, 20, n)) for n in ("ship", "car")]
+    cache, reader = tmp_path / "cache.npz", Reader()
+    collect_labels(paths, Reader(), cache)
+    arrays = dict(np.load(cache))
+    if damage == "nan":
+        damage = {"corners": arrays["corners"] * np.nan}
+    if damage == "array":
+        with open(cache, "wb") as file:
+            np.save(file, np.zeros(3))
+    else:
+        np.savez(cache, **{**arrays, **damage})
+    for _ in range(2):  # read anew, then from the new cache
+        labels, errors = collect_labels(paths, reader, cache)
+        assert [one.names for one in labels] == [("ship",), ("car",)] and not errors
+        assert all(np.isfinite(one.corners).all() for one in labels)
+    assert reader.read == ["ship.txt", "car.txt"]
+
+
 def test_cache_with_pickles_is_not_loaded(tmp_path):
     path, cache, reader = write(tmp_path, "a.txt"), tmp_path / "cache.npz", Reader()
     np.savez(cache, version=np.array([{"an": "object"}], dtype=object))

@@ -60,6 +60,18 @@ def test_a_truncated_onnx_file(tmp_path, kept):
         Detector.load(path)
 
 
+def test_a_file_that_loads_but_does_not_run(tmp_path):
+    pytest.importorskip("onnxruntime")
+    path = onnx_file(tmp_path / "a.onnx")
+    content = bytearray(path.read_bytes())
+    counts = content.find(np.array([1, 1, 1], np.int64).tobytes())
+    content[counts : counts + 8] = np.array([-1], np.int64).tobytes()  # repetitions of the rows
+    path.write_bytes(content)
+    detector = Detector.load(path)
+    with pytest.raises(InputError, match=r"a\.onnx: ONNX Runtime cannot run it \(.*damaged"):
+        detector.detect(np.zeros((64, 64, 3), np.uint8))
+
+
 def test_metadata_that_are_not_utf_8(tmp_path):
     path = onnx_file(tmp_path / "a.onnx")
     path.write_bytes(path.read_bytes().replace(b"resnet18", b"resnet\xff8"))

@@ -168,7 +168,9 @@ def test_every_patch_is_searched(whole):
 
 def batches_with_detections(output):
     lines = [
-        line for path in output.glob("progress-*/*.jsonl") for line in path.read_text().splitlines()
+        line
+        for path in output.glob("progress-*/*.jsonl")
+        for line in path.read_bytes().splitlines()
     ]
     results = map(BatchResult.from_line, lines)
     return sum(result is not None and len(result.rows) > 0 for result in results)

@@ -40,6 +40,34 @@ def test_killed_run_is_resumed(tmp_path, picture, torn):
     assert result_files(tmp_path / "out") == result_files(tmp_path / "whole")
 
 
+@pytest.mark.parametrize("place", [0, 9, 30, 60, -3])
+def test_a_damaged_line_is_done_again(tmp_path, picture, place):
+    """Its JSON and base64 may still be valid: one letter is another one."""
+    whole = run(picture, tmp_path / "whole")
+    with pytest.raises(Killed):
+        run(picture, tmp_path / "out", KilledAfter(2))
+    (journal,) = (tmp_path / "out").glob("progress-*/*.jsonl")
+    first, second = journal.read_bytes().splitlines()
+    damaged = bytearray(first)
+    damaged[place] ^= 1
+    journal.write_bytes(bytes(damaged) + b"\n" + second + b"\n" + b"[" * 200_000 + b"\n")
+    detector = DrawnObjects()
+    run(picture, tmp_path / "out", detector)
+    assert len(detector.batches) == 3 and whole.windows
+    assert result_files(tmp_path / "out") == result_files(tmp_path / "whole")
+
+
+def test_a_line_of_another_batch_than_those_of_the_work(tmp_path, picture):
+    with pytest.raises(Killed):
+        run(picture, tmp_path / "out", KilledAfter(2))
+    (journal,) = (tmp_path / "out").glob("progress-*/*.jsonl")
+    line = BatchResult(99, np.zeros((0, COLUMNS), np.float32)).to_line()
+    journal.write_bytes(journal.read_bytes() + line.encode() + b"\n")
+    run(picture, tmp_path / "whole")
+    run(picture, tmp_path / "out")
+    assert result_files(tmp_path / "out") == result_files(tmp_path / "whole")
+
+
 @pytest.mark.parametrize("other", ["setting", "model", "pixels"])
 def test_other_work_starts_from_scratch(tmp_path, picture, other):
     picture = write(picture.with_suffix(".bmp"), cv2.imread(str(picture)))
@@ -85,6 +113,10 @@ def test_results_written_by_another_process(tmp_path, picture, monkeypatch, capl
     assert result_files(tmp_path / "out") == {}
 
 
+def appending_to_full(path):
+    return os.fdopen(os.open("/dev/full", os.O_RDWR | os.O_APPEND), "a+b")
+
+
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is always full")
 def test_full_disk_keeps_what_is_done(tmp_path, picture, monkeypatch):
     with pytest.raises(Killed):
@@ -92,10 +124,12 @@ def test_full_disk_keeps_what_is_done(tmp_path, picture, monkeypatch):
     (journal,) = (tmp_path / "out").glob("progress-*/*.jsonl")
     kept = journal.read_bytes()
     journal.rename(journal.with_name("before.jsonl"))
-    journal.symlink_to("/dev/full")
-    with pytest.raises(InputError, match=r"cannot write .*No space left.*is kept"):
+    with (
+        monkeypatch.context() as patch,
+        pytest.raises(InputError, match=r"cannot write .*No space left.*is kept"),
+    ):
+        patch.setattr("deploy.predict.journal.appending", appending_to_full)
         run(picture, tmp_path / "out")
-    journal.unlink()
     assert journal.with_name("before.jsonl").read_bytes() == kept
     detector = DrawnObjects()
     done = run(picture, tmp_path / "out", detector)
