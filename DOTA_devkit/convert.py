@@ -29,7 +29,7 @@ from DOTA_devkit.errors import InputError
 from DOTA_devkit.faults import map_collecting
 from DOTA_devkit.files import refuse_existing, replacing
 from DOTA_devkit.formats import DOTA_CLASSES
-from DOTA_devkit.images import image_size_wh
+from DOTA_devkit.imaging import image_size_wh
 from DOTA_devkit.polygon import polygon_area
 from DOTA_devkit.progress import progress
 

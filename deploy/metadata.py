@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from DOTA_devkit.errors import InputError
+from DOTA_devkit.imaging import ReadOptions
 from structures.boxes import STRIDE
 
 RELEASE = "0.1.0"
@@ -52,6 +53,8 @@ class ModelMetadata:
             one array of rows.
         precision: One of `PRECISIONS`.
         trained_size: (height, width) that the checkpoint was trained at, None if it does not tell.
+        reading: How the image files of the training were read, None if the checkpoint does not
+            tell.
         version: Version of the contract.
     """
 
@@ -69,6 +72,7 @@ class ModelMetadata:
     layout: str = "corners"
     precision: str = "float32"
     trained_size: tuple[int, int] | None = None
+    reading: ReadOptions | None = None
     version: str = VERSION
 
     @property
@@ -96,7 +100,12 @@ class ModelMetadata:
             "layout": self.layout,
             "precision": self.precision,
             "trained_size": "" if self.trained_size is None else _size_text(self.trained_size),
-        }
+        } | self._reading_props()
+
+    def _reading_props(self) -> dict[str, str]:
+        if self.reading is None:
+            return {}
+        return {"depth": self.reading.depth, "bands": self.reading.bands_text()}
 
     @classmethod
     def from_props(cls, props: Mapping[str, str], source: object) -> ModelMetadata:
@@ -136,6 +145,7 @@ class ModelMetadata:
                 precision=_one_of(props.get("precision", "float32"), PRECISIONS),
                 # added later: files without it are valid
                 trained_size=_size("trained_size", props.get("trained_size", ""), ""),
+                reading=_reading(props.get("depth", ""), props.get("bands", "")),
                 version=props["bbavectors"],
             )
         except KeyError as error:
@@ -143,6 +153,10 @@ class ModelMetadata:
         except ValueError as error:
             raise InputError(f"{source}: broken metadata: {error}") from None
         return found
+
+
+def _reading(depth: str, bands: str) -> ReadOptions | None:
+    return ReadOptions(depth, ReadOptions.parse_bands(bands)) if depth else None
 
 
 def read_onnx_metadata(path: object, props: Mapping[str, str] | None = None) -> ModelMetadata:

@@ -266,6 +266,7 @@ def _work(
         "input_hw": list(detector.input_hw),
         "conf_thresh": detector.conf_thresh,
         "nms_thresh": detector.nms_thresh,
+        "reading": [detector.reading.depth, detector.reading.bands_text()],
         **{name: chosen[name] for name in ("tile", "overlap", "scales", "gsd", "batch_size")},
     }
 

@@ -73,7 +73,7 @@ class Plan:
 
 def plan_images(paths: Sequence[Path], detector: DetectorLike, settings: PredictSettings) -> Plan:
     """Plan how image files go through the network; only their headers are read if possible."""
-    sources, faults = inspect_images(paths)
+    sources, faults = inspect_images(paths, detector.reading)
     jobs, without_windows = plan_jobs(sources, detector, settings)
     batches = into_batches(jobs, settings.batch_size)
     return Plan(list(paths), sources, jobs, batches, faults | without_windows)

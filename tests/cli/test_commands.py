@@ -521,6 +521,31 @@ def test_images_of_any_depth(call, train, own):
         assert call("--phase", phase, "--data_dir", own).code == 0
 
 
+def test_a_model_remembers_how_its_images_were_read(call, train, own, tmp_path, monkeypatch):
+    """16 bits of values below 256, whose upper 8 bits are all 0."""
+    for path in sorted((own / "images").glob("*")):
+        write_image(path, np.asarray(cv2.imread(str(path)), np.uint16))
+
+    def told(run, *words):
+        monkeypatch.setattr("DOTA_devkit.imaging.reading._told", set())
+        ran = run(*words)
+        assert ran.code == 0, ran.err
+        return ran.out + ran.err
+
+    stretched = "16 bits are stretched to 8, each image by its own percentiles"
+    upper = "the upper 8 of 16 bits are used"
+    assert stretched in told(train, own, "--run_dir", tmp_path / "a")
+    path = tmp_path / "a" / "weights_dota" / "model_last.pth"
+    assert read_checkpoint(path).reading.depth == "stretch"
+    words = ("--phase", "eval", "--data_dir", own, "--weights", path)
+    assert stretched in told(call, *words)
+    assert upper in told(call, *words, "--depth", "high_byte")
+    old = read_checkpoint(path)
+    del old.extras["data"]["depth"]  # training took the upper bits before files told
+    save_checkpoint(path, old)
+    assert upper in told(call, *words)
+
+
 def test_fewer_images_than_a_batch(train, data):
     ran = train(data, "--batch_size", 64)
     assert ran.code == 0 and "epoch 1/1  loss" in ran.out
