@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,7 +24,7 @@ def header_size_wh(path: Path | str) -> tuple[int, int] | None:
 
     Returns:
         None if the header is of another format than PNG, JPEG, BMP and TIFF, or is not understood,
-        or if EXIF data may turn the image.
+        or if EXIF data may turn a PNG.
 
     Raises:
         OSError: The file cannot be opened.
@@ -34,8 +35,8 @@ def header_size_wh(path: Path | str) -> tuple[int, int] | None:
         if magic == b"\x89PNG\r\n\x1a\n":
             size = _png_size(file)
         elif magic[:2] == b"\xff\xd8":
-            file.seek(2)
-            size = _jpeg_size(file)
+            size, orientation = _jpeg_header(file)
+            size = None if size is None else Turn.of(orientation, size).shown_wh
         elif magic[:2] == b"BM":
             size = _bmp_size(file)
         else:
@@ -46,10 +47,13 @@ def header_size_wh(path: Path | str) -> tuple[int, int] | None:
     return None if size is None or min(size) <= 0 else size
 
 
-def tiff_orientation(path: Path | str) -> int:
-    """Return the orientation tag of a TIFF, 1 to 8; 1 for any other file."""
+def orientation_of(path: Path | str) -> int:
+    """Return the orientation tag of a TIFF or JPEG, 1 to 8; 1 for any other file."""
     with open(path, "rb") as file:
-        return _tiff_tags(file, file.read(8)).get(_ORIENTATION_TAG, 1)
+        magic = file.read(8)
+        if magic[:2] == b"\xff\xd8":
+            return _jpeg_header(file)[1]
+        return _tiff_tags(file, magic).get(_ORIENTATION_TAG, 1)
 
 
 def _png_size(file: BinaryIO) -> tuple[int, int] | None:
@@ -73,27 +77,31 @@ def _png_size(file: BinaryIO) -> tuple[int, int] | None:
     return None
 
 
-def _jpeg_size(file: BinaryIO) -> tuple[int, int] | None:
-    size = None
+def _jpeg_header(file: BinaryIO) -> tuple[tuple[int, int] | None, int]:
+    """Return the stored size, None if the header is not understood, and the EXIF orientation."""
+    size, orientation = None, 1
+    file.seek(2)
     while marker := file.read(2):
         if len(marker) < 2 or marker[0] != 0xFF:
-            return None
+            break
         if marker[1] == 0xFF:  # fill byte
             file.seek(-1, 1)
             continue
         segment = file.read(7)
         if len(segment) < 7:
-            return None
+            break
         length = struct.unpack(">H", segment[:2])[0]
         if 0xC0 <= marker[1] <= 0xCF and marker[1] not in (0xC4, 0xC8, 0xCC):  # start of frame
             height, width = struct.unpack(">HH", segment[3:7])
             size = width, height
         if marker[1] == 0xDA:  # start of the pixels
-            return size
+            return size, orientation
         if marker[1] == 0xE1 and segment[2:6] == b"Exif":
-            return None
-        file.seek(length - 7, 1)
-    return None
+            exif = io.BytesIO(file.read(max(length - 7, 0))[1:])  # a TIFF of its own
+            orientation = _tiff_tags(exif, exif.read(8)).get(_ORIENTATION_TAG, 1)
+        else:
+            file.seek(length - 7, 1)
+    return None, orientation
 
 
 def _bmp_size(file: BinaryIO) -> tuple[int, int] | None:

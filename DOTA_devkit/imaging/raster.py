@@ -13,7 +13,7 @@ import numpy as np
 
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.imaging.bands import ColorBands, color_bands, palette_of
-from DOTA_devkit.imaging.headers import tiff_orientation
+from DOTA_devkit.imaging.headers import orientation_of
 from DOTA_devkit.imaging.options import HIGH_BYTE, ReadOptions
 from DOTA_devkit.imaging.stretch import Stretch, unsigned
 from DOTA_devkit.imaging.turn import Turn
@@ -199,7 +199,7 @@ def _mask_kinds(dataset: DatasetReader) -> set[str]:
 def turn_of(path: Path, dataset: DatasetReader) -> Turn:
     """Return how an open raster is turned to be shown; GDAL gives the stored pixels."""
     is_tiff = dataset.driver == "GTiff"
-    return Turn.of(tiff_orientation(path) if is_tiff else 1, (dataset.width, dataset.height))
+    return Turn.of(orientation_of(path) if is_tiff else 1, (dataset.width, dataset.height))
 
 
 def import_rasterio() -> ModuleType:

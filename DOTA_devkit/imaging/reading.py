@@ -171,7 +171,7 @@ def image_size_wh(path: Path | str) -> tuple[int, int]:
     """Return the size that `read_image` would give, read from the header if possible.
 
     A dataset such as DOTA has images of 100 megapixels: decoding them all takes minutes, reading
-    the headers milliseconds. Files that EXIF data may rotate are decoded.
+    the headers milliseconds.
 
     Args:
         path: The image file.
