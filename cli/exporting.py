@@ -12,7 +12,7 @@ import numpy as np
 
 from cli.defaults import OWN_DATA
 from cli.run_dir import RunDir
-from cli.settings import asked_classes, data_options, given, input_size, nms_thresh
+from cli.settings import asked_classes, data_options, given, input_size, nms_thresh, reading_flags
 from datasets import BaseDataset, open_dataset
 from datasets.sample import CLASSES as SAMPLE_CLASSES
 from deploy.export.requirements import require_onnx
@@ -48,7 +48,7 @@ def export(args: argparse.Namespace) -> None:
             raise InputError(
                 f"--output {output} would replace {file}, which it is made of: give another name"
             )
-    reading = settings.reading or ReadOptions()
+    reading = replace(settings.reading or ReadOptions(), **reading_flags(args))
     calibration = calibration_images(args, model, reading) if args.int8 else ()
     pipeline.export(model, output, settings, check_images(args, model, reading), calibration)
 

@@ -29,6 +29,7 @@ from cli.defaults import OWN_DATA, SAMPLE
 from deploy.predict.settings import FORMATS
 from deploy.runtimes.registry import RUNTIMES
 from DOTA_devkit.imaging import DEPTHS
+from DOTA_devkit.imaging.options import MAX_PIXELS
 from DOTA_devkit.scoring import METRICS
 from models import BACKBONES
 from structures.defaults import CONF_THRESH, NMS_THRESH, THETA_THRESH, K
@@ -162,6 +163,8 @@ def _data_flags(group) -> None:
                               "colors)"),
               "train": "bands of TIFFs that are red, green and blue, such as 3,2,1 (default: by "
                        "the files' own names and colors)"})
+    add("--max_pixels", phases=images, type=positive, metavar="N",
+        help=f"refuse images of more pixels by their header (default: {MAX_PIXELS})")
     add("--num_workers", phases=DATA_SET, type=natural, metavar="N",
         help="processes that read images")
 

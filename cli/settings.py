@@ -49,12 +49,18 @@ def detector_settings(args: argparse.Namespace) -> DetectorSettings:
         batch_size=args.batch_size or OWN_DATA.batch_size,
         depth=args.depth,
         bands=args.bands,
+        max_pixels=args.max_pixels,
     )
 
 
 def given(**flags: Any) -> dict[str, Any]:
     """Keep the flags that were given (not None); the others are left to the defaults."""
     return {name: value for name, value in flags.items() if value is not None}
+
+
+def reading_flags(args: argparse.Namespace) -> dict[str, Any]:
+    """The fields of `ReadOptions` that the flags set."""
+    return given(depth=args.depth, bands=args.bands, max_pixels=args.max_pixels)
 
 
 def read_options(args: argparse.Namespace, checkpoint: Checkpoint | None) -> ReadOptions:
@@ -65,7 +71,7 @@ def read_options(args: argparse.Namespace, checkpoint: Checkpoint | None) -> Rea
     trained = ReadOptions()
     if checkpoint is not None:
         trained = checkpoint.reading or ReadOptions(HIGH_BYTE)
-    return replace(trained, **given(depth=args.depth, bands=args.bands))
+    return replace(trained, **reading_flags(args))
 
 
 def nms_thresh(args: argparse.Namespace) -> float:

@@ -10,6 +10,7 @@ from DOTA_devkit.errors import InputError
 from DOTA_devkit.formats import read_ids
 from DOTA_devkit.images import IMAGE_SUFFIXES, find_images, guess_image_folder
 from DOTA_devkit.imaging import DEPTHS, STRETCH, ReadOptions
+from DOTA_devkit.imaging.options import MAX_PIXELS
 
 
 class HelpFormatter(argparse.HelpFormatter):
@@ -126,6 +127,13 @@ def add_reading(parser: argparse.ArgumentParser) -> None:
         help="bands of TIFFs that are red, green and blue, such as 3,2,1 (default: by the files' "
         "own names and colors)",
     )
+    parser.add_argument(
+        "--max_pixels",
+        type=non_negative_int,
+        default=MAX_PIXELS,
+        metavar="N",
+        help="refuse images of more pixels by their header (default: %(default)s)",
+    )
 
 
 def bands(text: str) -> tuple[int, ...] | None:
@@ -138,7 +146,7 @@ def bands(text: str) -> tuple[int, ...] | None:
 
 def read_options(arguments: argparse.Namespace) -> ReadOptions:
     """Return how images are read, by the arguments of `add_reading`."""
-    return ReadOptions(arguments.depth, arguments.bands)
+    return ReadOptions(arguments.depth, arguments.bands, arguments.max_pixels)
 
 
 def add_overwrite(parser: argparse.ArgumentParser, what: str) -> None:

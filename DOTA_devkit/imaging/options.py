@@ -11,6 +11,9 @@ STRETCH, HIGH_BYTE = "stretch", "high_byte"
 DEPTHS = (STRETCH, HIGH_BYTE)
 """What may become of 16 bits per channel: a contrast stretch, or the upper 8 bits."""
 
+MAX_PIXELS = 1 << 36
+"""Pixels of 262,144 x 262,144, or 26 km x 26 km at 10 cm."""
+
 
 @dataclass(frozen=True)
 class ReadOptions:
@@ -20,10 +23,12 @@ class ReadOptions:
         depth: What becomes of 16 bits per channel, one of `DEPTHS`.
         bands: Numbers (from 1) of the red, green and blue band of a TIFF or JPEG 2000 file, or of
             one gray band; None to go by the names and colors that the file gives its bands.
+        max_pixels: Images of more pixels by their header are refused.
     """
 
     depth: str = STRETCH
     bands: tuple[int, ...] | None = None
+    max_pixels: int = MAX_PIXELS
 
     def __post_init__(self) -> None:
         if self.depth not in DEPTHS:
@@ -33,6 +38,8 @@ class ReadOptions:
                 "bands must be the numbers of the red, green and blue band, such as 3,2,1, or of "
                 f"one gray band, counted from 1, got {self.bands_text()}"
             )
+        if self.max_pixels < 1:
+            raise InputError(f"max_pixels must be at least 1, got {self.max_pixels}")
 
     def bands_text(self) -> str:
         """Return the bands as text, such as "3,2,1"; "" for None."""

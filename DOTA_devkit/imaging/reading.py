@@ -12,6 +12,7 @@ from DOTA_devkit.errors import InputError
 from DOTA_devkit.imaging.bands import color_bands
 from DOTA_devkit.imaging.decode import decode, import_cv2
 from DOTA_devkit.imaging.headers import header_size_wh
+from DOTA_devkit.imaging.limits import check_size
 from DOTA_devkit.imaging.options import HIGH_BYTE, ReadOptions
 from DOTA_devkit.imaging.raster import (
     RASTER_SUFFIXES,
@@ -139,6 +140,7 @@ def read_stretched(
             import_rasterio()  # raises
         return _decoded(path, options)
     with open_raster(path) as dataset:
+        check_size(path, (dataset.width, dataset.height), options, whole=True)
         bands = color_bands(path, dataset, options.bands)
         if is_plain(dataset, bands):
             try:
@@ -152,6 +154,9 @@ def read_stretched(
 
 
 def _decoded(path: Path, options: ReadOptions) -> tuple[np.ndarray, Stretch | None]:
+    size_wh = header_size_wh(path) if path.is_file() else None
+    if size_wh is not None:
+        check_size(path, size_wh, options, whole=True)
     return stretched(unsigned(decode(path, deep=options.depth != HIGH_BYTE)), options)
 
 

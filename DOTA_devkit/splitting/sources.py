@@ -15,6 +15,7 @@ import numpy as np
 
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.imaging import ReadOptions, image_size_wh, read_image
+from DOTA_devkit.imaging.limits import check_size
 from DOTA_devkit.imaging.raster import RASTER_SUFFIXES, RasterReader, has_rasterio, open_dataset
 from DOTA_devkit.splitting.grid import resized_wh
 
@@ -80,8 +81,9 @@ class WholeImage:
     reads_lazily = False
 
     def __init__(self, path: Path, options: ReadOptions | None = None) -> None:
-        self._path, self._options = path, options
+        self._path, self._options = path, options or ReadOptions()
         self.size_wh = image_size_wh(path)
+        check_size(path, self.size_wh, self._options, whole=True)
 
     @cached_property
     def _image(self) -> np.ndarray:
@@ -130,6 +132,7 @@ class WindowedTiff:
         ):
             self.close()
             raise _NotSuitableError("it is small")
+        check_size(path, (dataset.width, dataset.height), self._options, whole=False)
         self._first = self._local.reader = RasterReader(path, dataset, self._options)
         self.size_wh = self._first.size_wh
         for note in self._first.notes():

@@ -18,6 +18,7 @@ from DOTA_devkit.formats import read_ids
 from DOTA_devkit.images import IMAGE_SUFFIXES
 from DOTA_devkit.imaging import PixelReader, Reader, ReadOptions, image_size_wh
 from DOTA_devkit.imaging.bands import color_bands
+from DOTA_devkit.imaging.limits import check_size
 from DOTA_devkit.imaging.raster import (
     RASTER_SUFFIXES,
     RasterReader,
@@ -196,7 +197,9 @@ def inspect_images(
             if use_rasterio and path.suffix.lower() in RASTER_SUFFIXES:
                 sources.append(_inspect_raster(image_id, path, reading))
             else:
-                sources.append(ImageSource(image_id, path, _pixel_size(path), reading=reading))
+                sources.append(
+                    ImageSource(image_id, path, _pixel_size(path, reading), reading=reading)
+                )
         except InputError as error:
             faults[printable(path)] = str(error)
     return sources, faults
@@ -238,6 +241,7 @@ def _inspect_raster(image_id: str, path: Path, reading: ReadOptions) -> ImageSou
     with open_raster(path) as dataset:
         color_bands(path, dataset, reading.bands)
         turn = turn_of(path, dataset)
+        check_size(path, turn.shown_wh, reading, whole=False)
         return ImageSource(
             image_id,
             path,
@@ -248,9 +252,11 @@ def _inspect_raster(image_id: str, path: Path, reading: ReadOptions) -> ImageSou
         )
 
 
-def _pixel_size(path: Path) -> tuple[int, int]:
+def _pixel_size(path: Path, reading: ReadOptions) -> tuple[int, int]:
     try:
-        return image_size_wh(path)
+        size_wh = image_size_wh(path)
+        check_size(path, size_wh, reading, whole=True)
+        return size_wh
     except FileNotFoundError:
         raise InputError(f"{path}: no such image") from None
     except OSError as error:

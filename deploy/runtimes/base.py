@@ -37,6 +37,7 @@ class DetectorSettings:
             `torch.set_num_threads` sets for the whole process.
         depth: What becomes of 16 bits, see `ReadOptions`; None for what was done in training.
         bands: Bands that are read, see `ReadOptions`; None for those of the training.
+        max_pixels: Images of more pixels by their header are refused.
     """
 
     device: torch.device | str = "cpu"
@@ -53,6 +54,7 @@ class DetectorSettings:
     threads: int | None = None
     depth: str | None = None
     bands: tuple[int, ...] | None = None
+    max_pixels: int | None = None
 
     def used_threads(self) -> int:
         """Return the number of CPU threads that ONNX Runtime and OpenVINO use."""
@@ -63,7 +65,7 @@ class DetectorSettings:
 
         Files that do not tell how are of earlier versions, or of images of 8 bits.
         """
-        asked = {"depth": self.depth, "bands": self.bands}
+        asked = {"depth": self.depth, "bands": self.bands, "max_pixels": self.max_pixels}
         asked = {name: value for name, value in asked.items() if value is not None}
         return replace(trained or ReadOptions(), **asked)
 
