@@ -165,6 +165,9 @@ def _data_flags(group) -> None:
                        "the files' own names and colors)"})
     add("--max_pixels", phases=images, type=positive, metavar="N",
         help=f"refuse images of more pixels by their header (default: {MAX_PIXELS})")
+    add("--allow_remote", phases=images, action="store_true",
+        help="read virtual and remote images (VRT, WMS, /vsicurl), which read other files and "
+             "servers")
     add("--num_workers", phases=DATA_SET, type=natural, metavar="N",
         help="processes that read images")
 

@@ -50,6 +50,7 @@ def detector_settings(args: argparse.Namespace) -> DetectorSettings:
         depth=args.depth,
         bands=args.bands,
         max_pixels=args.max_pixels,
+        allow_remote=args.allow_remote,
     )
 
 
@@ -60,7 +61,12 @@ def given(**flags: Any) -> dict[str, Any]:
 
 def reading_flags(args: argparse.Namespace) -> dict[str, Any]:
     """The fields of `ReadOptions` that the flags set."""
-    return given(depth=args.depth, bands=args.bands, max_pixels=args.max_pixels)
+    return given(
+        depth=args.depth,
+        bands=args.bands,
+        max_pixels=args.max_pixels,
+        allow_remote=args.allow_remote,
+    )
 
 
 def read_options(args: argparse.Namespace, checkpoint: Checkpoint | None) -> ReadOptions:

@@ -134,6 +134,11 @@ def add_reading(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="refuse images of more pixels by their header (default: %(default)s)",
     )
+    parser.add_argument(
+        "--allow_remote",
+        action="store_true",
+        help="read virtual images (VRT, WMS), which read other files and servers",
+    )
 
 
 def bands(text: str) -> tuple[int, ...] | None:
@@ -146,7 +151,9 @@ def bands(text: str) -> tuple[int, ...] | None:
 
 def read_options(arguments: argparse.Namespace) -> ReadOptions:
     """Return how images are read, by the arguments of `add_reading`."""
-    return ReadOptions(arguments.depth, arguments.bands, arguments.max_pixels)
+    return ReadOptions(
+        arguments.depth, arguments.bands, arguments.max_pixels, arguments.allow_remote
+    )
 
 
 def add_overwrite(parser: argparse.ArgumentParser, what: str) -> None:

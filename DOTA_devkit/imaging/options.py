@@ -24,11 +24,14 @@ class ReadOptions:
         bands: Numbers (from 1) of the red, green and blue band of a TIFF or JPEG 2000 file, or of
             one gray band; None to go by the names and colors that the file gives its bands.
         max_pixels: Images of more pixels by their header are refused.
+        allow_remote: Read virtual images (VRT, WMS) and remote ones, which make GDAL read other
+            files and ask servers.
     """
 
     depth: str = STRETCH
     bands: tuple[int, ...] | None = None
     max_pixels: int = MAX_PIXELS
+    allow_remote: bool = False
 
     def __post_init__(self) -> None:
         if self.depth not in DEPTHS:

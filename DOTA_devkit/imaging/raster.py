@@ -24,6 +24,22 @@ if TYPE_CHECKING:
 RASTER_SUFFIXES = (".tif", ".tiff", ".vrt", ".jp2")
 """Read through rasterio where it is installed, unless OpenCV reads the same (`is_plain`)."""
 
+_SIGNATURES = (
+    (b"II*\0", "GTiff"),
+    (b"MM\0*", "GTiff"),
+    (b"II+\0", "GTiff"),
+    (b"MM\0+", "GTiff"),
+    (b"\0\0\0\x0cjP  ", "JP2OpenJPEG"),
+    (b"\xff\x4f\xff\x51", "JP2OpenJPEG"),
+    # images of another format than their suffix says
+    (b"\x89PNG", "PNG"),
+    (b"\xff\xd8\xff", "JPEG"),
+    (b"BM", "BMP"),
+    (b"GIF8", "GIF"),
+    (b"RIFF", "WEBP"),
+)
+"""First bytes of a file -> the only driver of GDAL that opens it; its files hold their pixels."""
+
 _CACHE_BYTES = 128 << 20
 """Size of GDAL's cache of decoded blocks, whose default is 5 % of the machine's memory. rasterio
 passes the number on as bytes, where GDAL's environment variable would mean megabytes."""
@@ -198,7 +214,7 @@ def _mask_kinds(dataset: DatasetReader) -> set[str]:
 
 def turn_of(path: Path, dataset: DatasetReader) -> Turn:
     """Return how an open raster is turned to be shown; GDAL gives the stored pixels."""
-    is_tiff = dataset.driver == "GTiff"
+    is_tiff = dataset.driver == "GTiff" and path.is_file()
     return Turn.of(orientation_of(path) if is_tiff else 1, (dataset.width, dataset.height))
 
 
@@ -226,28 +242,59 @@ def has_rasterio() -> bool:
     return True
 
 
-def open_dataset(path: Path) -> DatasetReader:
+def open_dataset(path: Path, options: ReadOptions) -> DatasetReader:
     """Open a file with rasterio; the caller closes it.
 
     Raises:
-        InputError: rasterio is not installed, or cannot read the file.
+        InputError: rasterio is not installed, cannot read the file, or would read others for it.
     """
     rasterio = import_rasterio()
     from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
 
+    driver = None if options.allow_remote else _local_driver(path)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), rasterio.Env(**_settings(options)):
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            return rasterio.open(path)
+            return rasterio.open(path, driver=driver)
     except RasterioIOError as error:
         raise unreadable(path, error) from None
 
 
 @contextmanager
-def open_raster(path: Path) -> Iterator[DatasetReader]:
+def open_raster(path: Path, options: ReadOptions | None = None) -> Iterator[DatasetReader]:
     """Open a file as `open_dataset` does, with a cache of moderate size, and close it."""
-    with import_rasterio().Env(GDAL_CACHEMAX=_CACHE_BYTES), open_dataset(path) as dataset:
+    options = options or ReadOptions()
+    env = import_rasterio().Env(GDAL_CACHEMAX=_CACHE_BYTES, **_settings(options))
+    with env, open_dataset(path, options) as dataset:
         yield dataset
+
+
+def _local_driver(path: Path) -> str:
+    """Return the driver of a file by its content.
+
+    Raises:
+        InputError: Its name or content leads to other files or servers, or is of another kind.
+    """
+    if not path.is_file():
+        if str(path).startswith("/vsi") or ":" in str(path):
+            raise InputError(f"{path}: no such file; remote images are read with `allow_remote`")
+        raise InputError(f"{path}: no such image")
+    with open(path, "rb") as file:
+        start = file.read(64)
+    if start.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<"):
+        raise InputError(
+            f"{path}: a virtual image, which names other files or servers to be read: set "
+            "`allow_remote` if you trust it"
+        )
+    for signature, driver in _SIGNATURES:
+        if start.startswith(signature):
+            return driver
+    raise InputError(f"{path}: cannot be read (it is not a TIFF or JPEG 2000 file)")
+
+
+def _settings(options: ReadOptions) -> dict[str, str]:
+    """Return settings of GDAL: a file beside an image must not lead it to the network either."""
+    return {} if options.allow_remote else {"CPL_VSIL_CURL_ALLOWED_FILENAME": "none"}
 
 
 def unreadable(path: Path, error: Exception) -> InputError:

@@ -139,7 +139,7 @@ def read_stretched(
         if options.bands is not None:
             import_rasterio()  # raises
         return _decoded(path, options)
-    with open_raster(path) as dataset:
+    with open_raster(path, options) as dataset:
         check_size(path, (dataset.width, dataset.height), options, whole=True)
         bands = color_bands(path, dataset, options.bands)
         if is_plain(dataset, bands):

@@ -123,7 +123,7 @@ class WindowedTiff:
         self._local = threading.local()
         self._opened: list = []
         try:
-            dataset = open_dataset(path)
+            dataset = open_dataset(path, self._options)
         except InputError as error:  # OpenCV may read it
             raise _NotSuitableError(str(error)) from None
         self._opened.append(dataset)
@@ -141,7 +141,7 @@ class WindowedTiff:
     def _reader(self) -> RasterReader:
         reader = getattr(self._local, "reader", None)
         if reader is None:
-            dataset = open_dataset(self._path)
+            dataset = open_dataset(self._path, self._options)
             self._opened.append(dataset)
             reader = RasterReader(self._path, dataset, self._options, self._first.stretch)
             self._local.reader = reader

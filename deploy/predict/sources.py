@@ -65,7 +65,7 @@ class ImageSource:
             self._require_size(reader.size_wh)
             yield reader
             return
-        with open_raster(self.path) as dataset:
+        with open_raster(self.path, self.reading) as dataset:
             self._require_size(turn_of(self.path, dataset).shown_wh)
             yield RasterReader(self.path, dataset, self.reading)
 
@@ -238,7 +238,7 @@ def content_digest(path: Path, blocks: int = 16, block: int = 4096) -> str:
 
 
 def _inspect_raster(image_id: str, path: Path, reading: ReadOptions) -> ImageSource:
-    with open_raster(path) as dataset:
+    with open_raster(path, reading) as dataset:
         color_bands(path, dataset, reading.bands)
         turn = turn_of(path, dataset)
         check_size(path, turn.shown_wh, reading, whole=False)

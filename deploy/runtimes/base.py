@@ -38,6 +38,7 @@ class DetectorSettings:
         depth: What becomes of 16 bits, see `ReadOptions`; None for what was done in training.
         bands: Bands that are read, see `ReadOptions`; None for those of the training.
         max_pixels: Images of more pixels by their header are refused.
+        allow_remote: Whether virtual and remote images are read, see `ReadOptions`.
     """
 
     device: torch.device | str = "cpu"
@@ -55,6 +56,7 @@ class DetectorSettings:
     depth: str | None = None
     bands: tuple[int, ...] | None = None
     max_pixels: int | None = None
+    allow_remote: bool | None = None
 
     def used_threads(self) -> int:
         """Return the number of CPU threads that ONNX Runtime and OpenVINO use."""
@@ -65,8 +67,8 @@ class DetectorSettings:
 
         Files that do not tell how are of earlier versions, or of images of 8 bits.
         """
-        asked = {"depth": self.depth, "bands": self.bands, "max_pixels": self.max_pixels}
-        asked = {name: value for name, value in asked.items() if value is not None}
+        names = ("depth", "bands", "max_pixels", "allow_remote")
+        asked = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
         return replace(trained or ReadOptions(), **asked)
 
 
