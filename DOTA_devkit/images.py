@@ -7,7 +7,7 @@ from pathlib import Path
 from DOTA_devkit.errors import InputError
 
 COMMON_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
-"""Image formats that patches may be written in, and suffixes that image lists may contain."""
+"""Image formats that patches may be written in."""
 
 IMAGE_SUFFIXES = (
     ".png", ".jpg", ".jpeg", ".jpe", ".bmp", ".dib", ".tif", ".tiff", ".webp", ".jp2", ".avif",

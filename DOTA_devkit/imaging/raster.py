@@ -40,6 +40,9 @@ _SIGNATURES = (
 )
 """First bytes of a file -> the only driver of GDAL that opens it; its files hold their pixels."""
 
+_RARE_COMPRESSIONS = ("ZSTD", "LERC", "LERC_DEFLATE", "LERC_ZSTD", "WEBP", "LZMA", "JXL")
+"""Compressions of TIFFs that OpenCV usually does not know, and complains about."""
+
 _CACHE_BYTES = 128 << 20
 """Size of GDAL's cache of decoded blocks, whose default is 5 % of the machine's memory. rasterio
 passes the number on as bytes, where GDAL's environment variable would mean megabytes."""
@@ -195,6 +198,7 @@ def is_plain(dataset: DatasetReader, bands: ColorBands) -> bool:
         and (dataset.count == 1 or roles == ["red", "green", "blue"])
         and bands.numbers in ([1], [1, 2, 3])
         and len(bands.numbers) == dataset.count
+        and dataset.tags(ns="IMAGE_STRUCTURE").get("COMPRESSION") not in _RARE_COMPRESSIONS
         and not hides_pixels(dataset)
     )
 

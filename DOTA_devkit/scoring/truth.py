@@ -12,7 +12,7 @@ import numpy as np
 
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.formats import Labels, Task1, read_label_files, read_task1, read_task2
-from DOTA_devkit.images import COMMON_SUFFIXES
+from DOTA_devkit.images import IMAGE_SUFFIXES
 
 logger = logging.getLogger(__name__)
 
@@ -98,7 +98,7 @@ def load_truth(
     ids: dict[str, Path] = {}
     for image_id in dict.fromkeys(image_ids):
         path = label_dir / f"{image_id}.txt"
-        if not path.is_file() and image_id.lower().endswith(COMMON_SUFFIXES):
+        if not path.is_file() and image_id.lower().endswith(IMAGE_SUFFIXES):
             image_id = image_id.rpartition(".")[0]
             path = label_dir / f"{image_id}.txt"
         if not path.is_file():

@@ -110,6 +110,17 @@ def test_image_size_rejects_other_files(tmp_path, data):
         image_size_wh(path)
 
 
+@pytest.mark.parametrize("suffix", [".jp2", ".JP2", ".gif", ".avif", ".ppm"])
+def test_all_formats_that_are_read_are_found(tmp_path, suffix):
+    path = tmp_path / "images" / f"a{suffix}"
+    write_image(tmp_path / "images/b.png")
+    path.touch()
+    assert find_images(tmp_path / "images")["a"] == path
+    (tmp_path / "images/b.png").unlink()
+    (tmp_path / "labelTxt").mkdir()
+    assert guess_image_folder(tmp_path / "labelTxt") == tmp_path / "images"
+
+
 def test_find_images(tmp_path):
     for name in ("b.PNG", "a.1.jpg", "notes.txt", ".hidden.png"):
         (tmp_path / name).touch()

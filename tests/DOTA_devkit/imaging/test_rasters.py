@@ -12,7 +12,7 @@ from deploy.predict.sources import inspect_images
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.imaging import ReadOptions, image_size_wh, read_image
 from DOTA_devkit.imaging.bands import color_bands
-from DOTA_devkit.imaging.raster import open_dataset
+from DOTA_devkit.imaging.raster import open_raster
 from DOTA_devkit.splitting import open_source
 from helpers.rasters import write_tiff
 
@@ -182,7 +182,7 @@ def test_coordinates_of_a_turned_image(tmp_path, orientation):
 
 
 def chosen(path, asked=None):
-    with open_dataset(path) as dataset:
+    with open_raster(path) as dataset:
         return color_bands(path, dataset, asked).numbers
 
 
