@@ -157,7 +157,10 @@ def _decoded(path: Path, options: ReadOptions) -> tuple[np.ndarray, Stretch | No
     size_wh = header_size_wh(path) if path.is_file() else None
     if size_wh is not None:
         check_size(path, size_wh, options, whole=True)
-    return stretched(unsigned(decode(path, deep=options.depth != HIGH_BYTE)), options)
+    image = unsigned(decode(path, deep=True))
+    if image.dtype == np.uint16 and options.depth == HIGH_BYTE:
+        return decode(path, deep=False), Stretch.upper_bits(3)  # some formats round
+    return stretched(image, options)
 
 
 def stretched(
