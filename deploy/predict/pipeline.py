@@ -167,8 +167,8 @@ def run_batches(
     batches = plan.batches
     done = journal.done()
     waiting = [number for number in numbers if not done.get(number, False)]
-    windows = sum(len(batches[number]) for number in numbers)
-    before = windows - sum(len(batches[number]) for number in waiting)
+    windows = sum(map(batches.size, numbers))
+    before = windows - sum(map(batches.size, waiting))
     if before:
         logger.info(
             "going on with a run that was stopped: %d of %d windows are done", before, windows
@@ -181,7 +181,7 @@ def run_batches(
                 logger.warning("left out: %s", batch.faults[source])
             unread |= batch.faults
             journal.append(detect_batch(detector, batch))
-            bar.update(len(batches[batch.number]))
+            bar.update(batches.size(batch.number))
     return _by_path(unread, plan)
 
 
