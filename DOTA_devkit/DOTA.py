@@ -10,7 +10,8 @@ import numpy as np
 
 from DOTA_devkit import dota_utils
 from DOTA_devkit.errors import InputError
-from DOTA_devkit.images import find_images, read_image
+from DOTA_devkit.images import find_images
+from DOTA_devkit.imaging import read_image
 
 
 class DOTA:

@@ -29,7 +29,9 @@ from DOTA_devkit.errors import InputError
 from DOTA_devkit.faults import map_collecting
 from DOTA_devkit.files import refuse_existing, replacing
 from DOTA_devkit.formats import DOTA_CLASSES, crossing_places, warn_of_crossing
-from DOTA_devkit.images import image_size_wh
+from DOTA_devkit.imaging import image_size_wh
+from DOTA_devkit.imaging.headers import orientation_of
+from DOTA_devkit.imaging.turn import Turn
 from DOTA_devkit.polygon import polygon_area
 from DOTA_devkit.progress import progress
 
@@ -150,8 +152,9 @@ def with_image_sizes(
         The annotations, all of them with a size.
 
     Raises:
-        InputError: an image has no file and its labels have no size, or the file cannot be read;
-            the message lists the faults of all images.
+        InputError: an image has no file and its labels have no size, the file cannot be read, or
+            the labels are of its stored pixels (`check_image_sizes`); the message lists the faults
+            of all images.
     """
 
     def measure(annotation: Annotation) -> Annotation:
@@ -164,17 +167,65 @@ def with_image_sizes(
                 )
             return annotation
         size_wh = image_size_wh(path)
-        if annotation.size_wh not in (None, size_wh):
-            logger.warning(
-                "%s: the image size in the labels is %s, but %s has %s",
-                annotation.path,
-                annotation.size_wh,
-                path,
-                size_wh,
-            )
+        _compare_sizes(annotation, path, size_wh)
         return replace(annotation, size_wh=size_wh)
 
     return map_collecting(measure, progress(annotations, "sizes"))
+
+
+def check_image_sizes(annotations: Iterable[Annotation], images: Mapping[str, Path]) -> None:
+    """Compare the sizes in labels with those of the image files, where both are known.
+
+    Args:
+        annotations: the annotations.
+        images: image id -> file.
+
+    Raises:
+        InputError: labels are of the stored pixels of images that are turned to be shown; the
+            message lists all of them.
+    """
+
+    def compare(annotation: Annotation) -> None:
+        path = images[annotation.image_id]
+        try:
+            size_wh = image_size_wh(path)
+        except (InputError, OSError) as error:  # the labels can be converted all the same
+            logger.warning("its size is not compared with that in the labels: %s", error)
+        else:
+            _compare_sizes(annotation, path, size_wh)
+
+    known = [a for a in annotations if a.size_wh is not None and a.image_id in images]
+    map_collecting(compare, progress(known, "sizes"))
+
+
+def _compare_sizes(annotation: Annotation, path: Path, size_wh: tuple[int, int]) -> None:
+    """Compare the size in labels, if it is known, with that of the image as it is shown."""
+    in_labels = annotation.size_wh
+    if in_labels is None:
+        return
+    orientation = orientation_of(path)
+    remedy = f"exiftool -Orientation= {path.name} removes the tag, and the labels fit then"
+    if in_labels != size_wh:
+        width, height = in_labels
+        if Turn.of(orientation, in_labels).shown_wh == size_wh:
+            raise InputError(
+                f"{annotation.path}: the labels are of an image of {width}x{height}, but {path} "
+                f"has the orientation tag {orientation} and is shown as {size_wh[0]}x{size_wh[1]} "
+                f"(width x height): {remedy}"
+            )
+        logger.warning(
+            "%s: the labels are of an image of %dx%d, but %s has %dx%d (width x height): the boxes "
+            "lie elsewhere if it was resized or cropped; check them with previews, and label the "
+            "image that is there",
+            annotation.path, width, height, path, *size_wh,
+        )  # fmt: skip
+    elif orientation != 1:
+        logger.warning(
+            "%s: %s has the orientation tag %d, and the size does not tell whether it was labeled "
+            "as it is stored or as it is shown, which is expected: check it with previews; if the "
+            "boxes lie elsewhere, %s",
+            annotation.path, path, orientation, remedy,
+        )  # fmt: skip
 
 
 def without_flat_boxes(annotations: Iterable[Annotation]) -> tuple[list[Annotation], list[str]]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from DOTA_devkit.converters.annotation import Annotation
 from DOTA_devkit.files import replacing
-from DOTA_devkit.images import import_cv2, read_image
+from DOTA_devkit.imaging import import_cv2, read_image
 from DOTA_devkit.progress import progress
 
 _LONGEST_SIDE_PX = 1600

@@ -9,6 +9,7 @@ import torch
 
 from deploy.predict.settings import FORMATS, Shard
 from DOTA_devkit.errors import InputError
+from DOTA_devkit.imaging import ReadOptions
 
 
 def number(kind: type, allowed: Callable[[float], bool], expected: str) -> Callable[[str], float]:
@@ -76,3 +77,11 @@ def device(text: str) -> torch.device:
 def default_device() -> torch.device:
     """The first GPU if there is one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def bands(text: str) -> tuple[int, ...] | None:
+    """Numbers of three bands or one, separated by commas."""
+    try:
+        return ReadOptions.parse_bands(text)
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None

@@ -16,6 +16,7 @@ from cli.settings import (
     eval_settings,
     inference_settings,
     input_size,
+    read_options,
 )
 from cli.training import network
 from datasets import BaseDataset, open_dataset
@@ -60,7 +61,8 @@ def load_for_inference(args: argparse.Namespace, run: RunDir) -> tuple[CTRBOX, B
     """Load the model of a checkpoint, and open the test set with its classes and input size."""
     checkpoint = read_checkpoint(run.checkpoint(args.weights))
     input_hw = input_size(args, run.defaults, checkpoint.input_size)
-    options = data_options(args, asked_classes(args) or checkpoint.classes)
+    classes = asked_classes(args) or checkpoint.classes
+    options = data_options(args, classes, read_options(args, checkpoint))
     dataset = open_dataset(args.dataset, run.data_dir(), "test", input_hw, options)
     check_flags(args, checkpoint, dataset.category)
     model = build_model(checkpoint, args.device)

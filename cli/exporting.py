@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -11,15 +12,15 @@ import numpy as np
 
 from cli.defaults import OWN_DATA
 from cli.run_dir import RunDir
-from cli.settings import asked_classes, data_options, given, input_size, nms_thresh
+from cli.settings import asked_classes, data_options, given, input_size, nms_thresh, reading_flags
 from datasets import BaseDataset, open_dataset
-from datasets.images import read_image
 from datasets.sample import CLASSES as SAMPLE_CLASSES
 from deploy.export.requirements import require_onnx
 from deploy.export.types import SUFFIXES, CheckImage
 from deploy.predict.sources import find_sources
 from DOTA_devkit.errors import InputError
-from models import CTRBOX, load_model
+from DOTA_devkit.imaging import ReadOptions, read_image
+from models import CTRBOX, build_model, read_checkpoint
 
 if TYPE_CHECKING:
     from deploy.export.settings import ExportSettings
@@ -36,20 +37,26 @@ def export(args: argparse.Namespace) -> None:
 
     if not args.weights:
         raise InputError("--phase export needs --weights FILE")
-    model = load_model(args.weights, backbone=args.backbone, classes=asked_classes(args))
-    settings = export_settings(args, model)
+    checkpoint = read_checkpoint(args.weights)
+    checkpoint.require(backbone=args.backbone, classes=asked_classes(args))
+    checkpoint.classes = checkpoint.classes or asked_classes(args)
+    model = build_model(checkpoint)
+    settings = export_settings(args, model, checkpoint.reading)
     output = args.output or Path(args.weights).with_suffix(SUFFIXES[args.format])
     for file in pipeline.files_of(output, args.format):
         if file.exists() and file.samefile(args.weights):
             raise InputError(
                 f"--output {output} would replace {file}, the file to export: choose another name"
             )
-    calibration = calibration_images(args, model) if args.int8 else ()
-    pipeline.export(model, output, settings, check_images(args, model), calibration)
+    reading = replace(settings.reading or ReadOptions(), **reading_flags(args))
+    calibration = calibration_images(args, model, reading) if args.int8 else ()
+    pipeline.export(model, output, settings, check_images(args, model, reading), calibration)
 
 
-def export_settings(args: argparse.Namespace, model: CTRBOX) -> ExportSettings:
-    """What the flags ask of the file."""
+def export_settings(
+    args: argparse.Namespace, model: CTRBOX, trained: ReadOptions | None
+) -> ExportSettings:
+    """What the flags ask of the file of a model that was trained on images read as `trained`."""
     from deploy.export.settings import ExportSettings
 
     settings = ExportSettings(
@@ -64,6 +71,7 @@ def export_settings(args: argparse.Namespace, model: CTRBOX) -> ExportSettings:
         half=args.half,
         int8=args.int8,
         check_nms_thresh=nms_thresh(args),
+        reading=export_reading(args, trained),
         **given(conf_thresh=args.conf_thresh, theta_thresh=args.theta_thresh, K=args.K),
     )
     if args.static and settings.input_hw != settings.static[:2] and (args.input_h or args.input_w):
@@ -74,18 +82,26 @@ def export_settings(args: argparse.Namespace, model: CTRBOX) -> ExportSettings:
     return settings
 
 
-def calibration_images(args: argparse.Namespace, model: CTRBOX) -> list[np.ndarray]:
+def export_reading(args: argparse.Namespace, trained: ReadOptions | None) -> ReadOptions | None:
+    """How the file says that images are to be read; None if neither flags nor checkpoint tell."""
+    asked = given(depth=args.depth, bands=args.bands)
+    return replace(trained or ReadOptions(), **asked) if asked else trained
+
+
+def calibration_images(
+    args: argparse.Namespace, model: CTRBOX, reading: ReadOptions
+) -> list[np.ndarray]:
     """Images [H, W, 3] BGR from all over the list, as neighbors are often alike."""
     if args.calibrate:
         paths = find_sources(args.calibrate, "calibrate")
-        return [read_image(path) for path in spread(paths, CALIBRATION_IMAGES)]
+        return [read_image(path, reading) for path in spread(paths, CALIBRATION_IMAGES)]
     of_sample_set = model.classes == SAMPLE_CLASSES and not args.source
     if args.data_dir is None and not of_sample_set:
         raise InputError(
             "--int8 needs calibration images like those of the deployment: give --calibrate PATH "
             "or --data_dir"
         )
-    dataset = open_images(args, model, "train")
+    dataset = open_images(args, model, "train", reading)
     return [dataset.load_image(index) for index in spread(range(len(dataset)), CALIBRATION_IMAGES)]
 
 
@@ -94,12 +110,12 @@ def spread(items: Sequence[Item], count: int) -> list[Item]:
     return [items[len(items) * k // min(count, len(items))] for k in range(min(count, len(items)))]
 
 
-def check_images(args: argparse.Namespace, model: CTRBOX) -> list[CheckImage]:
+def check_images(args: argparse.Namespace, model: CTRBOX, reading: ReadOptions) -> list[CheckImage]:
     """The images of the parity report, with their labels if these have the model's classes."""
     if args.source:
         paths = find_sources(args.source)[: args.check_images]
-        return [CheckImage(path.name, read_image(path)) for path in paths]
-    dataset = open_images(args, model, "test")
+        return [CheckImage(path.name, read_image(path, reading)) for path in paths]
+    dataset = open_images(args, model, "test", reading)
     labeled = tuple(dataset.category) == model.classes
     return [
         CheckImage(
@@ -111,10 +127,12 @@ def check_images(args: argparse.Namespace, model: CTRBOX) -> list[CheckImage]:
     ]
 
 
-def open_images(args: argparse.Namespace, model: CTRBOX, phase: str) -> BaseDataset:
+def open_images(
+    args: argparse.Namespace, model: CTRBOX, phase: str, reading: ReadOptions
+) -> BaseDataset:
     """Own data, or the sample set, whose images are read as they are, whatever the input size."""
     run = RunDir.of(args)
-    options = data_options(args, None if run.sample else model.classes)
+    options = data_options(args, None if run.sample else model.classes, reading)
     return open_dataset(args.dataset, run.data_dir(), phase, (32, 32), options)
 
 

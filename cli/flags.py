@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from cli.arguments import (
+    bands,
     default_device,
     device,
     formats,
@@ -28,6 +29,8 @@ from cli.defaults import OWN_DATA, SAMPLE
 from deploy.export.types import SUFFIXES
 from deploy.predict.settings import FORMATS
 from deploy.runtimes.registry import RUNTIMES
+from DOTA_devkit.imaging import DEPTHS
+from DOTA_devkit.imaging.options import MAX_PIXELS
 from DOTA_devkit.scoring import METRICS
 from models import BACKBONES
 from structures.defaults import CONF_THRESH, NMS_THRESH, THETA_THRESH, K
@@ -147,6 +150,25 @@ def _data_flags(group) -> None:
         help="no data augmentation, for example to overfit on purpose")
     add("--squash", phases=TEST + EVAL + MODEL_FILE, action="store_true",
         help="stretch images to the input instead of letterboxing them, as the original does")
+    images = DETECTING + EXPORT
+    add("--depth", phases=images, choices=DEPTHS,
+        help={**dict.fromkeys(images, "what becomes of 16 bits: a contrast stretch of each band, "
+                              "or the upper 8 bits (default: as in training, else stretch)"),
+              "train": "what becomes of 16 bits: a contrast stretch of each band, or the upper 8 "
+                       "bits (default: stretch)",
+              **dict.fromkeys(TEST + EVAL, "what becomes of 16 bits: a contrast stretch of each "
+                              "band, or the upper 8 bits (default: as in training)")})
+    add("--bands", phases=images, type=bands, metavar="R,G,B",
+        help={**dict.fromkeys(images, "bands of TIFFs that are red, green and blue, such as 3,2,1 "
+                              "(default: as in training, else by the files' own names and "
+                              "colors)"),
+              "train": "bands of TIFFs that are red, green and blue, such as 3,2,1 (default: by "
+                       "the files' own names and colors)"})
+    add("--max_pixels", phases=images, type=positive, metavar="N",
+        help=f"refuse images of more pixels by their header (default: {MAX_PIXELS})")
+    add("--allow_remote", phases=images, action="store_true",
+        help="read virtual and remote images (VRT, WMS, /vsicurl), which read other files and "
+             "servers")
     add("--num_workers", phases=DATA_SET, type=natural, metavar="N",
         help="worker processes that load images")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from deploy.predict.settings import device_of_rank
 from deploy.runtimes.base import DetectorSettings
 from DOTA_devkit.class_lists import parse_class_list
 from DOTA_devkit.errors import InputError
+from DOTA_devkit.imaging import HIGH_BYTE, ReadOptions
 from eval import EvalSettings
 from inference import InferenceSettings
 from models import Checkpoint
@@ -45,12 +47,37 @@ def detector_settings(args: argparse.Namespace) -> DetectorSettings:
         squash=args.squash,
         runtime=args.runtime,
         batch_size=args.batch_size or OWN_DATA.batch_size,
+        depth=args.depth,
+        bands=args.bands,
+        max_pixels=args.max_pixels,
+        allow_remote=args.allow_remote,
     )
 
 
 def given(**flags: Any) -> dict[str, Any]:
     """Keep the flags that were given (not None); the others are left to the defaults."""
     return {name: value for name, value in flags.items() if value is not None}
+
+
+def reading_flags(args: argparse.Namespace) -> dict[str, Any]:
+    """The fields of `ReadOptions` that the flags set."""
+    return given(
+        depth=args.depth,
+        bands=args.bands,
+        max_pixels=args.max_pixels,
+        allow_remote=args.allow_remote,
+    )
+
+
+def read_options(args: argparse.Namespace, checkpoint: Checkpoint | None) -> ReadOptions:
+    """How the images of a data set are read: as the flags say, else as for the checkpoint.
+
+    Training took the upper 8 of 16 bits before checkpoints told how images were read.
+    """
+    trained = ReadOptions()
+    if checkpoint is not None:
+        trained = checkpoint.reading or ReadOptions(HIGH_BYTE)
+    return replace(trained, **reading_flags(args))
 
 
 def nms_thresh(args: argparse.Namespace) -> float:
@@ -100,8 +127,10 @@ def input_size(
     return size
 
 
-def data_options(args: argparse.Namespace, classes: tuple[str, ...] | None) -> DataOptions:
-    """Options of a data set with these classes (None for its own)."""
+def data_options(
+    args: argparse.Namespace, classes: tuple[str, ...] | None, reading: ReadOptions
+) -> DataOptions:
+    """Options of a data set with these classes (None for its own), read by this rule."""
     return DataOptions(
         classes=classes,
         train_list=args.train_list,
@@ -116,6 +145,7 @@ def data_options(args: argparse.Namespace, classes: tuple[str, ...] | None) -> D
         augment=not args.no_augment,
         nms_thresh=nms_thresh(args),
         keep_source=args.phase == "test",
+        reading=reading,
     )
 
 

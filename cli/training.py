@@ -21,6 +21,7 @@ from cli.settings import (
     eval_settings,
     given,
     input_size,
+    read_options,
     train_settings,
     usable_gpus,
 )
@@ -60,8 +61,11 @@ def train_in(args: argparse.Namespace, run: RunDir) -> None:
     if not (in_place or run.sample or args.overwrite):
         refuse_to_replace(run.weights)
 
-    options = data_options(args, asked_classes(args) or (resume.classes if resume else None))
+    reading = read_options(args, resume)
+    classes = asked_classes(args) or (resume.classes if resume else None)
+    options = data_options(args, classes, reading)
     learned = {name: getattr(options, name) for name in RESUMED_OPTIONS}
+    learned |= {"depth": reading.depth, "bands": reading.bands_text()}
     if resume is not None:
         warn_if_options_changed(resume, learned)
     input_hw = input_size(args, run.defaults, resume.input_size if resume else None)

@@ -12,7 +12,7 @@ from typing import ClassVar
 import numpy as np
 
 from datasets.base import BaseDataset
-from datasets.images import ImageFolder, read_image
+from datasets.images import ImageFolder
 from datasets.labels import collect_labels, raise_errors
 from datasets.lists import check_overlap, find_list, read_list
 from datasets.options import DataOptions
@@ -20,6 +20,7 @@ from datasets.summary import LabelSummary
 from DOTA_devkit.class_lists import CLASS_FILE, read_class_file
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.formats import DOTA_CLASSES, Labels, crossing_places, warn_of_crossing
+from DOTA_devkit.imaging import read_image
 from DOTA_devkit.scoring import Truth, evaluate, load_detections
 
 logger = logging.getLogger(__name__)
@@ -133,7 +134,7 @@ class FolderDataset(BaseDataset):
 
     def load_image(self, index: int) -> np.ndarray:
         """Read an image [H, W, 3] in BGR."""
-        return read_image(self.images.path(self.img_ids[index]))
+        return read_image(self.images.path(self.img_ids[index]), self.options.reading)
 
     def load_annoFolder(self, img_id: str) -> str:
         """Return the path of the label file of an image."""

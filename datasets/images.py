@@ -1,4 +1,4 @@
-"""Image files: finding them in a folder by id, and reading them, with truncation detected."""
+"""The images of a data folder by id."""
 
 from __future__ import annotations
 
@@ -6,16 +6,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-import cv2
-import numpy as np
-
 from DOTA_devkit.errors import InputError
-
-IMAGE_SUFFIXES = (
-    ".png", ".jpg", ".jpeg", ".jpe", ".bmp", ".dib", ".tif", ".tiff", ".webp", ".jp2", ".avif",
-    ".gif", ".pbm", ".pgm", ".ppm", ".pnm", ".pxm", ".pam", ".sr", ".ras", ".hdr", ".pic",
-)  # fmt: skip
-"""Formats that OpenCV reads, in upper or lower case; a few depend on how it was built."""
+from DOTA_devkit.images import IMAGE_SUFFIXES
 
 _MAX_LISTED_IDS = 5
 
@@ -100,62 +92,3 @@ class ImageFolder:
             if len(self._names[image_id]) > 1:
                 self.path(image_id)  # raises
         return ids
-
-
-def read_image(path: Path | str) -> np.ndarray:
-    """Read an image as [H, W, 3] uint8 in BGR, rotated according to its EXIF orientation.
-
-    Gray images become BGR, 16 bits per channel become 8, and an alpha channel is dropped.
-
-    Raises:
-        InputError: The file is missing, truncated or not an image.
-    """
-    return _read(path, cv2.IMREAD_COLOR)
-
-
-def read_deep_image(path: Path | str) -> np.ndarray:
-    """Read an image as `read_image` does, but keep 16 bits per channel: uint16 or int16."""
-    image = _read(path, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
-    return image if image.dtype in (np.uint8, np.uint16, np.int16) else read_image(path)
-
-
-def _read(path: Path | str, flags: int) -> np.ndarray:
-    try:
-        data = Path(path).read_bytes()
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such image") from None
-    except IsADirectoryError:
-        raise InputError(f"{path}: expected an image, but this is a folder") from None
-    # OpenCV silently fills the missing part of a truncated JPEG or PNG with gray or black.
-    if _is_truncated(data):
-        raise InputError(f"{path}: the image is truncated after {len(data)} bytes")
-    try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
-    except cv2.error:  # the header declares an image too large for OpenCV
-        image = None
-    if image is None:
-        raise InputError(f"{path}: not an image that OpenCV can read ({len(data)} bytes)")
-    return image
-
-
-def _is_truncated(data: bytes) -> bool:
-    """Return whether the end of a PNG or JPEG is missing; False for any other content."""
-    if data.startswith(b"\x89PNG\r\n\x1a\n"):
-        return data.rfind(b"IEND") < 0
-    if data.startswith(b"\xff\xd8"):
-        # Search from the first scan on, since a thumbnail before it has an end marker of its own.
-        return not data.endswith(b"\xff\xd9") and data.find(b"\xff\xd9", _first_scan(data)) < 0
-    return False
-
-
-def _first_scan(data: bytes) -> int:
-    """Return the offset at which the pixel data of a JPEG begins, behind its segments."""
-    position = 2
-    while position + 4 <= len(data) and data[position] == 0xFF:
-        if data[position + 1] == 0xFF:  # a fill byte
-            position += 1
-            continue
-        if data[position + 1] == 0xDA:
-            break
-        position += 2 + int.from_bytes(data[position + 2 : position + 4], "big")
-    return position

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from datasets.augment import ROTATIONS
 from DOTA_devkit.errors import InputError
+from DOTA_devkit.imaging import ReadOptions
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,8 @@ class DataOptions:
     """Random rotations: one of `datasets.augment.ROTATIONS`."""
     keep_source: bool = False
     """Add the source image to test samples, under `source`."""
+    reading: ReadOptions = field(default_factory=ReadOptions)
+    """How the pixels of image files are read."""
     cache_labels: bool = True
     """Keep parsed labels in a file beside the label folder, for a faster next start."""
 

@@ -135,7 +135,7 @@ def benchmark(
     Raises:
         InputError: A file is not a model, or none of its runtimes is installed.
     """
-    pixels = [as_bgr(image) for image in images]
+    pixels = [as_bgr(image, detector_settings.reading(None)) for image in images]
     models = load_models(files, pixels[0], detector_settings)
     measured: list[list[dict[str, float]]] = [[] for _ in models]
     turns = range(settings.warm_up + settings.runs)

@@ -16,10 +16,10 @@ from pathlib import Path
 
 import numpy as np
 
-from datasets.stretch import read_stretched, stretched
 from deploy.runtimes.base import DetectorSettings, Runtime, first_given
 from deploy.runtimes.registry import open_runtime
 from DOTA_devkit.errors import InputError
+from DOTA_devkit.imaging import ReadOptions, read_image, stretched
 from structures.defaults import NMS_THRESH
 from structures.detections import Detections
 from structures.letterbox import Letterbox
@@ -33,6 +33,7 @@ class Detector:
         settings: How it is run.
         input_hw: Height and width of the network's input.
         nms_thresh: IoU above which NMS suppresses, within each class.
+        reading: How image files are read: as the settings say, else as in training.
     """
 
     def __init__(self, runtime: Runtime, settings: DetectorSettings | None = None):
@@ -41,6 +42,7 @@ class Detector:
         self.settings = settings or DetectorSettings()
         self.input_hw = self._input_hw()
         self.nms_thresh = first_given(self.settings.nms_thresh, runtime.nms_thresh, NMS_THRESH)
+        self.reading = self.settings.reading(runtime.reading)
 
     @classmethod
     def load(
@@ -133,7 +135,7 @@ class Detector:
         return Letterbox.fit(size_wh, (width, height), squash=self.settings.squash)
 
     def _detect_batch(self, images: Iterable[np.ndarray | str | Path]) -> list[Detections]:
-        pixels = [as_bgr(image) for image in images]
+        pixels = [as_bgr(image, self.reading) for image in images]
         boxes = [self.letterbox(image.shape[1::-1]) for image in pixels]
         inputs = [box.apply(image) for box, image in zip(boxes, pixels, strict=True)]
         return [
@@ -155,17 +157,18 @@ class Detector:
         return tuple(asked)
 
 
-def as_bgr(image: np.ndarray | str | Path) -> np.ndarray:
+def as_bgr(image: np.ndarray | str | Path, reading: ReadOptions | None = None) -> np.ndarray:
     """Return an image as BGR [H, W, 3] uint8.
 
     Args:
         image: Path of an image file, or an array [H, W, 3], [H, W, 1] or [H, W] of 8 or 16 bits.
+        reading: How it is read, 16 bits of an array included.
 
     Raises:
         InputError: It is not an image, or cannot be read.
     """
     if isinstance(image, (str, Path)):
-        return read_stretched(image)[0]
+        return read_image(image, reading)
     if image is None:
         raise InputError(
             "None is not an image: cv2.imread returns it for a file that it cannot read"
@@ -180,7 +183,7 @@ def as_bgr(image: np.ndarray | str | Path) -> np.ndarray:
             "image must be uint8 (or uint16) [H, W, 3] in BGR or [H, W] in gray, got "
             f"{image.dtype} {list(image.shape)}"
         )
-    return np.ascontiguousarray(stretched(image)[0])
+    return np.ascontiguousarray(stretched(image, reading)[0])
 
 
 def file_digest(path: str | Path) -> str:

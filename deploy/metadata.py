@@ -14,6 +14,7 @@ from pathlib import Path
 
 from deploy.digest import onnx_props
 from DOTA_devkit.errors import InputError
+from DOTA_devkit.imaging import ReadOptions
 from models.schema import LARGEST_SIDE, are_classes, is_size
 from structures.boxes import STRIDE
 
@@ -55,6 +56,8 @@ class ModelMetadata:
             one array of rows.
         precision: One of `PRECISIONS`.
         trained_size: (height, width) that the checkpoint was trained at, None if it does not tell.
+        reading: How the image files of the training were read, None if the checkpoint does not
+            tell.
         version: Version of the contract.
     """
 
@@ -72,6 +75,7 @@ class ModelMetadata:
     layout: str = "corners"
     precision: str = "float32"
     trained_size: tuple[int, int] | None = None
+    reading: ReadOptions | None = None
     version: str = VERSION
 
     @property
@@ -99,7 +103,12 @@ class ModelMetadata:
             "layout": self.layout,
             "precision": self.precision,
             "trained_size": "" if self.trained_size is None else _size_text(self.trained_size),
-        }
+        } | self._reading_props()
+
+    def _reading_props(self) -> dict[str, str]:
+        if self.reading is None:
+            return {}
+        return {"depth": self.reading.depth, "bands": self.reading.bands_text()}
 
     @classmethod
     def from_props(cls, props: Mapping[str, str], source: object) -> ModelMetadata:
@@ -141,6 +150,7 @@ class ModelMetadata:
                 precision=_one_of(props.get("precision", "float32"), PRECISIONS),
                 # added later: files without it are valid
                 trained_size=_size("trained_size", props.get("trained_size", ""), ""),
+                reading=_reading(props.get("depth", ""), props.get("bands", "")),
                 version=props["bbavectors"],
             )
         except KeyError as error:
@@ -148,6 +158,10 @@ class ModelMetadata:
         except ValueError as error:
             raise InputError(f"{source}: broken metadata: {error}") from None
         return found
+
+
+def _reading(depth: str, bands: str) -> ReadOptions | None:
+    return ReadOptions(depth, ReadOptions.parse_bands(bands)) if depth else None
 
 
 def read_onnx_metadata(path: object) -> ModelMetadata:

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from DOTA_devkit.errors import InputError
+from DOTA_devkit.imaging import ReadOptions
 from models.architecture import Architecture, recognize
 from models.ctrbox_net import CTRBOX
 from models.schema import check_weights, checked_entries
@@ -100,6 +101,15 @@ class Checkpoint:
             random_state=dict(random_state or {}),
             extras=dict(extras or {}),
         )
+
+    @property
+    def reading(self) -> ReadOptions | None:
+        """How the images of the training were read, or None if the file does not tell."""
+        data = self.extras.get("data")
+        try:
+            return ReadOptions(data["depth"], ReadOptions.parse_bands(data["bands"]))
+        except (TypeError, LookupError, AttributeError, InputError):
+            return None  # a file of an earlier version, or of another program
 
     def to_file(self) -> dict[str, Any]:
         """Return the content of the checkpoint's file.

@@ -9,6 +9,8 @@ from DOTA_devkit.class_lists import parse_class_list
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.formats import read_ids
 from DOTA_devkit.images import IMAGE_SUFFIXES, find_images, guess_image_folder
+from DOTA_devkit.imaging import DEPTHS, STRETCH, ReadOptions
+from DOTA_devkit.imaging.options import MAX_PIXELS
 
 
 class HelpFormatter(argparse.HelpFormatter):
@@ -106,6 +108,51 @@ def add_workers(parser: argparse.ArgumentParser) -> None:
         default=0,
         metavar="N",
         help="number of processes (default: one per core)",
+    )
+
+
+def add_reading(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that `read_options` turns into settings."""
+    parser.add_argument(
+        "--depth",
+        choices=DEPTHS,
+        default=STRETCH,
+        help="what becomes of 16 bits: a contrast stretch of each band, or the upper 8 bits "
+        "(default: stretch)",
+    )
+    parser.add_argument(
+        "--bands",
+        type=bands,
+        metavar="R,G,B",
+        help="bands of TIFFs that are red, green and blue, such as 3,2,1 (default: by the files' "
+        "own names and colors)",
+    )
+    parser.add_argument(
+        "--max_pixels",
+        type=non_negative_int,
+        default=MAX_PIXELS,
+        metavar="N",
+        help="refuse images of more pixels by their header (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--allow_remote",
+        action="store_true",
+        help="read virtual images (VRT, WMS), which read other files and servers",
+    )
+
+
+def bands(text: str) -> tuple[int, ...] | None:
+    """Parse `--bands`: numbers of three bands or one, with commas between them."""
+    try:
+        return ReadOptions.parse_bands(text)
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def read_options(arguments: argparse.Namespace) -> ReadOptions:
+    """Return how images are read, by the arguments of `add_reading`."""
+    return ReadOptions(
+        arguments.depth, arguments.bands, arguments.max_pixels, arguments.allow_remote
     )
 
 

@@ -22,6 +22,7 @@ from DOTA_devkit.convert import (
     READERS,
     WRITERS,
     Source,
+    check_image_sizes,
     complete_class_list,
     read_back,
     read_folder,
@@ -143,6 +144,8 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.to in NEEDS_CLASSES:
         annotations = with_image_sizes(annotations, source.images)
         classes = _target_classes(arguments, source, annotations)
+    else:
+        check_image_sizes(annotations, source.images)
     examples, preview_dir = _plan_previews(arguments, source, annotations)
     write_folder(
         annotations,
@@ -162,7 +165,13 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _source(arguments: argparse.Namespace) -> Source:
     needs_images = arguments.preview or arguments.to in NEEDS_CLASSES or arguments.format == "yolo"
-    images = images_of_labels(arguments.images, arguments.source) if needs_images else {}
+    try:
+        images = images_of_labels(arguments.images, arguments.source)
+    except InputError as error:
+        if needs_images:
+            raise
+        images = {}
+        logger.warning("the sizes of the images are not checked: %s", error)
     classes = arguments.classes
     if arguments.format == "yolo" and classes is None:
         class_file = find_class_file(arguments.source)

@@ -7,11 +7,13 @@ from pathlib import Path
 
 from DOTA_devkit.commands.arguments import (
     HelpFormatter,
+    add_reading,
     add_workers,
     fraction,
     listed_ids,
     non_negative_int,
     positive_numbers,
+    read_options,
 )
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.images import find_images, guess_image_folder
@@ -149,6 +151,7 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--pad", action="store_true", help="pad patches of small images with black to the full size"
     )
+    add_reading(parser)
     add_workers(parser)
     parser.add_argument(
         "--overwrite",
@@ -213,6 +216,7 @@ def _options(arguments: argparse.Namespace, **others: float) -> SplitOptions:
         rates=arguments.rates,
         suffix=f".{arguments.format}",
         pad=arguments.pad,
+        reading=read_options(arguments),
         **others,
     )
 

@@ -21,7 +21,7 @@ from DOTA_devkit.formats import (
     read_task2,
     warn_of_crossing,
 )
-from DOTA_devkit.images import COMMON_SUFFIXES
+from DOTA_devkit.images import IMAGE_SUFFIXES
 
 logger = logging.getLogger(__name__)
 
@@ -107,7 +107,7 @@ def load_truth(
     ids: dict[str, Path] = {}
     for image_id in dict.fromkeys(image_ids):
         path = path_inside(label_dir, image_id, ".txt")
-        if not path.is_file() and image_id.lower().endswith(COMMON_SUFFIXES):
+        if not path.is_file() and image_id.lower().endswith(IMAGE_SUFFIXES):
             image_id = image_id.rpartition(".")[0]
             path = label_dir / f"{image_id}.txt"
         if not path.is_file():

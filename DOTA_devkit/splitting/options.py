@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.images import COMMON_SUFFIXES
+from DOTA_devkit.imaging import ReadOptions
 from DOTA_devkit.patches import MAX_RATE, MIN_RATE
 
 
@@ -25,6 +26,7 @@ class SplitOptions:
         suffix: image format of the patches, one of `DOTA_devkit.images.COMMON_SUFFIXES`.
         pad: pad patches of small images to ``size`` with black on the right and at the bottom.
         jpeg_quality: 0 to 100.
+        reading: how the pixels of the images are read.
     """
 
     size: int = 600
@@ -37,6 +39,7 @@ class SplitOptions:
     suffix: str = ".png"
     pad: bool = False
     jpeg_quality: int = 95
+    reading: ReadOptions = field(default_factory=ReadOptions)
 
     def at_rates(self, *rates: float) -> SplitOptions:
         """Copy the options with other rates."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 import threading
-import warnings
 from collections.abc import Callable
 from fractions import Fraction
 from functools import cached_property, partial
@@ -14,12 +13,15 @@ from typing import Protocol
 
 import numpy as np
 
-from DOTA_devkit.images import image_size_wh, read_image
+from DOTA_devkit.errors import InputError
+from DOTA_devkit.imaging import ReadOptions, image_size_wh, read_image
+from DOTA_devkit.imaging.limits import check_size
+from DOTA_devkit.imaging.raster import RASTER_SUFFIXES, RasterReader, has_rasterio, open_dataset
 from DOTA_devkit.splitting.grid import resized_wh
 
 logger = logging.getLogger(__name__)
 
-# TIFFs with at least this many pixels are read window by window if rasterio is installed.
+# Rasters with at least this many pixels are read window by window if rasterio is installed.
 MIN_WINDOWED_PIXELS = 50_000_000
 
 # Source pixels that bicubic interpolation uses beyond the border of a window.
@@ -48,27 +50,26 @@ PatchReader = Callable[[int, int, int], np.ndarray]
 """(x, y, size) -> patch ``[h, w, 3]`` uint8 in BGR; smaller than ``size`` at the border."""
 
 
-def open_source(path: Path | str) -> PatchSource:
+def open_source(path: Path | str, options: ReadOptions | None = None) -> PatchSource:
     """Open an image to split.
 
     Args:
         path: image file; a large TIFF is read window by window if rasterio is installed.
+        options: how its pixels are read.
 
     Returns:
         The open image; the caller closes it.
 
     Raises:
-        InputError: OpenCV cannot read the image.
+        InputError: the image cannot be read.
     """
-    path = Path(path)
-    if path.suffix.lower() in (".tif", ".tiff"):
+    path, options = Path(path), options or ReadOptions()
+    if path.suffix.lower() in RASTER_SUFFIXES and has_rasterio():
         try:
-            return WindowedTiff(path)
-        except ImportError:
-            logger.debug("rasterio is not installed: %s is read as a whole", path)
+            return WindowedTiff(path, options)
         except _NotSuitableError as reason:
             logger.debug("%s is read as a whole: %s", path, reason)
-    return WholeImage(path)
+    return WholeImage(path, options)
 
 
 class WholeImage:
@@ -79,13 +80,14 @@ class WholeImage:
 
     reads_lazily = False
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, options: ReadOptions | None = None) -> None:
+        self._path, self._options = path, options or ReadOptions()
         self.size_wh = image_size_wh(path)
+        check_size(path, self.size_wh, self._options, whole=True)
 
     @cached_property
     def _image(self) -> np.ndarray:
-        return read_image(self._path)
+        return read_image(self._path, self._options)
 
     def reader(self, rate: float) -> PatchReader:
         """Resize the image and return a function that cuts patches from it."""
@@ -102,55 +104,48 @@ class WholeImage:
 
 
 class _NotSuitableError(Exception):
-    """The TIFF is small, or of a kind that OpenCV should read."""
+    """The raster is small, or rasterio cannot read it."""
 
 
 class WindowedTiff:
-    """A large TIFF of which each patch reads only its own window.
+    """A large raster of which each patch reads only its own window.
 
     See `PatchSource`.
     """
 
     reads_lazily = True
 
-    def __init__(self, path: Path, min_pixels: int | None = None) -> None:
-        import rasterio
-
-        self._open = rasterio.open
-        self._path = path
+    def __init__(
+        self, path: Path, options: ReadOptions | None = None, min_pixels: int | None = None
+    ) -> None:
+        self._path, self._options = path, options or ReadOptions()
         # A dataset must not be shared between threads: each thread opens its own.
         self._local = threading.local()
         self._opened: list = []
         try:
-            tiff = self._dataset()
-        except rasterio.errors.RasterioIOError as error:
+            dataset = open_dataset(path, self._options)
+        except InputError as error:  # OpenCV may read it
             raise _NotSuitableError(str(error)) from None
-        self.size_wh = (tiff.width, tiff.height)
-        try:
-            self._check_suitable(tiff, MIN_WINDOWED_PIXELS if min_pixels is None else min_pixels)
-        except _NotSuitableError:
+        self._opened.append(dataset)
+        if dataset.width * dataset.height < (
+            MIN_WINDOWED_PIXELS if min_pixels is None else min_pixels
+        ):
             self.close()
-            raise
-
-    @staticmethod
-    def _check_suitable(tiff, min_pixels: int) -> None:
-        dtypes = set(tiff.dtypes)
-        if tiff.width * tiff.height < min_pixels:
             raise _NotSuitableError("it is small")
-        if tiff.count not in (1, 3, 4) or not dtypes <= {"uint8", "uint16"}:
-            raise _NotSuitableError(f"it has {tiff.count} bands of {', '.join(dtypes)}")
-        if tiff.colorinterp[0].name == "palette":
-            raise _NotSuitableError("it has a palette")
+        check_size(path, (dataset.width, dataset.height), self._options, whole=False)
+        self._first = self._local.reader = RasterReader(path, dataset, self._options)
+        self.size_wh = self._first.size_wh
+        for note in self._first.notes():
+            logger.info("%s: %s", path, note)
 
-    def _dataset(self):
-        tiff = getattr(self._local, "tiff", None)
-        if tiff is None:
-            with warnings.catch_warnings():
-                # Images without a georeference are normal here.
-                warnings.simplefilter("ignore")
-                tiff = self._local.tiff = self._open(self._path)
-            self._opened.append(tiff)
-        return tiff
+    def _reader(self) -> RasterReader:
+        reader = getattr(self._local, "reader", None)
+        if reader is None:
+            dataset = open_dataset(self._path, self._options)
+            self._opened.append(dataset)
+            reader = RasterReader(self._path, dataset, self._options, self._first.stretch)
+            self._local.reader = reader
+        return reader
 
     def reader(self, rate: float) -> PatchReader:
         """Return a function that reads and resizes the source window of each patch."""
@@ -184,17 +179,12 @@ class WindowedTiff:
         return first, last, round(first * rate)
 
     def _pixels(self, left: int, top: int, right: int, bottom: int) -> np.ndarray:
-        tiff = self._dataset()
-        bands = (1, 1, 1) if tiff.count == 1 else (3, 2, 1)
-        pixels = tiff.read(bands, window=((top, bottom), (left, right)))
-        if pixels.dtype == np.uint16:
-            pixels = (pixels >> 8).astype(np.uint8)
-        return np.ascontiguousarray(pixels.transpose(1, 2, 0))
+        return self._reader().part(left, top, (right - left, bottom - top))
 
     def close(self) -> None:
         """Close the file in all threads."""
-        for tiff in self._opened:
-            tiff.close()
+        for dataset in self._opened:
+            dataset.close()
         self._opened.clear()
         self._local = threading.local()
 

@@ -19,6 +19,7 @@ import zlib
 from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from DOTA_devkit.errors import InputError
@@ -132,7 +133,7 @@ def split_images(
         workers: number of threads; None: one per core. They share the patches of one image, so
             that a single large image keeps all of them busy.
         overwrite: write patches that exist again, whatever made them.
-        open_image: opens an image file; None: `open_source`.
+        open_image: opens an image file; None: `open_source` with `options.reading`.
 
     Returns:
         What was done.
@@ -142,7 +143,7 @@ def split_images(
         ValueError: only one of ``label_dir`` and ``output_label_dir`` is given.
     """
     options = options or SplitOptions()
-    open_image = open_image or open_source
+    open_image = open_image or partial(open_source, options=options.reading)
     output_dir = Path(output_dir)
     if (label_dir is None) != (output_label_dir is None):
         raise ValueError("label_dir and output_label_dir must be given together")
@@ -257,13 +258,16 @@ def _record_options(
     """Record how the folder is split; reject one with other options or with other images."""
     # Different rates may be split one after the other, as the names of the patches contain them.
     state = {**asdict(replace(options, rates=(1.0,))), "labels": labeled}
-    del state["rates"], state["jpeg_quality"]
+    del state["rates"], state["jpeg_quality"], state["reading"]
+    reading = {"depth": options.reading.depth, "bands": options.reading.bands_text()}
     path = output_dir / STATE_FILE
     if path.exists() and not overwrite:
         try:
             before = json.loads(path.read_text("utf-8"))
         except ValueError:
             before = {}
+        before = reading | before  # a folder of an earlier version does not tell, nor need it
+        state |= reading
         different = [key for key, value in state.items() if before.get(key) != value]
         if different:
             text = ", ".join(f"{key} {before.get(key)}, now {state[key]}" for key in different)
@@ -278,7 +282,7 @@ def _record_options(
         )
     sweep_leftovers(output_dir)
     with replacing(path) as file:
-        json.dump(state, file, indent=1)
+        json.dump(state | reading, file, indent=1)
         file.write("\n")
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from DOTA_devkit.class_lists import CLASS_FILE
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.faults import map_collecting, read_all_labels
-from DOTA_devkit.images import image_size_wh
+from DOTA_devkit.imaging import image_size_wh
 from DOTA_devkit.progress import progress
 
 

@@ -10,6 +10,7 @@ from deploy.export.graph.decode import MAX_K
 from deploy.export.tensorrt_limits import MAX_TOP_K
 from deploy.metadata import COLORS, INPUT_TYPES, LAYOUTS, ModelMetadata
 from DOTA_devkit.errors import InputError
+from DOTA_devkit.imaging import ReadOptions
 from models import CTRBOX
 from structures.defaults import CONF_THRESH, INPUT_HW, NMS_THRESH, THETA_THRESH, K
 
@@ -52,6 +53,8 @@ class ExportSettings:
         half: Whether the network is float16; it is float32 without `half` and `int8`.
         int8: Whether the network is quantized to 8 bits.
         check_nms_thresh: NMS threshold for the AP in the parity report.
+        reading: How the image files of the training were read, None if the checkpoint does not
+            tell.
     """
 
     format: str = "onnx"
@@ -68,6 +71,7 @@ class ExportSettings:
     half: bool = False
     int8: bool = False
     check_nms_thresh: float = NMS_THRESH
+    reading: ReadOptions | None = None
 
     def __post_init__(self) -> None:
         if self.half and self.int8:
@@ -168,5 +172,6 @@ class ExportSettings:
             color=self.color,
             input_type=self.input_type,
             layout=self.layout,
+            reading=self.reading,
             precision="int8" if self.int8 else "float16" if self.half else "float32",
         )

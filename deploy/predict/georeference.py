@@ -8,12 +8,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from types import ModuleType
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from DOTA_devkit.errors import InputError
+from DOTA_devkit.imaging.turn import Turn
 
 if TYPE_CHECKING:
     from rasterio.control import GroundControlPoint
@@ -45,8 +45,13 @@ class Georeference:
     affine: tuple[float, float, float, float, float, float]
 
     @classmethod
-    def of(cls, dataset: DatasetReader) -> Georeference | None:
-        """Read it from an open rasterio dataset; None if there is none or it is degenerate."""
+    def of(cls, dataset: DatasetReader, turn: Turn | None = None) -> Georeference | None:
+        """Read it from an open rasterio dataset; None if there is none or it is degenerate.
+
+        Args:
+            dataset: The dataset.
+            turn: How its pixels are turned to be shown; pixels are those of the shown image.
+        """
         crs = dataset.crs
         if crs and not dataset.transform.is_identity:
             affine = tuple(dataset.transform)[:6]
@@ -59,7 +64,7 @@ class Georeference:
         if not (np.isfinite(affine).all() and a * e != b * d):
             logger.warning("%s: its georeference is degenerate and is not used", dataset.name)
             return None
-        return cls(crs, affine)
+        return cls(crs, affine if turn is None else turn.affine(affine))
 
     def to_map(self, points: np.ndarray) -> np.ndarray:
         """Map pixels [N, 2] to coordinates of `crs` [N, 2] float64."""
@@ -157,18 +162,3 @@ def _transform(crs: CRS, points: np.ndarray) -> np.ndarray:
         middle = len(points) // 2
         return np.concatenate([_transform(crs, points[:middle]), _transform(crs, points[middle:])])
     return np.array(lonlat, np.float64).reshape(2, -1).T
-
-
-def import_rasterio() -> ModuleType:
-    """Import rasterio.
-
-    Raises:
-        InputError: It is not installed; the error says how to install it.
-    """
-    try:
-        import rasterio
-    except ImportError:
-        raise InputError(
-            "windows and coordinates of GeoTIFFs need rasterio: pip install -e '.[geo]'"
-        ) from None
-    return rasterio

@@ -171,8 +171,8 @@ def run_batches(
     batches = plan.batches
     done = journal.done()
     waiting = [number for number in numbers if not done.get(number, False)]
-    windows = sum(len(batches[number]) for number in numbers)
-    before = windows - sum(len(batches[number]) for number in waiting)
+    windows = sum(map(batches.size, numbers))
+    before = windows - sum(map(batches.size, waiting))
     if before:
         logger.info("resuming a run that was stopped: %d of %d windows are done", before, windows)
     shown = progress_bar("predict", windows, initial=before, unit="window", leave=True)
@@ -183,7 +183,7 @@ def run_batches(
                 logger.warning("left out: %s", batch.faults[source])
             unread |= batch.faults
             journal.append(detect_batch(detector, batch))
-            bar.update(len(batches[batch.number]))
+            bar.update(batches.size(batch.number))
     return _by_path(unread, plan)
 
 
@@ -268,6 +268,7 @@ def _work(
         "input_hw": list(detector.input_hw),
         "conf_thresh": detector.conf_thresh,
         "nms_thresh": detector.nms_thresh,
+        "reading": [detector.reading.depth, detector.reading.bands_text()],
         **searched,
     }
 

@@ -7,14 +7,16 @@ work makes the same one.
 from __future__ import annotations
 
 import logging
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import NamedTuple
 
 from deploy.predict.settings import WHOLE_IMAGE, DetectorLike, PredictSettings
 from deploy.predict.sources import ImageSource, inspect_images
-from deploy.predict.windows import Tiling, Window, plan_windows, whole_window
+from deploy.predict.windows import Chain, Tiling, Window, plan_windows, whole_window
 from DOTA_devkit.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -66,28 +68,28 @@ class Plan:
 
     paths: list[Path]
     sources: list[ImageSource]
-    jobs: list[WindowJob]
-    batches: list[list[WindowJob]]
+    jobs: Chain[WindowJob]
+    batches: Batches
     faults: dict[str, str]
 
 
 def plan_images(paths: Sequence[Path], detector: DetectorLike, settings: PredictSettings) -> Plan:
     """Plan how image files go through the network; only their headers are read if possible."""
-    sources, faults = inspect_images(paths)
+    sources, faults = inspect_images(paths, detector.reading)
     jobs, without_windows = plan_jobs(sources, detector, settings)
-    batches = into_batches(jobs, settings.batch_size)
+    batches = Batches(jobs, settings.batch_size)
     return Plan(list(paths), sources, jobs, batches, faults | without_windows)
 
 
 def plan_jobs(
     sources: Sequence[ImageSource], detector: DetectorLike, settings: PredictSettings
-) -> tuple[list[WindowJob], dict[str, str]]:
+) -> tuple[Chain[WindowJob], dict[str, str]]:
     """Plan the windows of every source.
 
     Returns:
         The windows in order, and path -> why a source has none.
     """
-    jobs: list[WindowJob] = []
+    parts: list[SourceJobs] = []
     faults = {}
     for number, source in enumerate(sources):
         try:
@@ -98,8 +100,8 @@ def plan_jobs(
             faults[str(source.path)] = str(error)
             continue
         windows = windows_of(source.size_wh, detector, settings, scale)
-        jobs += [WindowJob(number, window) for window in windows]
-    return jobs, faults
+        parts += [SourceJobs(number, part) for part in windows.parts]
+    return Chain(parts), faults
 
 
 def windows_of(
@@ -107,7 +109,7 @@ def windows_of(
     detector: DetectorLike,
     settings: PredictSettings,
     base_scale: tuple[float, float] = (1.0, 1.0),
-) -> list[Window]:
+) -> Chain[Window]:
     """Plan how one image goes through the network.
 
     Args:
@@ -119,7 +121,7 @@ def windows_of(
     height, width = detector.input_hw
     free = settings.tile is None and settings.scales is None and settings.gsd is None
     if free and max(size_wh[0] / width, size_wh[1] / height) <= DEFAULTS.max_whole_ratio:
-        return [whole_window(detector.letterbox(size_wh))]
+        return Chain([[whole_window(detector.letterbox(size_wh))]])
     tiling = tiling_of(detector, settings)
     return plan_windows(size_wh, tiling, (width, height) if detector.fixed_hw else None, base_scale)
 
@@ -140,16 +142,53 @@ def tiling_of(detector: DetectorLike, settings: PredictSettings) -> Tiling:
     return Tiling(tile_wh, overlap, settings.scales or (1.0,))
 
 
-def into_batches(jobs: Sequence[WindowJob], batch_size: int) -> list[list[WindowJob]]:
-    """Group consecutive jobs of one input size, at most `batch_size` of them."""
-    batches: list[list[WindowJob]] = []
-    for job in jobs:
-        last = batches[-1] if batches else []
-        if last and len(last) < batch_size and last[0].window.input_wh == job.window.input_wh:
-            last.append(job)
-        else:
-            batches.append([job])
-    return batches
+class SourceJobs(Sequence[WindowJob]):
+    """The jobs of one image at one scale, all of them with one size of input."""
+
+    def __init__(self, source: int, windows: Sequence[Window]):
+        self._source, self._windows = source, windows
+
+    def __len__(self) -> int:
+        return len(self._windows)
+
+    def __getitem__(self, index: int) -> WindowJob:
+        return WindowJob(self._source, self._windows[index])
+
+
+class Batches(Sequence[list[WindowJob]]):
+    """Consecutive jobs of one input size, at most `batch_size` of them to a batch."""
+
+    def __init__(self, jobs: Chain[WindowJob], batch_size: int):
+        self._jobs, self._batch_size = jobs, batch_size
+        # First and last job (exclusive) of each run of one input size.
+        self._runs: list[tuple[int, int]] = []
+        start, before = 0, None
+        for part in jobs.parts:
+            input_wh, end = part[0].window.input_wh, start + len(part)
+            if input_wh == before:
+                self._runs[-1] = (self._runs[-1][0], end)
+            else:
+                self._runs.append((start, end))
+            start, before = end, input_wh
+        self._ends = list(accumulate(-(-(end - start) // batch_size) for start, end in self._runs))
+
+    def __len__(self) -> int:
+        return self._ends[-1] if self._ends else 0
+
+    def __getitem__(self, index: int) -> list[WindowJob]:
+        return [self._jobs[k] for k in self._positions(index)]
+
+    def size(self, index: int) -> int:
+        """Return the number of jobs of a batch, without making them."""
+        return len(self._positions(index))
+
+    def _positions(self, index: int) -> range:
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        number = bisect_right(self._ends, index)
+        start, end = self._runs[number]
+        start += (index - (self._ends[number - 1] if number else 0)) * self._batch_size
+        return range(start, min(start + self._batch_size, end))
 
 
 def _ground_scale(source: ImageSource, gsd: float) -> tuple[float, float]:

@@ -13,10 +13,10 @@ from typing import TypeVar
 import numpy as np
 
 from deploy.predict.plan import WindowJob
-from deploy.predict.readers import Reader
 from deploy.predict.sources import ImageSource
 from deploy.predict.windows import Window
 from DOTA_devkit.errors import InputError
+from DOTA_devkit.imaging import Reader
 from structures.letterbox import Letterbox
 
 logger = logging.getLogger(__name__)
@@ -84,8 +84,8 @@ class _OpenSource:
             source = self._sources[number]
             self._reader = self._stack.enter_context(source.open())
             self._number = number
-            if self._reader.stretch is not None:
-                logger.info("%s: %s", source.path, self._reader.stretch)
+            for note in self._reader.notes():
+                logger.info("%s: %s", source.path, note)
         return self._reader
 
 

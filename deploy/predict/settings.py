@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from DOTA_devkit.errors import InputError
+from DOTA_devkit.imaging import ReadOptions
 from structures.detections import Detections
 from structures.letterbox import Letterbox
 
@@ -32,6 +33,7 @@ class DetectorLike(Protocol):
     nms_thresh: float
     input_hw: tuple[int, int]
     fixed_hw: bool
+    reading: ReadOptions
 
     def detect_inputs(self, images: Sequence[np.ndarray]) -> list[Detections]:
         """Detect in images [H, W, 3] uint8 of one size that are at the network's scale."""

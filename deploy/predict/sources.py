@@ -9,22 +9,27 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from datasets.images import IMAGE_SUFFIXES
-from deploy.predict.georeference import Georeference, import_rasterio
-from deploy.predict.readers import PixelReader, RasterReader, Reader, color_bands, open_raster
+from deploy.predict.georeference import Georeference
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.file_names import is_odd
 from DOTA_devkit.formats import read_ids
-from DOTA_devkit.images import image_size_wh
+from DOTA_devkit.images import IMAGE_SUFFIXES
+from DOTA_devkit.imaging import PixelReader, Reader, ReadOptions, image_size_wh
+from DOTA_devkit.imaging.bands import color_bands
+from DOTA_devkit.imaging.limits import check_size
+from DOTA_devkit.imaging.raster import (
+    RASTER_SUFFIXES,
+    RasterReader,
+    import_rasterio,
+    open_raster,
+    turn_of,
+)
 from DOTA_devkit.terminal import visible
 
 logger = logging.getLogger(__name__)
-
-RASTER_SUFFIXES = (".tif", ".tiff", ".vrt", ".jp2")
-"""Read through rasterio where it is installed: window by window, with their coordinates."""
 
 SUFFIXES = (*IMAGE_SUFFIXES, ".vrt")
 LIST_SUFFIXES = (".txt", ".lst")
@@ -40,6 +45,7 @@ class ImageSource:
         size_wh: Width and height in pixels.
         raster: Whether it is read through rasterio.
         georeference: Where it lies on the map; None if the file does not tell.
+        reading: How its pixels are read.
     """
 
     image_id: str
@@ -47,6 +53,7 @@ class ImageSource:
     size_wh: tuple[int, int]
     raster: bool = False
     georeference: Georeference | None = None
+    reading: ReadOptions = field(default_factory=ReadOptions)
 
     @contextmanager
     def open(self) -> Iterator[Reader]:
@@ -56,13 +63,13 @@ class ImageSource:
             InputError: It cannot be read, or has another size than when it was inspected.
         """
         if not self.raster:
-            reader = PixelReader(self.path)
+            reader = PixelReader(self.path, self.reading)
             self._require_size(reader.size_wh)
             yield reader
             return
-        with open_raster(self.path) as dataset:
-            self._require_size((dataset.width, dataset.height))
-            yield RasterReader(self.path, dataset)
+        with open_raster(self.path, self.reading) as dataset:
+            self._require_size(turn_of(self.path, dataset).shown_wh)
+            yield RasterReader(self.path, dataset, self.reading)
 
     def _require_size(self, size_wh: tuple[int, int]) -> None:
         if size_wh != self.size_wh:
@@ -168,24 +175,33 @@ def image_ids(paths: Sequence[Path]) -> list[str]:
             longer[k] += 1
 
 
-def inspect_images(paths: Sequence[Path]) -> tuple[list[ImageSource], dict[str, str]]:
+def inspect_images(
+    paths: Sequence[Path], reading: ReadOptions | None = None
+) -> tuple[list[ImageSource], dict[str, str]]:
     """Find out which image files can be opened, and what they are.
 
     Only headers are read where the format allows.
+
+    Args:
+        paths: The files.
+        reading: How their pixels are read.
 
     Returns:
         The images that can be opened, and for the others path -> why not.
     """
     has_rasters = any(path.suffix.lower() in RASTER_SUFFIXES for path in paths)
     use_rasterio = has_rasters and _has_rasterio()
+    reading = reading or ReadOptions()
     sources, faults = [], {}
     for image_id, path in zip(image_ids(paths), paths, strict=True):
         try:
             _refuse_odd_name(path)
             if use_rasterio and path.suffix.lower() in RASTER_SUFFIXES:
-                sources.append(_inspect_raster(image_id, path))
+                sources.append(_inspect_raster(image_id, path, reading))
             else:
-                sources.append(ImageSource(image_id, path, _pixel_size(path)))
+                sources.append(
+                    ImageSource(image_id, path, _pixel_size(path, reading), reading=reading)
+                )
         except InputError as error:
             faults[printable(path)] = str(error)
     return sources, faults
@@ -227,21 +243,26 @@ def content_digest(path: Path, blocks: int = 16, block: int = 4096) -> str:
     return digest.hexdigest()[:16]
 
 
-def _inspect_raster(image_id: str, path: Path) -> ImageSource:
-    with open_raster(path) as dataset:
-        color_bands(path, dataset)
+def _inspect_raster(image_id: str, path: Path, reading: ReadOptions) -> ImageSource:
+    with open_raster(path, reading) as dataset:
+        color_bands(path, dataset, reading.bands)
+        turn = turn_of(path, dataset)
+        check_size(path, turn.shown_wh, reading, whole=False)
         return ImageSource(
             image_id,
             path,
-            (dataset.width, dataset.height),
+            turn.shown_wh,
             raster=True,
-            georeference=Georeference.of(dataset),
+            georeference=Georeference.of(dataset, turn),
+            reading=reading,
         )
 
 
-def _pixel_size(path: Path) -> tuple[int, int]:
+def _pixel_size(path: Path, reading: ReadOptions) -> tuple[int, int]:
     try:
-        return image_size_wh(path)
+        size_wh = image_size_wh(path)
+        check_size(path, size_wh, reading, whole=True)
+        return size_wh
     except FileNotFoundError:
         raise InputError(f"{path}: no such image") from None
     except OSError as error:

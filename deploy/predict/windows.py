@@ -11,8 +11,11 @@ its window: it is marked as cut, and `deploy.predict.seams` puts the pieces toge
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from itertools import accumulate
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -122,8 +125,8 @@ def plan_windows(
     tiling: Tiling,
     input_wh: tuple[int, int] | None = None,
     base_scale: tuple[float, float] = (1.0, 1.0),
-) -> list[Window]:
-    """Cut an image into windows.
+) -> Chain[Window]:
+    """Cut an image into windows, which are made when they are asked for: there may be millions.
 
     Args:
         size_wh: Width and height of the image.
@@ -139,16 +142,58 @@ def plan_windows(
     Raises:
         InputError: A window does not fit into the network's input.
     """
-    windows = []
+    grids = []
     for scale in tiling.scales:
         axes = []
         for axis in (0, 1):
             factor = scale * base_scale[axis]
             tile = tiling.tile_wh[axis] if tiling.tile_wh else None
-            axes.append(_cut_axis(size_wh[axis], factor, tile, tiling.overlap))
-        columns, rows = axes
-        windows += [_window(column, row, input_wh) for row in rows for column in columns]
-    return windows
+            axes.append(_Axis.of(size_wh[axis], factor, tile, tiling.overlap))
+        grids.append(_Grid(*axes, input_wh))
+    return Chain(grids)
+
+
+Item = TypeVar("Item")
+
+
+class Chain(Sequence[Item]):
+    """Several sequences as one.
+
+    Attributes:
+        parts: The sequences, none of them empty.
+    """
+
+    def __init__(self, parts: Sequence[Sequence[Item]]):
+        self.parts = [part for part in parts if part]
+        self._ends = list(accumulate(map(len, self.parts)))
+
+    def __len__(self) -> int:
+        return self._ends[-1] if self._ends else 0
+
+    def __getitem__(self, index: int) -> Item:
+        if not -len(self) <= index < len(self):
+            raise IndexError(index)
+        index %= len(self)
+        number = bisect_right(self._ends, index)
+        part = self.parts[number]
+        return part[index - self._ends[number] + len(part)]
+
+
+class _Grid(Sequence[Window]):
+    """The windows of one scale, row by row."""
+
+    def __init__(self, columns: _Axis, rows: _Axis, input_wh: tuple[int, int] | None):
+        self._columns, self._rows, self._input_wh = columns, rows, input_wh
+        self[0]  # raises if a window does not fit, as all of them have the same room
+
+    def __len__(self) -> int:
+        return len(self._columns) * len(self._rows)
+
+    def __getitem__(self, index: int) -> Window:
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        row, column = divmod(index, len(self._columns))
+        return _window(self._columns[column], self._rows[row], self._input_wh)
 
 
 @dataclass(frozen=True)
@@ -172,54 +217,72 @@ class _Span:
     inside: tuple[float, float]
 
 
-def _cut_axis(length: int, scale: float, tile: int | None, overlap: int) -> list[_Span]:
-    """Spread windows along an axis so that neighbors overlap by at least `overlap`.
+@dataclass(frozen=True)
+class _Axis:
+    """Windows along an axis, spread so that neighbors overlap by at least the overlap.
 
-    The last one may extend beyond the end of the image.
+    The last one may extend beyond the end of the image. Windows start at multiples of the network's
+    stride wherever the step between them allows it. Then the network sees a pixel in the same phase
+    of its strides in every window that holds it, and so finds nearly the same objects.
+
+    Attributes:
+        length: Source pixels of the axis.
+        scale: Input pixels per source pixel.
+        tile: Input pixels of a window.
+        overlap: Overlap of neighbors in input pixels.
+        phase: Windows start at multiples of this many input pixels.
+        end: Start of the last window in input pixels.
+        count: Number of windows.
     """
-    if tile is None:
-        tile = scaled = max(1, round(length * scale))
-        overlap = 0  # there is only one window
-    else:
-        scaled = math.ceil(length * scale - 1e-6)
-    starts = _window_starts(scaled, tile, overlap)
-    slack = max(RULE.core_slack_share * overlap, RULE.min_core_slack_px)
-    spans = []
-    for index, start in enumerate(starts):
+
+    length: int
+    scale: float
+    tile: int
+    overlap: int
+    phase: int
+    end: int
+    count: int
+
+    @classmethod
+    def of(cls, length: int, scale: float, tile: int | None, overlap: int) -> _Axis:
+        """Spread windows along an axis; one over all of it if `tile` is None."""
+        if tile is None:
+            tile = scaled = max(1, round(length * scale))
+            overlap = 0  # there is only one window
+        else:
+            scaled = math.ceil(length * scale - 1e-6)
+        phase = RULE.stride_px if tile - overlap >= RULE.stride_px else 1
+        step = (tile - overlap) // phase * phase
+        end = -(-max(0, scaled - tile) // phase) * phase
+        return cls(length, scale, tile, overlap, phase, end, 1 + -(-end // step))
+
+    def __len__(self) -> int:
+        return self.count
+
+    def _start(self, index: int) -> int:
+        """Return the first pixel of a window in the scaled image."""
+        return index * self.end // max(1, self.count - 1) // self.phase * self.phase
+
+    def __getitem__(self, index: int) -> _Span:
+        tile, scale, start = self.tile, self.scale, self._start(index)
+        slack = max(RULE.core_slack_share * self.overlap, RULE.min_core_slack_px)
         low, high, inside_low, inside_high = -np.inf, np.inf, -np.inf, np.inf
         if index > 0:
-            low = (starts[index - 1] + tile + start) / 2 - slack
+            low = (self._start(index - 1) + tile + start) / 2 - slack
             inside_low = start + RULE.cut_margin_px
-        if index < len(starts) - 1:
-            high = (start + tile + starts[index + 1]) / 2 + slack
+        if index < self.count - 1:
+            high = (start + tile + self._start(index + 1)) / 2 + slack
             inside_high = start + tile - RULE.cut_margin_px
-        first = min(round(start / scale), length - 1)
-        span = max(1, min(round((start + tile) / scale), length) - first)
-        spans.append(
-            _Span(
-                first,
-                span,
-                min(tile, max(1, round(span * scale))),
-                tile,
-                (low / scale, high / scale),
-                (inside_low / scale, inside_high / scale),
-            )
+        first = min(round(start / scale), self.length - 1)
+        span = max(1, min(round((start + tile) / scale), self.length) - first)
+        return _Span(
+            first,
+            span,
+            min(tile, max(1, round(span * scale))),
+            tile,
+            (low / scale, high / scale),
+            (inside_low / scale, inside_high / scale),
         )
-    return spans
-
-
-def _window_starts(scaled: int, tile: int, overlap: int) -> list[int]:
-    """Return the first pixel of each window in the scaled image of length `scaled`.
-
-    Windows start at multiples of the network's stride wherever the step between them allows it.
-    Then the network sees a pixel in the same phase of its strides in every window that holds it,
-    and so finds nearly the same objects.
-    """
-    phase = RULE.stride_px if tile - overlap >= RULE.stride_px else 1
-    step = (tile - overlap) // phase * phase
-    end = -(-max(0, scaled - tile) // phase) * phase
-    count = 1 + -(-end // step)
-    return [index * end // max(1, count - 1) // phase * phase for index in range(count)]
 
 
 def _window(column: _Span, row: _Span, input_wh: tuple[int, int] | None) -> Window:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 
+from DOTA_devkit.imaging import ReadOptions
 from structures.detections import Detections
 
 
@@ -34,6 +35,10 @@ class DetectorSettings:
         batch_size: Images that go through the network together.
         threads: CPU threads of ONNX Runtime and OpenVINO; None for as many as PyTorch uses, which
             `torch.set_num_threads` sets for the whole process.
+        depth: What becomes of 16 bits, see `ReadOptions`; None for what was done in training.
+        bands: Bands that are read, see `ReadOptions`; None for those of the training.
+        max_pixels: Images of more pixels by their header are refused.
+        allow_remote: Whether virtual and remote images are read, see `ReadOptions`.
     """
 
     device: torch.device | str = "cpu"
@@ -48,10 +53,23 @@ class DetectorSettings:
     runtime: str | None = None
     batch_size: int = 8
     threads: int | None = None
+    depth: str | None = None
+    bands: tuple[int, ...] | None = None
+    max_pixels: int | None = None
+    allow_remote: bool | None = None
 
     def used_threads(self) -> int:
         """Return the number of CPU threads that ONNX Runtime and OpenVINO use."""
         return torch.get_num_threads() if self.threads is None else self.threads
+
+    def reading(self, trained: ReadOptions | None) -> ReadOptions:
+        """Return how image files are read by a model that was trained on `trained`.
+
+        Files that do not tell how are of earlier versions, or of images of 8 bits.
+        """
+        names = ("depth", "bands", "max_pixels", "allow_remote")
+        asked = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        return replace(trained or ReadOptions(), **asked)
 
 
 class Runtime(Protocol):
@@ -69,6 +87,7 @@ class Runtime(Protocol):
         theta_thresh: Value of `cls_theta` above which a box counts as rotated.
         K: Most detections of an image of `input_hw`.
         nms_thresh: IoU threshold of the NMS in the file, None if there is none in it.
+        reading: How the images of its training were read, None if the file does not tell.
     """
 
     name: str
@@ -80,6 +99,7 @@ class Runtime(Protocol):
     theta_thresh: float
     K: int
     nms_thresh: float | None
+    reading: ReadOptions | None
 
     def prepare(self, images: Sequence[np.ndarray]) -> Any:
         """Turn images [H, W, 3] uint8 BGR of one size into what the network takes."""

@@ -54,6 +54,7 @@ class ExportedRuntime:
         self.theta_thresh = metadata.theta_thresh
         self.K = metadata.K
         self.nms_thresh = metadata.nms_thresh
+        self.reading = metadata.reading
         self.fixed_hw = metadata.input_size is not None
         self.input_hw = metadata.input_size or metadata.trained_size or INPUT_HW
         self._batch_size = input_shape[0]  # None if it is free

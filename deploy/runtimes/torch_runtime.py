@@ -41,6 +41,7 @@ class TorchRuntime:
                 "their names as classes"
             )
         self.classes = checkpoint.classes
+        self.reading = checkpoint.reading
         self.input_hw = checkpoint.input_size or INPUT_HW
         self.conf_thresh = first_given(settings.conf_thresh, CONF_THRESH)
         self.K = first_given(settings.K, K)

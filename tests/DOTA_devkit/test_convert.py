@@ -1,6 +1,7 @@
 """The convert command on whole folders: what it writes, rejects and draws."""
 
 import json
+import struct
 
 import cv2
 import numpy as np
@@ -274,3 +275,56 @@ def test_historical_dota2coco(shared, folder, tmp_path):
         DOTA2COCO(tmp_path, destination)
     DOTA2COCO(tmp_path, destination, classes=["van"])
     assert len(json.loads(destination.read_text())["annotations"]) == 1
+
+
+SIZED = XML.replace("<object>", "<size><width>{}</width><height>{}</height></size><object>", 1)
+
+
+def turned_jpeg(path, orientation, width=100, height=80):
+    """Write a JPEG that EXIF data turns; `width` and `height` are those of its stored pixels."""
+    tag = b"MM\0*" + struct.pack(">IHHHIHHI", 8, 1, 0x0112, 3, 1, orientation, 0, 0)
+    segment = b"Exif\0\0" + tag
+    _, jpeg = cv2.imencode(".jpg", np.full((height, width, 3), 90, np.uint8))
+    jpeg = jpeg.tobytes()
+    exif = b"\xff\xe1" + struct.pack(">H", len(segment) + 2) + segment
+    path.write_bytes(jpeg[:2] + exif + jpeg[2:])
+
+
+@pytest.mark.parametrize("target", ["dota", "coco", "yolo"])
+def test_labels_of_stored_pixels_are_refused(folder, tmp_path, capsys, target):
+    """roLabelImg shows a photo as it is stored; this project shows it as EXIF data says."""
+    source = folder("Annotations", {"a.xml": SIZED.format(100, 80, "ship")})
+    turned_jpeg(tmp_path / "images/a.jpg", 6)
+    assert convert("rolabelimg", source, tmp_path / "out", "--to", target) == 2
+    told = capsys.readouterr().err
+    assert "a.xml: the labels are of an image of 100x80, but" in told
+    assert "orientation tag 6 and is shown as 80x100 (width x height): exiftool" in told
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("orientation", "size", "warning"),
+    [
+        (1, (100, 80), None),
+        (6, (80, 100), "does not tell whether it was labeled as it is stored"),
+        (3, (100, 80), "does not tell whether it was labeled as it is stored"),
+        (1, (200, 160), "the labels are of an image of 200x160, but"),
+        (6, (200, 160), "the labels are of an image of 200x160, but"),
+        (1, (0, 0), None),  # older files of roLabelImg
+    ],
+)
+def test_sizes_in_labels_are_compared(folder, tmp_path, caplog, orientation, size, warning):
+    source = folder("Annotations", {"a.xml": SIZED.format(*size, "ship")})
+    turned_jpeg(tmp_path / "images/a.jpg", orientation)
+    assert convert("rolabelimg", source, tmp_path / "out") == 0
+    assert [warning in message for message in caplog.messages] == ([True] if warning else [])
+
+
+def test_unreadable_images_do_not_stop_a_conversion(folder, tmp_path, caplog):
+    source = folder("Annotations", {"a.xml": SIZED.format(100, 80, "ship")})
+    (tmp_path / "images/a.png").write_bytes(b"no image")
+    assert convert("rolabelimg", source, tmp_path / "out") == 0
+    assert "its size is not compared with that in the labels" in caplog.text
+    (tmp_path / "images/a.jpg").write_bytes(b"no image")  # a second image of this id
+    assert convert("rolabelimg", source, tmp_path / "again") == 0
+    assert "share the id a" in caplog.text

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from DOTA_devkit.errors import InputError
-from DOTA_devkit.images import find_images, guess_image_folder, image_size_wh, read_image
+from DOTA_devkit.images import find_images, guess_image_folder
+from DOTA_devkit.imaging import image_size_wh, read_image
 
 
 def write_image(path, width=37, height=23, channels=3):
@@ -105,8 +106,19 @@ def test_image_size_of_real_images(shared):
 def test_image_size_rejects_other_files(tmp_path, data):
     path = tmp_path / "a.png"
     path.write_bytes(data)
-    with pytest.raises(InputError, match=r"a\.png: not an image"):
+    with pytest.raises(InputError, match=r"a\.png: (not an image|the image is truncated)"):
         image_size_wh(path)
+
+
+@pytest.mark.parametrize("suffix", [".jp2", ".JP2", ".gif", ".avif", ".ppm"])
+def test_all_formats_that_are_read_are_found(tmp_path, suffix):
+    path = tmp_path / "images" / f"a{suffix}"
+    write_image(tmp_path / "images/b.png")
+    path.touch()
+    assert find_images(tmp_path / "images")["a"] == path
+    (tmp_path / "images/b.png").unlink()
+    (tmp_path / "labelTxt").mkdir()
+    assert guess_image_folder(tmp_path / "labelTxt") == tmp_path / "images"
 
 
 def test_find_images(tmp_path):

@@ -4,9 +4,8 @@ import logging
 import subprocess
 import sys
 import time
-import types
 from dataclasses import replace
-from pathlib import Path
+from functools import partial
 
 import cv2
 import numpy as np
@@ -15,6 +14,7 @@ import shapely
 
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.formats import Labels, read_ids
+from DOTA_devkit.imaging import ReadOptions
 from DOTA_devkit.splitting import (
     LabelCutter,
     SplitOptions,
@@ -26,6 +26,7 @@ from DOTA_devkit.splitting import (
     split_images,
     windows,
 )
+from helpers.rasters import write_tiff
 
 
 def labels_of(corners: np.ndarray, names=None, difficult=None) -> Labels:
@@ -410,58 +411,46 @@ class TestErrors:
         assert not (tmp_path / "out" / "trainval.txt").exists()
 
 
-class FakeTiff:
-    """The part of a rasterio dataset that `WindowedTiff` uses, from an array ``[H, W, 3]``, RGB."""
-
-    def __init__(self, pixels: np.ndarray, dtype: str = "uint8") -> None:
-        self.pixels = pixels.astype(dtype)
-        self.height, self.width, self.count = pixels.shape
-        self.dtypes = (dtype,) * self.count
-        self.colorinterp = [types.SimpleNamespace(name="red")] * self.count
-
-    def read(self, bands, window):
-        (top, bottom), (left, right) = window
-        return np.stack([self.pixels[top:bottom, left:right, band - 1] for band in bands])
-
-    def close(self) -> None:
-        pass
-
-
 class TestWindowedTiff:
     @pytest.fixture
-    def fake_tiff(self, monkeypatch):
-        """Replace rasterio by a module whose files are all this dataset."""
-        pixels = np.random.default_rng(0).integers(0, 255, (331, 417, 3), np.uint8)
-        dataset = FakeTiff(pixels)
-        module = types.ModuleType("rasterio")
-        module.open = lambda path: dataset
-        module.errors = types.SimpleNamespace(RasterioIOError=OSError)
-        monkeypatch.setitem(sys.modules, "rasterio", module)
-        return dataset
+    def tiff(self, tmp_path):
+        """Write pixels [H, W, C] as a TIFF and return its path."""
+        return partial(write_tiff, tmp_path / "x.tif")
 
     @pytest.mark.parametrize("rate", [1, 0.5, 0.75, 0.3, 1.5, 2])
-    def test_windowed_tiff_equals_whole_image(self, fake_tiff, rate):
-        tiff = WindowedTiff(Path("x.tif"), min_pixels=0)
-        assert tiff.size_wh == (417, 331)
-        whole = np.ascontiguousarray(fake_tiff.pixels[:, :, ::-1])
+    def test_windowed_tiff_equals_whole_image(self, tiff, rate):
+        pixels = np.random.default_rng(0).integers(0, 255, (331, 417, 3), np.uint8)
+        source = WindowedTiff(tiff(pixels), min_pixels=0)
+        assert source.size_wh == (417, 331)
+        whole = np.ascontiguousarray(pixels[:, :, ::-1])
         if rate != 1:
             whole = cv2.resize(whole, None, fx=rate, fy=rate, interpolation=cv2.INTER_CUBIC)
-        read = tiff.reader(rate)
-        for x, y in windows(resized_wh(tiff.size_wh, rate), 100, 20):
+        read = source.reader(rate)
+        for x, y in windows(resized_wh(source.size_wh, rate), 100, 20):
             patch, expected = read(x, y, 100), whole[y : y + 100, x : x + 100]
             # OpenCV computes weights from the position in float32: they may differ by a gray level.
             assert patch.shape == expected.shape
             assert np.abs(patch.astype(int) - expected).max() <= (rate == 0.75)
 
-    def test_windowed_tiff_of_16_bits_and_one_band(self, fake_tiff):
-        fake_tiff.pixels = fake_tiff.pixels.astype(np.uint16)[:, :, :1] * 256
-        fake_tiff.dtypes, fake_tiff.count = ("uint16",), 1
-        patch = WindowedTiff(Path("x.tif"), min_pixels=0).reader(1)(0, 0, 100)
+    def test_windowed_tiff_of_16_bits_and_one_band(self, tiff):
+        pixels = np.random.default_rng(0).integers(0, 65536, (331, 417, 1), np.uint16)
+        patch = WindowedTiff(tiff(pixels), ReadOptions("high_byte"), 0).reader(1)(0, 0, 100)
         assert patch.dtype == np.uint8 and patch.shape == (100, 100, 3)
-        np.testing.assert_array_equal(patch[:, :, 0], fake_tiff.pixels[:100, :100, 0] >> 8)
+        np.testing.assert_array_equal(patch[:, :, 0], pixels[:100, :100, 0] >> 8)
 
-    def test_small_tiffs_are_read_by_opencv(self, fake_tiff, shared):
-        path = next((shared / "data" / "geotiff").glob("*.tif"))
+    def test_windows_and_whole_image_share_the_stretch(self, tiff):
+        pixels = np.random.default_rng(0).integers(300, 900, (331, 417, 4)).astype(np.uint16)
+        path = tiff(pixels)
+        windowed = WindowedTiff(path, min_pixels=0).reader(1)
+        found = np.concatenate(
+            [np.concatenate([windowed(x, y, 100) for x in range(0, 417, 100)], 1)
+             for y in range(0, 331, 100)]
+        )  # fmt: skip
+        np.testing.assert_array_equal(found, open_source(path).reader(1)(0, 0, 500))
+        assert found.min() == 0 and found.max() == 255
+
+    def test_small_tiffs_are_read_as_a_whole(self, tiff):
+        path = tiff(np.zeros((9, 9, 3), np.uint8))
         assert not isinstance(open_source(path), WindowedTiff)
 
     def test_windowed_tiff_of_real_files(self, shared, tmp_path, monkeypatch):

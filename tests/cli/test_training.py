@@ -1,10 +1,13 @@
 """The phase train on the command line: resuming, fine-tuning, checkpoints, early stops."""
 
+import cv2
+import numpy as np
+
 import train as trainer
 from helpers.command_line import assert_refused
-from helpers.data_folders import CLASSES
+from helpers.data_folders import CLASSES, write_image
 from helpers.networks import save_untrained
-from models import read_checkpoint
+from models import read_checkpoint, save_checkpoint
 
 
 def test_resume_keeps_the_flags_of_the_run(run_training, run_cli, data, tmp_path):
@@ -84,3 +87,30 @@ def test_training_stops_at_non_finite_losses(run_training, data, monkeypatch):
     assert_refused(
         result, "20 steps in a row", "bad_batches.txt", "model_last.pth", "--resume_train"
     )
+
+
+def test_model_remembers_how_its_images_were_read(
+    run_cli, run_training, writable_data, tmp_path, monkeypatch
+):
+    """Use images of 16 bits with values below 256, whose upper 8 bits are all 0."""
+    for path in sorted((writable_data / "images").glob("*")):
+        write_image(path, np.asarray(cv2.imread(str(path)), np.uint16))
+
+    def output(run, *arguments):
+        monkeypatch.setattr("DOTA_devkit.imaging.reading._told", set())
+        result = run(*arguments)
+        assert result.code == 0, result.err
+        return result.out + result.err
+
+    stretched = "16 bits are stretched to 8, each image by its own percentiles"
+    upper = "the upper 8 of 16 bits are used"
+    assert stretched in output(run_training, writable_data, "--run_dir", tmp_path / "a")
+    path = tmp_path / "a" / "weights_dota" / "model_last.pth"
+    assert read_checkpoint(path).reading.depth == "stretch"
+    arguments = ("--phase", "eval", "--data_dir", writable_data, "--weights", path)
+    assert stretched in output(run_cli, *arguments)
+    assert upper in output(run_cli, *arguments, "--depth", "high_byte")
+    old = read_checkpoint(path)
+    del old.extras["data"]["depth"]  # training took the upper bits before checkpoints said so
+    save_checkpoint(path, old)
+    assert upper in output(run_cli, *arguments)

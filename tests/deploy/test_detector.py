@@ -11,6 +11,7 @@ import torch
 from datasets import DataOptions, open_dataset
 from deploy.detector import Detector
 from DOTA_devkit.errors import InputError
+from DOTA_devkit.imaging import ReadOptions
 from helpers.data_folders import make_dota, picture, write_image
 from inference import InferenceSettings, run_over
 from models import CTRBOX, Checkpoint, load_model, save_checkpoint
@@ -121,6 +122,26 @@ def test_full_outputs_are_reported(weights):
     assert len(large.detect_inputs([picture(128, 96)])[0]) == 20
     assert 20 < len(large.detect_inputs([picture(256, 192)])[0]) <= 80
     assert len(large.detect_inputs([picture(64, 64)])[0]) == 20
+
+
+@pytest.mark.parametrize(
+    ("data", "asked", "expected"),
+    [
+        ({}, {}, ReadOptions()),  # a file of an earlier version: as predict always did
+        ({"data": {"min_size": 10.0}}, {}, ReadOptions()),
+        ({"data": {"depth": "high_byte", "bands": ""}}, {}, ReadOptions("high_byte")),
+        ({"data": {"depth": "stretch", "bands": "3,2,1"}}, {}, ReadOptions(bands=(3, 2, 1))),
+        ({"data": {"depth": "high_byte", "bands": "3,2,1"}}, {"depth": "stretch"},
+         ReadOptions(bands=(3, 2, 1))),
+        ({"data": {"depth": "high_byte", "bands": ""}}, {"bands": (4,)},
+         ReadOptions("high_byte", (4,))),
+        ({"data": {"depth": 7, "bands": []}}, {}, ReadOptions()),  # of another program
+        ({"data": "x"}, {}, ReadOptions()),
+    ],
+)  # fmt: skip
+def test_images_are_read_as_in_training(weights, tmp_path, data, asked, expected):
+    save_checkpoint(tmp_path / "a.pth", Checkpoint.of(load_model(weights), extras=data))
+    assert Detector.load(tmp_path / "a.pth", **asked).reading == expected
 
 
 def test_threads_share_a_detector(weights):

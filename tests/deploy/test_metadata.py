@@ -1,9 +1,12 @@
 """The metadata of exported files: round trip, and what is refused."""
 
+from dataclasses import replace
+
 import pytest
 
 from deploy.metadata import RELEASE, ModelMetadata, read_onnx_metadata
 from DOTA_devkit.errors import InputError
+from DOTA_devkit.imaging import ReadOptions
 
 METADATA = ModelMetadata(
     classes=("plane", "a, b", "船"),
@@ -126,3 +129,14 @@ def test_other_files_are_refused(tmp_path, content):
         read_onnx_metadata(path)
     with pytest.raises(InputError, match="no such file"):
         read_onnx_metadata(tmp_path / "none.onnx")
+
+
+def test_how_images_were_read():
+    """Files of earlier versions, which do not tell, are read as ever."""
+    assert "depth" not in METADATA.to_props()
+    assert ModelMetadata.from_props(METADATA.to_props(), "a.onnx").reading is None
+    told = replace(METADATA, reading=ReadOptions("high_byte", (3, 2, 1)))
+    assert told.to_props()["depth"] == "high_byte" and told.to_props()["bands"] == "3,2,1"
+    assert ModelMetadata.from_props(told.to_props(), "a.onnx") == told
+    with pytest.raises(InputError, match=r"a\.onnx: broken metadata: depth must be one of"):
+        ModelMetadata.from_props(told.to_props() | {"depth": "low"}, "a.onnx")

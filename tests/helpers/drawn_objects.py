@@ -8,6 +8,7 @@ detector does.
 import cv2
 import numpy as np
 
+from DOTA_devkit.imaging import ReadOptions
 from structures.detections import Detections
 from structures.letterbox import Letterbox
 
@@ -30,6 +31,7 @@ class DrawnObjects:
     fixed_hw = False
     nms_thresh = 0.1
     conf_thresh = 0.18
+    reading = ReadOptions()
 
     def __init__(self, input_hw=(128, 128), max_side=np.inf):
         self.input_hw = input_hw

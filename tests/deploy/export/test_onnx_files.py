@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from datasets.images import read_image
 from decoder import DecDecoder, to_source
 from decoder import rows_to_detections as light_fork_detections
 from deploy.detector import Detector
 from deploy.metadata import read_onnx_metadata
 from DOTA_devkit.errors import InputError
+from DOTA_devkit.imaging import read_image
 from DOTA_devkit.polygon import iou_matrix
 from helpers.small_exports import CLASSES, CONF, SIZE_HW, K, export, sharp_model
 from main import main

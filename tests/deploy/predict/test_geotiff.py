@@ -11,6 +11,7 @@ from deploy.predict.pipeline import predict
 from deploy.predict.settings import PredictSettings
 from deploy.predict.sources import inspect_images
 from DOTA_devkit.errors import InputError
+from DOTA_devkit.imaging import ReadOptions
 from DOTA_devkit.polygon import iou_matrix
 from helpers.drawn_objects import DrawnObjects, corners_of, scene
 
@@ -367,7 +368,7 @@ def test_bands_of_mixed_types_are_refused(tmp_path):
         + "".join(band.format(*one) for one in bands)
         + "</VRTDataset>"
     )
-    _, faults = inspect_images([tmp_path / "a.vrt"])
+    _, faults = inspect_images([tmp_path / "a.vrt"], ReadOptions(allow_remote=True))
     assert "bands of uint16, uint8; expected all 8-bit" in faults[str(tmp_path / "a.vrt")]
 
 

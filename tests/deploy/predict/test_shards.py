@@ -5,9 +5,9 @@ from itertools import pairwise
 import pytest
 import torch
 
-from deploy.predict.readers import PixelReader
 from deploy.predict.settings import Shard, device_of_rank
 from DOTA_devkit.errors import InputError
+from DOTA_devkit.imaging import PixelReader
 from helpers.drawn_objects import DrawnObjects, scene
 from helpers.prediction_runs import OBJECTS, result_files, run, write
 
@@ -45,9 +45,9 @@ def test_shards_only_decode_their_own_images(tmp_path, monkeypatch):
     decoded = []
     opened = PixelReader.__init__
 
-    def count(self, path):
+    def count(self, path, reading):
         decoded.append(path.name)
-        opened(self, path)
+        opened(self, path, reading)
 
     monkeypatch.setattr(PixelReader, "__init__", count)
     for index in range(2):

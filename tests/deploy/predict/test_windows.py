@@ -8,9 +8,10 @@ import pytest
 from shapely import get_coordinates
 from shapely.geometry import Polygon
 
+from deploy.predict.plan import Batches, SourceJobs
 from deploy.predict.reading import read_window
 from deploy.predict.seams import merge_windows
-from deploy.predict.windows import Tiling, own_detections, plan_windows
+from deploy.predict.windows import Chain, Tiling, own_detections, plan_windows
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.polygon import iou_matrix
 from helpers.drawn_objects import DrawnObjects, corners_of, scene
@@ -32,6 +33,40 @@ def detect(image, tiling, detector=None):
         found = detector.detect_inputs([read_window(Pixels(image), window)])[0]
         parts.append(own_detections(found, window))
     return merge_windows(parts, 0.1)
+
+
+def test_windows_are_made_when_they_are_asked_for():
+    """A plan takes no memory for the size that a header declares."""
+    side = 2**31 - 1
+    windows = plan_windows((side, side), Tiling((608, 608), 100, (1.0, 0.5)))
+    assert len(windows) > 10**13
+    assert (windows[0].left, windows[0].top) == (0, 0)
+    last = windows[-1]
+    assert (last.left + last.size_wh[0], last.top + last.size_wh[1]) == (side, side)
+    with pytest.raises(IndexError):
+        windows[len(windows)]
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 100])
+def test_batches_hold_jobs_of_one_input_size(batch_size):
+    """Several images and scales, of which some share their size of input."""
+    sizes = [((300, 300), (128, 128)), ((130, 128), (128, 128)), ((500, 90), (96, 96))]
+    parts = [
+        SourceJobs(number, part)
+        for number, (size_wh, tile_wh) in enumerate(sizes)
+        for part in plan_windows(size_wh, Tiling(tile_wh, 20, (1.0, 0.5))).parts
+    ]
+    jobs = Chain(parts)
+    batches = Batches(jobs, batch_size)
+    assert [job for batch in batches for job in batch] == list(jobs)
+    assert [batches.size(number) for number in range(len(batches))] == [len(b) for b in batches]
+    for batch in batches:
+        assert 1 <= len(batch) <= batch_size
+        assert len({job.window.input_wh for job in batch}) == 1
+    for batch, following in pairwise(batches):  # none is smaller than it must be
+        assert len(batch) == batch_size or (
+            batch[0].window.input_wh != following[0].window.input_wh
+        )
 
 
 @pytest.mark.parametrize(

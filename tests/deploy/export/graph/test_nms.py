@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from datasets.images import read_image
 from deploy.metadata import ModelMetadata
+from DOTA_devkit.imaging import read_image
 from DOTA_devkit.polygon import paired_iou, polygon_nms
 from helpers.networks import recorded_model
 from structures.detections import Detections

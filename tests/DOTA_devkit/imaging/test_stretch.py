@@ -7,12 +7,12 @@ import cv2
 import numpy as np
 import pytest
 
-from datasets.images import read_image
-from datasets.stretch import WINDOW_SIDE_PX, Stretch, read_stretched
 from deploy.detector import Detector
 from deploy.predict.pipeline import predict
 from deploy.predict.settings import PredictSettings, Shard
 from deploy.predict.sources import inspect_images
+from DOTA_devkit.imaging import read_image, read_stretched
+from DOTA_devkit.imaging.stretch import WINDOW_SIDE_PX, Stretch
 from DOTA_devkit.polygon import paired_iou
 from helpers.drawn_objects import DrawnObjects, scene
 from helpers.small_exports import sharp_model

@@ -8,11 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
-
-from datasets.images import read_deep_image
 
 WINDOW_SIDE_PX = 256
 """Side of the windows from which the range of values is sampled."""
@@ -73,6 +70,11 @@ class Stretch:
         return cls._of_counts(counts)
 
     @classmethod
+    def upper_bits(cls, channels: int) -> Stretch:
+        """Return the mapping to the upper 8 bits."""
+        return cls(None, np.tile((np.arange(_NUM_VALUES) >> 8).astype(np.uint8), (channels, 1)))
+
+    @classmethod
     def of_image(cls, image: np.ndarray) -> Stretch:
         """Compute the stretch of an image [H, W, C] uint16."""
         planes = image.transpose(2, 0, 1)
@@ -91,7 +93,7 @@ class Stretch:
         high = (below >= total * (1000 - _CLIPPED_PER_MILLE)).argmax(axis=1)
         values = np.arange(_NUM_VALUES)
         if not total.any() or high.max() >= _FULL_RANGE:
-            return cls(None, np.tile((values >> 8).astype(np.uint8), (len(counts), 1)))
+            return cls.upper_bits(len(counts))
         high = np.maximum(high, low + 255)  # steps finer than those of the image would be noise
         scaled = (values - low[:, None]) * (255 / (high - low))[:, None]
         tables = np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
@@ -112,24 +114,6 @@ class Stretch:
 def unsigned(values: np.ndarray) -> np.ndarray:
     """Convert int16 to uint16; a negative value marks missing data or is as good as 0."""
     return np.maximum(values, 0).astype(np.uint16) if values.dtype == np.int16 else values
-
-
-def read_stretched(path: Path | str) -> tuple[np.ndarray, Stretch | None]:
-    """Read an image as `read_image` does, but stretch 16 bits per channel.
-
-    Returns:
-        The image [H, W, 3] uint8 in BGR, and the stretch; None for an image of 8 bits.
-    """
-    return stretched(unsigned(read_deep_image(path)))
-
-
-def stretched(image: np.ndarray) -> tuple[np.ndarray, Stretch | None]:
-    """Stretch an image [H, W, 3] in BGR, uint8 or uint16, as `read_stretched` does."""
-    if image.dtype != np.uint16:
-        return image, None
-    rgb = image[:, :, ::-1]
-    stretch = Stretch.of_image(rgb)
-    return np.ascontiguousarray(stretch(rgb.transpose(2, 0, 1))[::-1].transpose(1, 2, 0)), stretch
 
 
 def _windows(size_wh: tuple[int, int], grid: int) -> Iterator[tuple[int, int, int, int]]:

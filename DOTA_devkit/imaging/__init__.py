@@ -1,0 +1,32 @@
+"""Reading the pixels of image files, by one rule for every command.
+
+The rule (`ReadOptions`) says what becomes of 16 bits per channel, which bands are the colors and
+what is refused. Headers, decoding by OpenCV and by rasterio, orientation, masks and the contrast
+stretch belong here; finding images by their id belongs to `DOTA_devkit.images`, georeferences to
+`deploy.predict.georeference`.
+"""
+
+from DOTA_devkit.imaging.decode import import_cv2
+from DOTA_devkit.imaging.options import DEPTHS, HIGH_BYTE, STRETCH, ReadOptions
+from DOTA_devkit.imaging.reading import (
+    PixelReader,
+    Reader,
+    image_size_wh,
+    read_image,
+    read_stretched,
+    stretched,
+)
+
+__all__ = [
+    "DEPTHS",
+    "HIGH_BYTE",
+    "STRETCH",
+    "PixelReader",
+    "ReadOptions",
+    "Reader",
+    "image_size_wh",
+    "import_cv2",
+    "read_image",
+    "read_stretched",
+    "stretched",
+]
