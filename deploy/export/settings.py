@@ -75,7 +75,7 @@ class ExportSettings:
 
     def __post_init__(self) -> None:
         if self.half and self.int8:
-            raise InputError("half and int8 exclude each other: set only one of them")
+            raise InputError("`half` and `int8` exclude each other: set only one of them")
         if not 1 <= self.K <= MAX_K:
             raise InputError(f"K must be 1 to {MAX_K}, got {self.K}")
         for size in self.static[:2] if self.static else self.input_hw:
@@ -108,11 +108,11 @@ class ExportSettings:
     def _check_format(self) -> None:
         """Raise InputError if the format does not support a setting."""
         asked = {
-            "nms_thresh": "nms_thresh (NMS in the graph)" if self.nms_thresh is not None else "",
+            "nms_thresh": "NMS in the graph (`nms_thresh`)" if self.nms_thresh is not None else "",
             "input_type": "input_type uint8" if self.input_type == "uint8" else "",
-            "layout": "layout light-fork" if self.layout == "light-fork" else "",
-            "half": "half" if self.half else "",
-            "int8": "int8" if self.int8 else "",
+            "layout": "`layout` light-fork" if self.layout == "light-fork" else "",
+            "half": "`half`" if self.half else "",
+            "int8": "`int8`" if self.int8 else "",
         }
         for name, reason in UNSUPPORTED.get(self.format, {}).items():
             if asked[name]:

@@ -69,6 +69,9 @@ def read(path: Path) -> tuple[Any, ModelMetadata]:
         # OpenVINO would try all formats that it knows and log an error for each
         if b"<net" not in file.read(_HEAD_BYTES):
             raise InputError(f"{path}: not an OpenVINO model: it does not begin with <net")
+    weights = path.with_suffix(".bin")
+    if not weights.is_file():
+        raise InputError(f"{path}: its weights are missing: expected the bin file {weights}")
     check_openvino(path)
     model = _read(path)
     return model, ModelMetadata.from_props(_props(model), path)

@@ -310,7 +310,7 @@ class TestResuming:
         removed = ["images/small__1__0___0.png", "labelTxt/a__b.v1__1__0___0.txt", "trainval.txt"]
         for name in removed:
             (tmp_path / "out" / name).unlink()
-        (tmp_path / "out" / "images" / ".x.png.1.tmp").write_text("half of an image")
+        (tmp_path / "out" / "images" / ".x.png.0123abcd.tmp").write_text("half of an image")
         summary = split_folder(data, tmp_path / "out", self.options)
         assert (summary.written, summary.present) == (2, 37)
         assert files_of(tmp_path / "out") == whole

@@ -60,7 +60,7 @@ def made(here):
     ("name", "package", "message"),
     [
         ("a.pth", "torch", "not a file of torch.save"),
-        ("a.onnx", "onnxruntime", "not a model that ONNX Runtime can run"),
+        ("a.onnx", "onnxruntime", "not an ONNX file"),
         ("a.xml", "openvino", "not an OpenVINO model"),
         ("a.pt2", "torch", "a program of torch.export"),
         ("a.bin", "torch", "not a file of torch.save"),  # checkpoints may have this suffix as well

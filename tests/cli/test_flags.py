@@ -13,7 +13,7 @@ from helpers.command_line import assert_refused
         ("--phase fly", ["--phase", "fly", "train"]),
         ("--backbone vgg16", ["--backbone", "vgg16", "resnet101"]),
         ("--device tpu9", ["--device", "tpu9"]),
-        ("--device cuda:77", ["cuda:77 is not there"]),
+        ("--device cuda:77", ["cuda:77 is not available"]),
         ("--epochs 0", ["--epochs", "a whole number above 0 expected, got '0'"]),
         ("--batch_size x", ["--batch_size", "'x'"]),
         ("--init_lr -1", ["--init_lr", "'-1'"]),

@@ -69,7 +69,7 @@ def test_ctrl_c_keeps_finished_predictions(run_cli, trained_weights, tmp_path):
         return any(path.read_bytes().count(b"\n") > 3 for path in journals)
 
     result = interrupt_when(tmp_path, arguments, some_tiles_are_done)
-    assert_refused(result, "stopped by Ctrl-C; what is done so far", "the same command", code=130)
+    assert_refused(result, "stopped by Ctrl-C; any progress so far", "the same command", code=130)
     assert "epoch" not in result.err and not Path("result_predict/detections.json").exists()
     again = run_cli(*arguments)
     assert again.code == 0 and "resuming a run that was stopped" in again.out
@@ -96,7 +96,7 @@ def test_ctrl_c_leaves_no_partial_export(trained_weights, tmp_path, step):
         ("train", "train.DetectionLoss.forward", "the last finished epoch"),
         ("test", "inference.postprocess", "starts over with the first image"),
         ("eval", "inference.postprocess", "starts over with the first image"),
-        ("predict", "deploy.predict.pipeline.detect_batch", "what is done so far"),
+        ("predict", "deploy.predict.pipeline.detect_batch", "any progress so far"),
         ("benchmark", "deploy.benchmark.time_stages", "no times were written"),
         ("export", "deploy.export.pipeline.compare", "no file was written"),
     ],

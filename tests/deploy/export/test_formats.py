@@ -637,7 +637,7 @@ def test_file_that_ignores_its_threshold(folder, tmp_path, monkeypatch, capsys):
         kept(graph, corners, scores, graph.op("Min", threshold, 0.2))
     )  # fmt: skip
     assert run_main(folder, tmp_path / "a.onnx") == 2
-    assert "there are detections although conf_thresh is 1" in capsys.readouterr().err
+    assert "there are detections although --conf_thresh is 1" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
 
@@ -650,11 +650,11 @@ def test_report_warns_without_an_empty_image(folder, tmp_path, capsys):
 
 # Setting -> the flags that ask for it, and how the error message names it.
 UNSUPPORTED_FLAGS = {
-    "nms_thresh": (("--nms", "graph"), "nms_thresh (NMS in the graph)"),
-    "input_type": (("--input", "uint8"), "input_type uint8"),
-    "layout": (("--layout", "light-fork", "--static", "96", "96", "1"), "layout light-fork"),
-    "half": (("--half",), "half"),
-    "int8": (("--int8",), "int8"),
+    "nms_thresh": (("--nms", "graph"), "NMS in the graph (--nms_thresh)"),
+    "input_type": (("--input", "uint8"), "--input uint8"),
+    "layout": (("--layout", "light-fork", "--static", "96", "96", "1"), "--layout light-fork"),
+    "half": (("--half",), "--half"),
+    "int8": (("--int8",), "--int8"),
 }
 
 
@@ -666,7 +666,7 @@ def test_unsupported_settings_of_a_format_are_refused(folder, tmp_path, capsys, 
     flags, text = UNSUPPORTED_FLAGS[setting]
     assert run_main(folder, output, "--format", kind, *flags) == 2
     error = capsys.readouterr().err
-    expected = f"error: format {kind} does not support {text}: {UNSUPPORTED[kind][setting]}\n"
+    expected = f"error: --format {kind} does not support {text}: {UNSUPPORTED[kind][setting]}\n"
     assert error == expected
     assert not list(tmp_path.iterdir())
 
@@ -674,12 +674,12 @@ def test_unsupported_settings_of_a_format_are_refused(folder, tmp_path, capsys, 
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (("--half", "--int8"), "two precisions"),
+        (("--half", "--int8"), "--half and --int8 exclude each other"),
         (("--K", "3841"), "K must be 1 to 3840, got 3841"),
-        (("--format", "tensorrt", "--K", "3840"), "format tensorrt supports K up to 3839"),
+        (("--format", "tensorrt", "--K", "3840"), "--format tensorrt supports --K up to 3839"),
         (("--static", "100", "96", "1"), "must be multiples of 32, got 100"),
-        (("--input_h", "100"), "--input_h 100 is no multiple of 32"),
-        (("--color", "RGB"), "color RGB needs input_type uint8"),
+        (("--input_h", "100"), "--input_h 100 is not a multiple of 32"),
+        (("--color", "RGB"), "--color RGB needs --input uint8"),
         (("--layout", "light-fork"), "fixed input of one image"),
         (("--classes", "x,y"), "classes"),
         (("--format", "torch"), "format torch must end in .pt2"),
