@@ -135,13 +135,18 @@ def test_full_outputs_are_reported(weights):
          ReadOptions(bands=(3, 2, 1))),
         ({"data": {"depth": "high_byte", "bands": ""}}, {"bands": (4,)},
          ReadOptions("high_byte", (4,))),
-        ({"data": {"depth": 7, "bands": []}}, {}, ReadOptions()),  # of another program
-        ({"data": "x"}, {}, ReadOptions()),
     ],
 )  # fmt: skip
 def test_images_are_read_as_in_training(weights, tmp_path, data, asked, expected):
     save_checkpoint(tmp_path / "a.pth", Checkpoint.of(load_model(weights), extras=data))
     assert Detector.load(tmp_path / "a.pth", **asked).reading == expected
+
+
+@pytest.mark.parametrize("data", ["x", {"depth": 7, "bands": []}])
+def test_damaged_data_options_are_refused(weights, tmp_path, data):
+    save_checkpoint(tmp_path / "a.pth", Checkpoint.of(load_model(weights), extras={"data": data}))
+    with pytest.raises(InputError, match=r"a\.pth: its data is .* expected"):
+        Detector.load(tmp_path / "a.pth")
 
 
 def test_threads_share_a_detector(weights):
