@@ -728,7 +728,7 @@ def test_export_on_full_disk(folder, tmp_path, capsys, monkeypatch, kind):
 
 
 def test_export_settings_of_formats():
-    with pytest.raises(InputError, match="format torch does not support half"):
+    with pytest.raises(InputError, match="format torch does not support `half`"):
         ExportSettings(format="torch", half=True)
     assert not ExportSettings(format="tensorrt").takes_conf
     assert ExportSettings(format="torch").takes_conf
