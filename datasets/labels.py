@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 
 from DOTA_devkit.errors import InputError
+from DOTA_devkit.faults import shorten_faults
 from DOTA_devkit.files import replacing
 from DOTA_devkit.formats import Labels
 from DOTA_devkit.progress import progress
 
 logger = logging.getLogger(__name__)
 
-MAX_LISTED_ERRORS = 20
 _CACHE_VERSION = 2
 _FILES_PER_BLOCK = 512
 
@@ -26,16 +26,13 @@ def raise_errors(errors: Sequence[str], what: str, remedy: str = "") -> None:
     """Raise one InputError for a list of errors, if there are any.
 
     Args:
-        errors: One line each; the first `MAX_LISTED_ERRORS` are listed and the others counted.
+        errors: One line each; `shorten_faults` says how many of them are listed.
         what: What is counted, for the first line: "3 {what}:".
         remedy: Last line of the message.
     """
     if not errors:
         return
-    shown = list(errors[:MAX_LISTED_ERRORS])
-    if len(errors) > MAX_LISTED_ERRORS:
-        shown.append(f"and {len(errors) - MAX_LISTED_ERRORS} more")
-    lines = [f"{len(errors)} {what}:", *(f"  {error}" for error in shown)]
+    lines = [f"{len(errors)} {what}:", *(f"  {error}" for error in shorten_faults(errors))]
     raise InputError("\n".join([*lines, remedy] if remedy else lines))
 
 

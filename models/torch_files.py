@@ -130,8 +130,7 @@ def _check_tensors(content: object, path: Path, size: int) -> None:
     while waiting:
         value = waiting.pop()
         if isinstance(value, Tensor):
-            dense = value.layout is torch.strided and not value.is_quantized
-            if not dense or value.is_nested or value.device.type != "cpu":
+            if not is_dense(value):
                 kind = "quantized" if value.is_quantized else f"{value.layout} {value.device}"
                 raise InputError(
                     f"{path}: it holds a tensor that is not a plain one ({kind}); save the "
@@ -146,6 +145,12 @@ def _check_tensors(content: object, path: Path, size: int) -> None:
         raise InputError(
             f"{path}: its tensors unpack to {total / 1e9:.1f} GB, far more than the file holds"
         )
+
+
+def is_dense(value: Tensor) -> bool:
+    """Return whether the values of a tensor can be read: one block of numbers on the CPU."""
+    strided = value.layout is torch.strided and not value.is_nested
+    return strided and not value.is_quantized and value.device.type == "cpu"
 
 
 def _check_archive(file: BinaryIO, path: Path, size: int) -> None:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from DOTA_devkit.errors import InputError
 from models import Checkpoint
 from models.schema import brief
+from models.torch_files import is_dense
 
 _MOMENTS = ("exp_avg", "exp_avg_sq")
 
@@ -115,7 +116,7 @@ def _is_number(value: object) -> bool:
 def _checked_step(value: object, where: str) -> Tensor:
     """Return the number of steps that a parameter has seen, a scalar [] of float32."""
     if isinstance(value, Tensor):
-        value = value.item() if value.numel() == 1 and _is_plain(value) else None
+        value = value.item() if value.numel() == 1 and is_dense(value) else None
     if not (_is_number(value) and 0 <= value < 2**53):
         raise ValueError(f"step of {where} is not a number of steps")
     return torch.tensor(float(value), dtype=torch.float32)
@@ -128,17 +129,12 @@ def _checked_moment(value: Tensor, parameter: nn.Parameter, name: str) -> Tensor
             f"the shapes differ: {list(parameter.shape)} is expected for {name}, but it has "
             f"{list(value.shape)}"
         )
-    if not (_is_plain(value) and value.is_floating_point()):
+    if not (is_dense(value) and value.is_floating_point()):
         raise ValueError(f"{name} must hold plain floats, but it holds {value.dtype}")
     if not torch.isfinite(value).all() or (name.partition(" ")[0] != "exp_avg" and value.min() < 0):
         raise ValueError(f"{name} holds values that no training gives")
     copy = torch.empty_like(parameter, memory_format=torch.preserve_format, requires_grad=False)
     return copy.copy_(value)
-
-
-def _is_plain(value: Tensor) -> bool:
-    """Whether values of a tensor can be read: dense, not quantized, with data on the CPU."""
-    return value.layout is torch.strided and not value.is_quantized and value.device.type == "cpu"
 
 
 def random_state() -> dict[str, torch.Tensor]:
@@ -161,7 +157,7 @@ def restore_random_state(resume: Checkpoint) -> None:
         if state is None:
             continue
         try:
-            if not (isinstance(state, Tensor) and _is_plain(state) and state.dtype == torch.uint8):
+            if not (isinstance(state, Tensor) and is_dense(state) and state.dtype == torch.uint8):
                 raise ValueError("a tensor of bytes is expected")
             # a copy: the generators read it as a block of memory
             copy = state.clone(memory_format=torch.contiguous_format)

@@ -37,9 +37,12 @@ def check_size(
     pixels = width * height
     told = f"{path}: {width}x{height} pixels (width x height) by its header"
     held = _png_bytes(path)
-    size = Path(path).stat().st_size
-    if held is not None and held > (size + 1) * _DEFLATE_RATIO:
-        raise InputError(f"{told}, which a PNG of {size} bytes cannot hold: the file is damaged")
+    if held is not None:
+        size = Path(path).stat().st_size
+        if held > (size + 1) * _DEFLATE_RATIO:
+            raise InputError(
+                f"{told}, which a PNG of {size} bytes cannot hold: the file is damaged"
+            )
     if pixels > options.max_pixels:
         raise InputError(
             f"{told}, more than {options.max_pixels}: set `max_pixels` to at least {pixels} if it "

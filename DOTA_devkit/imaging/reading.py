@@ -116,9 +116,9 @@ def read_image(path: Path | str, options: ReadOptions | None = None) -> np.ndarr
     image, stretch = read_stretched(path, options)
     if stretch is not None:
         kind = (
-            "the upper 8 of 16 bits are used"
+            str(stretch)
             if stretch.limits is None
-            else ("16 bits are stretched to 8, each image by its own percentiles")
+            else "16 bits are stretched to 8, each image by its own percentiles"
         )
         _tell_once(kind, path)
     return image

@@ -33,14 +33,12 @@ from deploy.predict.writers import (
     write_files,
 )
 from DOTA_devkit.errors import InputError
+from DOTA_devkit.faults import MAX_SHOWN_FAULTS
 from DOTA_devkit.files import sweep_leftovers
 from DOTA_devkit.progress import progress_bar
 from DOTA_devkit.tables import format_table
 
 logger = logging.getLogger(__name__)
-
-MAX_LEFT_OUT_LINES = 20
-"""Images that are left out and get a log line each; the others are only counted."""
 
 
 @dataclass(frozen=True)
@@ -216,12 +214,12 @@ def warn_about_left_out(faults: Sequence[str]) -> None:
     Args:
         faults: Why each image is left out.
     """
-    for text in faults[:MAX_LEFT_OUT_LINES]:
+    for text in faults[:MAX_SHOWN_FAULTS]:
         logger.warning("left out: %s", text)
-    if len(faults) > MAX_LEFT_OUT_LINES:
+    if len(faults) > MAX_SHOWN_FAULTS:
         logger.warning(
             "left out: %d more; detections.json, if written, lists all of them",
-            len(faults) - MAX_LEFT_OUT_LINES,
+            len(faults) - MAX_SHOWN_FAULTS,
         )
 
 

@@ -5,9 +5,10 @@ import os
 import numpy as np
 import pytest
 
-from datasets.labels import MAX_LISTED_ERRORS, collect_labels, raise_errors
+from datasets.labels import collect_labels, raise_errors
 from datasets.summary import LabelSummary
 from DOTA_devkit.errors import InputError
+from DOTA_devkit.faults import MAX_SHOWN_FAULTS
 from DOTA_devkit.formats import read_labels
 from helpers.data_folders import line
 
@@ -149,13 +150,13 @@ def test_errors_of_all_files(tmp_path):
 
 def test_raise_errors_lists_the_first_ones():
     raise_errors([], "nothing")
-    count = MAX_LISTED_ERRORS + 7
+    count = MAX_SHOWN_FAULTS + 7
     with pytest.raises(InputError) as caught:
         raise_errors([f"error {k}" for k in range(count)], "errors", "Do this.")
     lines = str(caught.value).splitlines()
     assert lines[0] == f"{count} errors:"
     assert lines[-2:] == ["  and 7 more", "Do this."]
-    assert len(lines) == MAX_LISTED_ERRORS + 3
+    assert len(lines) == MAX_SHOWN_FAULTS + 3
 
 
 def test_summary_text():

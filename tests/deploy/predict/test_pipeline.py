@@ -147,15 +147,15 @@ def test_one_reason_for_many_images_is_not_warnings_of_each(tmp_path, caplog):
     write(tmp_path / "images/0.png", scene((50, 40), []))
     (tmp_path / "list.txt").write_text(
         "images/0.png\n"
-        + "".join(f"gone/{number}.png\n" for number in range(pipeline.MAX_LEFT_OUT_LINES + 3))
+        + "".join(f"gone/{number}.png\n" for number in range(pipeline.MAX_SHOWN_FAULTS + 3))
     )
     done = run(tmp_path / "list.txt", tmp_path / "out", formats=("json",))
     warnings = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
-    assert len(warnings) == pipeline.MAX_LEFT_OUT_LINES + 1 and warnings[-1].startswith(
+    assert len(warnings) == pipeline.MAX_SHOWN_FAULTS + 1 and warnings[-1].startswith(
         "left out: 3 more"
     )
     named = json.loads((tmp_path / "out/detections.json").read_text())["left_out"]
-    assert len(named) == len(done.faults) == pipeline.MAX_LEFT_OUT_LINES + 3
+    assert len(named) == len(done.faults) == pipeline.MAX_SHOWN_FAULTS + 3
 
 
 def test_image_deleted_before_it_is_drawn(tmp_path, picture, monkeypatch, caplog):
