@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,7 +30,8 @@ def remembered() -> Iterator[None]:
     Ctrl-C raises KeyboardInterrupt as usual, and so does SIGTERM; the record is cleared at the end
     of the block. Nothing is recorded of a signal for which the caller has installed a handler of
     its own, which stays in place, or in a thread other than the main one, as Python allows no
-    signal handlers there.
+    signal handlers there. A KeyboardInterrupt that Python discards, in a destructor for example, is
+    not printed with a traceback on the terminal: nothing of it is lost.
     """
     defaults = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
     ours = [number for number, default in defaults.items() if signal.getsignal(number) == default]
@@ -47,11 +49,19 @@ def remembered() -> Iterator[None]:
         _pressed.set()
         raise KeyboardInterrupt
 
+    report = sys.unraisablehook
+
+    def report_others(unraisable: sys.UnraisableHookArgs) -> None:
+        if not (_pressed.is_set() and issubclass(unraisable.exc_type, KeyboardInterrupt)):
+            report(unraisable)
+
     for number in ours:
         signal.signal(number, remember)
+    sys.unraisablehook = report_others
     try:
         yield
     finally:
+        sys.unraisablehook = report
         for number in ours:
             signal.signal(number, defaults[number])
         _pressed.clear()

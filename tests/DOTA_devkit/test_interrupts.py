@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import sys
 import threading
 import time
 
@@ -77,6 +78,29 @@ def test_remembered_records_a_swallowed_ctrl_c():
     with interrupts.remembered():  # a later block has no record of it
         assert not interrupts.pressed()
         interrupts.stop_if_pressed()
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_in_a_destructor_prints_no_traceback(capfd, monkeypatch, signum):
+    """Python discards what a destructor raises, and prints it; other errors there are printed."""
+    monkeypatch.setattr(sys, "unraisablehook", sys.__unraisablehook__)
+
+    class Interrupted:
+        def __del__(self):
+            signal.raise_signal(signum)
+
+    class Failing:
+        def __del__(self):
+            raise ZeroDivisionError
+
+    with interrupts.remembered():
+        Failing()
+        Interrupted()
+        with pytest.raises(KeyboardInterrupt):
+            interrupts.stop_if_pressed()
+    err = capfd.readouterr().err
+    assert "ZeroDivisionError" in err and "KeyboardInterrupt" not in err
+    assert sys.unraisablehook is sys.__unraisablehook__
 
 
 def test_handler_of_the_caller_stays(handler):
