@@ -15,6 +15,16 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Start with the longest tests, so that no worker is left alone with them at the end.
+
+    The first is the training of the README; then come the modules with slow tests. Modules stay
+    whole, as their fixtures are shared.
+    """
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: (item.name != "test_sample_set_commands", item.path not in slow))
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """Return the folder of recorded outputs, real images and weights; skip where it is absent.
