@@ -189,6 +189,9 @@ def _model_flags(group) -> None:
                               "backbone that the model file must have")})
     add("--head_conv", phases=built, type=positive, metavar="N",
         help="hidden channels of the heads (default: 256; sample: 64)")
+    add("--neck", phases=built, type=positive, metavar="N",
+        help="channels of the merges and of the input of the heads (default: those of the "
+             "backbone's maps, as in the original)")
     add("--head_bn", phases=built, action="store_true", default=None,
         help="BatchNorm in the heads, which helps with small batches")
     add("--pretrained", phases=TRAIN, metavar="WHAT",

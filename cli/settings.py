@@ -99,6 +99,7 @@ def check_flags(
         classes=classes,
         head_conv=args.head_conv,
         head_bn=args.head_bn,
+        neck=args.neck,
     )
 
 

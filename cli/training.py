@@ -162,6 +162,7 @@ def new_model(
     there = read_checkpoint(args.finetune).architecture
     args.backbone = args.backbone or there.backbone
     args.head_bn = there.head_bn if args.head_bn is None else args.head_bn
+    args.neck = args.neck or there.neck
     model = network(args, classes, input_hw, args.head_conv or there.head_conv, "none")
     finetune(model, args.finetune)
     return model
@@ -185,4 +186,5 @@ def network(
         head_bn=bool(args.head_bn),
         classes=classes,
         input_size=input_hw,
+        neck=args.neck,
     )

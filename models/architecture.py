@@ -34,6 +34,7 @@ class Architecture:
         final_kernel: Kernel size of the last convolution of each head except `wh`.
         head_conv: Hidden channels of each head.
         head_bn: Whether the heads have BatchNorm.
+        neck: Channels of the merges, or None for those of the backbone's maps.
     """
 
     backbone: str
@@ -41,12 +42,18 @@ class Architecture:
     final_kernel: int
     head_conv: int
     head_bn: bool
+    neck: int | None = None
 
     @classmethod
     def of(cls, model: CTRBOX) -> Architecture:
         """Return the architecture of an existing model."""
         return cls(
-            model.backbone, dict(model.heads), model.final_kernel, model.head_conv, model.head_bn
+            model.backbone,
+            dict(model.heads),
+            model.final_kernel,
+            model.head_conv,
+            model.head_bn,
+            model.neck,
         )
 
     def build(
@@ -65,6 +72,7 @@ class Architecture:
             head_bn=self.head_bn,
             classes=classes,
             input_size=input_size,
+            neck=self.neck,
         )
 
 
@@ -148,4 +156,12 @@ def _recognize_heads(shapes: Mapping[str, tuple[int, ...]], backbone: str) -> Ar
         final_kernel=last["hm"][-1],
         head_conv=shapes["hm.0.weight"][0],
         head_bn=head_bn,
+        neck=_recognize_neck(shapes),
     )
+
+
+def _recognize_neck(shapes: Mapping[str, tuple[int, ...]]) -> int | None:
+    """Return the width that all merges share, or None if they have those of the table."""
+    widths = {shapes.get(f"dec_c{stage}.up.0.weight", (0,))[0] for stage in (2, 3, 4)}
+    shared = widths.pop()
+    return None if widths or shared == 0 else shared

@@ -41,7 +41,7 @@ class Checkpoint:
 
     Attributes:
         model_state: Weights under the names of `CTRBOX`.
-        architecture: Backbone, heads, `head_conv` and `head_bn`.
+        architecture: Backbone, heads, `head_conv`, `head_bn` and `neck`.
         classes: Class names in the order of the channels of `hm`, or None if the file has none.
         input_size: (height, width) of training, or None.
         epoch: Number of the last completed epoch.
@@ -131,6 +131,8 @@ class Checkpoint:
             "history": self.history,
             "random_state": self.random_state,
         }
+        if architecture.neck is not None:
+            content["neck"] = architecture.neck
         if self.optimizer_state is not None:
             content["optimizer_state_dict"] = self.optimizer_state
         if reserved := content.keys() & self.extras.keys():
@@ -157,7 +159,7 @@ class Checkpoint:
             raise InputError(f"{path}: {error}") from None
         check_weights(state, path)
         rest = checked_entries(rest, architecture.heads["hm"], path)
-        for key in ("heads", "final_kernel", "head_conv", "head_bn"):
+        for key in ("heads", "final_kernel", "head_conv", "head_bn", "neck"):
             rest.pop(key, None)  # read from the weights instead
         classes, input_size = rest.pop("classes"), rest.pop("input_size")
         return cls(
@@ -180,6 +182,7 @@ class Checkpoint:
         classes: Sequence[str] | None = None,
         head_conv: int | None = None,
         head_bn: bool | None = None,
+        neck: int | None = None,
     ) -> None:
         """Check that the checkpoint is what was asked for.
 
@@ -188,6 +191,7 @@ class Checkpoint:
             classes: Expected class names. A file without names only has to have as many channels.
             head_conv: Expected hidden channels of the heads.
             head_bn: Whether the heads are expected to have BatchNorm.
+            neck: Expected channels of the merges.
 
         Raises:
             InputError: The checkpoint differs; the message lists every difference.
@@ -201,6 +205,9 @@ class Checkpoint:
         if head_bn not in (None, saved.head_bn):
             having = "has" if saved.head_bn else "has no"
             faults.append(f"head_bn is {head_bn}, but the file {having} BatchNorm in its heads")
+        if neck not in (None, saved.neck):
+            widths = "the backbone's widths" if saved.neck is None else saved.neck
+            faults.append(f"neck is {neck}, but the file has {widths}")
         if classes is not None:
             known, number = self.classes, saved.heads["hm"]
             if len(classes) != number or known not in (None, tuple(classes)):
@@ -252,12 +259,13 @@ def load_model(
     classes: Sequence[str] | None = None,
     head_conv: int | None = None,
     head_bn: bool | None = None,
+    neck: int | None = None,
 ) -> CTRBOX:
     """Load the detector of a checkpoint, in eval mode.
 
-    The architecture is read from the file: `.backbone`, `.head_conv`, `.head_bn`. `.classes` and
-    `.input_size` (height, width) are None if the file does not have them. Files of the original
-    and of the light fork load as they are.
+    The architecture is read from the file: `.backbone`, `.head_conv`, `.head_bn`, `.neck`.
+    `.classes` and `.input_size` (height, width) are None if the file does not have them. Files of
+    the original and of the light fork load as they are.
 
     Args:
         path: The checkpoint.
@@ -266,13 +274,16 @@ def load_model(
         classes: Expected class names. If the file has none, these become the model's.
         head_conv: Expected hidden channels of the heads.
         head_bn: Whether the heads are expected to have BatchNorm.
+        neck: Expected channels of the merges.
 
     Raises:
         InputError: The file is missing, damaged, unsafe to load, not a checkpoint of this
             detector, or differs from what is expected.
     """
     checkpoint = read_checkpoint(path)
-    checkpoint.require(backbone=backbone, classes=classes, head_conv=head_conv, head_bn=head_bn)
+    checkpoint.require(
+        backbone=backbone, classes=classes, head_conv=head_conv, head_bn=head_bn, neck=neck
+    )
     if checkpoint.classes is None and classes is not None:
         checkpoint.classes = tuple(classes)
     return build_model(checkpoint, device)
@@ -291,7 +302,8 @@ def finetune(model: CTRBOX, path: str | Path) -> list[str]:
     """Initialize a model with the weights of a detector that was trained on other data.
 
     Layers of the same shape are copied. The others keep their new weights: the last layer of the
-    heat map if the classes differ, or the heads if `head_conv` or `head_bn` differ.
+    heat map if the classes differ, the heads if `head_conv` or `head_bn` differ, or the merges and
+    the heads if `neck` differs.
 
     Args:
         model: The model to initialize, in place.

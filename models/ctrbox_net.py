@@ -30,10 +30,12 @@ class CTRBOX(nn.Module):
         head_bn: Use BatchNorm in the heads, which helps with small batches.
         classes: Class names in the order of the channels of `hm`, or None if they are unknown.
         input_size: (height, width) that the model is meant for, or None.
+        neck: Channels of the three merges, and thus of the input of the heads. None takes those of
+            the backbone's own maps, as the original does.
 
     Raises:
-        ValueError: `down_ratio` is not 4, or the number of `classes` differs from the channels of
-            `hm`.
+        ValueError: `down_ratio` is not 4, `neck` is not positive, or the number of `classes`
+            differs from the channels of `hm`.
         InputError: The backbone is unknown, or `pretrained` cannot be obtained or does not fit.
     """
 
@@ -49,6 +51,7 @@ class CTRBOX(nn.Module):
         *,
         classes: tuple[str, ...] | None = None,
         input_size: tuple[int, int] | None = None,
+        neck: int | None = None,
     ) -> None:
         super().__init__()
         if down_ratio != STRIDE:
@@ -61,6 +64,8 @@ class CTRBOX(nn.Module):
             raise ValueError(
                 f"classes has {len(classes)} names for {heads.get('hm')} channels of 'hm'"
             )
+        if neck is not None and neck < 1:
+            raise ValueError(f"neck must be a positive number of channels or None, got {neck}")
         row = get_backbone(backbone)
         c2, c3, c4, c5 = row.channels
         self.heads = dict(heads)
@@ -68,17 +73,18 @@ class CTRBOX(nn.Module):
         self.final_kernel = final_kernel
         self.head_conv = head_conv
         self.head_bn = head_bn
+        self.neck = neck
         self.classes = None if classes is None else tuple(classes)
         self.input_size = None if input_size is None else tuple(input_size)
 
         self.base_network = row.build()
-        self.dec_c2 = CombinationModule(c3, c2)
-        self.dec_c3 = CombinationModule(c4, c3)
-        self.dec_c4 = CombinationModule(c5, c4)
+        self.dec_c2 = CombinationModule(neck or c3, c2, neck)
+        self.dec_c3 = CombinationModule(neck or c4, c3, neck)
+        self.dec_c4 = CombinationModule(c5, c4, neck)
         for name, channels in self.heads.items():
             kernel_size = 3 if name == "wh" else final_kernel
             bias = PRIOR_LOGIT if name == "hm" else 0.0
-            head = make_head(c2, head_conv, channels, kernel_size, head_bn, bias)
+            head = make_head(self.dec_c2.c_out, head_conv, channels, kernel_size, head_bn, bias)
             self.add_module(name, head)
 
         if pretrained not in (False, None, "none"):

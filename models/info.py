@@ -29,7 +29,10 @@ class FeatureMap(NamedTuple):
 
 
 class Merge(NamedTuple):
-    """A merge of a coarse feature map into the next finer one; `shape` is that of its output."""
+    """A merge of a coarse map (`c_low`) into the next finer one (`c_up`).
+
+    `shape` is that of its output.
+    """
 
     name: str
     c_low: int

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 class CombinationModule(nn.Module):
     """Merges a coarse feature map into the next finer one.
 
-    The coarse map is resized to the size of the fine one and convolved to its number of channels;
+    The coarse map is resized to the size of the fine one and convolved to the width of the output;
     the two are concatenated, fine map first, and mixed by a 1x1 convolution.
 
     The convolutions keep PyTorch's initial weights: each is followed by a BatchNorm, which undoes
@@ -18,21 +18,24 @@ class CombinationModule(nn.Module):
 
     Args:
         c_low: Channels of the coarse map.
-        c_up: Channels of the fine map and of the output.
+        c_up: Channels of the fine map.
+        c_out: Channels of the output; None for as many as the fine map has.
     """
 
-    def __init__(self, c_low: int, c_up: int) -> None:
+    def __init__(self, c_low: int, c_up: int, c_out: int | None = None) -> None:
         super().__init__()
+        c_out = c_up if c_out is None else c_out
         self.c_low = c_low
         self.c_up = c_up
+        self.c_out = c_out
         self.up = nn.Sequential(
-            nn.Conv2d(c_low, c_up, kernel_size=3, padding=1),
-            nn.BatchNorm2d(c_up),
+            nn.Conv2d(c_low, c_out, kernel_size=3, padding=1),
+            nn.BatchNorm2d(c_out),
             nn.ReLU(inplace=True),
         )
         self.cat_conv = nn.Sequential(
-            nn.Conv2d(2 * c_up, c_up, kernel_size=1),
-            nn.BatchNorm2d(c_up),
+            nn.Conv2d(c_up + c_out, c_out, kernel_size=1),
+            nn.BatchNorm2d(c_out),
             nn.ReLU(inplace=True),
         )
 
@@ -44,7 +47,7 @@ class CombinationModule(nn.Module):
             x_up: [B, c_up, H, W] fine map.
 
         Returns:
-            [B, c_up, H, W].
+            [B, c_out, H, W].
         """
         resized = F.interpolate(x_low, x_up.shape[2:], mode="bilinear", align_corners=False)
         return self.merge(resized, x_up)

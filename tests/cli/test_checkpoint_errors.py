@@ -69,6 +69,7 @@ def test_resume_without_optimizer_state(run_cli, data, tmp_path):
     [
         (["--backbone", "resnet18"], "backbone is resnet18, but the file has mobilenetv2"),
         (["--head_conv", "16"], "head_conv is 16, but the file has 8"),
+        (["--neck", "16"], "neck is 16, but the file has the backbone's widths"),
         (["--head_bn"], "the file has no BatchNorm in its heads"),
         (
             ["--classes", "car,bus"],

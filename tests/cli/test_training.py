@@ -55,6 +55,21 @@ def test_finetune_with_other_classes(run_cli, data, tmp_path):
     assert_refused(result, file, "mobilenetv2")
 
 
+def test_neck_is_carried_from_training_to_finetuning(run_cli, run_training, data, tmp_path):
+    assert run_training(data, "--neck", 20).code == 0
+    last = tmp_path / "weights_dota" / "model_last.pth"
+    assert read_checkpoint(last).architecture.neck == 20
+    assert run_cli("--phase", "eval", "--data_dir", data, "--weights", last).code == 0
+    again = ["--phase", "train", "--data_dir", data, "--finetune", last, "--run_dir", "second",
+             "--epochs", 1, "--batch_size", 3]  # fmt: skip
+    result = run_cli(*again)
+    assert result.code == 0 and "newly initialized layers: none" in result.out
+    assert read_checkpoint("second/weights_dota/model_last.pth").architecture.neck == 20
+    result = run_cli(*again, "--neck", 24, "--overwrite")
+    assert result.code == 0 and "newly initialized layers: dec_c2.up.0" in result.out
+    assert read_checkpoint("second/weights_dota/model_last.pth").architecture.neck == 24
+
+
 def test_save_every_keeps_numbered_checkpoints(run_training, data, tmp_path):
     assert run_training(data, "--epochs", 3, "--save_every", 2).code == 0
     names = {path.name for path in (tmp_path / "weights_dota").glob("*.pth")}

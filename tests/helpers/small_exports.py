@@ -13,12 +13,12 @@ K = 40
 CONF = 0.2
 
 
-def sharp_model(backbone="resnet18", head_bn=False, classes=CLASSES) -> CTRBOX:
+def sharp_model(backbone="resnet18", head_bn=False, classes=CLASSES, **more) -> CTRBOX:
     """Return a small network with running means that finds turned and upright boxes everywhere."""
     torch.manual_seed(0)
     heads = {"hm": 3, "wh": 10, "reg": 2, "cls_theta": 1}
     model = CTRBOX(heads, None, 4, 1, 16, backbone=backbone, head_bn=head_bn, classes=classes,
-                   input_size=SIZE_HW)  # fmt: skip
+                   input_size=SIZE_HW, **more)  # fmt: skip
     model.train()
     with torch.no_grad():
         for _ in range(3):

@@ -23,12 +23,13 @@ from models import (
     read_checkpoint,
     save_checkpoint,
 )
+from models.architecture import Architecture
 
 HEADS = {"hm": 3, "wh": 10, "reg": 2, "cls_theta": 1}
 IMAGE = torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(0)) - 0.5
 
 
-def new(backbone="resnet18", heads=HEADS, head_conv=16, final_kernel=1, **settings) -> CTRBOX:
+def new(backbone="mobilenetv2", heads=HEADS, head_conv=16, final_kernel=1, **settings) -> CTRBOX:
     """A small detector with nontrivial BatchNorm statistics."""
     torch.manual_seed(0)
     model = CTRBOX(heads, None, 4, final_kernel, head_conv, backbone=backbone, **settings)
@@ -95,7 +96,7 @@ LAYOUTS = {
 @pytest.mark.parametrize("head_bn", [False, True])
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_resnet_layouts(layout, head_bn, tmp_path):
-    model = new(head_bn=head_bn)
+    model = new("resnet18", head_bn=head_bn)
     torch.save(LAYOUTS[layout](model.state_dict()), tmp_path / "a.pth")
     loaded = load_model(tmp_path / "a.pth")
     assert (loaded.backbone, loaded.head_conv, loaded.head_bn) == ("resnet18", 16, head_bn)
@@ -201,7 +202,32 @@ def test_architecture_is_read_from_the_weights(backbone, heads, head_conv, head_
     assert architecture.backbone == backbone
     assert list(architecture.heads.items()) == list(heads.items())
     assert (architecture.head_conv, architecture.head_bn) == (head_conv, head_bn)
-    assert architecture.final_kernel == final_kernel
+    assert (architecture.final_kernel, architecture.neck) == (final_kernel, None)
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_neck_is_read_from_the_weights(backbone):
+    """A width of the table, at which only one of the merges differs from it, is no exception."""
+    for neck in (1, 24, 64, 256, *BACKBONES[backbone].channels):
+        with torch.device("meta"):
+            model = CTRBOX(HEADS, None, 4, 1, 16, backbone=backbone, neck=neck)
+        checkpoint = Checkpoint.from_file(model.state_dict(), Path("a.pth"))
+        assert checkpoint.architecture == Architecture.of(model)
+        assert checkpoint.architecture.neck == neck
+
+
+def test_merges_of_different_widths_are_rejected():
+    with torch.device("meta"):
+        state = CTRBOX(HEADS, None, 4, 1, 16, backbone="resnet18", neck=32).state_dict()
+        other = CTRBOX(HEADS, None, 4, 1, 16, backbone="resnet18", neck=48).state_dict()
+    state |= {key: value for key, value in other.items() if key.startswith("dec_c3")}
+    with pytest.raises(InputError, match=r"not a complete resnet18 detector.*dec_c"):
+        Checkpoint.from_file(state, Path("a.pth"))
+
+
+def test_the_table_width_leaves_no_trace_in_the_file():
+    assert "neck" not in Checkpoint.of(new()).to_file()
+    assert Checkpoint.of(new(neck=24)).to_file()["neck"] == 24
 
 
 def test_recorded_keys_of_published_files(shared):
@@ -239,7 +265,8 @@ def test_original_can_read_the_file(tmp_path):
 
 
 def test_round_trip(tmp_path):
-    model = new("mobilenetv2", classes=("a", "b c", "ä"), input_size=(416, 608), head_bn=True)
+    model = new("mobilenetv2", classes=("a", "b c", "ä"), input_size=(416, 608), head_bn=True,
+                neck=20)  # fmt: skip
     checkpoint = Checkpoint.of(
         model,
         epoch=3,
@@ -258,6 +285,7 @@ def test_round_trip(tmp_path):
     assert set(loaded.extras) == {"train", "mean"}
     again = load_model(tmp_path / "a.pth")
     assert (again.classes, again.input_size) == (("a", "b c", "ä"), (416, 608))
+    assert again.neck == 20
     assert same_maps(again, model)
 
 
@@ -342,7 +370,7 @@ def classifier(tmp_path):
 
 
 def wide_backbone(tmp_path):
-    state = new().state_dict()
+    state = new("resnet18").state_dict()
     state["base_network.layer4.0.conv1.weight"] = torch.zeros(1024, 256, 3, 3)
     return state
 
@@ -379,11 +407,11 @@ def wide_head(tmp_path):
         ),
         (classifier, r"weights of a resnet34 classifier.*as pretrained, with backbone=resnet34"),
         (wide_backbone, r"nearest is resnet18: different shape: base_network|layer4\.0\.conv1"),
-        (half_a_detector, r"not a complete resnet18 detector.*missing: dec_c3\.up\.0\.weight"),
+        (half_a_detector, r"not a complete mobilenetv2 detector.*missing: dec_c3\.up\.0\.weight"),
         (no_heads, r"a backbone, but lacks the heads cls_theta, hm, reg, wh"),
         (other_vectors, r"its head wh has 8 channels, expected 10"),
         (mixed_heads, r"heads differ.*with head_bn.*wh, reg, cls_theta"),
-        (wide_head, r"different shape: wh\.0\.weight \(\[16, 64, 3, 3\] expected, \[32"),
+        (wide_head, r"different shape: wh\.0\.weight \(\[16, 24, 3, 3\] expected, \[32"),
         (lambda tmp_path: {"epoch": 3}, r"no weights found.*a dict with epoch"),
         (lambda tmp_path: [1, 2], r"no weights found.*a list"),
     ],
@@ -408,9 +436,10 @@ def test_unreadable_files(tmp_path):
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        ({"backbone": "resnet101"}, "backbone is resnet101, but the file has resnet18"),
+        ({"backbone": "resnet101"}, "backbone is resnet101, but the file has mobilenetv2"),
         ({"head_conv": 256}, "head_conv is 256, but the file has 16"),
         ({"head_bn": True}, "head_bn is True, but the file has no BatchNorm in its heads"),
+        ({"neck": 32}, "neck is 32, but the file has the backbone's widths"),
         ({"classes": ("a", "b")}, r"classes has 2 names \(a, b\), but the file has 3 \(a, b, c\)"),
         (
             {"classes": ("a", "c", "b")},
@@ -428,7 +457,7 @@ def test_options_that_contradict_the_file(asked, message, tmp_path):
 def test_options_that_match_the_file(tmp_path):
     save_checkpoint(tmp_path / "a.pth", Checkpoint.of(new(classes=("a", "b", "c"))))
     load_model(
-        tmp_path / "a.pth", backbone="resnet18", classes=["a", "b", "c"], head_conv=16,
+        tmp_path / "a.pth", backbone="mobilenetv2", classes=["a", "b", "c"], head_conv=16,
         head_bn=False,
     )  # fmt: skip
 
@@ -449,6 +478,12 @@ def saved(model: CTRBOX, tmp_path: Path) -> Path:
     return tmp_path / "a.pth"
 
 
+ALL_MERGES = [
+    f"dec_c{stage}.{part}.{layer}"
+    for stage in (2, 3, 4)
+    for part in ("up", "cat_conv")
+    for layer in (0, 1)
+]
 ALL_HEADS = [f"{head}.{layer}" for head in HEADS for layer in (0, 2)]
 
 
@@ -462,6 +497,7 @@ ALL_HEADS = [f"{head}.{layer}" for head in HEADS for layer in (0, 2)]
         ({"head_conv": 8}, ALL_HEADS),
         ({"head_bn": True}, [f"{head}.{layer}" for head in HEADS for layer in (1, 3)]),
         ({"heads": {**HEADS, "more": 1}}, ["more.0", "more.2"]),
+        ({"neck": 40}, [*ALL_MERGES, *(f"{head}.0" for head in HEADS)]),
     ],
 )
 def test_finetune_returns_new_layers(settings, layers, tmp_path):

@@ -10,6 +10,7 @@ from torch import nn
 from DOTA_devkit.errors import InputError
 from helpers.networks import recorded_model
 from models import CTRBOX
+from models.backbones import BACKBONES
 
 HEADS = {"hm": 3, "wh": 10, "reg": 2, "cls_theta": 1}
 
@@ -45,6 +46,27 @@ def test_outputs_match_the_original(shared):
     assert list(maps) == ["hm", "wh", "reg", "cls_theta"]
     for name, values in maps.items():
         np.testing.assert_allclose(values.numpy(), recorded[f"{name}_512"], atol=1e-4)
+
+
+@pytest.mark.parametrize("backbone", ["resnet18", "mobilenetv2"])
+def test_neck_is_the_width_of_merges_and_heads(backbone):
+    """The keys are those of the table's widths, in the same order."""
+    model, usual = small(backbone, neck=20), small(backbone)
+    assert list(model.state_dict()) == list(usual.state_dict())
+    for stage, feature in zip((2, 3, 4), BACKBONES[backbone].channels, strict=False):
+        state = model.get_submodule(f"dec_c{stage}").state_dict()
+        assert state["up.0.weight"].shape[0] == 20
+        assert state["cat_conv.0.weight"].shape[:2] == (20, feature + 20)
+    assert {model.get_submodule(head)[0].in_channels for head in HEADS} == {20}
+    with torch.no_grad():
+        shapes = {name: values.shape for name, values in model(images()).items()}
+        assert shapes == {name: values.shape for name, values in usual(images()).items()}
+
+
+@pytest.mark.parametrize("neck", [0, -8])
+def test_neck_without_channels_is_rejected(neck):
+    with pytest.raises(ValueError, match=f"neck must be a positive .*got {neck}"):
+        small(neck=neck)
 
 
 @pytest.mark.parametrize("down_ratio", [2, 8, 1, None])

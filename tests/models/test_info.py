@@ -27,6 +27,17 @@ def test_costs_of_a_small_network_by_hand():
     assert info.macs == sum(cost.macs for cost in info.costs)
 
 
+def test_merges_of_a_neck_by_hand():
+    model = CTRBOX(HEADS, None, 4, 1, 32, backbone="resnet18", neck=40)
+    info = describe(model, (64, 96))
+    assert info.merges[0] == ("dec_c4", 512, 256, (1, 40, 4, 6))
+    assert info.merges[1] == ("dec_c3", 40, 128, (1, 40, 8, 12))
+    assert [head.c_in for head in info.heads] == [40] * 4
+    costs = {cost.name: cost for cost in info.costs}
+    # 3x3 convolution 40 -> 40, then 1x1 convolution of 128 + 40 -> 40, on the map of stride 8
+    assert costs["dec_c3"].macs == 8 * 12 * (40 * 40 * 9 + (128 + 40) * 40)
+
+
 def test_macs_of_depthwise_convolutions():
     model = CTRBOX(HEADS, None, 4, 1, 32, backbone="mobilenetv2")
     macs = {cost.name: cost.macs for cost in describe(model, (32, 32)).costs}

@@ -159,14 +159,33 @@ def test_report_is_printed(folder, capsys):
 
 
 @pytest.mark.parametrize("backbone", ["resnet18", "mobilenetv2"])
-@pytest.mark.parametrize("head_bn", [False, True])
-def test_folding_batch_norms_keeps_the_maps(backbone, head_bn):
-    model = sharp_model(backbone, head_bn)
+@pytest.mark.parametrize(("head_bn", "neck"), [(False, None), (True, None), (True, 24)])
+def test_folding_batch_norms_keeps_the_maps(backbone, head_bn, neck):
+    model = sharp_model(backbone, head_bn, neck=neck)
     before = {key: value.clone() for key, value in model.state_dict().items()}
     network = ExportNetwork(model)
     check_same_maps(network, model)
     assert not any(isinstance(one, torch.nn.BatchNorm2d) for one in network.modules())
     assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize("flags", [[], ["--int8", "--calibrate"]])
+def test_checkpoint_with_a_neck_is_exported(folder, tmp_path, flags):
+    """`export` compares the file with the checkpoint; here the detections are those of eager."""
+    weights = tmp_path / "neck.pth"
+    save_checkpoint(weights, Checkpoint.of(sharp_model(neck=24)))
+    images = str(folder / "images")
+    code = main(["--phase", "export", "--weights", str(weights), "--output",
+                 str(tmp_path / "neck.onnx"), "--source", images, "--K", str(K),
+                 "--conf_thresh", str(CONF), *flags, *([images] if flags else [])])  # fmt: skip
+    assert code == 0
+    image = read_image(folder / "images/0.png")
+    found = Detector.load(tmp_path / "neck.onnx").detect(image)
+    expected = Detector.load(weights, conf_thresh=CONF, K=K).detect(image)
+    assert len(expected) > 5 and len(found) > 0
+    if not flags:
+        assert len(found) == len(expected)
+        np.testing.assert_allclose(found.corners, expected.corners, atol=0.05)
 
 
 def test_check_same_maps_finds_changed_heads():

@@ -29,9 +29,10 @@ from deploy.runtimes.onnx_runtime import open_session
 pytestmark = pytest.mark.slow  # exports networks or runs exported files
 
 
-def model_of(backbone):
+def model_of(backbone, neck=None):
     torch.manual_seed(0)
-    return CTRBOX({"hm": 2, **HEAD_CHANNELS}, None, 4, 1, 16, backbone=backbone).eval()
+    heads = {"hm": 2, **HEAD_CHANNELS}
+    return CTRBOX(heads, None, 4, 1, 16, backbone=backbone, neck=neck).eval()
 
 
 def batches(count, height=64, width=96):
@@ -47,9 +48,11 @@ def maps_of(network, image):
     return heatmap, HeadsAtPeaks(network.box_heads)(features, cells)
 
 
-@pytest.mark.parametrize("backbone", BACKBONES)
-def test_equalize_keeps_the_maps(backbone):
-    network, images = ExportNetwork(model_of(backbone)), batches(3)
+@pytest.mark.parametrize(
+    ("backbone", "neck"), [*((name, None) for name in BACKBONES), ("mobilenetv2", 40)]
+)
+def test_equalize_keeps_the_maps(backbone, neck):
+    network, images = ExportNetwork(model_of(backbone, neck)), batches(3)
     before = [maps_of(network, image) for image in images]
     equalize(network, images[:2])
     after = [maps_of(network, image) for image in images]
