@@ -15,8 +15,6 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 
-import torch
-
 from cli.console import explain, fail, set_up_logging
 from cli.parsing import parse_args
 from cli.phases import PHASES
@@ -33,8 +31,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     set_up_logging(args.verbose)
     for name in args.idle:
         logger.warning("%s has no effect in --phase %s", name, args.phase)
-    if args.threads is not None:
-        torch.set_num_threads(args.threads)  # the other runtimes take as many
     with interrupts.remembered():
         try:
             return phase.run(args) or 0

@@ -5,11 +5,9 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
-import torch
-
 from deploy.predict.settings import FORMATS, Shard
 from DOTA_devkit.errors import InputError
-from DOTA_devkit.imaging import ReadOptions
+from DOTA_devkit.imaging.options import ReadOptions
 
 
 def number(kind: type, allowed: Callable[[float], bool], expected: str) -> Callable[[str], float]:
@@ -61,8 +59,12 @@ def shard(text: str) -> Shard:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
-def device(text: str) -> torch.device:
+def device(text: str) -> str:
     """A device that is present on this machine."""
+    if text == "cpu":
+        return text
+    import torch  # only now: it takes seconds
+
     try:
         chosen = torch.device(text)
     except RuntimeError:
@@ -71,12 +73,7 @@ def device(text: str) -> torch.device:
         raise argparse.ArgumentTypeError(
             f"{text} is not available: PyTorch sees {torch.cuda.device_count()} CUDA devices"
         )
-    return chosen
-
-
-def default_device() -> torch.device:
-    """The first GPU if there is one, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return str(chosen)
 
 
 def bands(text: str) -> tuple[int, ...] | None:

@@ -8,12 +8,9 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
-from tqdm import tqdm
-
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.terminal import VisibleFormatter, visible
-from training.guards import TrainingStopped
+from training.errors import TrainingStopped
 
 
 @dataclass(frozen=True)
@@ -60,8 +57,12 @@ def explain(error: Exception, advice: Advice, name_flags: Callable[[str], str]) 
             "a data loader worker died, usually because (shared) memory ran out: use "
             f"--num_workers 0, a smaller --batch_size, or docker run --shm-size 8g; {advice.kept}"
         )
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(
-        sign in text for sign in OUT_OF_MEMORY
+    # by name: PyTorch, whose error it is, may not have been imported
+    out_of_gpu_memory = type(error).__name__ == "OutOfMemoryError"
+    if (
+        isinstance(error, MemoryError)
+        or out_of_gpu_memory
+        or any(sign in text for sign in OUT_OF_MEMORY)
     ):
         return f"out of memory: use {advice.lighter}; {advice.kept}"
     if isinstance(error, OSError):
@@ -79,6 +80,8 @@ class TqdmHandler(logging.StreamHandler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one line above the bars."""
+        from tqdm import tqdm
+
         with tqdm.external_write_mode(file=self.stream):
             super().emit(record)
 

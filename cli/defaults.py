@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
+from pathlib import Path
 
-import torch
-
+from cli.devices import default_device
+from DOTA_devkit.cores import usable_cores
 from structures.defaults import INPUT_HW
 
 
@@ -15,7 +15,8 @@ class Defaults:
     """What a flag is when it is not given: for the built-in sample set, and for own data."""
 
     epochs: int
-    batch_size: int
+    cpu_batch_size: int
+    gpu_batch_size: int
     input_hw: tuple[int, int]
     lr: float
     schedule: str
@@ -24,15 +25,20 @@ class Defaults:
     save_every: int
     num_workers: int
 
+    @property
+    def batch_size(self) -> int:
+        """Images of a batch on this machine."""
+        return self.gpu_batch_size if default_device() == "cuda" else self.cpu_batch_size
 
-def usable_cores() -> int:
-    """Those that this process may use, where the system tells."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+SAMPLE_DIR = Path("sample_data")
+"""Folder of the built-in sample set."""
 
 
 OWN_DATA = Defaults(
     epochs=80,
-    batch_size=16 if torch.cuda.is_available() else 8,
+    cpu_batch_size=8,
+    gpu_batch_size=16,
     input_hw=INPUT_HW,
     lr=1.25e-4,
     schedule="exponential",
@@ -45,7 +51,8 @@ OWN_DATA = Defaults(
 
 SAMPLE = Defaults(
     epochs=7,
-    batch_size=4,
+    cpu_batch_size=4,
+    gpu_batch_size=4,
     input_hw=(192, 192),
     lr=2e-3,
     schedule="cosine",

@@ -6,23 +6,22 @@ import argparse
 import logging
 from pathlib import Path
 
-import torch
-
-from cli.run_dir import SAMPLE_DIR
-from cli.settings import detector_settings
+from cli.defaults import SAMPLE_DIR
+from cli.devices import model_file_device
+from cli.given import asked_classes
 from datasets.sample import make_sample
-from deploy import benchmark as timing
 from deploy.detector import Detector, file_digest
 from deploy.predict import pipeline as prediction
 from deploy.predict.settings import ModelRecord, PredictSettings, Shard
 from deploy.predict.sources import find_sources
+from deploy.runtimes.base import DetectorSettings
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.files import refuse_unwritable
 
 logger = logging.getLogger("bbavectors")
 
 
-PREDICT_BATCH = 16 if torch.cuda.is_available() else 2
+PREDICT_BATCH = {"cuda": 16, "cpu": 2}
 """Windows of a batch: on a CPU more are no faster, and resnet101 would need over 2 GB."""
 
 
@@ -32,13 +31,14 @@ def predict(args: argparse.Namespace) -> int:
         raise InputError("--phase predict needs --source PATH and --weights FILE")
     output = args.output or args.run_dir / "result_predict"
     refuse_unwritable(output)
-    detector = Detector.load(args.weights, detector_settings(args))
+    options = detector_settings(args, [Path(args.weights)])
+    detector = Detector.load(args.weights, options)
     settings = PredictSettings(
         tile=args.tile,
         overlap=args.overlap,
         scales=args.scales,
         gsd=args.gsd,
-        batch_size=args.batch_size or PREDICT_BATCH,
+        batch_size=args.batch_size or PREDICT_BATCH["cuda" if "cuda" in options.device else "cpu"],
         formats=args.formats,
         shard=args.shard or Shard.from_environment(),
     )
@@ -73,6 +73,8 @@ def predict(args: argparse.Namespace) -> int:
 
 def benchmark(args: argparse.Namespace) -> None:
     """Time the stages of model files in every runtime that is installed."""
+    from deploy import benchmark as timing  # it runs PyTorch, which predict may do without
+
     files = [*([Path(args.weights)] if args.weights else []), *args.models]
     if not files:
         raise InputError("--phase benchmark needs --weights FILE (and more with --models)")
@@ -82,7 +84,7 @@ def benchmark(args: argparse.Namespace) -> None:
     refuse_unwritable(path.parent)
     settings = timing.BenchmarkSettings(runs=args.runs, batch_size=args.batch_size or 1)
     paths = find_sources(args.source or [make_sample(SAMPLE_DIR) / "images"])
-    result = timing.benchmark(files, paths[: args.runs], detector_settings(args), settings)
+    result = timing.benchmark(files, paths[: args.runs], detector_settings(args, files), settings)
     logger.info(
         "%s, %d cores, batches of %d, medians of %d runs, milliseconds per image; speedup: "
         "network and decode, compared with the first row",
@@ -91,3 +93,26 @@ def benchmark(args: argparse.Namespace) -> None:
     logger.info("%s", timing.table(result))
     timing.write_json(result, path)
     logger.info("results saved as JSON in %s", path)
+
+
+def detector_settings(args: argparse.Namespace, files: list[Path]) -> DetectorSettings:
+    """Settings of the detectors of model files; what is not given is taken from the file."""
+    if (args.input_h is None) != (args.input_w is None):
+        raise InputError("give both --input_h and --input_w, or neither")
+    return DetectorSettings(
+        device=model_file_device(args, files),
+        classes=asked_classes(args),
+        backbone=args.backbone,
+        input_hw=None if args.input_h is None else (args.input_h, args.input_w),
+        conf_thresh=args.conf_thresh,
+        nms_thresh=args.nms_thresh,
+        theta_thresh=args.theta_thresh,
+        K=args.K,
+        squash=args.squash,
+        runtime=args.runtime,
+        threads=args.threads,
+        depth=args.depth,
+        bands=args.bands,
+        max_pixels=args.max_pixels,
+        allow_remote=args.allow_remote,
+    )

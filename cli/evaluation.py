@@ -8,9 +8,10 @@ import logging
 import eval as evaluator
 import test as tester
 from cli.defaults import OWN_DATA
+from cli.devices import torch_device
+from cli.given import asked_classes
 from cli.run_dir import RunDir
 from cli.settings import (
-    asked_classes,
     check_flags,
     data_options,
     eval_settings,
@@ -32,7 +33,7 @@ def test(args: argparse.Namespace) -> None:
     run = RunDir.of(args)
     model, dataset = load_for_inference(args, run)
     settings = inference_settings(args, "test", run)
-    tester.test_split(model, dataset, settings, run.result, args.device, show=args.show)
+    tester.test_split(model, dataset, settings, run.result, torch_device(args), show=args.show)
 
 
 def evaluate(args: argparse.Namespace) -> None:
@@ -40,7 +41,7 @@ def evaluate(args: argparse.Namespace) -> None:
     run = RunDir.of(args)
     model, dataset = load_for_inference(args, run)
     settings = eval_settings(args, "eval", run)
-    evaluator.evaluate_split(model, dataset, settings, run.result, run.merge, args.device)
+    evaluator.evaluate_split(model, dataset, settings, run.result, run.merge, torch_device(args))
 
 
 def info(args: argparse.Namespace) -> None:
@@ -65,7 +66,7 @@ def load_for_inference(args: argparse.Namespace, run: RunDir) -> tuple[CTRBOX, B
     options = data_options(args, classes, read_options(args, checkpoint))
     dataset = open_dataset(args.dataset, run.data_dir(), "test", input_hw, options)
     check_flags(args, checkpoint, dataset.category)
-    model = build_model(checkpoint, args.device)
+    model = build_model(checkpoint, torch_device(args))
     logger.info(
         "%s: %s of epoch %d, input %dx%d, classes %s",
         checkpoint.path, model.backbone, checkpoint.epoch, *input_hw, ", ".join(dataset.category),

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from cli.defaults import OWN_DATA
+from cli.devices import use_threads
+from cli.given import asked_classes, given, nms_thresh, reading_flags
 from cli.run_dir import RunDir
-from cli.settings import asked_classes, data_options, given, input_size, nms_thresh, reading_flags
+from cli.settings import data_options, input_size
 from datasets import BaseDataset, open_dataset
 from datasets.sample import CLASSES as SAMPLE_CLASSES
 from deploy.export.requirements import require_onnx
@@ -37,6 +39,7 @@ def export(args: argparse.Namespace) -> None:
 
     if not args.weights:
         raise InputError("--phase export needs --weights FILE")
+    use_threads(args)
     checkpoint = read_checkpoint(args.weights)
     checkpoint.require(backbone=args.backbone, classes=asked_classes(args))
     checkpoint.classes = checkpoint.classes or asked_classes(args)

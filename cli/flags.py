@@ -14,7 +14,6 @@ from typing import Any
 
 from cli.arguments import (
     bands,
-    default_device,
     device,
     formats,
     natural,
@@ -29,10 +28,9 @@ from cli.defaults import OWN_DATA, SAMPLE
 from deploy.export.types import SUFFIXES
 from deploy.predict.settings import FORMATS
 from deploy.runtimes.registry import RUNTIMES
-from DOTA_devkit.imaging import DEPTHS
-from DOTA_devkit.imaging.options import MAX_PIXELS
+from DOTA_devkit.imaging.options import DEPTHS, MAX_PIXELS
 from DOTA_devkit.scoring import METRICS
-from models import BACKBONES
+from models.backbones import BACKBONES
 from structures.defaults import CONF_THRESH, NMS_THRESH, THETA_THRESH, K
 from training.files import LAST
 from training.settings import SCHEDULES
@@ -102,10 +100,12 @@ def _run_flags(group) -> None:
     add = group("run")
     add("--run_dir", phases=DETECTING + INFO, type=Path, default=Path(), metavar="DIR",
         help="folder of weights_*, result_* and merge_* (default: the current folder)")
-    add("--device", phases=DETECTING, type=device, default=default_device(), metavar="DEVICE",
-        help={**dict.fromkeys(DATA_SET, "cpu, cuda or cuda:N (default: %(default)s)"),
-              **dict.fromkeys(MODEL_FILE, "cpu, cuda or cuda:N (default: %(default)s); under "
-                              "torchrun, cuda is the GPU of the process's rank")})
+    add("--device", phases=DETECTING, type=device, metavar="DEVICE",
+        help={**dict.fromkeys(DATA_SET, "cpu, cuda or cuda:N (default: cuda with a GPU, else "
+                              "cpu)"),
+              **dict.fromkeys(MODEL_FILE, "cpu, cuda or cuda:N (default: cuda with a GPU that the "
+                              "runtime can use, else cpu); under torchrun, cuda is the GPU of "
+                              "the process's rank")})
     add("--threads", phases=DETECTING + EXPORT, type=positive, metavar="N",
         help="CPU threads for the network, in every runtime (default: PyTorch's number)")
 
@@ -224,7 +224,7 @@ def _detection_flags(group) -> None:
                     f"{THETA_THRESH:g}"))
     add("--batch_size", phases=DETECTING, type=positive, metavar="N",
         help={**dict.fromkeys(DATA_SET, "images per batch (default: 16 with a GPU, else 8; "
-                              f"sample: {SAMPLE.batch_size})"),
+                              f"sample: {SAMPLE.cpu_batch_size})"),
               "predict": "windows per batch (default: 16 with a GPU, else 2)",
               "benchmark": "images per batch (default: 1)"})
 

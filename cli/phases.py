@@ -1,4 +1,8 @@
-"""The phases: what each does, what runs it, and what to tell where it does not finish."""
+"""The phases: what each does, what runs it, and what to tell where it does not finish.
+
+The code of a phase is imported when it runs: PyTorch takes seconds, which help and wrong flags need
+not wait for.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,6 @@ import argparse
 from collections.abc import Callable
 from typing import NamedTuple
 
-from cli import deployment, evaluation, exporting, training
 from cli.console import Advice
 
 
@@ -20,32 +23,74 @@ class Phase(NamedTuple):
     advice: Advice
 
 
+def _train(args: argparse.Namespace) -> None:
+    from cli.training import train
+
+    train(args)
+
+
+def _test(args: argparse.Namespace) -> None:
+    from cli.evaluation import test
+
+    test(args)
+
+
+def _eval(args: argparse.Namespace) -> None:
+    from cli.evaluation import evaluate
+
+    evaluate(args)
+
+
+def _predict(args: argparse.Namespace) -> int:
+    from cli.deployment import predict
+
+    return predict(args)
+
+
+def _export(args: argparse.Namespace) -> None:
+    from cli.exporting import export
+
+    export(args)
+
+
+def _benchmark(args: argparse.Namespace) -> None:
+    from cli.deployment import benchmark
+
+    benchmark(args)
+
+
+def _info(args: argparse.Namespace) -> None:
+    from cli.evaluation import info
+
+    info(args)
+
+
 _LIGHTER = "a smaller --batch_size, --input_h and --input_w, or a lighter --backbone"
 _STARTS_OVER = "the same command starts over with the first image"
 
 PHASES = {
-    "train": Phase("train a detector", training.train, Advice(
+    "train": Phase("train a detector", _train, Advice(
         "the last finished epoch, if any, is kept, and --resume_train resumes from there",
         _LIGHTER,
         "resume with --resume_train, or start again, with a lower --init_lr, or with --head_bn for "
         "small batches",
     )),
-    "test": Phase("draw detections on the test images and measure the speed", evaluation.test,
+    "test": Phase("draw detections on the test images and measure the speed", _test,
                   Advice(_STARTS_OVER, _LIGHTER)),
-    "eval": Phase("compute AP on the test images", evaluation.evaluate,
+    "eval": Phase("compute AP on the test images", _eval,
                   Advice(_STARTS_OVER, _LIGHTER)),
-    "predict": Phase("detect in images of any size", deployment.predict, Advice(
+    "predict": Phase("detect in images of any size", _predict, Advice(
         "any progress so far is kept next to the results, and the same command resumes from there",
         "a smaller --batch_size or --tile, or a model with a lighter --backbone; each of them "
         "starts over",
     )),
-    "export": Phase("export a checkpoint for other runtimes", exporting.export, Advice(
+    "export": Phase("export a checkpoint for other runtimes", _export, Advice(
         "no file was written; the same command starts over",
         "smaller images for the check (--source), or fewer calibration images (--calibrate)",
     )),
-    "benchmark": Phase("time each stage of model files", deployment.benchmark, Advice(
+    "benchmark": Phase("time each stage of model files", _benchmark, Advice(
         "no times were written", "a smaller --batch_size, or fewer files at once"
     )),
-    "info": Phase("show the parts of a network, its parameters and its cost", evaluation.info,
+    "info": Phase("show the parts of a network, its parameters and its cost", _info,
                   Advice("this phase writes no files", _LIGHTER)),
 }  # fmt: skip

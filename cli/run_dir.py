@@ -7,15 +7,13 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
-from cli.defaults import OWN_DATA, SAMPLE, Defaults
+from cli.defaults import OWN_DATA, SAMPLE, SAMPLE_DIR, Defaults
 from datasets import find_dataset
 from datasets.sample import make_sample
 from DOTA_devkit.errors import InputError
 from training import files
 
 logger = logging.getLogger("bbavectors")
-
-SAMPLE_DIR = Path("sample_data")
 
 
 @dataclass(frozen=True)

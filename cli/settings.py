@@ -6,22 +6,19 @@ import argparse
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import torch
 
-from cli.defaults import OWN_DATA, Defaults
+from cli.defaults import Defaults
+from cli.given import given, nms_thresh, reading_flags
 from cli.run_dir import RunDir
 from datasets import DataOptions
-from deploy.predict.settings import device_of_rank
-from deploy.runtimes.base import DetectorSettings
-from DOTA_devkit.class_lists import parse_class_list
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.imaging import HIGH_BYTE, ReadOptions
 from eval import EvalSettings
 from inference import InferenceSettings
 from models import Checkpoint
-from structures.defaults import CONF_THRESH, NMS_THRESH
+from structures.defaults import CONF_THRESH
 from training.settings import TrainSettings
 
 logger = logging.getLogger("bbavectors")
@@ -29,44 +26,6 @@ logger = logging.getLogger("bbavectors")
 
 PHASE_CONF_THRESH = {"test": CONF_THRESH, "eval": 0.01, "train": 0.01}
 """Score above which detections are kept; AP needs the low ones as well."""
-
-
-def detector_settings(args: argparse.Namespace) -> DetectorSettings:
-    """Settings of a detector; what is not given is taken from the model file."""
-    if (args.input_h is None) != (args.input_w is None):
-        raise InputError("give both --input_h and --input_w, or neither")
-    return DetectorSettings(
-        device=device_of_rank(args.device, torch.cuda.device_count()),
-        classes=asked_classes(args),
-        backbone=args.backbone,
-        input_hw=None if args.input_h is None else (args.input_h, args.input_w),
-        conf_thresh=args.conf_thresh,
-        nms_thresh=args.nms_thresh,
-        theta_thresh=args.theta_thresh,
-        K=args.K,
-        squash=args.squash,
-        runtime=args.runtime,
-        batch_size=args.batch_size or OWN_DATA.batch_size,
-        depth=args.depth,
-        bands=args.bands,
-        max_pixels=args.max_pixels,
-        allow_remote=args.allow_remote,
-    )
-
-
-def given(**flags: Any) -> dict[str, Any]:
-    """Keep the flags that were given (not None); the others are left to the defaults."""
-    return {name: value for name, value in flags.items() if value is not None}
-
-
-def reading_flags(args: argparse.Namespace) -> dict[str, Any]:
-    """The fields of `ReadOptions` that the flags set."""
-    return given(
-        depth=args.depth,
-        bands=args.bands,
-        max_pixels=args.max_pixels,
-        allow_remote=args.allow_remote,
-    )
 
 
 def read_options(args: argparse.Namespace, checkpoint: Checkpoint | None) -> ReadOptions:
@@ -78,16 +37,6 @@ def read_options(args: argparse.Namespace, checkpoint: Checkpoint | None) -> Rea
     if checkpoint is not None:
         trained = checkpoint.reading or ReadOptions(HIGH_BYTE)
     return replace(trained, **reading_flags(args))
-
-
-def nms_thresh(args: argparse.Namespace) -> float:
-    """IoU of the suppression."""
-    return NMS_THRESH if args.nms_thresh is None else args.nms_thresh
-
-
-def asked_classes(args: argparse.Namespace) -> tuple[str, ...] | None:
-    """Class names that were given, None without any."""
-    return None if args.classes is None else parse_class_list(args.classes)
 
 
 def check_flags(
@@ -204,9 +153,9 @@ def eval_settings(args: argparse.Namespace, phase: str, run: RunDir) -> EvalSett
     )
 
 
-def usable_gpus(args: argparse.Namespace) -> int:
+def usable_gpus(args: argparse.Namespace, device: torch.device) -> int:
     """Return `ngpus`, or the number there are: scripts of the original ask for several anywhere."""
-    there = torch.cuda.device_count() if args.device.type == "cuda" else 1
+    there = torch.cuda.device_count() if device.type == "cuda" else 1
     if args.ngpus <= max(there, 1):
         return args.ngpus
     logger.warning("--ngpus %d: only %d available, so that number is used", args.ngpus, there)

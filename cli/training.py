@@ -13,13 +13,13 @@ import torch
 
 import train as trainer
 from cli.defaults import Defaults
+from cli.devices import torch_device
+from cli.given import asked_classes, given
 from cli.run_dir import RunDir, clear_run, refuse_to_replace
 from cli.settings import (
-    asked_classes,
     check_flags,
     data_options,
     eval_settings,
-    given,
     input_size,
     read_options,
     train_settings,
@@ -76,6 +76,7 @@ def train_in(args: argparse.Namespace, run: RunDir) -> None:
     else:
         torch.manual_seed(settings.seed)
         model = new_model(args, run.defaults, tuple(train_set.category), input_hw)
+    device = torch_device(args)
     if not in_place:
         clear_run(run.weights)
     logger.info(
@@ -83,8 +84,8 @@ def train_in(args: argparse.Namespace, run: RunDir) -> None:
         ", ".join(f"{name} {value}" for name, value in asdict(settings).items()),
     )  # fmt: skip
     trainer.train(
-        model, train_set, settings, run.weights, args.device,
-        score=scorer(args, run, val_set), gpus=usable_gpus(args), resume=resume,
+        model, train_set, settings, run.weights, device,
+        score=scorer(args, run, val_set, device), gpus=usable_gpus(args, device), resume=resume,
         extras={"dataset": args.dataset, "data": learned},
     )  # fmt: skip
     logger.info("checkpoints, curves and images of the targets are in %s", run.weights)
@@ -103,7 +104,7 @@ def open_sets(
 
 
 def scorer(
-    args: argparse.Namespace, run: RunDir, val_set: BaseDataset | None
+    args: argparse.Namespace, run: RunDir, val_set: BaseDataset | None, device: torch.device
 ) -> trainer.Score | None:
     """What measures the AP of a model on the validation set; None without one."""
     if val_set is None:
@@ -113,7 +114,7 @@ def scorer(
         dataset=val_set,
         truth=val_set.truth(),
         settings=eval_settings(args, "train", run),
-        device=args.device,
+        device=device,
     )
 
 

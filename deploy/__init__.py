@@ -5,7 +5,22 @@ Everything that uses a finished checkpoint belongs here: `Detector` (the Python 
 Python) and `benchmark` (times). Training and the evaluation of data sets do not belong here.
 """
 
-from deploy.detector import Detector
-from deploy.runtimes import DetectorSettings
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from DOTA_devkit.lazy_names import lazy_names
+
+if TYPE_CHECKING:
+    from deploy.detector import Detector
+    from deploy.runtimes import DetectorSettings
 
 __all__ = ["Detector", "DetectorSettings"]
+
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "detector": ("Detector",),
+        "runtimes": ("DetectorSettings",),
+    },
+)

@@ -180,9 +180,8 @@ def load_models(
         detector = load(file, replace(settings, runtime=runtime))
         detector.detect(image)
         seconds = time.perf_counter() - begin
-        threads = torch.get_num_threads() if runtime == "pytorch" else settings.used_threads()
         version = metadata.version(RUNTIMES[runtime].package)
-        return LoadedModel(file, version, threads, detector, seconds)
+        return LoadedModel(file, version, settings.used_threads(), detector, seconds)
 
     models = [timed_load(file, runtime, Detector.load) for file, runtime in pairs]
     plain = [

@@ -15,8 +15,8 @@ from pathlib import Path
 from deploy.digest import onnx_props
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.imaging import ReadOptions
-from models.schema import LARGEST_SIDE, are_classes, is_size
 from structures.boxes import STRIDE
+from structures.model_values import LARGEST_SIDE, are_classes, is_size
 
 RELEASE = "0.1.0"
 """Version of this program; `pyproject.toml` takes it from here."""

@@ -13,23 +13,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-
-from torch import Tensor, nn
-from torchvision.models import (
-    MobileNet_V2_Weights,
-    ResNet18_Weights,
-    ResNet34_Weights,
-    ResNet50_Weights,
-    ResNet101_Weights,
-    WeightsEnum,
-)
-from torchvision.models.mobilenetv2 import InvertedResidual, MobileNetV2
-from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
+from typing import TYPE_CHECKING
 
 from DOTA_devkit.errors import InputError
 
+if TYPE_CHECKING:
+    from torch import nn
+
 FEATURE_STRIDES = (4, 8, 16, 32)
-Features = tuple[Tensor, Tensor, Tensor, Tensor]
 
 
 @dataclass(frozen=True)
@@ -37,91 +28,55 @@ class Backbone:
     """One row of the table.
 
     Attributes:
-        build: Builds the network with random weights.
+        build: Builds the network with random weights. It imports the network's module, so that
+            reading the table (for the command line, for example) does not import PyTorch.
         channels: Channels of the feature maps at strides 4, 8, 16 and 32.
-        imagenet: torchvision's weights, or None if it has none.
+        imagenet: Name of torchvision's weights, as `torchvision.models.get_weight` takes it, or
+            None if it has none.
     """
 
     build: Callable[[], nn.Module]
     channels: tuple[int, int, int, int]
-    imagenet: WeightsEnum | None = None
+    imagenet: str | None = None
 
 
-class ResNetFeatures(ResNet):
-    """torchvision's ResNet without the classifier, with torchvision's parameter names."""
+def _resnet(bottleneck: bool, layers: list[int]) -> nn.Module:
+    from models.resnet import BasicBlock, Bottleneck, ResNetFeatures
 
-    def __init__(self, block: type[BasicBlock | Bottleneck], layers: list[int]) -> None:
-        super().__init__(block, layers)
-        del self.avgpool, self.fc
-
-    def forward(self, x: Tensor) -> Features:
-        """Compute the feature maps C2 to C5 of a batch [B, 3, H, W]."""
-        x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
-        c2 = self.layer1(x)
-        c3 = self.layer2(c2)
-        c4 = self.layer3(c3)
-        c5 = self.layer4(c4)
-        return c2, c3, c4, c5
+    return ResNetFeatures(Bottleneck if bottleneck else BasicBlock, layers)
 
 
-class MobileNetV2Features(nn.Module):
-    """MobileNetV2 without the last 1x1 convolution and the classifier.
+def _mobilenetv2() -> nn.Module:
+    from models.mobilenetv2 import MobileNetV2Features
 
-    The blocks are torchvision's, but their layers are numbered in one flat sequence
-    (`conv.3.weight`, not `conv.1.0.weight`), which is the classic layout that detector checkpoints
-    use.
-    """
-
-    LAST_OF_STRIDE = (3, 6, 13, 17)  # index of the last block at strides 4, 8, 16 and 32
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.features = MobileNetV2().features[: self.LAST_OF_STRIDE[-1] + 1]
-        for block in self.features:
-            if isinstance(block, InvertedResidual):
-                block.conv = nn.Sequential(*_flat_layers(block.conv))
-
-    def forward(self, x: Tensor) -> Features:
-        """Compute the feature maps C2 to C5 of a batch [B, 3, H, W]."""
-        maps = []
-        for number, block in enumerate(self.features):
-            x = block(x)
-            if number in self.LAST_OF_STRIDE:
-                maps.append(x)
-        return tuple(maps)
-
-
-def _flat_layers(module: nn.Module) -> list[nn.Module]:
-    if not isinstance(module, nn.Sequential):
-        return [module]
-    return [layer for child in module for layer in _flat_layers(child)]
+    return MobileNetV2Features()
 
 
 BACKBONES: dict[str, Backbone] = {
     "resnet18": Backbone(
-        lambda: ResNetFeatures(BasicBlock, [2, 2, 2, 2]),
+        lambda: _resnet(False, [2, 2, 2, 2]),
         (64, 128, 256, 512),
-        ResNet18_Weights.IMAGENET1K_V1,
+        "ResNet18_Weights.IMAGENET1K_V1",
     ),
     "resnet34": Backbone(
-        lambda: ResNetFeatures(BasicBlock, [3, 4, 6, 3]),
+        lambda: _resnet(False, [3, 4, 6, 3]),
         (64, 128, 256, 512),
-        ResNet34_Weights.IMAGENET1K_V1,
+        "ResNet34_Weights.IMAGENET1K_V1",
     ),
     "resnet50": Backbone(
-        lambda: ResNetFeatures(Bottleneck, [3, 4, 6, 3]),
+        lambda: _resnet(True, [3, 4, 6, 3]),
         (256, 512, 1024, 2048),
-        ResNet50_Weights.IMAGENET1K_V1,
+        "ResNet50_Weights.IMAGENET1K_V1",
     ),
     "resnet101": Backbone(
-        lambda: ResNetFeatures(Bottleneck, [3, 4, 23, 3]),
+        lambda: _resnet(True, [3, 4, 23, 3]),
         (256, 512, 1024, 2048),
-        ResNet101_Weights.IMAGENET1K_V1,
+        "ResNet101_Weights.IMAGENET1K_V1",
     ),
     "mobilenetv2": Backbone(
-        MobileNetV2Features,
+        _mobilenetv2,
         (24, 32, 96, 320),
-        MobileNet_V2_Weights.IMAGENET1K_V1,
+        "MobileNet_V2_Weights.IMAGENET1K_V1",
     ),
 }
 

@@ -1,10 +1,26 @@
-"""Modules between backbone and output: the merge of two feature maps, and a head."""
+"""What backbones share, and the modules behind them: the merge of two feature maps, and a head."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+Features = tuple[Tensor, Tensor, Tensor, Tensor]
+"""Feature maps C2, C3, C4 and C5 of a backbone."""
+
+
+def initialize(network: nn.Module) -> None:
+    """Give the layers of a backbone or classifier new weights, as torchvision does.
+
+    Convolutions get Kaiming's (fan out), linear layers small ones. On the meta device, where
+    tensors have no values, nothing is done: PyTorch would load its compiler for it.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d) and not module.weight.is_meta:
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        elif isinstance(module, nn.Linear) and not module.weight.is_meta:
+            nn.init.normal_(module.weight, 0, 0.01)
 
 
 class CombinationModule(nn.Module):

@@ -66,11 +66,14 @@ def load_pretrained(backbone: nn.Module, name: str, source: str | Path) -> None:
 
 
 def _imagenet_state(name: str) -> dict[str, Tensor]:
-    weights = get_backbone(name).imagenet
-    if weights is None:
+    known = get_backbone(name).imagenet
+    if known is None:
         raise InputError(
             f"torchvision has no ImageNet weights for {name}: set pretrained to a file or to none"
         )
+    from torchvision.models import get_weight  # takes longer to import than PyTorch
+
+    weights = get_weight(known)
     try:
         return weights.get_state_dict(
             map_location="cpu", progress=sys.stderr.isatty(), check_hash=True, weights_only=True

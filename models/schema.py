@@ -12,9 +12,7 @@ import torch
 from torch import Tensor
 
 from DOTA_devkit.errors import InputError
-
-LARGEST_SIDE = 32768
-"""Pixels of the largest side of an input that a file may name."""
+from structures.model_values import LARGEST_SIDE, are_classes, is_size
 
 _OWN_KEYS = {"heads", "head_conv", "head_bn"}
 """Keys that this project alone writes."""
@@ -27,25 +25,6 @@ class _Entry:
     expected: str
     fits: Callable[[Any], bool]
     missing: Any = None
-
-
-def is_size(value: object) -> bool:
-    """Whether a value is the (height, width) of an input that the network can have."""
-    return (
-        isinstance(value, (list, tuple))
-        and len(value) == 2
-        and all(type(side) is int and 0 < side <= LARGEST_SIDE and side % 32 == 0 for side in value)
-    )
-
-
-def are_classes(value: object) -> bool:
-    """Whether a value is a list of class names, each once."""
-    return (
-        isinstance(value, (list, tuple))
-        and len(value) > 0
-        and all(isinstance(name, str) and name.strip() for name in value)
-        and len(set(value)) == len(value)
-    )
 
 
 def _is_history(value: object) -> bool:

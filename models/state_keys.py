@@ -109,8 +109,9 @@ def match_backbone(
     Returns:
         A name in `models.backbones.BACKBONES`, or None.
     """
-    names = [name for name in BACKBONES if _backbone_shapes(name) == shapes]
-    return preferred if preferred in names else next(iter(names), None)
+    # the likely one first, as each has to be built
+    names = [preferred, *BACKBONES] if preferred in BACKBONES else BACKBONES
+    return next((name for name in names if _backbone_shapes(name) == shapes), None)
 
 
 def nearest_backbone(shapes: Mapping[str, tuple[int, ...]]) -> tuple[str, str]:

@@ -10,12 +10,9 @@ import torch
 from torch import nn
 
 from DOTA_devkit.files import appending
+from training.errors import TrainingStopped
 
 logger = logging.getLogger(__name__)
-
-
-class TrainingStopped(RuntimeError):
-    """Training cannot continue; the message says why and where the last good checkpoint is."""
 
 
 class BadSteps:

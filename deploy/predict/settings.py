@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
-
-import numpy as np
-import torch
+from typing import TYPE_CHECKING, Any, Protocol
 
 from DOTA_devkit.errors import InputError
-from DOTA_devkit.imaging import ReadOptions
-from structures.detections import Detections
-from structures.letterbox import Letterbox
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from DOTA_devkit.imaging import ReadOptions
+    from structures.detections import Detections
+    from structures.letterbox import Letterbox
 
 FORMATS = ("pictures", "task1", "json", "csv", "geojson")
 """Names of the result formats, see `deploy.predict.writers`."""
@@ -135,8 +136,8 @@ class Shard:
 
 
 def device_of_rank(
-    device: torch.device, devices: int, environment: Mapping[str, str] = os.environ
-) -> torch.device:
+    device: str, devices: Callable[[], int], environment: Mapping[str, str] = os.environ
+) -> str:
     """Choose the GPU of a torchrun process where `cuda` was asked for without an index.
 
     It is the GPU of the process's rank on this machine, which torchrun sets. Processes share GPUs
@@ -144,16 +145,16 @@ def device_of_rank(
 
     Args:
         device: The device that was asked for.
-        devices: Number of GPUs of this machine.
+        devices: Returns the number of GPUs of this machine; it is only called inside torchrun.
         environment: Environment variables.
 
     Returns:
         The device to use, which is `device` itself outside torchrun.
     """
     rank = environment.get("LOCAL_RANK", "")
-    if device.type != "cuda" or device.index is not None or not rank.isdecimal():
+    if device != "cuda" or not rank.isdecimal():
         return device
-    return torch.device("cuda", int(rank) % max(devices, 1))
+    return f"cuda:{int(rank) % max(devices(), 1)}"
 
 
 @dataclass(frozen=True)

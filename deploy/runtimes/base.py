@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import re
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
-import torch
+from DOTA_devkit.cores import usable_cores
+from DOTA_devkit.errors import InputError
+from DOTA_devkit.imaging.options import ReadOptions
 
-from DOTA_devkit.imaging import ReadOptions
-from structures.detections import Detections
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+    from structures.detections import Detections
 
 
 @dataclass(frozen=True)
@@ -33,8 +40,10 @@ class DetectorSettings:
         squash: Stretch images to the input as the original does, instead of padding them.
         runtime: A name in `RUNTIMES`, None for the usual one of the kind of file.
         batch_size: Images that go through the network together.
-        threads: CPU threads of ONNX Runtime and OpenVINO; None for as many as PyTorch uses, which
-            `torch.set_num_threads` sets for the whole process.
+        threads: CPU threads of the network. PyTorch has one number for the whole process, so for a
+            checkpoint it is set there. None for as many as PyTorch uses if it is imported
+            (`torch.set_num_threads`), else the environment's `OMP_NUM_THREADS`, else the number
+            of cores that the process may use.
         depth: What becomes of 16 bits, see `ReadOptions`; None for what was done in training.
         bands: Bands that are read, see `ReadOptions`; None for those of the training.
         max_pixels: Images of more pixels by their header are refused.
@@ -59,8 +68,13 @@ class DetectorSettings:
     allow_remote: bool | None = None
 
     def used_threads(self) -> int:
-        """Return the number of CPU threads that ONNX Runtime and OpenVINO use."""
-        return torch.get_num_threads() if self.threads is None else self.threads
+        """Return the number of CPU threads that the network uses."""
+        if self.threads is not None:
+            return self.threads
+        if (torch := sys.modules.get("torch")) is not None:
+            return torch.get_num_threads()
+        asked = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
+        return int(asked) if asked.isdecimal() and int(asked) > 0 else usable_cores()
 
     def reading(self, trained: ReadOptions | None) -> ReadOptions:
         """Return how image files are read by a model that was trained on `trained`.
@@ -79,7 +93,6 @@ class Runtime(Protocol):
 
     Attributes:
         name: Name of the runtime.
-        package: Python package that it needs.
         classes: Class names in the order of the labels.
         input_hw: Height and width that the model was trained or exported at.
         fixed_hw: Whether it takes only images of that size.
@@ -91,7 +104,6 @@ class Runtime(Protocol):
     """
 
     name: str
-    package: str
     classes: tuple[str, ...]
     input_hw: tuple[int, int]
     fixed_hw: bool
@@ -113,6 +125,18 @@ class Runtime(Protocol):
         They are in input pixels and sorted by descending score. NMS is not applied, unless it is in
         the file.
         """
+
+
+def split_device(device: torch.device | str) -> tuple[str, int | None]:
+    """Return the kind of a device and its index: ("cuda", 1) for "cuda:1", ("cpu", None).
+
+    Raises:
+        InputError: This is no device.
+    """
+    match = re.fullmatch(r"(cpu|cuda|mps|xpu)(?::(\d+))?", str(device))
+    if match is None:
+        raise InputError(f"device must be cpu, cuda or cuda:N, got {str(device)!r}")
+    return match[1], None if match[2] is None else int(match[2])
 
 
 def first_given(*values: Any) -> Any:

@@ -9,17 +9,19 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from deploy.metadata import read_onnx_metadata
-from deploy.runtimes.base import DetectorSettings
+from deploy.runtimes.base import DetectorSettings, split_device
 from deploy.runtimes.exported import ExportedRuntime, translate_out_of_memory
 from DOTA_devkit.errors import InputError
 
 if TYPE_CHECKING:
     import onnx
+    import torch
     from onnxruntime import InferenceSession
 
+CUDA = "CUDAExecutionProvider"
+"""Name of the execution provider of GPUs."""
 
 _LOG_ERRORS_ONLY = 3
 """Severity of ONNX Runtime's log. It warns about every input with a default value, and
@@ -65,7 +67,6 @@ class OnnxRuntime(ExportedRuntime):
     """An ONNX file in ONNX Runtime, see `deploy.runtimes.base.Runtime`."""
 
     name = "ONNX Runtime"
-    package = "onnxruntime"
 
     def __init__(self, path: Path, settings: DetectorSettings):
         """Open an ONNX file; an InputError says why it cannot be used with the settings."""
@@ -88,16 +89,16 @@ class OnnxRuntime(ExportedRuntime):
     @staticmethod
     def _providers(available: Sequence[str], device: torch.device | str) -> list[Any]:
         """Return the execution providers of a device. Not tested on a GPU yet."""
-        device = torch.device(device)
-        if device.type != "cuda":
+        kind, index = split_device(device)
+        if kind != "cuda":
             return ["CPUExecutionProvider"]
-        if "CUDAExecutionProvider" not in available:
+        if CUDA not in available:
             raise InputError(
                 f"device {device}: this ONNX Runtime only has {', '.join(available)}; install "
                 "onnxruntime-gpu for CUDA"
             )
         return [
-            ("CUDAExecutionProvider", {"device_id": device.index or 0}),
+            (CUDA, {"device_id": index or 0}),
             "CPUExecutionProvider",
         ]
 

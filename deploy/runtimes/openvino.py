@@ -17,7 +17,6 @@ class OpenVino(ExportedRuntime):
     """An OpenVINO model or an ONNX file in OpenVINO, see `deploy.runtimes.base.Runtime`."""
 
     name = "OpenVINO"
-    package = "openvino"
 
     def __init__(self, path: Path, settings: DetectorSettings):
         """Open a file; an InputError says why it cannot be used with the settings."""

@@ -6,16 +6,57 @@ benchmark need not know which one they have: `prepare`, `network` and `decode`, 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
+from typing import NamedTuple
 
 from deploy.runtimes.base import DetectorSettings, Runtime
-from deploy.runtimes.onnx_runtime import OnnxRuntime
-from deploy.runtimes.openvino import OpenVino
-from deploy.runtimes.torch_runtime import TorchRuntime
 from DOTA_devkit.errors import InputError
 
-RUNTIMES = {"pytorch": TorchRuntime, "onnxruntime": OnnxRuntime, "openvino": OpenVino}
-"""Name -> class, which is called with the path of a model file and the settings."""
+
+class RuntimeEntry(NamedTuple):
+    """A row of `RUNTIMES`."""
+
+    package: str
+    """Python package that the runtime needs."""
+    open: Callable[[Path, DetectorSettings], Runtime]
+    """Opens a model file. It imports the runtime's module, and no other runtime's package."""
+    uses_gpu: Callable[[], bool]
+    """Whether it could use a GPU, as far as it can tell without looking for one."""
+
+
+def _onnxruntime_for_gpus() -> bool:
+    if find_spec("onnxruntime") is None:
+        return False
+    from deploy.runtimes.onnx_runtime import CUDA, import_onnxruntime
+
+    return CUDA in import_onnxruntime().get_available_providers()
+
+
+def _open_pytorch(path: Path, settings: DetectorSettings) -> Runtime:
+    from deploy.runtimes.torch_runtime import TorchRuntime
+
+    return TorchRuntime(path, settings)
+
+
+def _open_onnxruntime(path: Path, settings: DetectorSettings) -> Runtime:
+    from deploy.runtimes.onnx_runtime import OnnxRuntime
+
+    return OnnxRuntime(path, settings)
+
+
+def _open_openvino(path: Path, settings: DetectorSettings) -> Runtime:
+    from deploy.runtimes.openvino import OpenVino
+
+    return OpenVino(path, settings)
+
+
+RUNTIMES = {
+    "pytorch": RuntimeEntry("torch", _open_pytorch, lambda: True),
+    "onnxruntime": RuntimeEntry("onnxruntime", _open_onnxruntime, _onnxruntime_for_gpus),
+    "openvino": RuntimeEntry("openvino", _open_openvino, lambda: False),
+}
 
 _BY_SUFFIX = {".onnx": ("onnxruntime", "openvino"), ".xml": ("openvino",)}
 """Suffix of a model file -> the runtimes that can run it, the default one first."""
@@ -62,4 +103,4 @@ def open_runtime(path: Path, settings: DetectorSettings) -> Runtime:
         raise InputError(f"{path}: {name} cannot run this file, but {' or '.join(able)} can")
     if not path.is_file():
         raise InputError(f"{path}: {'a folder, not a file' if path.is_dir() else 'no such file'}")
-    return RUNTIMES[name](path, settings)
+    return RUNTIMES[name].open(path, settings)

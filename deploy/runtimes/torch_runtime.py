@@ -24,7 +24,6 @@ class TorchRuntime:
     """A checkpoint in PyTorch, see `deploy.runtimes.base.Runtime`."""
 
     name = "PyTorch"
-    package = "torch"
     memory_format = torch.channels_last
     fixed_hw = False
     nms_thresh = None
@@ -47,7 +46,9 @@ class TorchRuntime:
         self.K = first_given(settings.K, K)
         self._reference_cells = math.prod(settings.input_hw or self.input_hw) // STRIDE**2
         self.theta_thresh = first_given(settings.theta_thresh, THETA_THRESH)
-        self._device = torch.device(settings.device)
+        if settings.threads is not None:
+            torch.set_num_threads(settings.threads)
+        self._device = _device(settings.device)
         self._model = build_model(checkpoint, self._device)
         self._model.to(memory_format=self.memory_format)
 
@@ -73,3 +74,10 @@ class TorchRuntime:
             math.ceil(self.K * ratio), self.conf_thresh, len(self.classes), self.theta_thresh
         )
         return decoder.decode(outputs)
+
+
+def _device(device: torch.device | str) -> torch.device:
+    try:
+        return torch.device(device)
+    except RuntimeError:
+        raise InputError(f"device must be cpu, cuda or cuda:N, got {device!r}") from None

@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torchvision
+from torch import nn
 
 from DOTA_devkit.errors import InputError
 from models.backbones import BACKBONES, FEATURE_STRIDES, get_backbone
@@ -42,9 +43,42 @@ def test_every_backbone(name):
         assert info.macs / 1e9 == pytest.approx(gmac, abs=0.051)
 
 
-@pytest.mark.parametrize("name", ["resnet18", "resnet34", "resnet50", "resnet101", "mobilenetv2"])
-def test_backbone_has_imagenet_weights(name):
-    assert BACKBONES[name].imagenet is not None
+THEIRS = {  # the functions of torchvision that build the same networks
+    "resnet18": torchvision.models.resnet18,
+    "resnet34": torchvision.models.resnet34,
+    "resnet50": torchvision.models.resnet50,
+    "resnet101": torchvision.models.resnet101,
+    "mobilenetv2": torchvision.models.mobilenet_v2,
+}
+
+
+@pytest.mark.parametrize("name", THEIRS)
+def test_imagenet_weights_are_torchvisions_for_this_network(name):
+    weights = torchvision.models.get_weight(BACKBONES[name].imagenet)
+    build = torchvision.models.get_model_builder(THEIRS[name].__name__)
+    assert weights in torchvision.models.get_model_weights(build)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet50", "mobilenetv2"])
+def test_a_seed_gives_the_weights_of_torchvision(name):
+    """Tensors, their order (that of an optimizer's state) and the random numbers that follow."""
+    torch.manual_seed(5)
+    theirs, following = canonical_keys(THEIRS[name](weights=None).state_dict()), torch.rand(3)
+    torch.manual_seed(5)
+    ours = BACKBONES[name].build().state_dict()
+    assert torch.equal(torch.rand(3), following)
+    assert list(ours) == list(theirs)
+    assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
+
+
+@pytest.mark.parametrize("name", ["resnet34", "resnet101"])
+def test_deeper_networks_have_the_layers_of_torchvision(name):
+    with torch.device("meta"):
+        theirs = canonical_keys(THEIRS[name](weights=None).state_dict())
+        ours = BACKBONES[name].build().state_dict()
+    assert [(key, value.shape) for key, value in ours.items()] == [
+        (key, value.shape) for key, value in theirs.items()
+    ]
 
 
 @pytest.mark.parametrize("name", ["resnet18", "mobilenetv2"])
@@ -55,24 +89,21 @@ def test_indivisible_sizes_are_rounded_up(name):
     assert [tuple(feature.shape[2:]) for feature in maps] == [(18, 25), (9, 13), (5, 7), (3, 4)]
 
 
-def test_mobilenetv2_features_match_torchvision():
-    theirs = torchvision.models.mobilenet_v2(weights=None).eval()
-    ours = BACKBONES["mobilenetv2"].build().eval()
+@pytest.mark.parametrize("name", ["resnet18", "resnet50", "mobilenetv2"])
+@pytest.mark.parametrize("training", [False, True])
+def test_features_match_torchvision(name, training):
+    theirs = THEIRS[name](weights=None).train(training)
+    ours = BACKBONES[name].build().train(training)
     ours.load_state_dict(canonical_keys(theirs.state_dict()))
-    image = torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(0))
+    image = torch.rand(2, 3, 64, 96, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        for last, feature in zip((3, 6, 13, 17), ours(image), strict=True):
-            assert torch.equal(feature, theirs.features[: last + 1](image))
-
-
-def test_resnet18_features_match_torchvision():
-    theirs = torchvision.models.resnet18(weights=None).eval()
-    ours = BACKBONES["resnet18"].build().eval()
-    ours.load_state_dict(canonical_keys(theirs.state_dict()))
-    image = torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(0))
-    with torch.no_grad():
-        c5 = ours(image)[-1]
-        assert torch.equal(theirs.fc(c5.mean((2, 3))), theirs(image))
+        maps = ours(image)
+        if name == "mobilenetv2":
+            expected = [theirs.features[: last + 1](image) for last in (3, 6, 13, 17)]
+        else:
+            layers = list(theirs.children())  # the stem has four; pooling and classifier are last
+            expected = [nn.Sequential(*layers[:end])(image) for end in (5, 6, 7, 8)]
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(maps, expected, strict=True))
 
 
 def test_unknown_backbone_lists_known_ones():

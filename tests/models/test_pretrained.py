@@ -114,7 +114,7 @@ def test_imagenet_without_network_lists_alternatives(monkeypatch, tmp_path):
 
 
 def test_imagenet_weights_from_the_cache(monkeypatch, tmp_path, theirs):
-    weights = BACKBONES["resnet18"].imagenet
+    weights = torchvision.models.get_weight(BACKBONES["resnet18"].imagenet)
     cache = tmp_path / "hub/checkpoints"
     cache.mkdir(parents=True)
     torch.save(theirs["resnet18"], cache / weights.url.rpartition("/")[2])

@@ -16,8 +16,8 @@ from helpers.data_folders import CLASSES, line, make_dota, make_small_dota
 from helpers.networks import tiny_model
 from inference import InferenceSettings
 from models import build_model, read_checkpoint
+from training.errors import TrainingStopped
 from training.files import BEST, LAST
-from training.guards import TrainingStopped
 from training.schedule import learning_rate
 from training.settings import TrainSettings
 from training.state import load_optimizer_state, restore_random_state

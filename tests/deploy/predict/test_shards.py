@@ -3,7 +3,6 @@
 from itertools import pairwise
 
 import pytest
-import torch
 
 from deploy.predict.settings import Shard, device_of_rank
 from DOTA_devkit.errors import InputError
@@ -100,5 +99,12 @@ def test_shard_of_torchrun_environment():
     ],
 )
 def test_gpu_of_torchrun_process(device, devices, environment, expected):
-    found = device_of_rank(torch.device(device), devices, environment)
-    assert found == torch.device(expected)
+    assert device_of_rank(device, lambda: devices, environment) == expected
+
+
+def test_gpus_are_not_counted_outside_torchrun():
+    def count():
+        raise AssertionError("PyTorch would be imported")
+
+    assert device_of_rank("cuda", count, {}) == "cuda"
+    assert device_of_rank("cpu", count, {"LOCAL_RANK": "1"}) == "cpu"

@@ -1,0 +1,25 @@
+"""What checkpoints and exported files alike must say about a model: its classes and input size."""
+
+from __future__ import annotations
+
+LARGEST_SIDE = 32768
+"""Pixels of the largest side of an input that a file may name."""
+
+
+def is_size(value: object) -> bool:
+    """Whether a value is the (height, width) of an input that the network can have."""
+    return (
+        isinstance(value, (list, tuple))
+        and len(value) == 2
+        and all(type(side) is int and 0 < side <= LARGEST_SIDE and side % 32 == 0 for side in value)
+    )
+
+
+def are_classes(value: object) -> bool:
+    """Whether a value is a list of class names, each once."""
+    return (
+        isinstance(value, (list, tuple))
+        and len(value) > 0
+        and all(isinstance(name, str) and name.strip() for name in value)
+        and len(set(value)) == len(value)
+    )
