@@ -25,6 +25,7 @@ from deploy.export.graph.upsample import convolve_before_upsampling
 from deploy.export.network import ExportNetwork
 from deploy.export.network_onnx import export_network
 from deploy.export.quantize import quantize
+from deploy.export.settings import MIN_CONF_THRESH
 from deploy.metadata import ModelMetadata
 from deploy.runtimes.base import DetectorSettings
 from models import BACKBONES, CTRBOX, Checkpoint, save_checkpoint
@@ -114,12 +115,12 @@ def write_files(folder: Path, backbone: str, image: np.ndarray, nms: bool) -> li
     for precision, (graph, box_heads) in parts.items():
         for nms_thresh in (None, NMS_THRESH) if nms else (None,):
             metadata = ModelMetadata(
-                CLASSES, backbone, CONF_THRESH, THETA_THRESH, K, nms_thresh=nms_thresh,
-                precision=precision, trained_size=model.input_size,
+                CLASSES, backbone, CONF_THRESH, THETA_THRESH, K, MIN_CONF_THRESH,
+                nms_thresh=nms_thresh, precision=precision, trained_size=model.input_size,
             )  # fmt: skip
             suffix = "" if nms_thresh is None else "-nms"
             files.append(folder / f"{backbone}-{precision}{suffix}.onnx")
-            onnx.save(assemble(graph, box_heads, metadata, InputShape(), fix_conf=True), files[-1])
+            onnx.save(assemble(graph, box_heads, metadata, InputShape()), files[-1])
     return files
 
 

@@ -71,6 +71,7 @@ def export_settings(
         layout=args.layout,
         nms_thresh=nms_thresh(args) if args.nms == "graph" else None,
         fix_conf=args.fix_conf,
+        conf_input=args.conf_input,
         half=args.half,
         int8=args.int8,
         check_nms_thresh=nms_thresh(args),

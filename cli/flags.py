@@ -216,6 +216,8 @@ def _detection_flags(group) -> None:
         help=helped("maximum number of detections per image", f"{K}"))
     add("--conf_thresh", phases=phases, type=share, metavar="T",
         help={**helped("keep detections with a higher score", f"{CONF_THRESH:g}"),
+              "export": "score above which detections of the file are to be kept, which its "
+                        f"metadata say (default: {CONF_THRESH:g}); see --fix_conf",
               **dict.fromkeys(TRAIN + EVAL, "keep detections with a higher score (default: 0.01)")})
     add("--nms_thresh", phases=phases, type=share, metavar="IOU",
         help=helped("NMS suppresses boxes with a higher IoU", f"{NMS_THRESH:g}"))
@@ -324,7 +326,11 @@ def _export_flags(group) -> None:
         help="outputs: corners, scores and labels, or the light fork's rows [1, K, 12] "
              "(default: %(default)s)")
     add("--fix_conf", phases=EXPORT, action="store_true",
-        help="make --conf_thresh a constant instead of an input")
+        help="output only detections with scores above --conf_thresh (default: above 0.01, so that "
+             "whoever runs the file can choose)")
+    add("--conf_input", phases=EXPORT, action="store_true",
+        help="give the file a second input conf_thresh, a float32 scalar that must be fed: it "
+             "outputs detections with higher scores")
     add("--half", phases=EXPORT, action="store_true", help="convert the network to float16")
     add("--int8", phases=EXPORT, action="store_true",
         help="quantize the network to int8, except for its first and last layers")

@@ -41,11 +41,13 @@ class ModelMetadata:
     Attributes:
         classes: Class names in the order of the labels.
         backbone: Name of the backbone.
-        conf_thresh: Score above which rows are output; the default of the input `conf_thresh` in
-            a file that has one.
+        conf_thresh: Score above which detections are to be kept, unless asked otherwise.
         theta_thresh: Value of `cls_theta` above which a box counts as rotated.
         K: Rows of the output.
         input_size: (height, width) of the network's input, None if any multiples of 32 will do.
+        min_conf_thresh: Score above which the file outputs rows, which is the lowest threshold that
+            can be asked for. None if the file has an input for it (`conf_thresh`), or is of an
+            earlier version: then its rows end at `conf_thresh` or at such an input.
         nms_thresh: IoU above which the NMS in the file suppresses, None if there is none in it.
         stride: Input pixels per cell of the head maps.
         color: Order of the input's channels, one of `COLORS`.
@@ -66,6 +68,7 @@ class ModelMetadata:
     conf_thresh: float
     theta_thresh: float
     K: int
+    min_conf_thresh: float | None = None
     input_size: tuple[int, int] | None = None
     nms_thresh: float | None = None
     stride: int = STRIDE
@@ -96,7 +99,8 @@ class ModelMetadata:
             "normalization": self.normalization,
             "input_size": "dynamic" if size is None else _size_text(size),
             "conf_thresh": repr(self.conf_thresh),
-            "nms_thresh": "" if self.nms_thresh is None else repr(self.nms_thresh),
+            "min_conf_thresh": _optional_text(self.min_conf_thresh),
+            "nms_thresh": _optional_text(self.nms_thresh),
             "theta_thresh": repr(self.theta_thresh),
             "K": str(self.K),
             "input_type": self.input_type,
@@ -139,16 +143,17 @@ class ModelMetadata:
                 theta_thresh=_share("theta_thresh", props["theta_thresh"]),
                 K=_count("K", props["K"]),
                 input_size=_size("input_size", props["input_size"], "dynamic"),
-                nms_thresh=_share("nms_thresh", props["nms_thresh"])
-                if props["nms_thresh"]
-                else None,
+                nms_thresh=_optional_share("nms_thresh", props["nms_thresh"]),
                 stride=int(_one_of(props["stride"], (str(STRIDE),))),
                 color=_one_of(props["color"], COLORS),
                 normalization=_one_of(props["normalization"], (NORMALIZATION,)),
                 input_type=_one_of(props["input_type"], INPUT_TYPES),
                 layout=_one_of(props["layout"], LAYOUTS),
                 precision=_one_of(props.get("precision", "float32"), PRECISIONS),
-                # added later: files without it are valid
+                # added later: files without these are valid
+                min_conf_thresh=_optional_share(
+                    "min_conf_thresh", props.get("min_conf_thresh", "")
+                ),
                 trained_size=_size("trained_size", props.get("trained_size", ""), ""),
                 reading=_reading(props.get("depth", ""), props.get("bands", "")),
                 version=props["bbavectors"],
@@ -192,6 +197,14 @@ def _share(key: str, text: str) -> float:
     if not 0 <= value <= 1:
         raise ValueError(f"{key} must be a number from 0 to 1, not {text!r}")
     return value
+
+
+def _optional_share(key: str, text: str) -> float | None:
+    return _share(key, text) if text else None
+
+
+def _optional_text(value: float | None) -> str:
+    return "" if value is None else repr(value)
 
 
 def _count(key: str, text: str) -> int:

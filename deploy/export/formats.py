@@ -104,8 +104,8 @@ def build_onnx(job: ExportJob) -> BuiltModel:
 def build_torch(job: ExportJob) -> BuiltModel:
     """Build a PyTorch program (`.pt2`)."""
     logger.info("tracing network and decoder")
-    shape, fix_conf = job.settings.input_shape(), job.settings.fix_conf
-    program = torch_program.export_program(job.network, job.metadata, shape, fix_conf)
+    shape = job.settings.input_shape()
+    program = torch_program.export_program(job.network, job.metadata, shape)
     content = torch_program.serialize(program, job.metadata)
     return BuiltModel(torch_program.runner(content), lambda output: write_bytes(output, content))
 
@@ -177,12 +177,12 @@ def onnx_files(job: ExportJob) -> tuple[onnx.ModelProto, onnx.ModelProto | None]
             graph = convolve_before_upsampling(graph)
     box_heads = fuse_heads(job.network.box_heads)
     logger.info("building and checking the graph")
-    shape, fix_conf = settings.input_shape(), not settings.takes_conf
-    file = assemble(graph, box_heads, metadata, shape, fix_conf)
+    shape = settings.input_shape()
+    file = assemble(graph, box_heads, metadata, shape)
     check_model(file)
     if metadata.nms_thresh is None:
         return file, None
-    return file, assemble(graph, box_heads, metadata, shape, fix_conf, show_before_nms=True)
+    return file, assemble(graph, box_heads, metadata, shape, show_before_nms=True)
 
 
 def quantized_network(

@@ -26,8 +26,6 @@ from DOTA_devkit.files import replacing
 def convert(model: onnx.ModelProto, metadata: ModelMetadata, path: Path) -> None:
     """Write an OpenVINO model and its weights (`.bin`) beside it.
 
-    An input with a default value becomes one that must be fed: OpenVINO has no optional inputs.
-
     Args:
         model: The ONNX model.
         metadata: Its metadata; the weights are written in float16 if its precision says so.

@@ -16,6 +16,12 @@ from structures.defaults import CONF_THRESH, INPUT_HW, NMS_THRESH, THETA_THRESH,
 
 _INEXACT = "it computes in float64 and with shapes that depend on what is found"
 
+MIN_CONF_THRESH = 0.01
+"""Score above which a file outputs rows, whatever threshold its reader applies to them.
+
+It is the threshold of the phase `eval`, below which no detection counts for an AP. With a lower
+one, NMS in a file would have to work on all K peaks of every image, also where there is nothing."""
+
 UNSUPPORTED: Mapping[str, Mapping[str, str]] = {
     "torch": {
         "nms_thresh": "run NMS on its output",
@@ -28,6 +34,7 @@ UNSUPPORTED: Mapping[str, Mapping[str, str]] = {
         "nms_thresh": f"{_INEXACT}, which TensorRT does not support",
         "input_type": "it scales uint8 images in float64, which TensorRT does not support",
         "int8": "its values are uint8 with a zero point, which TensorRT does not support",
+        "conf_input": "compare the scores of its rows with the threshold",
     },
 }
 """Format -> the settings that must keep their defaults, with the reason."""
@@ -39,7 +46,8 @@ class ExportSettings:
 
     Attributes:
         format: A key of `deploy.export.types.SUFFIXES`.
-        conf_thresh: Score threshold of the file, or its default if it is an input.
+        conf_thresh: Score above which detections of the file are to be kept; see
+            `min_conf_thresh` for what the file outputs.
         theta_thresh: Above it a box is rotated, else its axis-aligned box is used.
         K: Number of rows.
         static: Height, width and batch size of a fixed input, None for free ones.
@@ -49,7 +57,8 @@ class ExportSettings:
         color: Order of the channels of uint8 images.
         layout: One of `deploy.metadata.LAYOUTS`.
         nms_thresh: IoU above which the graph suppresses, None for no NMS in the graph.
-        fix_conf: Whether `conf_thresh` is a constant instead of an input.
+        fix_conf: Whether the file outputs only rows with scores above `conf_thresh`.
+        conf_input: Whether the score above which it outputs rows is an input, `conf_thresh`.
         half: Whether the network is float16; it is float32 without `half` and `int8`.
         int8: Whether the network is quantized to 8 bits.
         check_nms_thresh: NMS threshold for the AP in the parity report.
@@ -68,6 +77,7 @@ class ExportSettings:
     layout: str = LAYOUTS[0]
     nms_thresh: float | None = None
     fix_conf: bool = False
+    conf_input: bool = False
     half: bool = False
     int8: bool = False
     check_nms_thresh: float = NMS_THRESH
@@ -76,6 +86,8 @@ class ExportSettings:
     def __post_init__(self) -> None:
         if self.half and self.int8:
             raise InputError("`half` and `int8` exclude each other: set only one of them")
+        if self.fix_conf and self.conf_input:
+            raise InputError("`fix_conf` and `conf_input` exclude each other: set only one of them")
         if not 1 <= self.K <= MAX_K:
             raise InputError(f"K must be 1 to {MAX_K}, got {self.K}")
         for size in self.static[:2] if self.static else self.input_hw:
@@ -100,6 +112,8 @@ class ExportSettings:
             raise InputError(
                 "layout light-fork needs a fixed input of one image, for example static 608 608 1"
             )
+        if self.conf_input:
+            raise InputError("layout light-fork has no threshold, so no `conf_input` either")
         if self.nms_thresh is not None or self.input_type != "float32":
             raise InputError(
                 "layout light-fork has a float32 input and no NMS, like the light fork's own file"
@@ -113,6 +127,7 @@ class ExportSettings:
             "layout": "`layout` light-fork" if self.layout == "light-fork" else "",
             "half": "`half`" if self.half else "",
             "int8": "`int8`" if self.int8 else "",
+            "conf_input": "`conf_input`" if self.conf_input else "",
         }
         for name, reason in UNSUPPORTED.get(self.format, {}).items():
             if asked[name]:
@@ -124,9 +139,13 @@ class ExportSettings:
             )
 
     @property
-    def takes_conf(self) -> bool:
-        """Whether the threshold can be changed in the file."""
-        return not self.fix_conf and self.format != "tensorrt"
+    def min_conf_thresh(self) -> float | None:
+        """Score above which the file outputs rows, None if that is an input."""
+        if self.conf_input:
+            return None
+        if self.layout == "light-fork":
+            return 0.0
+        return self.conf_thresh if self.fix_conf else min(MIN_CONF_THRESH, self.conf_thresh)
 
     @property
     def network_hw(self) -> tuple[int, int] | None:
@@ -164,6 +183,7 @@ class ExportSettings:
             classes=model.classes,
             backbone=model.backbone,
             conf_thresh=self.conf_thresh,
+            min_conf_thresh=self.min_conf_thresh,
             theta_thresh=self.theta_thresh,
             K=self.K,
             input_size=self.network_hw,

@@ -42,29 +42,26 @@ class TorchDetector(nn.Module):
         network: Images -> heat map and features, as `ExportNetwork`.
         box_heads: Features and cells [B, K] -> [B, K, 13], as `HeadsAtPeaks`.
         metadata: The contract of the file.
-        fix_conf: Whether the threshold is a constant. If not, it is the buffer `conf_thresh`, which
-            may be set in a loaded program.
     """
 
-    def __init__(
-        self, network: nn.Module, box_heads: nn.Module, metadata: ModelMetadata, fix_conf: bool
-    ) -> None:
+    def __init__(self, network: nn.Module, box_heads: nn.Module, metadata: ModelMetadata) -> None:
         super().__init__()
         self.network = network
         self.box_heads = box_heads
         self.K = metadata.K
         self.theta_thresh = metadata.theta_thresh
-        conf = torch.tensor(metadata.conf_thresh)
-        if fix_conf:
-            self.conf_thresh = conf.item()  # rounded to float32, as the scores are
-        else:
-            self.register_buffer("conf_thresh", conf)
+        lowest = metadata.min_conf_thresh
+        # rounded to float32, as the scores are
+        self.min_conf_thresh = None if lowest is None else torch.tensor(lowest).item()
 
-    def forward(self, input: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(
+        self, input: Tensor, conf_thresh: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Detect objects.
 
         Args:
             input: [B, 3, H, W] float32.
+            conf_thresh: Score above which rows are found, a scalar; only where it is an input.
 
         Returns:
             Corners [B, K, 4, 2], scores [B, K] and labels [B, K].
@@ -75,8 +72,9 @@ class TorchDetector(nn.Module):
         cells = index % (height * width)
         labels = index // (height * width)
         corners = self.corners(self.box_heads(features, cells), cells, width)
+        threshold = self.min_conf_thresh if conf_thresh is None else conf_thresh
         finite = torch.isfinite(corners).flatten(2).all(dim=2)
-        return pack_rows(corners, scores, labels, finite & (scores > self.conf_thresh))
+        return pack_rows(corners, scores, labels, finite & (scores > threshold))
 
     def corners(self, values: Tensor, cells: Tensor, width: int) -> Tensor:
         """Decode the corners tr, br, bl, tl in input pixels, [B, K, 4, 2].
@@ -141,7 +139,7 @@ def pack_rows(
 
 
 def export_program(
-    network: ExportNetwork, metadata: ModelMetadata, shape: InputShape, fix_conf: bool = False
+    network: ExportNetwork, metadata: ModelMetadata, shape: InputShape
 ) -> ExportedProgram:
     """Trace the program.
 
@@ -149,7 +147,6 @@ def export_program(
         network: The network.
         metadata: The contract of the file.
         shape: Which of batch, height and width are fixed.
-        fix_conf: Whether the threshold is a constant.
     """
     dims = (
         (0, shape.batch, Dim("batch", min=1, max=MAX_BATCH), 2),
@@ -162,11 +159,15 @@ def export_program(
         example[axis] = fixed or size
         if fixed is None:
             free[axis] = dimension
+    examples, shapes = {"input": torch.zeros(example)}, {"input": free}
+    if metadata.min_conf_thresh is None:
+        examples["conf_thresh"] = torch.tensor(metadata.conf_thresh)
+        shapes["conf_thresh"] = {}
     with torch.no_grad(), quiet():
         return torch.export.export(
-            TorchDetector(network, HeadsAtPeaks(network.box_heads), metadata, fix_conf).eval(),
-            (torch.zeros(example),),
-            dynamic_shapes={"input": free},
+            TorchDetector(network, HeadsAtPeaks(network.box_heads), metadata).eval(),
+            tuple(examples.values()),
+            dynamic_shapes=shapes,
             strict=False,  # not the default in PyTorch 2.6
         )
 
@@ -186,9 +187,8 @@ def runner(content: bytes) -> ModelRunner:
 
     @torch.no_grad()
     def run(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        if "conf_thresh" in inputs:
-            module.conf_thresh.fill_(float(inputs["conf_thresh"]))
-        rows = module(torch.from_numpy(inputs["input"]))
+        names = ("input", "conf_thresh")[: len(inputs)]
+        rows = module(*(torch.from_numpy(inputs[name]) for name in names))
         return dict(zip(OUTPUTS, map(Tensor.numpy, rows), strict=True))
 
     return run

@@ -127,8 +127,9 @@ def _check_settings(
         )
     if settings.backbone not in (None, metadata.backbone):
         faults.append(f"backbone {settings.backbone}: it has {metadata.backbone}")
-    if conf is not None and not takes_conf and conf < metadata.conf_thresh:
-        faults.append(f"conf_thresh {conf:g}: it outputs scores above {metadata.conf_thresh:g}")
+    lowest = 0 if takes_conf else first_given(metadata.min_conf_thresh, metadata.conf_thresh)
+    if conf is not None and conf < lowest:
+        faults.append(f"conf_thresh {conf:g}: it outputs scores above {lowest:g}")
     if settings.theta_thresh not in (None, metadata.theta_thresh):
         faults.append(f"theta_thresh {settings.theta_thresh:g}: it has {metadata.theta_thresh:g}")
     if settings.K not in (None, metadata.K):

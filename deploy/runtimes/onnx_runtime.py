@@ -24,8 +24,8 @@ CUDA = "CUDAExecutionProvider"
 """Name of the execution provider of GPUs."""
 
 _LOG_ERRORS_ONLY = 3
-"""Severity of ONNX Runtime's log. It warns about every input with a default value, and
-`conf_thresh` is one."""
+"""Severity of ONNX Runtime's log. It warns about every input with a default value, which
+`conf_thresh` was in earlier versions."""
 
 
 def import_onnxruntime() -> ModuleType:
@@ -78,7 +78,8 @@ class OnnxRuntime(ExportedRuntime):
         except Exception as error:  # ONNX Runtime has an error class for each fault of a file
             cause = str(error).splitlines()[0]
             raise InputError(f"{path}: not a model that ONNX Runtime can run ({cause})") from None
-        # an input with a default value counts as an initializer that may be overridden
+        # an input with a default value, as in files of earlier versions, counts as an initializer
+        # that may be overridden
         inputs = (*self._session.get_inputs(), *self._session.get_overridable_initializers())
         shapes = {one.name: one.shape for one in inputs}
         self._names = [one.name for one in self._session.get_outputs()]

@@ -80,9 +80,9 @@ def read(path: Path) -> tuple[Any, ModelMetadata]:
 def read_onnx(path: Path) -> Any:
     """Read an ONNX file so that it behaves in OpenVINO as ONNX defines it.
 
-    If `conf_thresh` is an input with a default value, it becomes an input that must be fed:
-    OpenVINO turns such inputs into constants. TopK takes equal values in their order, as ONNX
-    requires; OpenVINO takes them in any order.
+    If `conf_thresh` is an input with a default value, as in files of earlier versions, it becomes
+    an input that must be fed: OpenVINO turns such inputs into constants. TopK takes equal values in
+    their order, as ONNX requires; OpenVINO takes them in any order.
 
     Raises:
         InputError: OpenVINO is not installed or cannot read the file.

@@ -27,6 +27,7 @@ METADATA = ModelMetadata(
             conf_thresh=0.0,
             theta_thresh=1.0,
             K=1,
+            min_conf_thresh=0.0,
             input_size=(320, 608),
             nms_thresh=0.1,
             color="RGB",
@@ -55,6 +56,7 @@ def test_text_of_each_entry():
         "normalization": "x / 255 - 0.5",
         "input_size": "dynamic",
         "conf_thresh": "0.18",
+        "min_conf_thresh": "",
         "nms_thresh": "",
         "theta_thresh": "0.8",
         "K": "500",
@@ -65,9 +67,10 @@ def test_text_of_each_entry():
     }
 
 
-def test_files_without_trained_size():
+def test_files_of_earlier_versions():
     props = METADATA.to_props()
-    del props["trained_size"]
+    for added in ("trained_size", "min_conf_thresh"):
+        del props[added]
     assert ModelMetadata.from_props(props, "a.onnx") == METADATA
 
 
@@ -87,6 +90,8 @@ def test_files_without_trained_size():
         ({"stride": "0"}, "'4' is expected"),
         ({"nms_thresh": "nan"}, "from 0 to 1"),  # nothing would be suppressed
         ({"conf_thresh": "inf"}, "from 0 to 1"),
+        ({"min_conf_thresh": "low"}, "broken metadata"),
+        ({"min_conf_thresh": "-1"}, "from 0 to 1"),
         ({"theta_thresh": "-1"}, "from 0 to 1"),
         ({"input_size": "0x0"}, "multiples of 32"),
         ({"trained_size": "33x17"}, "multiples of 32"),

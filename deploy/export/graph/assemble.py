@@ -44,7 +44,6 @@ def assemble(
     box_heads: Sequence[FusedHeads],
     metadata: ModelMetadata,
     shape: InputShape,
-    fix_conf: bool = False,
     show_before_nms: bool = False,
 ) -> onnx.ModelProto:
     """Assemble the model whose contract is `metadata`.
@@ -54,7 +53,6 @@ def assemble(
         box_heads: The heads of the boxes of the same network.
         metadata: What the model computes and in which layout.
         shape: What of the input's shape is fixed.
-        fix_conf: Whether the threshold is a constant instead of an input.
         show_before_nms: Whether to add the outputs `BEFORE_NMS`, the rows before NMS.
     """
     graph = Graph("bbavectors.")
@@ -70,8 +68,11 @@ def assemble(
         rows = decode_graph.light_fork_rows(graph, peaks, boxes, metadata.num_classes)
         outputs = [(graph.rename(rows, "output"), [batch, metadata.K, 12])]
     else:
-        conf = np.array(metadata.conf_thresh, np.float32)
-        threshold = graph.constant(conf) if fix_conf else graph.optional_input("conf_thresh", conf)
+        lowest = metadata.min_conf_thresh
+        if lowest is None:
+            threshold = graph.input("conf_thresh", np.float32, [])
+        else:
+            threshold = graph.constant(lowest, np.float32)
         outputs = _add_row_outputs(
             graph, metadata, batch, peaks, boxes, threshold, axes, show_before_nms
         )

@@ -148,11 +148,6 @@ class Graph:
         self.inputs.append(value_info(name, dtype, shape))
         return Value(self, name, np.dtype(dtype))
 
-    def optional_input(self, name: str, default: np.ndarray) -> Value:
-        """Add an input that has the value `default` unless it is fed."""
-        self.initializers.append(numpy_helper.from_array(default, name))
-        return self.input(name, default.dtype, default.shape)
-
     def value(self, name: str, dtype: type) -> Value:
         """Return a tensor that an included model or an outer graph computes."""
         return Value(self, name, np.dtype(dtype))

@@ -28,7 +28,8 @@ FREE_BATCH_SIZE = 4
 """Images in a batch of the check where the file's batch size is free."""
 
 MAX_REPORT_CONF = 0.05
-"""Highest threshold of the check where the threshold is an input: more detections are compared."""
+"""Highest threshold of the check, unless the file outputs no such scores: more detections are
+compared."""
 
 ImageDetections = tuple[CheckImage, tuple[Detections, Detections]]
 """An image with what the checkpoint and what the file finds in it."""
@@ -50,9 +51,8 @@ def compare(
         InputError: The file is too far from the checkpoint.
     """
     settings, tolerance = job.settings, TOLERANCES[precision]
-    free = settings.takes_conf or settings.layout == "light-fork"
-    conf_thresh = min(settings.conf_thresh, MAX_REPORT_CONF) if free else None
-    thresholds = Thresholds.of(job.metadata, tolerance, conf_thresh)
+    reported = min(settings.conf_thresh, MAX_REPORT_CONF)
+    thresholds = Thresholds.of(job.metadata, tolerance, reported)
     models = ModelPair(
         model.cpu(), job.metadata, job.input_hw, thresholds, built.run, built.run_before_nms
     )
@@ -96,7 +96,7 @@ def warn_if_inconclusive(report: Report) -> None:
 def compare_detections(
     comparison: Comparison, settings: ExportSettings, images: Sequence[CheckImage]
 ) -> list[ImageDetections]:
-    """Run both models on the images, and the file also at a threshold that no score exceeds.
+    """Run both models on the images, and the file also at a threshold of 1 if that is an input.
 
     Returns:
         Each image with what the checkpoint and what the file finds, in pixels of the image.
@@ -104,7 +104,7 @@ def compare_detections(
     found = []
     for batch in batches(images, comparison.models.input_hw, settings):
         found += zip(batch, comparison.compare(batch), strict=True)
-    if settings.takes_conf:
+    if settings.conf_input:
         comparison.check_empty(batch)
     return found
 

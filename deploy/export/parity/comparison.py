@@ -55,7 +55,10 @@ class Comparison:
             for image, *both in zip(images, *rows, *before_nms, strict=True):
                 self.check_nms(image.name, both[:3], both[3:])
             rows = before_nms
-        found = [outputs_to_detections(*image_rows) for image_rows in zip(*rows, strict=True)]
+        found = [
+            models.thresholds.of_file(outputs_to_detections(*image_rows))
+            for image_rows in zip(*rows, strict=True)
+        ]
         self.report.batches += len(images) > 1
         pairs = []
         for image, reference, exported, box in zip(

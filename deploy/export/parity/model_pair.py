@@ -15,6 +15,7 @@ from deploy.export.parity.reference import Reference
 from deploy.export.parity.tolerance import Tolerance
 from deploy.export.types import CheckImage, ModelRunner
 from deploy.metadata import OUTPUTS, ModelMetadata
+from deploy.runtimes.base import first_given
 from structures.detections import Detections
 from structures.letterbox import Letterbox, normalize
 
@@ -26,7 +27,8 @@ class Thresholds:
     Attributes:
         reported: Detections above it are reported and judged.
         checkpoint: What the checkpoint is decoded at, which may be lower.
-        file: What the file shows rows above, which may be lower than `reported` if it is an input.
+        file: What rows of the file are looked at above, which may be lower than `reported` if the
+            file outputs such rows.
         is_input: Whether `file` is fed to the file.
     """
 
@@ -36,25 +38,27 @@ class Thresholds:
     is_input: bool = False
 
     @classmethod
-    def of(
-        cls, metadata: ModelMetadata, tolerance: Tolerance, conf_thresh: float | None = None
-    ) -> Thresholds:
+    def of(cls, metadata: ModelMetadata, tolerance: Tolerance, conf_thresh: float) -> Thresholds:
         """Return the thresholds for a file.
 
         Args:
-            metadata: Of the file, with its default or fixed threshold.
+            metadata: Of the file.
             tolerance: Tells how far below the reported threshold both models run.
-            conf_thresh: The threshold to report at, None for the file's own, which then is fixed.
+            conf_thresh: The threshold to report at, if the file outputs such scores.
         """
-        reported = metadata.conf_thresh if conf_thresh is None else conf_thresh
+        lowest = first_given(metadata.min_conf_thresh, 0.0)
+        reported = max(lowest, conf_thresh)
         lowered = reported * tolerance.threshold_ratio
-        if conf_thresh is None:
-            return cls(reported, lowered, reported)
-        return cls(reported, lowered, lowered, is_input=True)
+        is_input = metadata.min_conf_thresh is None
+        return cls(reported, lowered, max(lowest, lowered), is_input)
 
     def shown(self, found: Detections) -> np.ndarray:
         """Return which detections are reported, [N] bool; a score of NaN does not hide one."""
         return ~(found.scores <= self.reported)
+
+    def of_file(self, found: Detections) -> Detections:
+        """Return what is looked at of the detections that the file outputs."""
+        return found[~(found.scores <= self.file)]
 
 
 class ModelPair:

@@ -38,7 +38,7 @@ from deploy.export.parity.reference import Reference
 from deploy.export.parity.rows import outputs_to_detections
 from deploy.export.parity.tolerance import TOLERANCES
 from deploy.export.parity.verdict import judge
-from deploy.export.settings import UNSUPPORTED, ExportSettings
+from deploy.export.settings import MIN_CONF_THRESH, UNSUPPORTED, ExportSettings
 from deploy.export.types import SUFFIXES, CheckImage
 from deploy.runtimes.onnx_runtime import open_session
 
@@ -116,25 +116,32 @@ def test_torch_program_runs_without_this_project(folder, tmp_path):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     with np.load(tmp_path / "rows.npz") as rows:
-        assert_near([rows[name] for name in rows.files], eager(folder, images))
+        assert_near([rows[name] for name in rows.files], eager(folder, images, MIN_CONF_THRESH))
     metadata = ModelMetadata.from_props(json.loads(done.stdout), path)
     assert (metadata.classes, metadata.trained_size, metadata.K) == (CLASSES, SIZE_HW, K)
 
 
-def test_torch_program_takes_any_shape_and_threshold(folder):
+def test_torch_program_takes_any_shape(folder):
     program = torch.export.load(export(folder, "free.pt2", "--format", "torch"))
     module = program.module()
     for batch, height, width in ((1, 64, 64), (1, 96, 128), (4, 64, 160)):
         images = inputs(batch, height, width)
         rows = [value.numpy() for value in module(torch.from_numpy(images))]
-        assert_near(rows, eager(folder, images))
-    for conf in (0.0, 0.35, 1.0):
-        module.conf_thresh.fill_(conf)
-        rows = [value.numpy() for value in module(torch.from_numpy(images))]
-        assert_near(rows, eager(folder, images, conf))
+        assert_near(rows, eager(folder, images, MIN_CONF_THRESH))
     # PyTorch's own error, which older releases word differently.
     with pytest.raises((AssertionError, RuntimeError), match=r"Guard failed|to be of the form"):
         module(torch.zeros(1, 3, 80, 64))
+
+
+def test_torch_program_with_a_threshold_as_input(folder):
+    path = export(folder, "conf.pt2", "--format", "torch", "--conf_input")
+    module, images = torch.export.load(path).module(), inputs(1, 64, 160)
+    for conf in (0.0, 0.35, 1.0):
+        rows = [value.numpy() for value in module(torch.from_numpy(images), torch.tensor(conf))]
+        assert_near(rows, eager(folder, images, conf))
+    # PyTorch's own error, which differs among releases
+    with pytest.raises((TypeError, ValueError, RuntimeError)):
+        module(torch.from_numpy(images))
 
 
 def test_torch_program_with_fixed_input(folder):
@@ -145,7 +152,6 @@ def test_torch_program_with_fixed_input(folder):
     assert_near(
         [value.numpy() for value in module(torch.from_numpy(images))], eager(folder, images)
     )
-    assert not hasattr(module, "conf_thresh")
 
 
 class Maps(torch.nn.Module):
@@ -181,8 +187,8 @@ def test_torch_decoder_equals_eager_with_ties_and_nan(levels, shape):
     maps["wh"][:, :, 0, 0] = np.nan
     maps["wh"][:, 3, -1, -1] = np.inf
     maps = {name: torch.from_numpy(values.astype(np.float32)) for name, values in maps.items()}
-    metadata = ModelMetadata(CLASSES[:classes], "resnet18", 0.1, 0.5, K)
-    detector = torch_program.TorchDetector(Maps(maps), Cells(), metadata, fix_conf=False)
+    metadata = ModelMetadata(CLASSES[:classes], "resnet18", 0.18, 0.5, K, 0.1)
+    detector = torch_program.TorchDetector(Maps(maps), Cells(), metadata)
     rows = [value.numpy() for value in detector(torch.zeros(2, 3, 32, 32))]
     for number, expected in enumerate(DecDecoder(K, 0.1, classes, 0.5).decode(maps)):
         found = outputs_to_detections(*(value[number] for value in rows))
@@ -223,7 +229,7 @@ def openvino_rows(path, feed):
 
 def test_openvino_takes_any_shape_and_threshold(folder):
     pytest.importorskip("openvino")
-    path = export(folder, "free.xml", "--format", "openvino")
+    path = export(folder, "conf.xml", "--format", "openvino", "--conf_input")
     for batch, height, width in ((1, 96, 128), (3, 64, 32)):
         images = inputs(batch, height, width)
         for conf in (CONF, 0.35):
@@ -294,11 +300,10 @@ def test_tensorrt_unavailable_writes_file_and_commands(folder, tmp_path, capsys)
         f"trtexec --onnx={path} --minShapes=input:1x3x32x32 --optShapes=input:1x3x96x128 "
         f"--maxShapes=input:8x3x1024x1024 --saveEngine={tmp_path}/free.engine"
     ]
-    # TensorRT would silently make a constant of an input with a default value.
     session = open_session(path)
-    assert not session.get_overridable_initializers()
     images = inputs(2, 64, 96)
-    assert_near(session.run(None, {"input": images}), eager(folder, images))
+    expected = eager(folder, images, MIN_CONF_THRESH)
+    assert_near(session.run(None, {"input": images}), expected)
 
 
 def test_tensorrt_failure_still_writes_the_file(folder, tmp_path, monkeypatch, capsys):
@@ -418,9 +423,9 @@ def rounded_comparison(exported, ours=None, conf=CONF, free=True, K=500):
 
     By default the checkpoint finds 40 boxes in a row.
     """
-    metadata = ModelMetadata(CLASSES, "resnet18", conf, 0.8, K)
+    metadata = ModelMetadata(CLASSES, "resnet18", conf, 0.8, K, None if free else conf)
     tolerance = TOLERANCES["float16"]
-    thresholds = Thresholds.of(metadata, tolerance, conf if free else None)
+    thresholds = Thresholds.of(metadata, tolerance, conf)
     models = ModelPair(torch.nn.Identity(), metadata, SIZE_HW, thresholds, lambda _: {})
     comparison = Comparison(models, tolerance)
     ours = forty() if ours is None else ours
@@ -626,7 +631,7 @@ def test_report_gives_ap_for_labeled_images(folder, tmp_path, capsys, layout):
 
 
 def test_report_covers_file_with_empty_rows(folder, tmp_path, capsys):
-    assert run_main(folder, tmp_path / "a.onnx") == 0
+    assert run_main(folder, tmp_path / "a.onnx", "--conf_input") == 0
     assert "with conf_thresh at 1 all rows of 4 images are empty" in capsys.readouterr().out
 
 
@@ -636,7 +641,7 @@ def test_file_that_ignores_its_threshold(folder, tmp_path, monkeypatch, capsys):
         decode_graph, "apply_threshold", lambda graph, corners, scores, threshold:
         kept(graph, corners, scores, graph.op("Min", threshold, 0.2))
     )  # fmt: skip
-    assert run_main(folder, tmp_path / "a.onnx") == 2
+    assert run_main(folder, tmp_path / "a.onnx", "--conf_input") == 2
     assert "there are detections although --conf_thresh is 1" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
@@ -655,6 +660,7 @@ UNSUPPORTED_FLAGS = {
     "layout": (("--layout", "light-fork", "--static", "96", "96", "1"), "--layout light-fork"),
     "half": (("--half",), "--half"),
     "int8": (("--int8",), "--int8"),
+    "conf_input": (("--conf_input",), "--conf_input"),
 }
 
 
@@ -675,6 +681,7 @@ def test_unsupported_settings_of_a_format_are_refused(folder, tmp_path, capsys, 
     ("flags", "message"),
     [
         (("--half", "--int8"), "--half and --int8 exclude each other"),
+        (("--fix_conf", "--conf_input"), "--fix_conf and --conf_input exclude each other"),
         (("--K", "3841"), "K must be 1 to 3840, got 3841"),
         (("--format", "tensorrt", "--K", "3840"), "--format tensorrt supports --K up to 3839"),
         (("--static", "100", "96", "1"), "must be multiples of 32, got 100"),
@@ -730,8 +737,12 @@ def test_export_on_full_disk(folder, tmp_path, capsys, monkeypatch, kind):
 def test_export_settings_of_formats():
     with pytest.raises(InputError, match="format torch does not support `half`"):
         ExportSettings(format="torch", half=True)
-    assert not ExportSettings(format="tensorrt").takes_conf
-    assert ExportSettings(format="torch").takes_conf
+    asked = {"fix_conf": {"fix_conf": True}, "default": {}, "input": {"conf_input": True}}
+    lowest = {name: ExportSettings(**flags).min_conf_thresh for name, flags in asked.items()}
+    assert lowest == {"fix_conf": 0.18, "default": 0.01, "input": None}
+    assert ExportSettings(conf_thresh=0.001).min_conf_thresh == 0.001
+    fork = ExportSettings(layout="light-fork", static=(96, 96, 1), fix_conf=True)
+    assert fork.min_conf_thresh == 0  # its rows have no threshold
     assert sharp_model().input_size == SIZE_HW
 
 

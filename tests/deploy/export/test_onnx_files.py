@@ -29,7 +29,7 @@ import onnx
 from deploy.export.graph.assemble import all_nodes
 from deploy.export.network import ExportNetwork, check_same_maps, fold_batch_norms
 from deploy.export.parity.rows import outputs_to_detections
-from deploy.export.settings import ExportSettings
+from deploy.export.settings import MIN_CONF_THRESH, ExportSettings
 from deploy.runtimes.onnx_runtime import open_session
 
 pytestmark = pytest.mark.slow  # exports networks or runs exported files
@@ -63,24 +63,55 @@ def inputs(batch, height, width):
 
 
 def test_onnx_takes_any_batch_height_and_width(folder):
-    path = export(folder, "free.onnx")
-    session = open_session(path)
+    session = open_session(export(folder, "free.onnx"))
     assert [value.name for value in session.get_inputs()] == ["input"]
-    assert [value.name for value in session.get_overridable_initializers()] == ["conf_thresh"]
+    assert not session.get_overridable_initializers()
     assert [value.name for value in session.get_outputs()] == ["corners", "scores", "labels"]
     for batch, height, width in ((1, 96, 128), (3, 64, 32), (2, 32, 160)):
         images = inputs(batch, height, width)
         rows = session.run(None, {"input": images})
         assert [v.shape for v in rows] == [(batch, K, 4, 2), (batch, K), (batch, K)]
         assert [v.dtype for v in rows] == [np.float32, np.float32, np.int64]
-        expected = eager(folder, images)
+        expected = eager(folder, images, MIN_CONF_THRESH)
         assert sum(map(len, expected)) > 10
         for number, one in enumerate(expected):
             assert_near([v[number] for v in rows], one)
 
 
+@pytest.mark.parametrize("flags", [(), ("--nms", "graph")])
+def test_rows_above_any_threshold_are_those_of_that_threshold(folder, flags):
+    """Whoever compares the scores afterwards gets what a file with that threshold outputs."""
+    session = open_session(export(folder, f"low{len(flags)}.onnx", *flags))
+    images = normalize(read_image(folder / "images/0.png"))[None]
+    corners, scores, labels = (value[0] for value in session.run(None, {"input": images}))
+    counts = []
+    for conf in (MIN_CONF_THRESH, CONF, 0.37, 1.0):
+        keep = scores > conf
+        (expected,) = eager(folder, images, conf)
+        assert_near((corners[keep], scores[keep], labels[keep]), expected.nms(0.1 if flags else 1))
+        counts.append(keep.sum())
+    assert counts[0] > counts[2] > counts[3] == 0
+
+
+def test_threshold_below_the_lowest_is_the_file_s_own(folder):
+    """A file for a lower threshold than the lowest of other files outputs such rows."""
+    path = folder / "zero.onnx"
+    code = main(["--phase", "export", "--weights", str(folder / "checkpoint.pth"), "--K", str(K),
+                 "--output", str(path), "--source", str(folder / "images"),
+                 "--conf_thresh", "0"])  # fmt: skip
+    metadata = read_onnx_metadata(path)
+    assert (code, metadata.conf_thresh, metadata.min_conf_thresh) == (0, 0.0, 0.0)
+    black = np.full((1, 3, 32, 32), -0.5, np.float32)
+    scores = open_session(path).run(None, {"input": black})[1]
+    assert (scores > 0).sum() == len(eager(folder, black, 0.0)[0])
+
+
 def test_onnx_threshold_is_an_input(folder):
-    session = open_session(export(folder, "free.onnx"))
+    session = open_session(export(folder, "conf.onnx", "--conf_input"))
+    assert [value.name for value in session.get_inputs()] == ["input", "conf_thresh"]
+    assert session.get_inputs()[1].shape == [] and not session.get_overridable_initializers()
+    with pytest.raises(ValueError, match="conf_thresh"):  # it must be fed
+        session.run(None, {"input": inputs(1, 96, 128)})
     images = inputs(1, 96, 128)
     counts = []
     for conf in (0.0, CONF, 1.0):
@@ -96,6 +127,11 @@ def test_onnx_metadata_and_operators(folder):
     metadata = read_onnx_metadata(path)
     assert (metadata.classes, metadata.backbone, metadata.K) == (CLASSES, "resnet18", K)
     assert (metadata.conf_thresh, metadata.input_size) == (CONF, None)
+    assert metadata.min_conf_thresh == MIN_CONF_THRESH
+    asked = export(folder, "conf.onnx", "--conf_input")
+    assert read_onnx_metadata(asked).min_conf_thresh is None
+    fixed = export(folder, "fixed.onnx", "--fix_conf")
+    assert read_onnx_metadata(fixed).min_conf_thresh == CONF
     model = onnx.load(path)
     assert [(one.domain, one.version) for one in model.opset_import] == [("", 18)]
     kinds = {node.op_type for node in all_nodes(model.graph)}
@@ -127,7 +163,7 @@ def test_onnx_uint8_input_of_any_size(folder, color):
     for name in ("0", "1"):
         image = cv2.imread(str(folder / f"images/{name}.png"))
         box = Letterbox.fit(image.shape[1::-1], SIZE_HW[::-1])
-        (found,) = eager(folder, normalize(box.apply(image))[None])
+        (found,) = eager(folder, normalize(box.apply(image))[None], MIN_CONF_THRESH)
         rows = session.run(None, {"input": image[None, ..., order].copy()})
         assert_near([v[0] for v in rows], to_source(found, box).nms(0.1))
 
@@ -219,6 +255,8 @@ def test_fold_batch_norms_needs_adjacent_convolution():
         ({"layout": "light-fork"}, "fixed input of one image"),
         ({"layout": "light-fork", "static": (96, 96, 1), "nms_thresh": 0.1}, "no NMS"),
         ({"layout": "light-fork", "static": (96, 96, 1), "nms_thresh": 0.0}, "no NMS"),
+        ({"layout": "light-fork", "static": (96, 96, 1), "conf_input": True}, "no `conf_input`"),
+        ({"fix_conf": True, "conf_input": True}, "exclude each other"),
     ],
 )
 def test_export_settings_rejects_invalid_values(changes, message):

@@ -147,7 +147,9 @@ def comparison(reported, heatmap=None, vectors=None, theta=1.0):
 
 
 def float32_comparison(model, metadata, run):
-    models = ModelPair(model, metadata, (64, 64), Thresholds.of(metadata, FLOAT32), run)
+    models = ModelPair(
+        model, metadata, (64, 64), Thresholds.of(metadata, FLOAT32, metadata.conf_thresh), run
+    )
     return Comparison(models, FLOAT32)
 
 

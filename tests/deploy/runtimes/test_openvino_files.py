@@ -25,12 +25,11 @@ def inputs(model):
 
 
 def test_conf_thresh_is_an_input_if_the_file_has_it(sharp_folder):
-    """It has a default value in the ONNX file, but must be fed to an OpenVINO model."""
-    for name, flags in (("free.onnx", ()), ("free.xml", ("--format", "openvino"))):
-        model, metadata = openvino_files.read(export(sharp_folder, name, *flags))
+    for name, flags in (("conf.onnx", ()), ("conf.xml", ("--format", "openvino"))):
+        model, metadata = openvino_files.read(export(sharp_folder, name, "--conf_input", *flags))
         assert inputs(model) == ["conf_thresh", "input"] and metadata.classes == CLASSES
-    fixed = export(sharp_folder, "nms.onnx", "--nms", "graph", "--fix_conf")
-    assert inputs(openvino_files.read(fixed)[0]) == ["input"]
+    for name, flags in (("free.onnx", ()), ("nms.onnx", ("--nms", "graph", "--fix_conf"))):
+        assert inputs(openvino_files.read(export(sharp_folder, name, *flags))[0]) == ["input"]
 
 
 @pytest.mark.parametrize("count", [5, 50, 500])

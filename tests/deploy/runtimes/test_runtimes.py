@@ -53,6 +53,7 @@ def assert_same(found, expected, corner=0.05, score=1e-4):
 
 FILES = {
     "free.onnx": (),
+    "conf.onnx": ("--conf_input",),
     "two.onnx": ("--static", "96", "128", "2"),
     "nms.onnx": ("--nms", "graph", "--fix_conf"),
     "BGR.onnx": ("--input", "uint8", "--nms", "graph"),
@@ -69,7 +70,7 @@ def test_exported_file_detects_like_its_checkpoint(sharp, name, runtime):
     assert min(map(len, expected)) > 3
     path = export(sharp, name, *FILES[name])
     detector = Detector.load(path, runtime=runtime, input_hw=SIZE_HW)
-    assert detector.fixed_hw == (name not in ("free.onnx", "nms.onnx"))
+    assert detector.fixed_hw == (name not in ("free.onnx", "conf.onnx", "nms.onnx"))
     assert_same(detector.detect(pictures(sharp)), expected)
     # one image alone: it is padded to the batch of a file with a fixed one
     assert_same([detector.detect(pictures(sharp)[1])], expected[1:2])
@@ -91,16 +92,72 @@ def test_half_precision_finds_nearly_the_same(sharp, runtime):
     np.testing.assert_allclose(found.scores[best[matched]], expected.scores[matched], atol=0.01)
 
 
+def earlier_file(source, path, fixed=False):
+    """Write what earlier versions exported: the threshold as an input with a default value.
+
+    Args:
+        source: A file of this version whose threshold is an input.
+        path: The file to write.
+        fixed: Whether the threshold is a constant instead.
+    """
+    import onnx
+
+    model = onnx.load(source)
+    graph, name = model.graph, "bbavectors.constant" if fixed else "conf_thresh"
+    if fixed:
+        (asked,) = [one for one in graph.input if one.name == "conf_thresh"]
+        graph.input.remove(asked)
+        for node in graph.node:
+            node.input[:] = [name if one == "conf_thresh" else one for one in node.input]
+    graph.initializer.append(onnx.numpy_helper.from_array(np.array(CONF, np.float32), name))
+    kept = [(one.key, one.value) for one in model.metadata_props if one.key in EARLIER_KEYS]
+    del model.metadata_props[:]
+    for key, value in kept:
+        model.metadata_props.add(key=key, value=value)
+    onnx.save(model, path)
+    return path
+
+
+EARLIER_KEYS = (
+    "bbavectors", "program", "classes", "backbone", "stride", "color", "normalization",
+    "input_size", "conf_thresh", "nms_thresh", "theta_thresh", "K", "input_type", "layout",
+    "precision", "trained_size",
+)  # fmt: skip
+
+
 @pytest.mark.parametrize("runtime", RUNTIMES)
-def test_conf_thresh_of_an_exported_file(sharp, runtime):
+@pytest.mark.parametrize("kind", ["constant", "input", "earlier input"])
+def test_conf_thresh_of_an_exported_file(sharp, tmp_path, runtime, kind):
     pytest.importorskip(runtime)
     image = pictures(sharp)[0]
-    free = export(sharp, "free.onnx")
-    for conf in (0.05, 0.6):
+    path = export(sharp, "free.onnx") if kind == "constant" else export(
+        sharp, "conf.onnx", "--conf_input")  # fmt: skip
+    if kind == "earlier input":
+        path = earlier_file(path, tmp_path / "old.onnx")
+    options = {"runtime": runtime, "input_hw": SIZE_HW}
+    for conf in (0.05, 0.37):
         expected = checkpoint(sharp, conf_thresh=conf).detect(image)
-        detector = Detector.load(free, runtime=runtime, input_hw=SIZE_HW, conf_thresh=conf)
+        detector = Detector.load(path, conf_thresh=conf, **options)
         assert_same([detector.detect(image)], [expected])
+    assert Detector.load(path, **options).conf_thresh == CONF
+    if kind == "constant":
+        with pytest.raises(InputError, match=r"conf_thresh 0.001: it outputs scores above 0.01"):
+            Detector.load(path, conf_thresh=0.001, **options)
+    else:
+        expected = checkpoint(sharp, conf_thresh=0.001).detect(image)
+        found = Detector.load(path, conf_thresh=0.001, **options).detect(image)
+        assert_same([found], [expected])
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+@pytest.mark.parametrize("earlier", [False, True])
+def test_fixed_conf_thresh_of_an_exported_file(sharp, tmp_path, runtime, earlier):
+    pytest.importorskip(runtime)
+    image = pictures(sharp)[0]
     fixed = export(sharp, "nms.onnx", *FILES["nms.onnx"])
+    if earlier:
+        free = export(sharp, "nms_conf.onnx", "--nms", "graph", "--conf_input")
+        fixed = earlier_file(free, tmp_path / "nms.onnx", fixed=True)
     strict = Detector.load(fixed, runtime=runtime, input_hw=SIZE_HW, conf_thresh=0.6)
     assert_same([strict.detect(image)], [checkpoint(sharp, conf_thresh=0.6).detect(image)])
     with pytest.raises(InputError, match=r"nms\.onnx .*conf_thresh 0.1: .* above 0.2"):

@@ -32,7 +32,6 @@ def decoder_session(light_fork=False):
         name: graph.input(name, np.float32, ["B", channels, "H", "W"])
         for name, channels in CHANNELS.items()
     }
-    conf = graph.optional_input("conf_thresh", np.array(CONF, np.float32))
     peaks = find_peaks(graph, maps["hm"], K)
     others = graph.concat([maps[name] for name in ("wh", "reg", "cls_theta")], axis=1)
     cells = graph.op("Expand", peaks.cells.unsqueeze(1), np.array([1, 13, 1]))
@@ -42,6 +41,7 @@ def decoder_session(light_fork=False):
         outputs = [(light_fork_rows(graph, peaks, boxes, CLASSES), ["B", K, 12])]
     else:
         corners = box_corners(graph, boxes)
+        conf = graph.input("conf_thresh", np.float32, [])
         rows = pack_rows(
             graph, corners, apply_threshold(graph, corners, peaks.scores, conf), peaks.labels, K
         )
