@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from DOTA_devkit.convert import Source, read_folder, with_image_sizes, write_folder
+from DOTA_devkit.convert import read_folder, write_folder
 from DOTA_devkit.converters.annotation import ClassMap
+from DOTA_devkit.converters.datasets import Source, Target
+from DOTA_devkit.converters.sizes import with_image_sizes
 from DOTA_devkit.faults import map_collecting
 from DOTA_devkit.formats import DOTA_CLASSES
 from DOTA_devkit.images import find_images
@@ -34,4 +36,4 @@ def DOTA2COCO(srcpath, destfile, classes=None):
     source = Source(Path(srcpath) / "labelTxt", "dota", images)
     annotations = map_collecting(ClassMap(classes=classes).apply, read_folder(source))
     annotations = with_image_sizes(annotations, images)
-    write_folder(annotations, Path(destfile), "coco", classes, images, overwrite=True)
+    write_folder(annotations, Target(Path(destfile), "coco", classes, images), overwrite=True)

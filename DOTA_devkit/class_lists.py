@@ -13,16 +13,19 @@ from DOTA_devkit.formats.text import read_lines
 CLASS_FILE = "classes.txt"
 """Name of the file with the class names of a data folder, one per line."""
 
-# Files that hold class names among other things, such as the data.yaml of Ultralytics.
-_OTHER_FORMATS = (".yaml", ".yml", ".json", ".xml", ".csv")
+DATA_YAML = "data.yaml"
+"""Name of the file in which Ultralytics and Roboflow keep the class names and more."""
+
+_YAML = (".yaml", ".yml")
+_OTHER_FORMATS = (".json", ".xml", ".csv")
 
 
 def parse_class_list(text: str) -> tuple[str, ...]:
     """Return the class names that a text stands for.
 
     Args:
-        text: names with commas between them ("a,b"), a file with one name per line, or a release
-            of DOTA ("dota1.0").
+        text: names with commas between them ("a,b"), a file with one name per line, a data.yaml, or
+            a release of DOTA ("dota1.0").
 
     Raises:
         InputError: the file does not exist, or there are no names or repeated ones.
@@ -33,19 +36,21 @@ def parse_class_list(text: str) -> tuple[str, ...]:
         return tuple(DOTA_CLASSES[release])
     if Path(text).is_file():
         return read_class_file(text)
-    if text.lower().endswith((".txt", *_OTHER_FORMATS)):
+    if text.lower().endswith((".txt", *_YAML, *_OTHER_FORMATS)):
         raise InputError(f"{text}: no such file of class names")
     return _without_repeats([name.strip() for name in text.split(",") if name.strip()], repr(text))
 
 
 def read_class_file(path: Path | str) -> tuple[str, ...]:
-    """Read class names, one per line; blank lines are ignored.
+    """Read class names: one per line, blank lines are ignored, or the `names` of a data.yaml.
 
     Raises:
         InputError: the file has no names or repeated ones, is not a list of names, or has no known
-            encoding.
+            encoding. Also for a data.yaml if PyYAML is not installed.
         OSError: the file cannot be read.
     """
+    if Path(path).suffix.lower() in _YAML:
+        return _without_repeats(_names_of_yaml(Path(path)), str(path))
     if Path(path).suffix.lower() in _OTHER_FORMATS:
         raise InputError(
             f"{path}: expected a list of class names, one per line, got a file of another format; "
@@ -66,6 +71,45 @@ def find_class_file(label_path: Path) -> Path | None:
     folder = label_path if label_path.is_dir() else label_path.parent
     candidates = (folder / CLASS_FILE, folder.parent / CLASS_FILE)
     return next((path for path in candidates if path.is_file()), None)
+
+
+def find_data_yaml(label_path: Path) -> Path | None:
+    """Find the data.yaml of a YOLO dataset: with its labels, or in up to three folders above."""
+    for folder in (label_path.absolute(), *label_path.absolute().parents[:3]):
+        for path in (folder / DATA_YAML, folder / "data.yml"):
+            if path.is_file():
+                return path
+    return None
+
+
+def _names_of_yaml(path: Path) -> list[str]:
+    """Return the `names` of a data.yaml, a list or a map from number to name."""
+    try:
+        import yaml
+    except ImportError:
+        raise InputError(
+            f"{path}: reading class names from YAML needs PyYAML (pip install pyyaml); or write "
+            f"them, in the order of their numbers, into a {CLASS_FILE}"
+        ) from None
+    try:
+        # This loader makes texts of all values: names such as "no" and "1e3" stay as they are.
+        document = yaml.load("\n".join(read_lines(path)), Loader=yaml.BaseLoader)
+    except (yaml.YAMLError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{path}:{mark.line + 1}" if mark else str(path)
+        raise InputError(f"{where}: expected YAML, got damaged text") from None
+    names = document.get("names") if isinstance(document, dict) else None
+    if isinstance(names, dict):
+        numbers = [str(number) for number in range(len(names))]
+        if set(names) != set(numbers):
+            raise InputError(
+                f"{path}: expected 'names' with the numbers 0 to {len(names) - 1}, got "
+                f"{', '.join(map(str, names))[:80]}"
+            )
+        names = [names[number] for number in numbers]
+    if not isinstance(names, list) or not all(isinstance(n, str) and n.strip() for n in names):
+        raise InputError(f"{path}: expected class names under 'names', a list or a map")
+    return [name.strip() for name in names]
 
 
 def _without_repeats(names: Sequence[str], source: str) -> tuple[str, ...]:

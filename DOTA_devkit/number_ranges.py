@@ -45,3 +45,9 @@ DIFFICULTY = NumberRange(0, 2**31 - 1, whole=True)
 
 ANGLE = NumberRange(-6.2832, 6.2832, "radians")
 """One turn; a larger number is an angle in degrees."""
+
+DEGREE_TURN = NumberRange(-360, 360, "degrees")
+"""One turn."""
+
+SCORE = NumberRange(0, 1)
+"""The confidence of a detector."""

@@ -38,15 +38,19 @@ class XmlElement:
         tag: name of the element.
         line: line of its opening tag, starting at 1.
         text: its text, stripped.
+        attributes: its attributes.
         children: its child elements in document order.
     """
 
-    __slots__ = ("children", "line", "path", "tag", "text")
+    __slots__ = ("attributes", "children", "line", "path", "tag", "text")
 
-    def __init__(self, path: Path, tag: str, line: int) -> None:
+    def __init__(
+        self, path: Path, tag: str, line: int, attributes: dict[str, str] | None = None
+    ) -> None:
         self.path = path
         self.tag = tag
         self.line = line
+        self.attributes = attributes or {}
         self.text = ""
         self.children: list[XmlElement] = []
 
@@ -108,14 +112,58 @@ class XmlElement:
         if default is not None and (child is None or not child.text):
             return default
         text = self.required_text(tag)
-        try:
-            value = float(text)
-        except ValueError:
-            value = math.nan
-        if not allowed.holds(value):
-            expected = f"expected {allowed}" if math.isfinite(value) else "not a number"
-            raise InputError(f"{self.required(tag).where}: <{tag}> is {text[:40]!r}, {expected}")
-        return value
+        return parse_number(text, f"{self.required(tag).where}: <{tag}>", allowed)
+
+    def attribute(self, name: str) -> str:
+        """Return the attribute `name` without the blanks around it.
+
+        Raises:
+            InputError: it is absent or blank; the message has file and line.
+        """
+        text = self.attributes.get(name, "").strip()
+        if not text:
+            raise InputError(f"{self.where}: <{self.tag}> has no attribute {name!r}")
+        return text
+
+    def attribute_number(
+        self, name: str, default: float | None = None, allowed: NumberRange = COORDINATE
+    ) -> float:
+        """Return the number in the attribute `name`.
+
+        Args:
+            name: the attribute.
+            default: result for an attribute that is absent or blank; None makes that an error.
+            allowed: the range of the number.
+
+        Raises:
+            InputError: as `number`.
+        """
+        if default is not None and not self.attributes.get(name, "").strip():
+            return default
+        return parse_number(
+            self.attribute(name), f"{self.where}: {name!r} of <{self.tag}>", allowed
+        )
+
+
+def parse_number(text: str, what: str, allowed: NumberRange = COORDINATE) -> float:
+    """Parse a number.
+
+    Args:
+        text: its text.
+        what: place and name of the number, which begin the error.
+        allowed: the range of the number.
+
+    Raises:
+        InputError: the text is not a finite number, or one out of the range.
+    """
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not allowed.holds(value):
+        expected = f"expected {allowed}" if math.isfinite(value) else "not a number"
+        raise InputError(f"{what} is {text[:40]!r}, {expected}")
+    return value
 
 
 def read_xml(path: Path | str) -> XmlElement:
@@ -172,13 +220,13 @@ class _Builder:
     def _line(self) -> int:
         return self._parser.CurrentLineNumber + self._skipped_lines
 
-    def _start(self, tag: str, _attributes: dict[str, str]) -> None:
+    def _start(self, tag: str, attributes: dict[str, str]) -> None:
         if len(self._open) > MAX_DEPTH:
             raise InputError(
                 f"{self._path}:{self._line}: expected at most {MAX_DEPTH} elements inside of one "
                 f"another, got one more, <{tag[:40]}>"
             )
-        element = XmlElement(self._path, tag, self._line)
+        element = XmlElement(self._path, tag, self._line, attributes)
         self._open[-1].children.append(element)
         self._open.append(element)
         self._texts.append([])

@@ -16,6 +16,7 @@ from collections.abc import Collection, Sequence
 
 from DOTA_devkit import interrupts
 from DOTA_devkit.commands import convert, evaluate, lists, merge, split, stats, submit
+from DOTA_devkit.commands.arguments import CommandParser
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.terminal import VisibleFormatter, visible
 
@@ -29,7 +30,9 @@ def build_parser() -> argparse.ArgumentParser:
         description="Split, list, merge, score, convert and check DOTA-style data.",
         epilog="Run `python -m DOTA_devkit COMMAND --help` for the arguments of a command.",
     )
-    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    subparsers = parser.add_subparsers(
+        dest="command", metavar="COMMAND", required=True, parser_class=CommandParser
+    )
     for command in COMMANDS:
         command.add_parser(subparsers)
     return parser

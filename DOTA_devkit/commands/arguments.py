@@ -20,6 +20,22 @@ class HelpFormatter(argparse.HelpFormatter):
         return text if "\n" in text else super()._fill_text(text, width, indent)
 
 
+class CommandParser(argparse.ArgumentParser):
+    """A parser whose positional arguments may stand before, between and after the options."""
+
+    _in_pass = False
+
+    def parse_known_args(self, args=None, namespace=None):
+        """Parse the options first and the positional arguments from what is left."""
+        if self._in_pass:  # of the method below, which calls this one
+            return super().parse_known_args(args, namespace)
+        self._in_pass = True
+        try:
+            return self.parse_known_intermixed_args(args, namespace)
+        finally:
+            self._in_pass = False
+
+
 def class_list(text: str) -> tuple[str, ...]:
     """Parse `--classes`, see `parse_class_list`."""
     try:
@@ -95,8 +111,8 @@ def add_classes(parser: argparse.ArgumentParser, purpose: str) -> None:
         "--classes",
         type=class_list,
         metavar="LIST",
-        help=f"{purpose}: names with commas between them (a,b), a file with one per line, or "
-        "dota1.0, dota1.5, dota2.0",
+        help=f"{purpose}: names with commas between them (a,b), a file with one per line, a "
+        "data.yaml, or dota1.0, dota1.5, dota2.0",
     )
 
 

@@ -1,13 +1,14 @@
-"""`convert`: labels of other formats to DOTA text, and to COCO and YOLO-OBB."""
+"""`convert`: labels from any format to any other."""
 
 from __future__ import annotations
 
 import argparse
 import logging
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
-from DOTA_devkit.class_lists import find_class_file, read_class_file
+from DOTA_devkit.class_lists import find_class_file, find_data_yaml, read_class_file
 from DOTA_devkit.commands.arguments import (
     HelpFormatter,
     add_classes,
@@ -18,20 +19,23 @@ from DOTA_devkit.commands.arguments import (
     renames,
 )
 from DOTA_devkit.convert import (
-    NEEDS_CLASSES,
-    READERS,
-    WRITERS,
-    Source,
-    check_image_sizes,
-    complete_class_list,
     read_back,
     read_folder,
-    with_image_sizes,
+    target_files,
     without_flat_boxes,
     write_folder,
 )
 from DOTA_devkit.converters.annotation import Annotation, ClassMap, count_classes
+from DOTA_devkit.converters.class_order import complete_class_list
+from DOTA_devkit.converters.datasets import ANGLE_UNITS, RADIANS, Source, Target
+from DOTA_devkit.converters.guess import guess_format
 from DOTA_devkit.converters.hrsc import LEVELS
+from DOTA_devkit.converters.sizes import (
+    check_image_sizes,
+    refuse_turned_images,
+    with_image_sizes,
+)
+from DOTA_devkit.converters.table import FORMATS, WRITTEN
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.faults import map_collecting
 from DOTA_devkit.files import refuse_existing
@@ -43,42 +47,73 @@ logger = logging.getLogger(__name__)
 
 EXAMPLES = """
 examples:
-  roLabelImg XML to DOTA text, with two classes merged, one dropped and four previews to check:
-    convert rolabelimg Annotations labelTxt --rename Car=vehicle,Van=vehicle --drop Person \\
-        --preview 4
+  any labels to DOTA text, with four previews to check; the format is guessed and told:
+    convert annotations.xml labelTxt --images images --preview 4
+  roLabelImg XML to DOTA text, with two classes merged and one dropped:
+    convert Annotations labelTxt --from rolabelimg --map Car=vehicle,Van=vehicle --drop Person
   HRSC2016 XML, four categories instead of "ship":
-    convert hrsc Annotations labelTxt --level 2
-  DOTA text to COCO json and to YOLO-OBB:
-    convert dota labelTxt train.json --to coco --images images
-    convert dota labelTxt labels --to yolo --images images --classes classes.txt
+    convert Annotations labelTxt --from hrsc --level 2
+  DOTA text to COCO JSON, to YOLO-OBB and to Label Studio:
+    convert labelTxt train.json --to coco --images images
+    convert labelTxt labels --to yolo --images images --classes classes.txt
+    convert labelTxt tasks.json --to label-studio --images images
   YOLO-OBB to DOTA text:
-    convert yolo labels labelTxt --images images --classes classes.txt
+    convert labels labelTxt --from yolo --images images --classes classes.txt
 """
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """Add the parser of the command."""
+    table = "\n".join(
+        f"  {name:<25} {format_.title}{'' if format_.write else ' (read only)'}"
+        for name, format_ in FORMATS.items()
+    )
     parser = subparsers.add_parser(
         "convert",
-        help="convert labels between DOTA text and other formats",
+        help="convert labels from any format to any other",
         description="Convert a folder of labels or one label file. Classes can be renamed and "
-        "dropped during the conversion. All errors are reported, with file and line, before "
+        "dropped during the conversion. All errors are reported, with file and place, before "
         "anything is written.",
-        epilog=EXAMPLES,
+        usage="%(prog)s [options] [FORMAT] SOURCE TARGET",
+        epilog=f"\nformats:\n{table}\n{EXAMPLES}",
         formatter_class=HelpFormatter,
     )
-    parser.add_argument("format", choices=READERS, help="format of the labels")
-    parser.add_argument("source", type=Path, help="folder of label files, or one label file")
-    parser.add_argument("target", type=Path, help="folder to write into, for coco a .json file")
-    parser.add_argument("--to", choices=WRITERS, default="dota", help="new format (default: dota)")
+    # The format in front is how it was given before --from; `_words` tells it from the source.
+    parser.add_argument(
+        "words",
+        nargs="+",
+        metavar="[FORMAT] SOURCE TARGET",
+        help="SOURCE: folder of label files, or one label file; TARGET: folder to write into, or "
+        "for a format with one file for all images that file; FORMAT: the same as --from",
+    )
+    parser.add_argument(
+        "--from",
+        choices=FORMATS,
+        metavar="FORMAT",
+        help="format of the labels (default: guessed from the files)",
+    )
+    parser.add_argument(
+        "--to",
+        choices=WRITTEN,
+        default="dota",
+        metavar="FORMAT",
+        help="new format (default: dota)",
+    )
     parser.add_argument(
         "--images",
         type=Path,
         metavar="DIR",
-        help="folder of the images (default: images, AllImages or JPEGImages "
-        "beside the labels); needed for coco, yolo and previews",
+        help="folder of the images (default: images, AllImages or JPEGImages beside the labels); "
+        "needed for previews, to read yolo and yolo-xywhr and GeoJSON, and, unless the labels have "
+        "the sizes, to write any format but dota and labelimg-obb",
+    )
+    parser.add_argument(
+        "--empty",
+        action="store_true",
+        help="write empty labels for images that have none",
     )
     _add_class_options(parser)
+    _add_reading_options(parser)
     _add_preview_options(parser)
     add_overwrite(parser, "files")
     parser.set_defaults(run=run)
@@ -93,6 +128,7 @@ def _add_class_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--rename",
+        "--map",
         type=renames,
         default={},
         metavar="OLD=NEW,...",
@@ -101,12 +137,28 @@ def _add_class_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--drop", type=name_set, default=frozenset(), metavar="A,B", help="drop these classes"
     )
+
+
+def _add_reading_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--level",
         type=int,
         choices=LEVELS,
         default=1,
         help="classes of hrsc: 1 ship, 2 categories, 3 types (default: 1)",
+    )
+    parser.add_argument(
+        "--angle_unit",
+        choices=ANGLE_UNITS,
+        default=RADIANS,
+        help="unit of the angles of rolabelimg and yolo-xywhr, which their files do not tell "
+        "(default: radians)",
+    )
+    parser.add_argument(
+        "--class_property",
+        metavar="NAME",
+        help="property of GeoJSON that is the class (default: class, class_name, label, category, "
+        "name or type)",
     )
 
 
@@ -130,65 +182,111 @@ def run(arguments: argparse.Namespace) -> None:
     """Run the command."""
     if arguments.numbers and (arguments.to != "dota" or not arguments.classes):
         raise InputError("--numbers works with --to dota only, and needs --classes")
-    source = _source(arguments)
-    found = read_folder(source)
-    # The classes of YOLO labels name their numbers; they do not restrict the new names.
+    format_name, source_path, target_path = _words(arguments)
+    source = _source(arguments, format_name, source_path)
+    found = read_folder(source, arguments.empty)
+    # The classes of labels with numbers name these; they do not restrict the new names.
     class_map = ClassMap(
-        arguments.rename, arguments.drop, None if source.format == "yolo" else arguments.classes
+        arguments.rename,
+        arguments.drop,
+        None if _names_numbers(source) else arguments.classes,
     )
     _warn_unused(class_map, found)
     annotations = map_collecting(class_map.apply, found)
     annotations, flat = without_flat_boxes(annotations)
 
-    classes = arguments.classes
-    if arguments.to in NEEDS_CLASSES:
-        annotations = with_image_sizes(annotations, source.images)
-        classes = _target_classes(arguments, source, annotations)
+    frame = FORMATS[source.format].frame
+    if FORMATS[arguments.to].sizes_to_write:
+        annotations = with_image_sizes(annotations, source.images, frame)
     else:
-        check_image_sizes(annotations, source.images)
-    examples, preview_dir = _plan_previews(arguments, source, annotations)
-    write_folder(
-        annotations,
-        arguments.target,
-        arguments.to,
-        classes,
-        source.images,
-        arguments.numbers,
-        arguments.overwrite,
-    )
-    _report(found, annotations, flat, arguments.target)
+        check_image_sizes(annotations, source.images, frame)
+    refuse_turned_images(annotations, source.images, arguments.to)
+    target = _target(arguments, source, annotations, target_path)
+    examples, preview_dir = _plan_previews(arguments, source, target, annotations)
+    refuse_existing(target_files(annotations, target), arguments.overwrite)
+    fitted = write_folder(annotations, target, arguments.overwrite)
+    _report(found, annotations, flat, target, fitted)
     if examples:
-        written = read_back(examples, arguments.target, arguments.to, classes)
-        draw_previews(written, source.images, preview_dir)
+        draw_previews(read_back(examples, target), source.images, preview_dir)
         print(f"{len(examples)} previews in {preview_dir}")
 
 
-def _source(arguments: argparse.Namespace) -> Source:
-    needs_images = arguments.preview or arguments.to in NEEDS_CLASSES or arguments.format == "yolo"
+def _words(arguments: argparse.Namespace) -> tuple[str, Path, Path]:
+    """Return format, source and target."""
+    words = list(arguments.words)
+    named = vars(arguments)["from"]
+    if len(words) == 3:
+        first = words.pop(0)
+        if first not in FORMATS:
+            raise InputError(
+                f"expected [FORMAT] SOURCE TARGET, got the format {first!r}; formats are "
+                f"{', '.join(FORMATS)}"
+            )
+        if named not in (None, first):
+            raise InputError(f"expected one format, got {first} and --from {named}")
+        named = first
+    if len(words) != 2:
+        raise InputError(f"expected SOURCE and TARGET, got {' '.join(arguments.words)!r}")
+    source, target = map(Path, words)
+    if named is None:
+        named = guess_format(source)
+        print(f"{visible(str(source))} is read as {FORMATS[named].title} (--from {named})")
+    return named, source, target
+
+
+def _names_numbers(source: Source) -> bool:
+    """Tell whether the classes given are the names of numbers in the labels of the source."""
+    return FORMATS[source.format].numbers and not FORMATS[source.format].one_file
+
+
+def _source(arguments: argparse.Namespace, format_name: str, path: Path) -> Source:
+    needs_images = (
+        arguments.preview
+        or arguments.empty
+        or FORMATS[format_name].sizes_to_read
+        or FORMATS[arguments.to].sizes_to_write
+    )
     try:
-        images = images_of_labels(arguments.images, arguments.source)
+        images = images_of_labels(arguments.images, path)
     except InputError as error:
         if needs_images:
             raise
         images = {}
         logger.warning("the sizes of the images are not checked: %s", error)
-    classes = arguments.classes
-    if arguments.format == "yolo" and classes is None:
-        class_file = find_class_file(arguments.source)
-        classes = read_class_file(class_file) if class_file else None
-    return Source(arguments.source, arguments.format, images, classes, arguments.level)
+    source = Source(
+        path,
+        format_name,
+        images,
+        arguments.classes,
+        arguments.level,
+        arguments.angle_unit,
+        arguments.class_property,
+    )
+    if _names_numbers(source) and arguments.classes is None:
+        class_file = find_class_file(path) or find_data_yaml(path)
+        source = replace(source, classes=read_class_file(class_file) if class_file else None)
+    return source
+
+
+def _target(
+    arguments: argparse.Namespace, source: Source, annotations: list[Annotation], path: Path
+) -> Target:
+    classes = arguments.classes if arguments.numbers else None
+    if FORMATS[arguments.to].numbers:
+        classes = _target_classes(arguments, source, annotations)
+    return Target(path, arguments.to, classes, source.images)
 
 
 def _target_classes(
     arguments: argparse.Namespace, source: Source, annotations: list[Annotation]
 ) -> tuple[str, ...]:
     names_found = count_classes(annotations)
-    if source.format == "yolo":
+    if _names_numbers(source):
         renamed = [arguments.rename.get(name, name) for name in source.classes or ()]
         return tuple(dict.fromkeys(name for name in renamed if name not in arguments.drop))
     if arguments.classes:
         return arguments.classes
-    class_file = find_class_file(arguments.source)
+    class_file = find_class_file(source.path)
     classes = complete_class_list(names_found, source, class_file)
     logger.info(
         "class numbers by %s: %s", class_file or "the order of the dataset", ", ".join(classes)
@@ -197,16 +295,14 @@ def _target_classes(
 
 
 def _plan_previews(
-    arguments: argparse.Namespace, source: Source, annotations: list[Annotation]
+    arguments: argparse.Namespace, source: Source, target: Target, annotations: list[Annotation]
 ) -> tuple[list[Annotation], Path]:
     """Choose which images to draw and where, before anything is written."""
-    target = arguments.target
-    preview_dir = arguments.preview_dir or target.with_name(f"{target.stem}_preview")
+    default_dir = target.path.with_name(f"{target.path.stem}_preview")
+    preview_dir = arguments.preview_dir or default_dir
     examples = choose_examples(annotations, source.images, arguments.preview)
     if arguments.preview and not examples:
-        raise InputError(
-            f"--preview: found no image with objects for {arguments.source}; give --images"
-        )
+        raise InputError(f"--preview: found no image with objects for {source.path}; give --images")
     refuse_existing(preview_files(examples, preview_dir), arguments.overwrite)
     return examples, preview_dir
 
@@ -221,16 +317,31 @@ def _warn_unused(class_map: ClassMap, annotations: list[Annotation]) -> None:
 
 
 def _report(
-    found: list[Annotation], annotations: list[Annotation], flat: list[str], target: Path
+    found: list[Annotation],
+    annotations: list[Annotation],
+    flat: list[str],
+    target: Target,
+    changed: int,
 ) -> None:
     before, after = count_classes(found), count_classes(annotations)
     print(format_table([["class", "objects"], *after.items()]))
     dropped = sum(before.values()) - sum(after.values()) - len(flat)
-    notes = [f"{sum(after.values())} objects of {len(annotations)} images -> {target}"]
+    notes = [f"{sum(after.values())} objects of {len(annotations)} images -> {target.path}"]
     if dropped:
         notes.append(f"{dropped} objects of classes in --drop removed")
     if flat:
         notes.append(f"{len(flat)} boxes without area removed (first: {flat[0]})")
+    fitted = [a.place(line) for a in annotations for line in a.fitted.tolist()]
+    if fitted:
+        notes.append(
+            f"{len(fitted)} outlines of other than four points became their smallest rectangle "
+            f"(first: {fitted[0]})"
+        )
+    if changed:
+        notes.append(
+            f"{changed} boxes that are no rectangles became their smallest one, as {target.format} "
+            "has rectangles alone"
+        )
     empty = Counter(bool(a.labels.names) for a in annotations)[False]
     if empty:
         notes.append(f"{empty} images without objects")

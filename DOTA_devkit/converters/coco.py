@@ -1,10 +1,16 @@
-"""COCO json, with the four corners of an oriented box as its `segmentation`."""
+"""COCO JSON: one file for all images, written with the four corners as `segmentation`.
+
+Of each object the first of these is read: a `bbox` of five numbers (center, sides and an angle in
+degrees that runs counterclockwise on the screen, as in Detectron2); the `segmentation` (polygons,
+or a mask as run lengths); the `bbox` of four numbers, turned by the attribute
+`rotation` of CVAT.
+"""
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +19,23 @@ import numpy as np
 from DOTA_devkit.converters.annotation import (
     Annotation,
     ObjectRecord,
+    attributes_of,
     build_annotation,
+    file_name_of,
     missing_size_error,
+    size_from,
 )
+from DOTA_devkit.converters.rectangles import (
+    box_of_outline,
+    rotated_corners,
+    smallest_rectangle,
+    upright_corners,
+)
+from DOTA_devkit.converters.rle import mask_outline
+from DOTA_devkit.errors import InputError
 from DOTA_devkit.files import replacing
-from DOTA_devkit.formats import Labels
+from DOTA_devkit.json_tree import JsonValue, read_json
+from DOTA_devkit.number_ranges import DEGREE_TURN, DIFFICULTY, SCORE
 from DOTA_devkit.polygon import polygon_area
 
 
@@ -30,7 +48,8 @@ def coco_dict(
 
     Of each object, `segmentation` has the eight corner coordinates (which rotated detectors read),
     `bbox` the axis-aligned rectangle around them (x, y, w, h), `area` the area of the oriented box
-    and `difficult` the difficulty, a key that COCO itself lacks.
+    and `difficult` the difficulty, a key that COCO itself lacks; `score` and `attributes` are there
+    if the object has them.
 
     Args:
         annotations: the labels of all images, with sizes.
@@ -53,12 +72,14 @@ def coco_dict(
         images.append(
             {
                 "id": image_number,
-                "file_name": file_names.get(annotation.image_id, f"{annotation.image_id}.png"),
+                "file_name": file_names.get(
+                    annotation.image_id, annotation.file_name or f"{annotation.image_id}.png"
+                ),
                 "width": annotation.size_wh[0],
                 "height": annotation.size_wh[1],
             }
         )
-        objects += _coco_objects(annotation.labels, category_ids, image_number, len(objects) + 1)
+        objects += _coco_objects(annotation, category_ids, image_number, len(objects) + 1)
     return {
         "images": images,
         "annotations": objects,
@@ -70,13 +91,15 @@ def coco_dict(
 
 
 def _coco_objects(
-    labels: Labels, category_ids: Mapping[str, int], image_number: int, first_id: int
+    annotation: Annotation, category_ids: Mapping[str, int], image_number: int, first_id: int
 ) -> list[dict[str, Any]]:
+    labels = annotation.labels
     low, high = labels.corners.min(axis=1), labels.corners.max(axis=1)
     boxes = [[*xy, *wh] for xy, wh in zip(low.tolist(), (high - low).tolist(), strict=True)]
     areas = polygon_area(labels.corners).tolist()
-    return [
-        {
+    objects: list[dict[str, Any]] = []
+    for index, name in enumerate(labels.names):
+        found: dict[str, Any] = {
             "id": first_id + index,
             "image_id": image_number,
             "category_id": category_ids[name],
@@ -86,8 +109,12 @@ def _coco_objects(
             "iscrowd": 0,
             "difficult": int(labels.difficult[index]),
         }
-        for index, name in enumerate(labels.names)
-    ]
+        if not np.isnan(annotation.scores[index]):
+            found["score"] = float(annotation.scores[index])
+        if annotation.attributes[index]:
+            found["attributes"] = dict(annotation.attributes[index])
+        objects.append(found)
+    return objects
 
 
 def write_coco(
@@ -114,31 +141,106 @@ def write_coco(
 
 
 def read_coco(path: Path | str) -> list[Annotation]:
-    """Read a file that `write_coco` wrote.
+    """Read one file.
 
     Args:
-        path: the json file.
+        path: the JSON file.
 
     Returns:
-        The annotations in the order of the file's images; `lines` of their labels are object ids.
+        The annotations in the order of the file's images; `lines` of their labels are the places
+        of the objects in `annotations`, from 1.
+
+    Raises:
+        InputError: a value is absent or not what was expected, or an id is unknown or there twice;
+            the message has the file and the place in it.
+        OSError: the file cannot be read.
     """
-    path = Path(path)
-    data = json.loads(path.read_text(encoding="utf-8"))
-    names = {category["id"]: category["name"] for category in data["categories"]}
-    records: dict[int, list[ObjectRecord]] = {image["id"]: [] for image in data["images"]}
-    for item in data["annotations"]:
-        records[item["image_id"]].append(
-            ObjectRecord(
-                name=names[item["category_id"]],
-                corners=np.array(item["segmentation"][0]).reshape(4, 2),
-                difficult=item["difficult"],
-                line=item["id"],
+    root = read_json(path)
+    names = {key: item.required("name").text() for key, item in _by_id(root.required("categories"))}
+    images = dict(_by_id(root.required("images")))
+    records: dict[int | str, list[ObjectRecord]] = {key: [] for key in images}
+    for number, item in enumerate(root.required("annotations").elements(), 1):
+        image = item.required("image_id")
+        category = item.required("category_id")
+        if image.key() not in records:
+            raise image.error("the id of an image")
+        if category.key() not in names:
+            raise category.error("the id of a category")
+        records[image.key()].append(_record(item, names[category.key()], number))
+    return [_annotation(root.path, image, records[key]) for key, image in images.items()]
+
+
+def _by_id(items: JsonValue) -> list[tuple[int | str, JsonValue]]:
+    seen: dict[int | str, JsonValue] = {}
+    for item in items.elements():
+        key = item.required("id")
+        if seen.setdefault(key.key(), item) is not item:
+            raise key.error("an id that no other has")
+    return list(seen.items())
+
+
+def _annotation(path: Path, image: JsonValue, records: list[ObjectRecord]) -> Annotation:
+    name = image.required("file_name")
+    width, height = image.find("width"), image.find("height")
+    size_wh = (
+        None if width is None or height is None else size_from(width.number(), height.number())
+    )
+    file_name = file_name_of(name.text(), name.where)
+    return build_annotation(path, records, size_wh, file_name, places="object")
+
+
+def _record(item: JsonValue, name: str, number: int) -> ObjectRecord:
+    corners, fitted = _corners(item)
+    flags = [flag for key in ("difficult", "ignore", "iscrowd") if (flag := item.find(key))]
+    difficult = max(
+        (flag.value if isinstance(flag.value, bool) else flag.number(DIFFICULTY) for flag in flags),
+        default=0,
+    )
+    score = item.find("score")
+    return ObjectRecord(
+        name=name,
+        corners=corners,
+        difficult=int(difficult),
+        line=number,
+        score=np.nan if score is None else score.number(SCORE),
+        attributes=attributes_of(item.find("attributes")),
+        fitted=fitted,
+    )
+
+
+def _corners(item: JsonValue) -> tuple[np.ndarray, bool]:
+    """Return the corners [4, 2] of an object, and whether they are its smallest rectangle."""
+    box, outline = item.find("bbox"), item.find("segmentation")
+    numbers = None if box is None else box.numbers()
+    if numbers is not None and len(numbers) == 5:
+        cx, cy, w, h, degrees = numbers.tolist()
+        return rotated_corners(cx, cy, w, h, -math.radians(degrees)), False
+    if outline is not None and outline.value:
+        return _outline(outline)
+    if numbers is None or len(numbers) != 4:
+        raise InputError(
+            f"{(box or item).where}: expected a segmentation, or a bbox of 4 or 5 numbers"
+        )
+    left, top, w, h = numbers.tolist()
+    attributes = item.find("attributes")
+    turn = attributes.find("rotation") if attributes else None
+    degrees = 0.0 if turn is None else turn.number(DEGREE_TURN)
+    if degrees:
+        return rotated_corners(left + w / 2, top + h / 2, w, h, math.radians(degrees)), False
+    return upright_corners(left, top, left + w, top + h), False
+
+
+def _outline(outline: JsonValue) -> tuple[np.ndarray, bool]:
+    if isinstance(outline.value, dict):
+        return box_of_outline(mask_outline(outline))
+    parts = []
+    for part in outline.elements():
+        numbers = part.numbers()
+        if len(numbers) < 6 or len(numbers) % 2:
+            raise InputError(
+                f"{part.where}: expected x and y of at least 3 points, got {len(numbers)} numbers"
             )
-        )
-    return [
-        replace(
-            build_annotation(path, records[image["id"]], (image["width"], image["height"])),
-            image_id=Path(image["file_name"]).stem,
-        )
-        for image in data["images"]
-    ]
+        parts.append(numbers.reshape(-1, 2))
+    if len(parts) == 1:
+        return box_of_outline(parts[0])
+    return smallest_rectangle(np.concatenate(parts)).corners, True

@@ -26,7 +26,7 @@ def check_dota_names(annotation: Annotation) -> None:
     for name, line in zip(annotation.labels.names, annotation.labels.lines, strict=True):
         if len(name.split()) != 1:
             raise InputError(
-                f"{annotation.path}:{line}: class {name!r} contains white space, which separates "
+                f"{annotation.place(line)}: class {name!r} contains white space, which separates "
                 f"the fields of label text; change it with `rename`, for example {name!r} to "
                 f"{'-'.join(name.split())!r}"
             )

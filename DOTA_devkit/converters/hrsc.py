@@ -8,8 +8,9 @@ from DOTA_devkit.converters.annotation import (
     Annotation,
     ObjectRecord,
     build_annotation,
-    rotated_corners,
+    size_from,
 )
+from DOTA_devkit.converters.rectangles import rotated_corners
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.number_ranges import ANGLE, DIFFICULTY, NumberRange
 from DOTA_devkit.xml_tree import XmlElement, read_xml
@@ -113,8 +114,7 @@ def read_hrsc(path: Path | str, level: int = 1) -> Annotation:
         )
         for element in root.iter("HRSC_Object")
     ]
-    size_wh = (round(width), round(height)) if width > 0 and height > 0 else None
-    return build_annotation(Path(path), records, size_wh)
+    return build_annotation(Path(path), records, size_from(width, height))
 
 
 def _class_name(element: XmlElement, level: int) -> str:

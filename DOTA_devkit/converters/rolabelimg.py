@@ -1,9 +1,13 @@
-"""roLabelImg XML: oriented `robndbox` and axis-aligned `bndbox`, also mixed in one file."""
+"""roLabelImg XML: oriented `robndbox` and axis-aligned `bndbox`, also mixed in one file.
+
+Plain LabelImg and Pascal VOC files, which have `bndbox` alone, are a part of this format.
+"""
 
 from __future__ import annotations
 
 import math
 from pathlib import Path
+from xml.sax.saxutils import escape
 
 import numpy as np
 
@@ -11,10 +15,15 @@ from DOTA_devkit.converters.annotation import (
     Annotation,
     ObjectRecord,
     build_annotation,
-    rotated_corners,
+    missing_size_error,
+    size_from,
 )
+from DOTA_devkit.converters.datasets import DEGREES, RADIANS, Target
+from DOTA_devkit.converters.dota import format_number
+from DOTA_devkit.converters.rectangles import rectangle_around, rotated_corners, upright_corners
 from DOTA_devkit.errors import InputError
-from DOTA_devkit.number_ranges import ANGLE, DIFFICULTY, NumberRange
+from DOTA_devkit.files import replacing
+from DOTA_devkit.number_ranges import ANGLE, DEGREE_TURN, DIFFICULTY
 from DOTA_devkit.xml_tree import XmlElement, read_xml
 
 BOX_FIELDS = {
@@ -25,10 +34,9 @@ BOX_TAGS = tuple(BOX_FIELDS)
 
 # Fields beside the box in which other tools keep its angle or its outline.
 _SHAPE_FIELDS = ("angle", "rotation", "theta", "polygon", "points", "segmentation")
-_DEGREES = NumberRange(-360, 360, "degrees")
 
 
-def read_rolabelimg(path: Path | str) -> Annotation:
+def read_rolabelimg(path: Path | str, angle_unit: str = RADIANS) -> Annotation:
     """Read one roLabelImg (or plain LabelImg / VOC) file.
 
     A <bndbox> is turned by the attribute "rotation" of CVAT. Other fields that may change a box are
@@ -39,6 +47,7 @@ def read_rolabelimg(path: Path | str) -> Annotation:
 
     Args:
         path: the XML file.
+        angle_unit: unit of <angle>: the tool writes radians, other code degrees at times.
 
     Returns:
         The labels, with the size of the image if the file has it.
@@ -55,25 +64,26 @@ def read_rolabelimg(path: Path | str) -> Annotation:
             f"{root.where}: expected <annotation> (roLabelImg), got <{root.tag}>"
             + ("; the format 'hrsc' reads it" if root.tag == "HRSC_Image" else "")
         )
+    records = [_read_object(element, angle_unit) for element in root.iter("object")]
+    return build_annotation(Path(path), records, size_of(root))
+
+
+def size_of(root: XmlElement) -> tuple[int, int] | None:
+    """Return the size of the image in <size>, None if it is absent or 0."""
     size = root.find("size")
-    size_wh = None
-    if size is not None:
-        width, height = size.number("width", 0), size.number("height", 0)
-        size_wh = (round(width), round(height)) if width > 0 and height > 0 else None
-    records = [_read_object(element) for element in root.iter("object")]
-    return build_annotation(Path(path), records, size_wh)
+    return None if size is None else size_from(size.number("width", 0), size.number("height", 0))
 
 
-def _read_object(element: XmlElement) -> ObjectRecord:
+def _read_object(element: XmlElement, angle_unit: str) -> ObjectRecord:
     return ObjectRecord(
         name=element.required_text("name"),
-        corners=_read_box(element),
+        corners=_read_box(element, angle_unit),
         difficult=int(element.number("difficult", 0, DIFFICULTY)),
         line=element.line,
     )
 
 
-def _read_box(element: XmlElement) -> np.ndarray:
+def _read_box(element: XmlElement, angle_unit: str) -> np.ndarray:
     """Return the corners [4, 2] of an <object>; if it has both boxes, its <type> decides."""
     kind = element.find("type")
     if kind is not None and kind.text and kind.text not in BOX_TAGS:
@@ -90,14 +100,34 @@ def _read_box(element: XmlElement) -> np.ndarray:
         w, h = box.number("w"), box.number("h")
         if w < 0 or h < 0:
             raise InputError(f"{box.where}: <robndbox> has the size {w:g} x {h:g}")
-        angle = box.number("angle", allowed=ANGLE)
-        return rotated_corners(box.number("cx"), box.number("cy"), w, h, angle)
+        return rotated_corners(box.number("cx"), box.number("cy"), w, h, _angle(box, angle_unit))
     left, right = sorted((box.number("xmin"), box.number("xmax")))
     top, bottom = sorted((box.number("ymin"), box.number("ymax")))
     if degrees := _rotation(element):
         center, size = ((left + right) / 2, (top + bottom) / 2), (right - left, bottom - top)
         return rotated_corners(*center, *size, math.radians(degrees))
-    return np.array([[left, top], [right, top], [right, bottom], [left, bottom]])
+    return upright_corners(left, top, right, bottom)
+
+
+def _angle(box: XmlElement, angle_unit: str) -> float:
+    """Return the angle of a <robndbox> in radians."""
+    if angle_unit == DEGREES:
+        return math.radians(box.number("angle", allowed=DEGREE_TURN))
+    try:
+        return box.number("angle", allowed=ANGLE)
+    except InputError as error:
+        if DEGREE_TURN.holds(_float(box.required_text("angle"))):
+            raise InputError(
+                f"{error}; if the angles of these files are degrees, give `angle_unit` degrees"
+            ) from None
+        raise
+
+
+def _float(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
 
 
 def _rotation(element: XmlElement) -> float:
@@ -109,7 +139,7 @@ def _rotation(element: XmlElement) -> float:
         for attribute in attributes.children if attributes.tag == "attributes" else ():
             name = attribute.find("name")
             if name is not None and name.text == "rotation":
-                return attribute.number("value", allowed=_DEGREES)
+                return attribute.number("value", allowed=DEGREE_TURN)
     return 0.0
 
 
@@ -141,3 +171,51 @@ def _refuse_other_shapes(element: XmlElement, box: XmlElement) -> None:
             f"{element.where}: <object> has a <robndbox> and the attribute rotation as well; "
             "expected one of them"
         )
+
+
+def write_rolabelimg(path: Path, annotation: Annotation, target: Target) -> int:
+    """Write one file as roLabelImg does, with a `robndbox` for every object.
+
+    Corners that are no rectangle become their smallest one.
+
+    Args:
+        path: the file to write or replace.
+        annotation: the labels, with the size of the image.
+        target: has the file names of the images.
+
+    Returns:
+        The number of objects whose corners were no rectangle.
+
+    Raises:
+        InputError: the size of the image is unknown.
+        OSError: the file cannot be written.
+    """
+    if annotation.size_wh is None:
+        raise missing_size_error(annotation)
+    width, height = annotation.size_wh
+    labels, fitted = annotation.labels, 0
+    with replacing(path, sync=False) as file:
+        file.write(
+            '<annotation verified="no">\n'
+            f"  <filename>{escape(target.file_name(annotation))}</filename>\n"
+            f"  <size><width>{width}</width><height>{height}</height><depth>3</depth></size>\n"
+            "  <segmented>0</segmented>\n"
+        )
+        for corners, name, difficult in zip(
+            labels.corners, labels.names, labels.difficult, strict=True
+        ):
+            box, changed = rectangle_around(corners)
+            fitted += changed
+            fields = "".join(
+                f"<{tag}>{format_number(value, decimals)}</{tag}>"
+                for tag, value, decimals in zip(
+                    BOX_FIELDS["robndbox"], box, (4, 4, 4, 4, 8), strict=True
+                )
+            )
+            file.write(
+                f"  <object><type>robndbox</type><name>{escape(name)}</name>"
+                "<pose>Unspecified</pose><truncated>0</truncated>"
+                f"<difficult>{difficult}</difficult><robndbox>{fields}</robndbox></object>\n"
+            )
+        file.write("</annotation>\n")
+    return fitted

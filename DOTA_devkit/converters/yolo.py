@@ -1,4 +1,7 @@
-"""YOLO-OBB text: `class x1 y1 x2 y2 x3 y3 x4 y4`, normalized by width and height of the image."""
+"""YOLO-OBB text: `class x1 y1 x2 y2 x3 y3 x4 y4`, normalized by width and height of the image.
+
+The lines of YOLO segmentation, outlines of any number of points, are read as well.
+"""
 
 from __future__ import annotations
 
@@ -15,11 +18,18 @@ from DOTA_devkit.converters.annotation import (
     missing_size_error,
 )
 from DOTA_devkit.converters.dota import format_number
+from DOTA_devkit.converters.rectangles import box_of_outline
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.files import replacing
 from DOTA_devkit.formats.text import read_lines
 
 _FIELDS = 9
+_MIN_FIELDS = 7  # an outline of three points
+_COUNTS = {9: "nine"}
+_OTHER_LINES = {
+    5: " (5 fields are axis-aligned boxes, not YOLO-OBB)",
+    6: " (the format 'yolo-xywhr' reads class cx cy w h angle)",
+}
 # Normalized boxes may reach far beyond the border of a patch, but never as far as this. Values out
 # of this range are pixels.
 _MIN_NORMALIZED, _MAX_NORMALIZED = -10.0, 10.0
@@ -52,31 +62,54 @@ def read_yolo(path: Path | str, size_wh: tuple[int, int], classes: Sequence[str]
 def _read_line(
     fields: list[str], where: str, line: int, size_wh: tuple[int, int], classes: Sequence[str]
 ) -> ObjectRecord:
-    if len(fields) != _FIELDS:
+    if len(fields) < _MIN_FIELDS or len(fields) % 2 == 0:
         raise InputError(
             f"{where}: {len(fields)} fields, expected {_FIELDS}: class x1 y1 x2 y2 x3 y3 x4 y4"
-            + (" (5 fields are axis-aligned boxes, not YOLO-OBB)" if len(fields) == 5 else "")
+            + _OTHER_LINES.get(len(fields), "")
         )
-    try:
-        # Some tools write the class as 3.0 instead of 3.
-        label, *values = map(float, fields)
-    except ValueError:
-        raise InputError(f"{where}: expected nine numbers, got {' '.join(fields)!r}") from None
-    if not (math.isfinite(label) and label == int(label) and 0 <= label < len(classes)):
-        raise InputError(
-            f"{where}: class {fields[0]}, expected 0 to {len(classes) - 1} ({', '.join(classes)})"
-        )
+    values = parse_fields(fields, where, _COUNTS.get(len(fields), f"{len(fields)}"))
+    name = class_of(values[0], fields[0], where, classes)
+    values = values[1:]
     if not all(_MIN_NORMALIZED <= value <= _MAX_NORMALIZED for value in values):
         raise InputError(
             f"{where}: expected corners normalized by the image size (0 to 1), got "
             f"{' '.join(fields[1:])}"
         )
-    return ObjectRecord(
-        name=classes[int(label)],
-        corners=np.array(values).reshape(4, 2) * size_wh,
-        difficult=0,
-        line=line,
-    )
+    corners, fitted = box_of_outline(np.array(values).reshape(-1, 2) * size_wh)
+    return ObjectRecord(name=name, corners=corners, difficult=0, line=line, fitted=fitted)
+
+
+def parse_fields(fields: Sequence[str], where: str, count: str) -> list[float]:
+    """Parse the fields of a line; `where` and `count`, the expected number, are for the error.
+
+    Raises:
+        InputError: a field is not a number.
+    """
+    try:
+        return list(map(float, fields))
+    except ValueError:
+        raise InputError(
+            f"{where}: expected {count} numbers, got {' '.join(fields)[:80]!r}"
+        ) from None
+
+
+def class_of(label: float, text: str, where: str, classes: Sequence[str]) -> str:
+    """Return the class that a number stands for.
+
+    Args:
+        label: the number, which some tools write as 3.0 instead of 3.
+        text: its text, for the error.
+        where: its place, for the error.
+        classes: all class names, in the order of their numbers.
+
+    Raises:
+        InputError: it is not a position in `classes`.
+    """
+    if not (math.isfinite(label) and label == int(label) and 0 <= label < len(classes)):
+        raise InputError(
+            f"{where}: class {text}, expected 0 to {len(classes) - 1} ({', '.join(classes)})"
+        )
+    return classes[int(label)]
 
 
 def write_yolo(path: Path | str, annotation: Annotation, classes: Sequence[str]) -> None:

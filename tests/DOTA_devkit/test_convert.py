@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
+from DOTA_devkit.class_lists import parse_class_list
 from DOTA_devkit.commands import main
 from DOTA_devkit.formats import DOTA_CLASSES, read_labels
 
@@ -328,3 +329,86 @@ def test_unreadable_images_do_not_stop_a_conversion(folder, tmp_path, caplog):
     (tmp_path / "images/a.jpg").write_bytes(b"no image")  # a second image of this id
     assert convert("rolabelimg", source, tmp_path / "again") == 0
     assert "share the id a" in caplog.text
+
+
+CVAT_BOX = """<annotations><image name="a.jpg" width="{}" height="{}">
+<box label="ship" xtl="10" ytl="20" xbr="30" ybr="60"/></image></annotations>"""
+LABELME = '{{"shapes": [{{"label": "ship", "points": [[10, 20], [30, 60]], \
+"shape_type": "rectangle"}}], "imageWidth": {}, "imageHeight": {}}}'
+STUDIO = '[{{"data": {{"image": "a.jpg"}}, "annotations": [{{"result": [{{"original_width": {}, \
+"original_height": {}, "value": {{"x": 5, "y": 6, "width": 7, "height": 8, \
+"rectanglelabels": ["ship"]}}}}]}}]}}]'
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "text"),
+    [
+        ("cvat", "annotations.xml", CVAT_BOX),
+        ("labelme", "a.json", LABELME),
+        ("label-studio", "tasks.json", STUDIO),
+    ],
+)
+def test_tools_that_turn_photos_label_what_is_shown(
+    folder, tmp_path, capsys, caplog, name, file, text
+):
+    turned_jpeg(tmp_path / "images/a.jpg", 6)  # stored as 100 x 80
+    source = folder("labels", {file: text.format(80, 100)})
+    assert convert(name, source, tmp_path / "out") == 0
+    assert not caplog.messages
+    (source / file).write_text(text.format(100, 80))
+    assert convert(name, source, tmp_path / "other") == 2
+    assert "the labels are of an image of 100x80" in capsys.readouterr().err
+    turned_jpeg(tmp_path / "images/a.jpg", 3)  # turned by half: the size does not tell
+    assert convert(name, source, tmp_path / "other") == 0
+    assert not caplog.messages
+
+
+def test_labelimg_obb_does_not_turn_photos(folder, tmp_path, caplog):
+    source = folder("labels", {"a.txt": "YOLO_OBB\n0 20 40 20 40 0\n", "classes.txt": "ship\n"})
+    turned_jpeg(tmp_path / "images/a.jpg", 6)
+    assert convert(source, tmp_path / "out") == 0
+    assert "does not tell whether it was labeled as it is stored" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("name", "is_refused"), [("rolabelimg", True), ("labelimg-obb", True), ("labelme", False)]
+)
+def test_labels_of_turned_photos_for_tools_that_do_not_turn_them(
+    folder, tmp_path, capsys, name, is_refused
+):
+    source = folder("labelTxt", {"a.txt": f"{LINE} ship 0\n", "b.txt": ""})
+    turned_jpeg(tmp_path / "images/a.jpg", 6)
+    turned_jpeg(tmp_path / "images/b.jpg", 6)  # without objects, nothing can lie elsewhere
+    code = convert("dota", source, tmp_path / "out", "--to", name, "--classes", "ship")
+    error = capsys.readouterr().err
+    assert (code == 2) == is_refused and "b.jpg" not in error
+    if is_refused:
+        assert "a.jpg has the orientation tag 6" in error and "exiftran -ai a.jpg" in error
+        assert not (tmp_path / "out").exists()
+
+
+def test_yolo_labels_come_with_the_class_names(folder, tmp_path):
+    pytest.importorskip("yaml")
+    source = folder("labelTxt", {"a.txt": f"{LINE} ship 0\n"}, images="a")
+    names = ["--classes", 'no,ship,"x":'], ("no", "ship", '"x":')
+    assert convert("dota", source, tmp_path / "labels", "--to", "yolo", *names[0]) == 0
+    assert parse_class_list(str(tmp_path / "labels/data.yaml")) == names[1]
+    assert parse_class_list(str(tmp_path / "labels/classes.txt")) == names[1]
+    (tmp_path / "labels/classes.txt").unlink()
+    assert convert("yolo", tmp_path / "labels", tmp_path / "back") == 0
+    assert (tmp_path / "back/a.txt").read_text() == f"{LINE} ship 0\n"
+    assert convert("dota", source, tmp_path / "labels", "--to", "yolo", *names[0]) == 2
+
+
+def test_shapes_that_are_no_boxes_are_told(folder, tmp_path, capsys, caplog):
+    shapes = [{"label": "x", "points": [[1, 2]] * n, "shape_type": kind}
+              for n, kind in ((1, "point"), (2, "line"))]  # fmt: skip
+    shapes.append({"label": "x", "points": [[0, 0], [9, 0], [9, 9], [4, 12], [0, 9]]})
+    source = folder("labels", {"a.json": json.dumps({"shapes": shapes})})
+    assert convert(source, tmp_path / "out") == 0
+    assert "2 shapes are neither boxes nor polygons and are left out (first: " in caplog.text
+    assert "a.json: shapes[0] (point)" in caplog.text
+    told = "1 outlines of other than four points became their smallest rectangle (first: "
+    assert told in capsys.readouterr().out
+    (corners,) = read_labels(tmp_path / "out/a.txt").corners
+    assert [*corners.min(axis=0), *corners.max(axis=0)] == [0, 0, 9, 12]

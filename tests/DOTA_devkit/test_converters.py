@@ -10,11 +10,11 @@ from DOTA_devkit.converters.annotation import (
     ClassMap,
     ObjectRecord,
     build_annotation,
-    rotated_corners,
 )
 from DOTA_devkit.converters.coco import coco_dict, read_coco, write_coco
 from DOTA_devkit.converters.dota import check_dota_names, format_number, read_dota, write_dota
 from DOTA_devkit.converters.hrsc import HRSC_CLASSES, hrsc_classes, read_hrsc
+from DOTA_devkit.converters.rectangles import rotated_corners
 from DOTA_devkit.converters.rolabelimg import read_rolabelimg
 from DOTA_devkit.converters.yolo import read_yolo, rejected_by_ultralytics, write_yolo
 from DOTA_devkit.errors import InputError

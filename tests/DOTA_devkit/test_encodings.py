@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from datasets.dataset_dota import DOTA
-from DOTA_devkit.class_lists import parse_class_list, read_class_file
+from DOTA_devkit.class_lists import read_class_file
 from DOTA_devkit.commands import main
 from DOTA_devkit.converters.yolo import read_yolo
 from DOTA_devkit.errors import InputError
@@ -85,17 +85,3 @@ def test_commands(folder, capsys):
     with pytest.raises(SystemExit):
         main(["stats", str(folder), "--classes", classes])
     assert "classes.txt:2: expected UTF-8 text" in capsys.readouterr().err
-
-
-def test_data_yaml_is_no_list_of_names(folder, capsys):
-    yaml = folder / "data.yaml"
-    yaml.write_text("train: images/train\nnames:\n  0: ship\n")
-    with pytest.raises(InputError, match=r"data\.yaml: expected a list of class names"):
-        parse_class_list(str(yaml))
-    with pytest.raises(InputError, match="no such file of class names"):
-        parse_class_list(str(folder / "absent.yaml"))
-    (folder / "classes.txt").unlink()
-    (folder / "labels/train").mkdir(parents=True)
-    (folder / "labels/train/a.txt").write_text("0 0 0 .1 0 .1 .1 0 .1\n")
-    assert main(["convert", "yolo", str(folder / "labels/train"), str(folder / "out")]) == 2
-    assert f"{yaml} has them, under 'names'" in capsys.readouterr().err

@@ -18,7 +18,7 @@ def read_requirements(name: str) -> set[str]:
     ("file", "extras"),
     [
         ("requirements.txt", ["plot"]),
-        ("requirements-dev.txt", ["dev", "export", "openvino", "geo", "supervision"]),
+        ("requirements-dev.txt", ["dev", "export", "openvino", "geo", "yaml", "supervision"]),
     ],
 )
 def test_requirements_equal_pyproject(file, extras):
