@@ -19,6 +19,7 @@ from datasets.options import DataOptions
 from datasets.summary import LabelSummary
 from DOTA_devkit.class_lists import CLASS_FILE, read_class_file
 from DOTA_devkit.errors import InputError
+from DOTA_devkit.file_names import check_class_name
 from DOTA_devkit.formats import DOTA_CLASSES, Labels, crossing_places, warn_of_crossing
 from DOTA_devkit.imaging import read_image
 from DOTA_devkit.scoring import Truth, evaluate, load_detections
@@ -91,6 +92,8 @@ class FolderDataset(BaseDataset):
         repeated = sorted({name for name in classes if classes.count(name) > 1})
         if repeated:
             raise InputError(f"classes: {', '.join(repeated)} is named more than once")
+        for name in classes:
+            check_class_name(name, "classes")
         return tuple(classes)
 
     def load_img_ids(self) -> list[str]:

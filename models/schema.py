@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from DOTA_devkit.errors import InputError
+from DOTA_devkit.file_names import MAX_CLASS_NAME, is_short
 
 LARGEST_SIDE = 32768
 """Pixels of the largest side of an input that a file may name."""
@@ -39,11 +40,14 @@ def is_size(value: object) -> bool:
 
 
 def are_classes(value: object) -> bool:
-    """Whether a value is a list of class names, each once."""
+    """Whether a value is a list of class names of at most `MAX_CLASS_NAME` bytes, each once."""
     return (
         isinstance(value, (list, tuple))
         and len(value) > 0
-        and all(isinstance(name, str) and name.strip() for name in value)
+        and all(
+            isinstance(name, str) and name.strip() and is_short(name, MAX_CLASS_NAME)
+            for name in value
+        )
         and len(set(value)) == len(value)
     )
 
@@ -73,7 +77,10 @@ _ENTRIES = {
     "epoch": _Entry(
         "a whole number of 0 or more", lambda v: type(v) is int and 0 <= v < 2**31, missing=0
     ),
-    "classes": _Entry("a list with a name for each class of the weights, each once", are_classes),
+    "classes": _Entry(
+        f"a list with a name of at most {MAX_CLASS_NAME} bytes for each class of the weights, each "
+        "once", are_classes
+    ),
     "input_size": _Entry(
         f"(height, width), multiples of 32 up to {LARGEST_SIDE}", is_size
     ),

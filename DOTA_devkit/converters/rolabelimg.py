@@ -14,6 +14,7 @@ from DOTA_devkit.converters.annotation import (
     rotated_corners,
 )
 from DOTA_devkit.errors import InputError
+from DOTA_devkit.file_names import check_class_name
 from DOTA_devkit.number_ranges import ANGLE, DIFFICULTY, NumberRange
 from DOTA_devkit.xml_tree import XmlElement, read_xml
 
@@ -65,8 +66,10 @@ def read_rolabelimg(path: Path | str) -> Annotation:
 
 
 def _read_object(element: XmlElement) -> ObjectRecord:
+    name = element.required_text("name")
+    check_class_name(name, element.required("name").where)
     return ObjectRecord(
-        name=element.required_text("name"),
+        name=name,
         corners=_read_box(element),
         difficult=int(element.number("difficult", 0, DIFFICULTY)),
         line=element.line,
