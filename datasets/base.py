@@ -24,6 +24,7 @@ from datasets.summary import LabelSummary, summarize_labels
 from datasets.targets import encode_targets
 from datasets.user_file import file_of, rebuild
 from DOTA_devkit.errors import InputError
+from DOTA_devkit.imaging import bgr_of_array
 from DOTA_devkit.merging import merge_results
 from DOTA_devkit.polygon import uncrossed
 from DOTA_devkit.progress import progress
@@ -98,7 +99,7 @@ class BaseDataset(torch.utils.data.Dataset):
         raise NotImplementedError(f"{type(self).__name__} does not define load_img_ids")
 
     def load_image(self, index: int) -> np.ndarray:
-        """Read an image [H, W, 3] in BGR."""
+        """Read an image [H, W, 3] uint8 in BGR; see `source_image` for what else is taken."""
         raise NotImplementedError(f"{type(self).__name__} does not define load_image")
 
     def load_annoFolder(self, img_id: str) -> str | None:
@@ -131,6 +132,30 @@ class BaseDataset(torch.utils.data.Dataset):
     def __len__(self) -> int:
         return len(self.img_ids)
 
+    def source_image(self, index: int) -> np.ndarray:
+        """Return the image of `load_image` as [H, W, 3] in BGR, 0 to 255.
+
+        Gray is repeated, and 16 bits become 8 as in an image file. Other numbers are taken as they
+        are, as in the original.
+
+        Raises:
+            InputError: The image cannot be read, or `load_image` returns something else.
+        """
+        image = self.load_image(index)
+        if image is None:
+            raise InputError(f"the image with id {self.img_ids[index]!r} cannot be read")
+        if isinstance(image, np.ndarray):
+            known_dtype = image.dtype.kind in "fiu" and image.dtype != np.uint16
+            if known_dtype and image.ndim == 3 and image.shape[2] == 3 and image.size:
+                return image
+        try:
+            return bgr_of_array(image, self.options.reading)
+        except InputError as error:
+            raise InputError(
+                f"the image with id {self.img_ids[index]!r}, as {type(self).__name__}.load_image "
+                f"returns it: {error}"
+            ) from None
+
     def __getitem__(self, index: int) -> dict:
         """Load one sample.
 
@@ -141,11 +166,9 @@ class BaseDataset(torch.utils.data.Dataset):
             and, with `options.keep_source`, the `source` itself.
 
         Raises:
-            InputError: The image cannot be read.
+            InputError: The image cannot be used, see `source_image`.
         """
-        image = self.load_image(index)
-        if image is None:
-            raise InputError(f"the image with id {self.img_ids[index]!r} cannot be read")
+        image = self.source_image(index)
         if self.phase != "train":
             return self._test_sample(image, index)
         self._rng.start_sample(index)

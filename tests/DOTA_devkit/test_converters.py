@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 
 import numpy as np
 import pytest
@@ -399,6 +400,89 @@ def test_coco_dict_and_round_trip(tmp_path):
     assert [a.image_id for a in again] == ["P0", "empty"]
     assert list(again[0].labels.names) == ["b", "a"]
     np.testing.assert_array_equal(again[0].labels.corners, sets[0].labels.corners)
+
+
+COCO = {
+    "images": [{"id": 7, "file_name": "in/P0.png", "width": 100, "height": 200}],
+    "annotations": [
+        {"id": 5, "image_id": 7, "category_id": 2, "segmentation": [[1, 2, 9, 2, 9, 8, 1, 8]]}
+    ],
+    "categories": [{"id": 2, "name": "ship"}],
+}
+
+
+def test_read_coco_of_other_tools(tmp_path):
+    """Without the key `difficult`, with a byte order mark, and with whole numbers as floats."""
+    content = json.dumps(COCO).replace('"width": 100', '"width": 100.0')
+    (tmp_path / "x.json").write_text(content, encoding="utf-8-sig")
+    (found,) = read_coco(tmp_path / "x.json")
+    assert (found.image_id, found.size_wh, found.labels.names) == ("P0", (100, 200), ("ship",))
+    assert found.labels.corners.tolist() == [[[1, 2], [9, 2], [9, 8], [1, 8]]]
+    assert found.labels.difficult.tolist() == [0] and found.labels.lines.tolist() == [5]
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "message"),
+    [
+        ((), [], "x.json: expected a dictionary, got a list of 0 entries"),
+        ((), {"boxes": 1}, "x.json: expected the key 'categories', got 'boxes'"),
+        (("images",), {}, "x.json: images: expected a list, got a dictionary of 0 entries"),
+        (("images", 0), 3, "x.json: images[0]: expected a dictionary, got 3"),
+        (("images", 0), {}, "x.json: images[0]: expected the key 'id', got nothing"),
+        (("images",), COCO["images"] * 2, "x.json: expected each id in images once"),
+        (("images", 0, "id"), "7", "images[0]: id: expected an integer from 0"),
+        (("images", 0, "id"), True, "images[0]: id: expected an integer from 0"),
+        (("images", 0, "width"), 0, "images[0]: width: expected an integer from 1"),
+        (("images", 0, "width"), 1.5, "images[0]: width: expected an integer from 1"),
+        (("images", 0, "height"), 10**400, "images[0]: height: expected an integer from 1"),
+        (("images", 0, "height"), math.inf, "got inf"),
+        (("images", 0, "file_name"), None, "images[0]: file_name: expected a text, got None"),
+        (("images", 0, "file_name"), "a" * 2000, "images[0]: expected the id of an image of at"),
+        (("categories", 0, "name"), ["ship"], "categories[0]: name: expected a text, got a list"),
+        (("categories", 0, "name"), "a" * 2000, "categories[0]: expected a class name of at most"),
+        (("annotations", 0), None, "annotations[0]: expected a dictionary, got None"),
+        (("annotations", 0, "image_id"), 8, "annotations[0]: image_id: expected one of the ids in"),
+        (("annotations", 0, "category_id"), 1, "expected one of the ids in categories, got 1"),
+        (("annotations", 0, "category_id"), -1, "category_id: expected an integer from 0"),
+        (("annotations", 0, "difficult"), 1e300, "annotations[0]: difficult: expected an integer"),
+        (("annotations", 0, "segmentation"), [], "annotations[0]: segmentation: expected a list"),
+        (("annotations", 0, "segmentation"), {"counts": [1], "size": [9, 9]}, "4 corners"),
+        (("annotations", 0, "segmentation"), [[1, 2, 3, 4, 5, 6]], "polygon of 8 coordinates"),
+        (("annotations", 0, "segmentation"), [[1] * 8] * 2, "one polygon of 8 coordinates"),
+        (("annotations", 0, "segmentation", 0, 3), math.nan, "segmentation: expected coordinates"),
+        (("annotations", 0, "segmentation", 0, 3), "4", "got '4'"),
+        (("annotations", 0, "segmentation", 0, 3), 10**400, "got a huge number"),
+    ],
+)
+def test_read_coco_says_what_is_wrong_and_where(tmp_path, place, value, message):
+    content = json.loads(json.dumps(COCO))
+    if place:
+        inner = content
+        for key in place[:-1]:
+            inner = inner[key]
+        inner[place[-1]] = value
+    else:
+        content = value
+    (tmp_path / "x.json").write_text(json.dumps(content))
+    with pytest.raises(InputError, match=re.escape(message)) as caught:
+        read_coco(tmp_path / "x.json")
+    assert str(caught.value).startswith(f"{tmp_path}/x.json:")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "x.json:1: expected COCO json, got Expecting value"),
+        ('{"images":\n[1,}', "x.json:2: expected COCO json"),
+        ("[" * 100_000, "x.json: expected COCO json, got numbers or lists"),
+        ("1" * 5000, "x.json: expected COCO json, got numbers or lists"),
+        ("[]\n\udcff!", "x.json:2: expected UTF-8 text"),
+    ],
+)
+def test_read_coco_refuses_other_files(tmp_path, text, message):
+    (tmp_path / "x.json").write_bytes(text.encode(errors="surrogateescape"))
+    with pytest.raises(InputError, match=re.escape(message)):
+        read_coco(tmp_path / "x.json")
 
 
 def test_coco_needs_the_size(tmp_path):
