@@ -19,6 +19,7 @@ from datasets.geometry import reaches_size, rectangles_in_view
 from datasets.labels import raise_errors
 from datasets.memory import keep_freed_memory
 from datasets.options import DataOptions, default_options
+from datasets.resolution import sides_below
 from datasets.sample_rng import SampleRng
 from datasets.summary import LabelSummary, summarize_labels
 from datasets.targets import encode_targets
@@ -101,6 +102,10 @@ class BaseDataset(torch.utils.data.Dataset):
     def load_image(self, index: int) -> np.ndarray:
         """Read an image [H, W, 3] uint8 in BGR; see `source_image` for what else is taken."""
         raise NotImplementedError(f"{type(self).__name__} does not define load_image")
+
+    def source_wh(self, index: int) -> tuple[int, int] | None:
+        """Return width and height of an image; None if only reading the whole image tells."""
+        return None
 
     def load_annoFolder(self, img_id: str) -> str | None:
         """Return the path of the label file of an image; None if labels are not files."""
@@ -318,12 +323,26 @@ class BaseDataset(torch.utils.data.Dataset):
     def _summarize(self, annotations: Sequence[tuple[np.ndarray, np.ndarray]]) -> LabelSummary:
         """Set `summary` from corners and classes of each image, and log it for training."""
         names = self.category or [str(label) for label in range(self.num_classes)]
-        self.summary = summarize_labels(annotations, names, self.options.min_size, self.max_objs)
+        train = self.phase == "train" and self.input_h and self.input_w
+        self.summary = summarize_labels(
+            annotations, names, self.options.min_size, self.max_objs,
+            self._input_sides([outlines for outlines, _ in annotations]) if train else None,
+            self.down_ratio, (self.input_h, self.input_w),
+        )  # fmt: skip
         if self.phase == "train":
             logger.info("training on %s", self.summary)
+            if self.summary.small is not None:
+                logger.warning("%s", self.summary.small.advice(self.summary.objects))
             if not any(self.summary.objects.values()):
                 logger.warning("there are no training targets: are these the right labels?")
         return self.summary
+
+    def _input_sides(self, outlines: Sequence[np.ndarray]) -> np.ndarray:
+        """Return what `sides_below` tells of the objects of each image, for one cell."""
+        sizes = map(self.source_wh, progress(range(len(self)), "sizes", len(self)))
+        view_wh = (self.input_w, self.input_h)
+        letterboxes = [size and Letterbox.fit(size, view_wh, self.options.squash) for size in sizes]
+        return sides_below(self.down_ratio, outlines, letterboxes, self.options.min_visible)
 
     def mean_objects(self, batch_size: int) -> float:
         """Return the mean number of training targets in a batch, at least 1."""
