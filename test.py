@@ -54,7 +54,7 @@ def test_split(
     found = []
     for index, one in enumerate(run_over(model, dataset, settings, device, timing)):
         found.append(one._replace(source=None))
-        image = dataset.load_image(index) if one.source is None else one.source
+        image = dataset.source_image(index) if one.source is None else one.source
         truth = dataset.load_annotation(index)["pts"] if dataset.has_labels(index) else None
         picture = one.detections.with_names(dataset.category).draw(image, truth)
         write_picture(path_inside(pictures, one.image_id, ".jpg"), picture)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 from DOTA_devkit.errors import InputError
+from DOTA_devkit.file_names import check_class_name
 from DOTA_devkit.formats import DOTA_CLASSES
 from DOTA_devkit.formats.text import read_lines
 
@@ -28,25 +30,28 @@ def parse_class_list(text: str) -> tuple[str, ...]:
             a release of DOTA ("dota1.0").
 
     Raises:
-        InputError: the file does not exist, or there are no names or repeated ones.
+        InputError: the file does not exist, or there are no names, repeated or too long ones.
         OSError: the file cannot be read.
     """
     release = text.lower().removeprefix("dota")
     if text.lower().startswith("dota") and release in DOTA_CLASSES:
         return tuple(DOTA_CLASSES[release])
-    if Path(text).is_file():
+    if os.path.isfile(text):  # unlike Path, takes a text that is too long for a path
         return read_class_file(text)
     if text.lower().endswith((".txt", *_YAML, *_OTHER_FORMATS)):
         raise InputError(f"{text}: no such file of class names")
-    return _without_repeats([name.strip() for name in text.split(",") if name.strip()], repr(text))
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    for number, name in enumerate(names, 1):
+        check_class_name(name, f"class {number} of {len(names)}")
+    return _without_repeats(names, repr(text))
 
 
 def read_class_file(path: Path | str) -> tuple[str, ...]:
     """Read class names: one per line, blank lines are ignored, or the `names` of a data.yaml.
 
     Raises:
-        InputError: the file has no names or repeated ones, is not a list of names, or has no known
-            encoding. Also for a data.yaml if PyYAML is not installed.
+        InputError: the file has no names, repeated or too long ones, is not a list of names, or has
+            no known encoding. Also for a data.yaml if PyYAML is not installed.
         OSError: the file cannot be read.
     """
     if Path(path).suffix.lower() in _YAML:
@@ -56,7 +61,10 @@ def read_class_file(path: Path | str) -> tuple[str, ...]:
             f"{path}: expected a list of class names, one per line, got a file of another format; "
             f"write the names, in the order of their numbers, into a {CLASS_FILE}"
         )
-    return _without_repeats([line.strip() for line in read_lines(path) if line.strip()], str(path))
+    lines = [line.strip() for line in read_lines(path)]
+    for number, name in enumerate(lines, 1):
+        check_class_name(name, f"{path}:{number}")
+    return _without_repeats([name for name in lines if name], str(path))
 
 
 def find_class_file(label_path: Path) -> Path | None:

@@ -12,6 +12,12 @@ from pathlib import Path
 
 from DOTA_devkit.errors import InputError
 
+MAX_CLASS_NAME = 200
+"""Bytes of a class name in UTF-8: more would not fit the name of a result file (255)."""
+
+MAX_IMAGE_ID = 1000
+"""Bytes of the id of an image in UTF-8, which may have folders in it."""
+
 # The separators of folders, control characters, and a percent sign that would be read as an escape.
 _UNFIT = re.compile(r"[/\\\x00-\x1f\x7f]|%(?=[0-9A-Fa-f]{2})")
 # Controls, and what stands for the bytes of a name that is not UTF-8.
@@ -96,6 +102,42 @@ def check_ids(image_ids: Iterable[str]) -> None:
                 f"{image_id!a}: expected the name of an image without line breaks and control "
                 "characters, in UTF-8, as it becomes a part of text files: rename the image"
             )
+
+
+def is_short(name: str, limit: int) -> bool:
+    """Whether a name has at most `limit` bytes in UTF-8."""
+    return len(name) <= limit and len(name.encode("utf-8", "surrogatepass")) <= limit
+
+
+def check_class_name(name: str, source: str = "") -> None:
+    """Check the length of a class name.
+
+    Args:
+        name: the name.
+        source: where it comes from, such as ``file:line``, for the error.
+
+    Raises:
+        InputError: it has more than `MAX_CLASS_NAME` bytes.
+    """
+    _check_length("a class name", name, MAX_CLASS_NAME, source)
+
+
+def check_image_id(image_id: str, source: str = "") -> None:
+    """Check the length of the id of an image; `source` as for `check_class_name`.
+
+    Raises:
+        InputError: it has more than `MAX_IMAGE_ID` bytes.
+    """
+    _check_length("the id of an image", image_id, MAX_IMAGE_ID, source)
+
+
+def _check_length(what: str, name: str, limit: int, source: str) -> None:
+    if not is_short(name, limit):
+        size = len(name.encode("utf-8", "surrogatepass"))
+        raise InputError(
+            f"{f'{source}: ' if source else ''}expected {what} of at most {limit} bytes, got "
+            f"{size} bytes: {name[:40]!r}..."
+        )
 
 
 def path_inside(folder: Path | str, name: str, suffix: str, source: Path | str = "") -> Path:

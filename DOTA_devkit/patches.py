@@ -16,9 +16,10 @@ MIN_RATE = 1e-3
 
 _RATE = NumberRange(MIN_RATE, 1e9)  # a patch size is one of them
 
-# Greedy, so that NAME may contain "__" itself.
+# Greedy, so that NAME may contain "__" itself. Digits match in one way only: with two ways, the
+# time would grow with the square of their number.
 _PATCH_ID = re.compile(
-    r"(?P<name>.+)__(?P<rate>[0-9]+\.?[0-9]*|\.[0-9]+)__(?P<x>-?[0-9]+)___(?P<y>-?[0-9]+)",
+    r"(?P<name>.+)__(?P<rate>[0-9]+(?:\.[0-9]*)?|\.[0-9]+)__(?P<x>-?[0-9]+)___(?P<y>-?[0-9]+)",
     re.DOTALL,
 )
 
@@ -70,7 +71,7 @@ def parse_patch_id(image_id: str) -> PatchId | None:
                 f"{image_id[:80]!r}: expected {allowed} for the {what} of a patch, got {value[:40]}"
             )
     rate = float(rate)
-    return PatchId(name, 1.0 if rate > MAX_RATE else rate, int(x), int(y))
+    return PatchId(name, 1.0 if rate > MAX_RATE else rate, int(float(x)), int(float(y)))
 
 
 def source_name(image_id: str) -> str:

@@ -106,7 +106,9 @@ def calibration_images(
             "or --data_dir"
         )
     dataset = open_images(args, model, "train", reading)
-    return [dataset.load_image(index) for index in spread(range(len(dataset)), CALIBRATION_IMAGES)]
+    return [
+        dataset.source_image(index) for index in spread(range(len(dataset)), CALIBRATION_IMAGES)
+    ]
 
 
 def spread(items: Sequence[Item], count: int) -> list[Item]:
@@ -124,7 +126,7 @@ def check_images(args: argparse.Namespace, model: CTRBOX, reading: ReadOptions) 
     return [
         CheckImage(
             dataset.img_ids[index],
-            dataset.load_image(index),
+            dataset.source_image(index),
             labels_of(dataset, index) if labeled and dataset.has_labels(index) else None,
         )
         for index in range(min(args.check_images, len(dataset)))

@@ -19,11 +19,13 @@ from datasets.geometry import reaches_size, rectangles_in_view
 from datasets.labels import raise_errors
 from datasets.memory import keep_freed_memory
 from datasets.options import DataOptions, default_options
+from datasets.resolution import sides_below
 from datasets.sample_rng import SampleRng
 from datasets.summary import LabelSummary, summarize_labels
 from datasets.targets import encode_targets
 from datasets.user_file import file_of, rebuild
 from DOTA_devkit.errors import InputError
+from DOTA_devkit.imaging import bgr_of_array
 from DOTA_devkit.merging import merge_results
 from DOTA_devkit.polygon import uncrossed
 from DOTA_devkit.progress import progress
@@ -98,8 +100,12 @@ class BaseDataset(torch.utils.data.Dataset):
         raise NotImplementedError(f"{type(self).__name__} does not define load_img_ids")
 
     def load_image(self, index: int) -> np.ndarray:
-        """Read an image [H, W, 3] in BGR."""
+        """Read an image [H, W, 3] uint8 in BGR; see `source_image` for what else is taken."""
         raise NotImplementedError(f"{type(self).__name__} does not define load_image")
+
+    def source_wh(self, index: int) -> tuple[int, int] | None:
+        """Return width and height of an image; None if only reading the whole image tells."""
+        return None
 
     def load_annoFolder(self, img_id: str) -> str | None:
         """Return the path of the label file of an image; None if labels are not files."""
@@ -131,6 +137,30 @@ class BaseDataset(torch.utils.data.Dataset):
     def __len__(self) -> int:
         return len(self.img_ids)
 
+    def source_image(self, index: int) -> np.ndarray:
+        """Return the image of `load_image` as [H, W, 3] in BGR, 0 to 255.
+
+        Gray is repeated, and 16 bits become 8 as in an image file. Other numbers are taken as they
+        are, as in the original.
+
+        Raises:
+            InputError: The image cannot be read, or `load_image` returns something else.
+        """
+        image = self.load_image(index)
+        if image is None:
+            raise InputError(f"the image with id {self.img_ids[index]!r} cannot be read")
+        if isinstance(image, np.ndarray):
+            known_dtype = image.dtype.kind in "fiu" and image.dtype != np.uint16
+            if known_dtype and image.ndim == 3 and image.shape[2] == 3 and image.size:
+                return image
+        try:
+            return bgr_of_array(image, self.options.reading)
+        except InputError as error:
+            raise InputError(
+                f"the image with id {self.img_ids[index]!r}, as {type(self).__name__}.load_image "
+                f"returns it: {error}"
+            ) from None
+
     def __getitem__(self, index: int) -> dict:
         """Load one sample.
 
@@ -141,11 +171,9 @@ class BaseDataset(torch.utils.data.Dataset):
             and, with `options.keep_source`, the `source` itself.
 
         Raises:
-            InputError: The image cannot be read.
+            InputError: The image cannot be used, see `source_image`.
         """
-        image = self.load_image(index)
-        if image is None:
-            raise InputError(f"the image with id {self.img_ids[index]!r} cannot be read")
+        image = self.source_image(index)
         if self.phase != "train":
             return self._test_sample(image, index)
         self._rng.start_sample(index)
@@ -295,12 +323,26 @@ class BaseDataset(torch.utils.data.Dataset):
     def _summarize(self, annotations: Sequence[tuple[np.ndarray, np.ndarray]]) -> LabelSummary:
         """Set `summary` from corners and classes of each image, and log it for training."""
         names = self.category or [str(label) for label in range(self.num_classes)]
-        self.summary = summarize_labels(annotations, names, self.options.min_size, self.max_objs)
+        train = self.phase == "train" and self.input_h and self.input_w
+        self.summary = summarize_labels(
+            annotations, names, self.options.min_size, self.max_objs,
+            self._input_sides([outlines for outlines, _ in annotations]) if train else None,
+            self.down_ratio, (self.input_h, self.input_w),
+        )  # fmt: skip
         if self.phase == "train":
             logger.info("training on %s", self.summary)
+            if self.summary.small is not None:
+                logger.warning("%s", self.summary.small.advice(self.summary.objects))
             if not any(self.summary.objects.values()):
                 logger.warning("there are no training targets: are these the right labels?")
         return self.summary
+
+    def _input_sides(self, outlines: Sequence[np.ndarray]) -> np.ndarray:
+        """Return what `sides_below` tells of the objects of each image, for one cell."""
+        sizes = map(self.source_wh, progress(range(len(self)), "sizes", len(self)))
+        view_wh = (self.input_w, self.input_h)
+        letterboxes = [size and Letterbox.fit(size, view_wh, self.options.squash) for size in sizes]
+        return sides_below(self.down_ratio, outlines, letterboxes, self.options.min_visible)
 
     def mean_objects(self, batch_size: int) -> float:
         """Return the mean number of training targets in a batch, at least 1."""

@@ -19,8 +19,9 @@ from datasets.options import DataOptions
 from datasets.summary import LabelSummary
 from DOTA_devkit.class_lists import CLASS_FILE, read_class_file
 from DOTA_devkit.errors import InputError
+from DOTA_devkit.file_names import check_class_name
 from DOTA_devkit.formats import DOTA_CLASSES, Labels, crossing_places, warn_of_crossing
-from DOTA_devkit.imaging import read_image
+from DOTA_devkit.imaging import image_size_wh, read_image
 from DOTA_devkit.scoring import Truth, evaluate, load_detections
 
 logger = logging.getLogger(__name__)
@@ -91,6 +92,8 @@ class FolderDataset(BaseDataset):
         repeated = sorted({name for name in classes if classes.count(name) > 1})
         if repeated:
             raise InputError(f"classes: {', '.join(repeated)} is named more than once")
+        for name in classes:
+            check_class_name(name, "classes")
         return tuple(classes)
 
     def load_img_ids(self) -> list[str]:
@@ -135,6 +138,15 @@ class FolderDataset(BaseDataset):
     def load_image(self, index: int) -> np.ndarray:
         """Read an image [H, W, 3] in BGR."""
         return read_image(self.images.path(self.img_ids[index]), self.options.reading)
+
+    def source_wh(self, index: int) -> tuple[int, int] | None:
+        """Return width and height of an image, mostly from its header; None if it has none."""
+        if type(self).load_image is not FolderDataset.load_image:
+            return None  # a subclass may read other images
+        try:
+            return image_size_wh(self.images.path(self.img_ids[index]))
+        except (InputError, OSError):  # whoever reads the image says what is wrong with it
+            return None
 
     def load_annoFolder(self, img_id: str) -> str:
         """Return the path of the label file of an image."""

@@ -154,14 +154,16 @@ def _checksum(arrays: dict[str, np.ndarray]) -> bytes:
 def _save_cache(path: Path, entries: dict[str, _Entry]) -> None:
     labels = [entry.labels for entry in entries.values()]
     names = [name for item in labels for name in item.names]
-    vocabulary, codes = np.unique(np.array(names, dtype=np.str_), return_inverse=True)
+    # Not `np.unique`: an array of all names has the longest one's length for each of them.
+    vocabulary: dict[str, int] = {}
+    codes = [vocabulary.setdefault(name, len(vocabulary)) for name in names]
     arrays = {
         "version": np.int64(_CACHE_VERSION),
         "files": np.array(list(entries), dtype=np.str_),
         "stamps": np.array([entry.stamp for entry in entries.values()], np.int64).reshape(-1, 2),
         "counts": np.array([len(item.names) for item in labels], np.int64),
-        "vocabulary": vocabulary,
-        "codes": codes.astype(np.int64),
+        "vocabulary": np.array(list(vocabulary), dtype=np.str_),
+        "codes": np.array(codes, np.int64),
         "corners": np.concatenate([item.corners for item in labels]),
         "difficult": np.concatenate([item.difficult for item in labels]),
         "lines": np.concatenate([item.lines for item in labels]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +11,45 @@ import numpy as np
 
 from datasets.geometry import reaches_size
 from structures import boxes
+
+
+@dataclass(frozen=True)
+class SmallTargets:
+    """Training targets of which the network's input shows less than a cell of the head maps.
+
+    Attributes:
+        objects: Class name -> number of these objects; classes without any are left out.
+        cell: Input pixels per cell: the longer side of these objects is below it.
+        input_hw: Size of the input.
+        shortest: Longer side of the smallest of these objects, in input pixels.
+    """
+
+    objects: dict[str, int]
+    cell: int
+    input_hw: tuple[int, int]
+    shortest: float
+
+    def __len__(self) -> int:
+        return sum(self.objects.values())
+
+    def advice(self, targets: dict[str, int]) -> str:
+        """Return a warning with the remedy.
+
+        Args:
+            targets: Class name -> number of training targets.
+        """
+        height, width = self.input_hw
+        counts = ", ".join(f"{name} {n} of {targets[name]}" for name, n in self.objects.items())
+        # One percent more, as the size of the scaled image is rounded to whole pixels.
+        factor = 1.01 * self.cell / self.shortest
+        enlarged = [math.ceil(side * factor / 32) * 32 for side in self.input_hw]
+        return (
+            f"{len(self)} objects are smaller than a cell of the network's maps when their image "
+            f"is scaled to the input of {height}x{width} (longer side below {self.cell} px), and "
+            f"are hardly learned: {counts}. Split the images (python -m DOTA_devkit split DATA_DIR "
+            f"TARGET --size {min(self.input_hw)}), or train with a larger input: {enlarged[0]}x"
+            f"{enlarged[1]} (input_h x input_w) shows all of them"
+        )
 
 
 @dataclass(frozen=True)
@@ -25,6 +65,8 @@ class LabelSummary:
         beyond_max: Objects of an image beyond the first `max_objs`.
         min_size: The option of that name, in source pixels.
         max_objs: The option of that name.
+        small: Training targets that are smaller than a cell in the input; None if there are none,
+            or none is known.
     """
 
     images: int
@@ -35,6 +77,7 @@ class LabelSummary:
     beyond_max: int
     min_size: float
     max_objs: int
+    small: SmallTargets | None = None
 
     @property
     def mean_objects(self) -> float:
@@ -55,6 +98,9 @@ class LabelSummary:
         )
         if absent:
             text += f"; none of {', '.join(absent)}"
+        if self.small is not None:
+            height, width = self.small.input_hw
+            text += f"; {len(self.small)} are smaller than a cell in the input of {height}x{width}"
         reasons = [
             f"{count} {reason}"
             for count, reason in (
@@ -75,6 +121,9 @@ def summarize_labels(
     names: Sequence[str],
     min_size: float,
     max_objs: int,
+    input_sides: np.ndarray | None = None,
+    cell: int = boxes.STRIDE,
+    input_hw: tuple[int, int] = (0, 0),
 ) -> LabelSummary:
     """Count the labels of all images.
 
@@ -83,16 +132,20 @@ def summarize_labels(
         names: Class names.
         min_size: Objects whose longer side is below it, in source pixels, are ignored.
         max_objs: Objects of an image beyond this number are ignored.
+        input_sides: Longer side of each object of all images in input pixels, inf where it is
+            unknown; None for all of them.
+        cell: Input pixels per cell; smaller objects are counted.
+        input_hw: Size of the input.
     """
     sizes = [len(labels) for _, labels in annotations]
     outlines = np.concatenate([a for a, _ in annotations]) if sizes else np.zeros((0, 4, 2))
     labels = np.concatenate([a for _, a in annotations]) if sizes else np.zeros(0, np.int64)
     image = np.repeat(np.arange(len(sizes)), sizes)
 
-    small = ~reaches_size(outlines, min_size)
+    short = ~reaches_size(outlines, min_size)
     sides = boxes.side_lengths(boxes.min_area_rectangles(outlines))
-    flat = ~small & (sides.min(axis=1, initial=np.inf) <= 1e-6)
-    targets = ~small & ~flat
+    flat = ~short & (sides.min(axis=1, initial=np.inf) <= 1e-6)
+    targets = ~short & ~flat
     # The rank of an object within its image: its rank among all, less those of earlier images.
     rank = np.cumsum(targets) - 1
     before = np.zeros(len(sizes) + 1, np.int64)
@@ -101,13 +154,19 @@ def summarize_labels(
     targets &= ~beyond
 
     counts = Counter(labels[targets].tolist())
+    small = None
+    if input_sides is not None and (unseen := targets & (input_sides < cell)).any():
+        number = Counter(labels[unseen].tolist())
+        objects = {name: number[label] for label, name in enumerate(names) if number[label]}
+        small = SmallTargets(objects, cell, input_hw, float(input_sides[unseen].min()))
     return LabelSummary(
         images=len(sizes),
         empty_images=len(sizes) - len(np.unique(image[targets])),
         objects={name: counts[label] for label, name in enumerate(names)},
-        too_small=int(small.sum()),
+        too_small=int(short.sum()),
         without_area=int(flat.sum()),
         beyond_max=int(beyond.sum()),
         min_size=min_size,
         max_objs=max_objs,
+        small=small,
     )

@@ -19,7 +19,7 @@ import numpy as np
 from deploy.runtimes.base import DetectorSettings, Runtime, first_given
 from deploy.runtimes.registry import open_runtime
 from DOTA_devkit.errors import InputError
-from DOTA_devkit.imaging import ReadOptions, read_image, stretched
+from DOTA_devkit.imaging import ReadOptions, bgr_of_array, read_image
 from structures.defaults import NMS_THRESH
 from structures.detections import Detections
 from structures.letterbox import Letterbox
@@ -175,15 +175,7 @@ def as_bgr(image: np.ndarray | str | Path, reading: ReadOptions | None = None) -
         )
     if not isinstance(image, np.ndarray):
         raise InputError(f"image must be an array or a path, got {type(image).__name__}")
-    if image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 1):
-        image = np.repeat(image.reshape(*image.shape[:2], 1), 3, axis=2)
-    known_dtype = image.dtype in (np.uint8, np.uint16)
-    if image.ndim != 3 or image.shape[2] != 3 or not known_dtype or 0 in image.shape:
-        raise InputError(
-            "image must be uint8 (or uint16) [H, W, 3] in BGR or [H, W] in gray, got "
-            f"{image.dtype} {list(image.shape)}"
-        )
-    return np.ascontiguousarray(stretched(image, reading)[0])
+    return bgr_of_array(image, reading)
 
 
 def file_digest(path: str | Path) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from deploy.digest import onnx_props
 from DOTA_devkit.errors import InputError
+from DOTA_devkit.file_names import MAX_CLASS_NAME
 from DOTA_devkit.imaging import ReadOptions
 from structures.boxes import STRIDE
 from structures.model_values import LARGEST_SIDE, are_classes, is_size
@@ -188,7 +189,10 @@ def _names(text: str) -> tuple[str, ...]:
     except RecursionError:
         names = None
     if not are_classes(names):
-        raise ValueError(f"classes must be a JSON list of names, each once, not {text[:80]!r}")
+        raise ValueError(
+            f"classes must be a JSON list of names of at most {MAX_CLASS_NAME} bytes, each once, "
+            f"not {text[:80]!r}"
+        )
     return tuple(names)
 
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from DOTA_devkit.errors import InputError
+from DOTA_devkit.file_names import MAX_CLASS_NAME
 from structures.model_values import LARGEST_SIDE, are_classes, is_size
 
 _OWN_KEYS = {"heads", "head_conv", "head_bn"}
@@ -52,7 +53,10 @@ _ENTRIES = {
     "epoch": _Entry(
         "a whole number of 0 or more", lambda v: type(v) is int and 0 <= v < 2**31, missing=0
     ),
-    "classes": _Entry("a list with a name for each class of the weights, each once", are_classes),
+    "classes": _Entry(
+        f"a list with a name of at most {MAX_CLASS_NAME} bytes for each class of the weights, each "
+        "once", are_classes
+    ),
     "input_size": _Entry(
         f"(height, width), multiples of 32 up to {LARGEST_SIDE}", is_size
     ),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from DOTA_devkit.file_names import MAX_CLASS_NAME, is_short
+
 LARGEST_SIDE = 32768
 """Pixels of the largest side of an input that a file may name."""
 
@@ -16,10 +18,13 @@ def is_size(value: object) -> bool:
 
 
 def are_classes(value: object) -> bool:
-    """Whether a value is a list of class names, each once."""
+    """Whether a value is a list of class names of at most `MAX_CLASS_NAME` bytes, each once."""
     return (
         isinstance(value, (list, tuple))
         and len(value) > 0
-        and all(isinstance(name, str) and name.strip() for name in value)
+        and all(
+            isinstance(name, str) and name.strip() and is_short(name, MAX_CLASS_NAME)
+            for name in value
+        )
         and len(set(value)) == len(value)
     )

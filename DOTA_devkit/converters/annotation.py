@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from DOTA_devkit.errors import InputError
+from DOTA_devkit.file_names import check_class_name, check_image_id
 from DOTA_devkit.formats import Labels
 from DOTA_devkit.json_tree import JsonValue
 from DOTA_devkit.polygon import uncrossed
@@ -125,7 +126,12 @@ def build_annotation(
             is the stem of either.
         places: see `Annotation`.
         left_out: see `Annotation`.
+
+    Raises:
+        InputError: a class name or the image id is too long; the message has the place.
     """
+    image_id = path.stem if file_name is None else Path(file_name).stem
+    check_image_id(image_id, str(path))
     corners = np.array([r.corners for r in records], dtype=np.float64).reshape(-1, 4, 2)
     corners, crossing = uncrossed(corners)
     lines = np.array([r.line for r in records], dtype=np.int64)
@@ -136,8 +142,8 @@ def build_annotation(
         lines=lines,
         crossing=lines[crossing],
     )
-    return Annotation(
-        image_id=path.stem if file_name is None else Path(file_name).stem,
+    annotation = Annotation(
+        image_id=image_id,
         path=path,
         labels=labels,
         size_wh=size_wh,
@@ -148,6 +154,9 @@ def build_annotation(
         places=places,
         left_out=tuple(left_out),
     )
+    for record in records:
+        check_class_name(record.name, annotation.place(record.line))
+    return annotation
 
 
 @dataclass(frozen=True)

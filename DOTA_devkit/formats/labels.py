@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from DOTA_devkit.errors import InputError
+from DOTA_devkit.file_names import MAX_CLASS_NAME, is_short
 from DOTA_devkit.formats.text import (
     BLOCK_BYTES,
     not_a_number_error,
@@ -165,6 +166,11 @@ def parse_labels(data: bytes, source: Path | str = "labels") -> Labels:
         for k in given.tolist():
             fields = table.fields(np.arange(first[k] + 8, first[k] + count[k]))
             names[k], difficult[k] = _split_name_and_difficulty(fields, table, source, lines[k])
+    long = {name for name in set(names) if not is_short(name, MAX_CLASS_NAME)}
+    if long:
+        row = next(row for row, name in enumerate(names) if name in long)
+        found = f"a class name of more than {MAX_CLASS_NAME} bytes"
+        raise _bad_label(table, source, lines[row], found)
     corners, crossing = uncrossed(corners.reshape(-1, 4, 2))
     return Labels(corners, tuple(names), difficult, lines + 1, lines[crossing] + 1)
 

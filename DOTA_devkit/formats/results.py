@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from DOTA_devkit.errors import InputError
-from DOTA_devkit.file_names import check_ids, task_of
+from DOTA_devkit.file_names import check_ids, check_image_id, task_of
 from DOTA_devkit.files import replacing
 from DOTA_devkit.formats.labels import warn_of_crossing
 from DOTA_devkit.formats.text import (
@@ -227,6 +227,7 @@ def _parse_results(
     images = table.codes(first, last - coordinates - 1, image_ids)
     for code in range(known, len(image_ids)):
         try:
+            check_image_id(image_ids.texts[code])
             parse_patch_id(image_ids.texts[code])
         except InputError as error:
             line = first_line + lines[np.argmax(images == code)]

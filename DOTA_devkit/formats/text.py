@@ -147,7 +147,7 @@ def not_a_number_error(
     """
     line = int(np.searchsorted(table.first + table.count, token, "right"))
     return InputError(
-        f"{source}:{first_line + line}: expected a number, got {table.field(token)!r} in: "
+        f"{source}:{first_line + line}: expected a number, got {table.field(token)[:40]!r} in: "
         f"{shorten_line(table.data.split(bytes([10]))[line])}"
     )
 

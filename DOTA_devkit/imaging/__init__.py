@@ -11,10 +11,10 @@ from DOTA_devkit.imaging.options import DEPTHS, HIGH_BYTE, STRETCH, ReadOptions
 from DOTA_devkit.imaging.reading import (
     PixelReader,
     Reader,
+    bgr_of_array,
     image_size_wh,
     read_image,
     read_stretched,
-    stretched,
 )
 
 __all__ = [
@@ -24,9 +24,9 @@ __all__ = [
     "PixelReader",
     "ReadOptions",
     "Reader",
+    "bgr_of_array",
     "image_size_wh",
     "import_cv2",
     "read_image",
     "read_stretched",
-    "stretched",
 ]

@@ -160,10 +160,34 @@ def _decoded(path: Path, options: ReadOptions) -> tuple[np.ndarray, Stretch | No
     image = unsigned(decode(path, deep=True))
     if image.dtype == np.uint16 and options.depth == HIGH_BYTE:
         return decode(path, deep=False), Stretch.upper_bits(3)  # some formats round
-    return stretched(image, options)
+    return _stretched(image, options)
 
 
-def stretched(
+def bgr_of_array(image: np.ndarray, options: ReadOptions | None = None) -> np.ndarray:
+    """Return an image in memory as `read_image` returns that of a file: [H, W, 3] uint8 in BGR.
+
+    Args:
+        image: [H, W, 3] in BGR, or [H, W, 1] or [H, W] in gray, uint8 or uint16.
+        options: How 16 bits per channel become 8.
+
+    Raises:
+        InputError: It is anything else.
+    """
+    if not isinstance(image, np.ndarray):
+        found = type(image).__name__
+    else:
+        found = f"{image.dtype} {list(image.shape)}"
+        if image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 1):
+            image = np.repeat(image.reshape(*image.shape[:2], 1), 3, axis=2)
+        known_dtype = image.dtype in (np.uint8, np.uint16)
+        if known_dtype and image.ndim == 3 and image.shape[2] == 3 and image.size:
+            return np.ascontiguousarray(_stretched(image, options)[0])
+    raise InputError(
+        f"image must be uint8 (or uint16) [H, W, 3] in BGR or [H, W] in gray, got {found}"
+    )
+
+
+def _stretched(
     image: np.ndarray, options: ReadOptions | None = None
 ) -> tuple[np.ndarray, Stretch | None]:
     """Turn an image [H, W, 3] in BGR, uint8 or uint16, into 8 bits, as `read_stretched` does."""

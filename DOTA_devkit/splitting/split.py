@@ -264,8 +264,9 @@ def _record_options(
     if path.exists() and not overwrite:
         try:
             before = json.loads(path.read_text("utf-8"))
-        except ValueError:
+        except (ValueError, RecursionError):
             before = {}
+        before = before if isinstance(before, dict) else {}
         before = reading | before  # a folder of an earlier version does not tell, nor need it
         state |= reading
         different = [key for key, value in state.items() if before.get(key) != value]

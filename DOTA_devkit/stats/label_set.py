@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +43,15 @@ class LabelSet:
     difficult: np.ndarray
     lines: np.ndarray
     crossing: np.ndarray
+
+    def rows_by_class(self) -> dict[str, np.ndarray]:
+        """Return class name -> indices of its objects, ascending; the most frequent class first."""
+        numbers: dict[str, int] = {}
+        codes = np.array([numbers.setdefault(name, len(numbers)) for name in self.names], np.int64)
+        order = np.argsort(codes, kind="stable")
+        groups = np.split(order, np.cumsum(np.bincount(codes))[:-1])
+        rows = dict(zip(numbers, groups, strict=False))
+        return {name: rows[name] for name, _ in Counter(self.names).most_common()}
 
     def where(self, objects: np.ndarray) -> list[str]:
         """Return ``file name:line`` of `objects`, given as indices or as a mask ``[N]``."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -33,11 +32,10 @@ def find_problems(data: LabelSet, classes: Sequence[str] | None = None) -> dict[
     problems["corners in an order that crosses"] = data.where(data.crossing)
     problems["boxes without area"] = data.where(polygon_area(data.corners) == 0)
     if classes is not None:
-        unknown = ~np.isin(data.names.astype(str), list(classes))
-        for name, count in Counter(data.names[unknown]).most_common():
-            problems[f"class {name!r} is not in the list, objects"] = (
-                data.where(unknown & (data.names == name)) if count else []
-            )
+        known = set(classes)
+        for name, rows in data.rows_by_class().items():
+            if name not in known:
+                problems[f"class {name!r} is not in the list, objects"] = data.where(rows)
     if np.isfinite(data.sizes_wh).any():
         missing = ~np.isfinite(data.sizes_wh[:, 0])
         problems["label files without an image"] = [
@@ -72,7 +70,10 @@ def _outside_problems(data: LabelSet) -> dict[str, list[str]]:
 
 def _duplicates(data: LabelSet) -> list[str]:
     """Find every object that nearly coincides with an earlier one of its class and image."""
-    classes, numbers = np.unique(data.names.astype(str), return_inverse=True)
+    classes = data.rows_by_class()
+    numbers = np.zeros(len(data.names), np.int64)
+    for number, rows in enumerate(classes.values()):
+        numbers[rows] = number
     groups = data.image_index * max(len(classes), 1) + numbers
     later, earlier, overlap = grouped_iou(data.corners, data.corners, groups, groups)
     return data.where(np.unique(later[(earlier < later) & (overlap > DUPLICATE_IOU)]))

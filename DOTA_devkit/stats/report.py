@@ -96,22 +96,22 @@ class Stats:
             ["class", "objects", "images", "longer side", "shorter side", "aspect ratio"],
             ["", "", "", percents, percents, percents],
         ]
-        names = [name for name, _ in Counter(self.data.names).most_common()]
-        masks = {name: self.data.names == name for name in names}
-        if len(masks) > 1:
-            masks["all"] = np.ones(len(self.data.names), dtype=bool)
-        for name, mask in masks.items():
+        groups = self.data.rows_by_class()
+        if len(groups) > 1:
+            groups["all"] = np.arange(len(self.data.names))
+        aspect = self.measures.aspect
+        for name, objects in groups.items():
             rows.append(
                 [
                     name,
-                    int(mask.sum()),
-                    len(np.unique(self.data.image_index[mask])),
-                    _format_percentiles(self.measures.longer[mask]),
-                    _format_percentiles(self.measures.shorter[mask]),
-                    _format_percentiles(self.measures.aspect[mask], 2),
+                    len(objects),
+                    len(np.unique(self.data.image_index[objects])),
+                    _format_percentiles(self.measures.longer[objects]),
+                    _format_percentiles(self.measures.shorter[objects]),
+                    _format_percentiles(aspect[objects], 2),
                 ]
             )
-        return format_table(rows) if masks else ""
+        return format_table(rows) if groups else ""
 
     def _excluded(self) -> str:
         small = self.too_small

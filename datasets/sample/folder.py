@@ -107,7 +107,7 @@ def _read_stamp(root: Path) -> dict | None:
     """Return the stamp of a sample set; None for any other folder."""
     try:
         stamp = json.loads((root / STAMP).read_text())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return stamp if isinstance(stamp, dict) and stamp.get("made_by") == MADE_BY else None
 

@@ -6,11 +6,21 @@ import zipfile
 import numpy as np
 import pytest
 
+from DOTA_devkit.class_lists import parse_class_list, read_class_file
 from DOTA_devkit.commands import main
+from DOTA_devkit.converters.rolabelimg import read_rolabelimg
 from DOTA_devkit.dota_utils import Task2groundtruth_poly
 from DOTA_devkit.errors import InputError
-from DOTA_devkit.file_names import class_of, file_stem, name_of_stem, path_inside, result_name
-from DOTA_devkit.formats import DOTA_CLASSES, Task1
+from DOTA_devkit.file_names import (
+    MAX_CLASS_NAME,
+    MAX_IMAGE_ID,
+    class_of,
+    file_stem,
+    name_of_stem,
+    path_inside,
+    result_name,
+)
+from DOTA_devkit.formats import DOTA_CLASSES, Task1, read_ids, read_labels, read_task1
 from DOTA_devkit.scoring import load_detections, load_truth
 from DOTA_devkit.submit import check_submission, write_submission
 from structures.task1 import write_results
@@ -117,3 +127,42 @@ def test_ids_of_result_files_write_into_the_folder_only(tmp_path):
     with pytest.raises(InputError, match="leads out of the folder"):
         Task2groundtruth_poly(tmp_path / "in", tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+VOC = """<annotation>
+<object><name>ship</name><bndbox><xmin>0</xmin><ymin>0</ymin><xmax>9</xmax><ymax>9</ymax></bndbox>
+</object>
+<object>
+<name>{}</name><bndbox><xmin>0</xmin><ymin>0</ymin><xmax>9</xmax><ymax>9</ymax></bndbox></object>
+</annotation>"""
+BOX = "0 0 9 0 9 9 0 9"
+
+
+@pytest.mark.parametrize(
+    ("read", "text", "limit", "line"),
+    [
+        (read_labels, f"{BOX} ship 0\n{BOX} {{}} 0\n", MAX_CLASS_NAME, 2),
+        (read_labels, f"{BOX} {{}}\n{BOX} ship\n", MAX_CLASS_NAME, 1),
+        (read_labels, f"{BOX} ship 0\n\n{BOX} a {{}} 0\n", MAX_CLASS_NAME - 2, 3),  # two words
+        (read_rolabelimg, VOC, MAX_CLASS_NAME, 5),
+        (read_class_file, "ship\n\n{}\n", MAX_CLASS_NAME, 3),
+        (read_ids, "a\n{}\nb", MAX_IMAGE_ID, 2),
+        (read_task1, f"a 0.5 {BOX}\n{{}} 0.5 {BOX}\n", MAX_IMAGE_ID, 2),
+    ],
+)
+def test_names_beyond_the_limit_are_refused_where_they_are_read(tmp_path, read, text, limit, line):
+    path = tmp_path / "a.txt"
+    for name in ("x" * limit, "é" * (limit // 2)):
+        path.write_text(text.format(name), encoding="utf-8")
+        read(path)
+        path.write_text(text.format(f"{name}y"), encoding="utf-8")
+        with pytest.raises(InputError, match=rf"a\.txt:{line}: expected .* bytes") as caught:
+            read(path)
+        assert len(str(caught.value)) < 400
+
+
+def test_class_lists_of_any_number_of_short_names():
+    names = tuple(f"class-{number}" for number in range(1000))  # as a path it would be too long
+    assert parse_class_list(",".join(names)) == names
+    with pytest.raises(InputError, match=f"class 2 of 3: .* at most {MAX_CLASS_NAME} bytes"):
+        parse_class_list(f"a,{'b' * 5000},c")

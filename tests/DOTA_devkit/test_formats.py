@@ -184,7 +184,7 @@ class TestResults:
                 "ship.txt:2: .*expected a number from 0.001 to 1000000000 for the rate",
             ),
             (
-                f"P__1__{'9' * 5000}___0 0.5 {BOX}\n",
+                f"P__1__{'9' * 500}___0 0.5 {BOX}\n",
                 "ship.txt:1: .*expected a number from -1000000000 to 1000000000 pixels for the x",
             ),
         ],

@@ -2,6 +2,7 @@
 
 import pytest
 
+from DOTA_devkit.errors import InputError
 from DOTA_devkit.patches import PatchId, parse_patch_id, source_name
 
 
@@ -38,3 +39,23 @@ def test_patch_id_text_round_trip(name):
 
 def test_patch_id_writes_an_integral_rate_without_point():
     assert str(PatchId("P1", 1.0, 0, 500)) == "P1__1__0___500"
+
+
+@pytest.mark.parametrize(
+    "image_id",
+    [
+        "a__" + "1" * 300_000,
+        "a__1." + "1" * 300_000,
+        "a__1__" + "1" * 300_000,
+        "a" + "__1" * 100_000,
+    ],
+)
+def test_long_ids_that_are_none_of_patches(image_id):
+    """With two ways to match the same digits, one of these would take half an hour."""
+    assert parse_patch_id(image_id) is None
+
+
+def test_long_numbers_of_a_patch():
+    assert parse_patch_id(f"a__1__{'0' * 5000}7___-{'0' * 5000}8") == PatchId("a", 1, 7, -8)
+    with pytest.raises(InputError, match="for the y of a patch, got 11111"):
+        parse_patch_id("a__1__0___" + "1" * 5000)

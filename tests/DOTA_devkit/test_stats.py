@@ -1,5 +1,8 @@
 """Statistics compared with values computed by hand, with OpenCV and with published numbers."""
 
+import tracemalloc
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -190,3 +193,27 @@ def test_command_without_labels(tmp_path, capsys, folder, message):
     (tmp_path / "empty").mkdir()
     assert main(["stats", str(tmp_path / folder)]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_one_long_name_takes_no_memory_for_every_object(data):
+    labels = data({"a": [f"{x} 0 {x + 9} 0 {x + 9} 9 {x} 9 ship" for x in range(0, 50_000, 10)]})
+    names = labels.names.copy()
+    names[7] = "x" * 50_000
+    labels = replace(labels, names=names)
+    tracemalloc.start()
+    found = collect_stats(labels, classes=["ship"])
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 100e6
+    assert counts(found)[f"class {names[7]!r} is not in the list, objects"] == 1
+
+
+def test_rows_by_class(data):
+    labels = data({"a": [f"{BOX} {name}" for name in "bcbacb"], "b": [f"{BOX} c"]})
+    rows = {name: index.tolist() for name, index in labels.rows_by_class().items()}
+    assert rows == {"b": [0, 2, 5], "c": [1, 4, 6], "a": [3]}
+    assert list(rows) == ["b", "c", "a"]  # by number, equal ones as they come
+
+
+def test_rows_by_class_without_objects(data):
+    assert data({"a": []}).rows_by_class() == {}

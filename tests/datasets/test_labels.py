@@ -1,6 +1,7 @@
 """Reading label files together, the cache between runs, and lists of errors."""
 
 import os
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from datasets.labels import collect_labels, raise_errors
 from datasets.summary import LabelSummary
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.faults import MAX_SHOWN_FAULTS
-from DOTA_devkit.formats import read_labels
+from DOTA_devkit.formats import Labels, read_labels
 from helpers.data_folders import line
 
 
@@ -125,6 +126,21 @@ def test_cache_with_pickles_is_not_loaded(tmp_path):
     np.savez(cache, version=np.array([{"an": "object"}], dtype=object))
     collect_labels([path], reader, cache)
     assert reader.read == ["a.txt"]
+
+
+def test_the_cache_takes_no_memory_for_the_longest_name_times_all(tmp_path):
+    """Readers of others may return any name."""
+    path, count = write(tmp_path, "a.txt"), 5000
+    names = ("x" * 50_000, *["ship"] * (count - 1))
+    numbers = np.arange(count)
+    labels = Labels(np.zeros((count, 4, 2)), names, numbers, numbers)
+    tracemalloc.start()
+    collect_labels([path], lambda _paths: [labels], tmp_path / "cache.npz")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 20e6  # the file has about 0.8 MB
+    (again,), _ = collect_labels([path], None, tmp_path / "cache.npz")
+    assert again.names == names
 
 
 def test_unwritable_cache_is_skipped(tmp_path):

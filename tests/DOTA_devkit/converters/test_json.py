@@ -176,6 +176,53 @@ def test_coco_document_errors(tmp_path, document, message):
         coco(tmp_path, **document)
 
 
+WHOLE = {
+    "images": [{"id": 7, "file_name": "in/P0.png", "width": 100, "height": 200}],
+    "annotations": [
+        {"id": 5, "image_id": 7, "category_id": 2, "segmentation": [[1, 2, 9, 2, 9, 8, 1, 8]]}
+    ],
+    "categories": [{"id": 2, "name": "ship"}],
+}
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        ((), []),
+        ((), {"boxes": 1}),
+        (("images",), {}),
+        (("images", 0), 3),
+        (("images", 0), {}),
+        (("images",), WHOLE["images"] * 2),
+        (("images", 0, "id"), True),
+        (("images", 0, "height"), 10**400),
+        (("images", 0, "height"), float("inf")),
+        (("images", 0, "file_name"), None),
+        (("images", 0, "file_name"), "a" * 2000),
+        (("categories", 0, "name"), ["ship"]),
+        (("categories", 0, "name"), "a" * 2000),
+        (("annotations", 0), None),
+        (("annotations", 0, "image_id"), 8),
+        (("annotations", 0, "difficult"), 1e300),
+        (("annotations", 0, "segmentation"), 3),
+        (("annotations", 0, "segmentation", 0, 3), float("nan")),
+        (("annotations", 0, "segmentation", 0, 3), 10**400),
+    ],
+)
+def test_coco_damage_is_an_error_with_the_file(tmp_path, place, value):
+    assert read_coco(put(tmp_path, "whole.json", WHOLE))[0].labels.names == ("ship",)
+    content = json.loads(json.dumps(WHOLE))
+    if place:
+        inner = content
+        for key in place[:-1]:
+            inner = inner[key]
+        inner[place[-1]] = value
+    else:
+        content = value
+    with pytest.raises(InputError, match=r"x\.json: "):
+        read_coco(put(tmp_path, "x.json", content))
+
+
 # --- Label Studio ---
 
 
