@@ -49,7 +49,7 @@ def predict(args: argparse.Namespace) -> int:
         runtime=runtime.name,
         K=runtime.K,
         theta_thresh=runtime.theta_thresh,
-        squash=args.squash,
+        squash=detector.squash,
     )
     done = prediction.predict(detector, args.source, settings, output, model)
     if done.written_elsewhere:

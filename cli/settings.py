@@ -44,7 +44,7 @@ def detector_settings(args: argparse.Namespace) -> DetectorSettings:
         nms_thresh=args.nms_thresh,
         theta_thresh=args.theta_thresh,
         K=args.K,
-        squash=args.squash,
+        squash=args.squash or None,  # without the flag, as the model file says
         runtime=args.runtime,
         batch_size=args.batch_size or OWN_DATA.batch_size,
         depth=args.depth,
