@@ -116,7 +116,7 @@ def write_files(folder: Path, backbone: str, image: np.ndarray, nms: bool) -> li
         for nms_thresh in (None, NMS_THRESH) if nms else (None,):
             metadata = ModelMetadata(
                 CLASSES, backbone, CONF_THRESH, THETA_THRESH, K, MIN_CONF_THRESH,
-                nms_thresh=nms_thresh, precision=precision, trained_size=model.input_size,
+                nms_thresh=nms_thresh, precision=precision, default_size=model.input_size,
             )  # fmt: skip
             suffix = "" if nms_thresh is None else "-nms"
             files.append(folder / f"{backbone}-{precision}{suffix}.onnx")

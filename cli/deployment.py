@@ -49,7 +49,7 @@ def predict(args: argparse.Namespace) -> int:
         runtime=runtime.name,
         K=runtime.K,
         theta_thresh=runtime.theta_thresh,
-        squash=args.squash,
+        squash=detector.squash,
     )
     done = prediction.predict(detector, args.source, settings, output, model)
     if done.written_elsewhere:
@@ -108,7 +108,7 @@ def detector_settings(args: argparse.Namespace, files: list[Path]) -> DetectorSe
         nms_thresh=args.nms_thresh,
         theta_thresh=args.theta_thresh,
         K=args.K,
-        squash=args.squash,
+        squash=args.squash or None,  # without the flag, as the model file says
         runtime=args.runtime,
         threads=args.threads,
         depth=args.depth,

@@ -66,6 +66,7 @@ def export_settings(
         format=args.format,
         static=None if args.static is None else tuple(args.static),
         input_hw=input_size(args, OWN_DATA, model.input_size),
+        squash=args.squash,
         input_type=args.input,
         color=args.color,
         layout=args.layout,

@@ -148,8 +148,12 @@ def _data_flags(group) -> None:
               **dict.fromkeys((*MODEL_FILE, "export"), "input width (default: the model's)")})
     add("--no_augment", phases=TRAIN, action="store_true",
         help="no data augmentation, for example to overfit on purpose")
-    add("--squash", phases=TEST + EVAL + MODEL_FILE, action="store_true",
-        help="stretch images to the input instead of letterboxing them, as the original does")
+    squashed = "stretch images to the input instead of letterboxing them, as the original does"
+    add("--squash", phases=TEST + EVAL + MODEL_FILE + EXPORT, action="store_true",
+        help={**dict.fromkeys(TEST + EVAL, squashed),
+              **dict.fromkeys(MODEL_FILE, f"{squashed} (default: as the exported file says)"),
+              "export": "make a file for images that are stretched to the input instead of "
+                        "letterboxed, as the original does"})
     images = DETECTING + EXPORT
     add("--depth", phases=images, choices=DEPTHS,
         help={**dict.fromkeys(images, "what becomes of 16 bits: a contrast stretch of each band, "

@@ -32,6 +32,7 @@ class Detector:
         runtime: What runs the model.
         settings: How it is run.
         input_hw: Height and width of the network's input.
+        squash: Whether images are stretched to it, instead of being padded.
         nms_thresh: IoU above which NMS suppresses, within each class.
         reading: How image files are read: as the settings say, else as in training.
     """
@@ -41,6 +42,7 @@ class Detector:
         self.runtime = runtime
         self.settings = settings or DetectorSettings()
         self.input_hw = self._input_hw()
+        self.squash = first_given(self.settings.squash, runtime.squash, False)
         self.nms_thresh = first_given(self.settings.nms_thresh, runtime.nms_thresh, NMS_THRESH)
         self.reading = self.settings.reading(runtime.reading)
 
@@ -132,7 +134,7 @@ class Detector:
     def letterbox(self, size_wh: tuple[int, int]) -> Letterbox:
         """Return how a whole image of that size is placed in the network's input."""
         height, width = self.input_hw
-        return Letterbox.fit(size_wh, (width, height), squash=self.settings.squash)
+        return Letterbox.fit(size_wh, (width, height), squash=self.squash)
 
     def _detect_batch(self, images: Iterable[np.ndarray | str | Path]) -> list[Detections]:
         pixels = [as_bgr(image, self.reading) for image in images]

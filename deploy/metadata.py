@@ -32,6 +32,7 @@ NORMALIZATION = "x / 255 - 0.5"
 INPUT_TYPES = ("float32", "uint8")
 COLORS = ("BGR", "RGB")
 LAYOUTS = ("corners", "light-fork")
+FITS = ("letterbox", "squash")
 PRECISIONS = ("float32", "float16", "int8")
 
 
@@ -59,6 +60,10 @@ class ModelMetadata:
             one array of rows.
         precision: One of `PRECISIONS`.
         trained_size: (height, width) that the checkpoint was trained at, None if it does not tell.
+        default_size: (height, width) of the network's input at which the file is meant to be run,
+            None in files of earlier versions.
+        squash: Whether images are stretched to the input, instead of keeping their aspect ratio
+            and being padded.
         reading: How the image files of the training were read, None if the checkpoint does not
             tell.
         version: Version of the contract.
@@ -79,6 +84,8 @@ class ModelMetadata:
     layout: str = "corners"
     precision: str = "float32"
     trained_size: tuple[int, int] | None = None
+    default_size: tuple[int, int] | None = None
+    squash: bool = False
     reading: ReadOptions | None = None
     version: str = VERSION
 
@@ -89,7 +96,6 @@ class ModelMetadata:
 
     def to_props(self) -> dict[str, str]:
         """Return the entries as key -> text."""
-        size = self.input_size
         return {
             "bbavectors": self.version,
             "program": f"bbavectors-light {RELEASE}",
@@ -98,7 +104,9 @@ class ModelMetadata:
             "stride": str(self.stride),
             "color": self.color,
             "normalization": self.normalization,
-            "input_size": "dynamic" if size is None else _size_text(size),
+            "input_size": _size_text(self.input_size, "dynamic"),
+            "default_size": _size_text(self.default_size),
+            "fit": FITS[self.squash],
             "conf_thresh": repr(self.conf_thresh),
             "min_conf_thresh": _optional_text(self.min_conf_thresh),
             "nms_thresh": _optional_text(self.nms_thresh),
@@ -107,7 +115,7 @@ class ModelMetadata:
             "input_type": self.input_type,
             "layout": self.layout,
             "precision": self.precision,
-            "trained_size": "" if self.trained_size is None else _size_text(self.trained_size),
+            "trained_size": _size_text(self.trained_size),
         } | self._reading_props()
 
     def _reading_props(self) -> dict[str, str]:
@@ -156,6 +164,8 @@ class ModelMetadata:
                     "min_conf_thresh", props.get("min_conf_thresh", "")
                 ),
                 trained_size=_size("trained_size", props.get("trained_size", ""), ""),
+                default_size=_size("default_size", props.get("default_size", ""), ""),
+                squash=_one_of(props.get("fit", FITS[0]), FITS) == "squash",
                 reading=_reading(props.get("depth", ""), props.get("bands", "")),
                 version=props["bbavectors"],
             )
@@ -218,8 +228,8 @@ def _count(key: str, text: str) -> int:
     return value
 
 
-def _size_text(size_hw: tuple[int, int]) -> str:
-    return f"{size_hw[0]}x{size_hw[1]}"
+def _size_text(size_hw: tuple[int, int] | None, without: str = "") -> str:
+    return without if size_hw is None else f"{size_hw[0]}x{size_hw[1]}"
 
 
 def _size(key: str, text: str, without: str) -> tuple[int, int] | None:

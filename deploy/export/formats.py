@@ -166,7 +166,7 @@ def onnx_files(job: ExportJob) -> tuple[onnx.ModelProto, onnx.ModelProto | None]
     """Return the checked model, and if it does NMS the same with the rows before it as outputs."""
     settings, metadata = job.settings, job.metadata
     if settings.int8:
-        graph = quantized_network(job.network, job.input_hw, job.calibration)
+        graph = quantized_network(job)
     else:
         logger.info("tracing the network")
         # OpenVINO's float16 is a compression of the weights alone, done when it converts.
@@ -185,18 +185,17 @@ def onnx_files(job: ExportJob) -> tuple[onnx.ModelProto, onnx.ModelProto | None]
     return file, assemble(graph, box_heads, metadata, shape, show_before_nms=True)
 
 
-def quantized_network(
-    network: ExportNetwork, input_hw: tuple[int, int], images: Sequence[np.ndarray]
-) -> onnx.ModelProto:
+def quantized_network(job: ExportJob) -> onnx.ModelProto:
     """Return the network's graph in 8 bits; the network's channels are equalized in place."""
+    network, images = job.network, job.calibration
     if not images:
         raise InputError("int8 needs calibration images: pass them as calibration")
     logger.info("calibrating int8 on %d images", len(images))
-    height, width = input_hw
-    batches = [
-        normalize(Letterbox.fit(image.shape[1::-1], (width, height)).apply(image))[None]
-        for image in images
+    height, width = job.input_hw
+    boxes = [
+        Letterbox.fit(image.shape[1::-1], (width, height), job.settings.squash) for image in images
     ]
+    batches = [normalize(box.apply(image))[None] for box, image in zip(boxes, images, strict=True)]
     equalize(network, batches)
     return quantize(export_network(network), batches)
 

@@ -51,8 +51,10 @@ class ExportSettings:
         theta_thresh: Above it a box is rotated, else its axis-aligned box is used.
         K: Number of rows.
         static: Height, width and batch size of a fixed input, None for free ones.
-        input_hw: Height and width of the network's input for uint8 images, and of the images in the
-            parity report.
+        input_hw: Height and width of the network's input for uint8 images and in the parity report,
+            and the size that the metadata name for a file that takes any size.
+        squash: Whether images are stretched to the input, by uint8 files themselves and by whoever
+            runs the others, instead of keeping their aspect ratio and being padded.
         input_type: "float32" for the network's input, "uint8" for images of any size.
         color: Order of the channels of uint8 images.
         layout: One of `deploy.metadata.LAYOUTS`.
@@ -72,6 +74,7 @@ class ExportSettings:
     K: int = K
     static: tuple[int, int, int] | None = None
     input_hw: tuple[int, int] = INPUT_HW
+    squash: bool = False
     input_type: str = INPUT_TYPES[0]
     color: str = COLORS[0]
     layout: str = LAYOUTS[0]
@@ -188,6 +191,8 @@ class ExportSettings:
             K=self.K,
             input_size=self.network_hw,
             trained_size=model.input_size,
+            default_size=self.fitted_hw,
+            squash=self.squash,
             nms_thresh=self.nms_thresh,
             color=self.color,
             input_type=self.input_type,

@@ -37,7 +37,7 @@ class DetectorSettings:
         theta_thresh: Value of `cls_theta` above which a box counts as rotated (`THETA_THRESH`).
         K: Most detections of an image (`K`). An input larger than the model's, which `predict`
             may use, may hold more in proportion, except in an exported file.
-        squash: Stretch images to the input as the original does, instead of padding them.
+        squash: Stretch images to the input as the original does, instead of padding them (False).
         runtime: A name in `RUNTIMES`, None for the usual one of the kind of file.
         batch_size: Images that go through the network together.
         threads: CPU threads of the network. PyTorch has one number for the whole process, so for a
@@ -58,7 +58,7 @@ class DetectorSettings:
     nms_thresh: float | None = None
     theta_thresh: float | None = None
     K: int | None = None
-    squash: bool = False
+    squash: bool | None = None
     runtime: str | None = None
     batch_size: int = 8
     threads: int | None = None
@@ -95,6 +95,8 @@ class Runtime(Protocol):
         name: Name of the runtime.
         classes: Class names in the order of the labels.
         input_hw: Height and width that the model was trained or exported at.
+        squash: Whether it is meant for images that are stretched to the input, None if the file
+            does not tell.
         fixed_hw: Whether it takes only images of that size.
         conf_thresh: Scores above it are kept.
         theta_thresh: Value of `cls_theta` above which a box counts as rotated.
@@ -106,6 +108,7 @@ class Runtime(Protocol):
     name: str
     classes: tuple[str, ...]
     input_hw: tuple[int, int]
+    squash: bool | None
     fixed_hw: bool
     conf_thresh: float
     theta_thresh: float

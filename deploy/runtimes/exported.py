@@ -56,7 +56,9 @@ class ExportedRuntime:
         self.nms_thresh = metadata.nms_thresh
         self.reading = metadata.reading
         self.fixed_hw = metadata.input_size is not None
-        self.input_hw = metadata.input_size or metadata.trained_size or INPUT_HW
+        sizes = (metadata.input_size, metadata.default_size, metadata.trained_size)
+        self.input_hw = first_given(*sizes, INPUT_HW)
+        self.squash = metadata.squash
         self._batch_size = input_shape[0]  # None if it is free
         self._takes_conf = takes_conf
 

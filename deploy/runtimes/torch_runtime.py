@@ -27,6 +27,7 @@ class TorchRuntime:
     memory_format = torch.channels_last
     fixed_hw = False
     nms_thresh = None
+    squash = None
 
     def __init__(self, path: Path, settings: DetectorSettings):
         """Load a checkpoint; an InputError says why it cannot be used with the settings."""

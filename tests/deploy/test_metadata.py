@@ -35,6 +35,8 @@ METADATA = ModelMetadata(
             layout="light-fork",
             precision="int8",
             trained_size=(96, 128),
+            default_size=(64, 160),
+            squash=True,
         ),
     ],
 )
@@ -55,6 +57,8 @@ def test_text_of_each_entry():
         "color": "BGR",
         "normalization": "x / 255 - 0.5",
         "input_size": "dynamic",
+        "default_size": "",
+        "fit": "letterbox",
         "conf_thresh": "0.18",
         "min_conf_thresh": "",
         "nms_thresh": "",
@@ -69,7 +73,7 @@ def test_text_of_each_entry():
 
 def test_files_of_earlier_versions():
     props = METADATA.to_props()
-    for added in ("trained_size", "min_conf_thresh"):
+    for added in ("trained_size", "min_conf_thresh", "default_size", "fit"):
         del props[added]
     assert ModelMetadata.from_props(props, "a.onnx") == METADATA
 
@@ -95,6 +99,8 @@ def test_files_of_earlier_versions():
         ({"theta_thresh": "-1"}, "from 0 to 1"),
         ({"input_size": "0x0"}, "multiples of 32"),
         ({"trained_size": "33x17"}, "multiples of 32"),
+        ({"default_size": "320"}, "default_size must be '' or HxW"),
+        ({"fit": "stretch"}, "'letterbox' or 'squash' is expected"),
         ({"trained_size": "32x10000000"}, "multiples of 32"),
         ({"trained_size": "²x32"}, "multiples of 32"),
         ({"input_size": "608"}, "HxW"),

@@ -95,7 +95,7 @@ def _add_input(
     if metadata.input_type != "uint8":
         return None, graph.input("input", np.float32, [batch, 3, height, width])
     image = graph.input("input", np.uint8, [batch, height, width, 3])
-    axes = letterbox_graph.fit(graph, image, metadata.input_size)
+    axes = letterbox_graph.fit(graph, image, metadata.input_size, metadata.squash)
     rgb = metadata.color == "RGB"
     return axes, letterbox_graph.letterbox(graph, image, *axes, rgb=rgb)
 

@@ -41,12 +41,17 @@ class FittedAxis:
         return self.scaled.cast(np.float64) / self.source.cast(np.float64)
 
 
-def fit(graph: Graph, image: Value, input_hw: tuple[int, int]) -> tuple[FittedAxis, FittedAxis]:
+def fit(
+    graph: Graph, image: Value, input_hw: tuple[int, int], squash: bool = False
+) -> tuple[FittedAxis, FittedAxis]:
     """Return how rows and columns of an image [B, h, w, 3] lie in the input, as `Letterbox.fit`."""
     (height, width), (source_h, source_w) = input_hw, image.dims(4)[1:3]
-    fills_width = source_h * width <= source_w * height
-    scaled_h = fills_width.where(_round_divide(graph, source_h * width, source_w), height)
-    scaled_w = fills_width.where(width, _round_divide(graph, source_w * height, source_h))
+    if squash:
+        scaled_h, scaled_w = (graph.constant(np.array([side])) for side in input_hw)
+    else:
+        fills_width = source_h * width <= source_w * height
+        scaled_h = fills_width.where(_round_divide(graph, source_h * width, source_w), height)
+        scaled_w = fills_width.where(width, _round_divide(graph, source_w * height, source_h))
     return tuple(
         FittedAxis(size, source, scaled, (size - scaled) // 2)
         for size, source, scaled in ((height, source_h, scaled_h), (width, source_w, scaled_w))

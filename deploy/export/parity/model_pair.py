@@ -96,7 +96,7 @@ class ModelPair:
     def letterbox(self, image: np.ndarray) -> Letterbox:
         """Return how an image [H, W, 3] is fitted into the network's input."""
         height, width = self.input_hw
-        return Letterbox.fit(image.shape[1::-1], (width, height))
+        return Letterbox.fit(image.shape[1::-1], (width, height), self.metadata.squash)
 
     def inputs(
         self, images: Sequence[CheckImage], letterboxes: Sequence[Letterbox]

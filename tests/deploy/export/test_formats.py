@@ -746,6 +746,43 @@ def test_export_settings_of_formats():
     assert sharp_model().input_size == SIZE_HW
 
 
+@pytest.mark.parametrize("name", ["asked.onnx", "asked_bytes.onnx", "asked.xml"])
+def test_size_and_fit_of_an_original_checkpoint(folder, tmp_path, name):
+    """The checkpoint says neither; the file says what its export was asked for."""
+    checkpoint, image = tmp_path / "original.pth", folder / "images/1.png"
+    torch.save({"epoch": 1, "model_state_dict": sharp_model().state_dict()}, checkpoint)
+    flags = ["--input", "uint8"] if "bytes" in name else []
+    if name.endswith(".xml"):
+        pytest.importorskip("openvino")
+        flags = ["--format", "openvino"]
+    code = main(["--phase", "export", "--weights", str(checkpoint), "--classes", "a,b,c",
+                 "--input_h", "64", "--input_w", "160", "--squash", "--K", str(K),
+                 "--source", str(folder / "images"), "--output", str(tmp_path / name),
+                 *flags])  # fmt: skip
+    detector = Detector.load(tmp_path / name)
+    assert (code, detector.input_hw, detector.squash) == (0, (64, 160), True)
+    asked = {"classes": CLASSES, "input_hw": (64, 160), "squash": True, "K": K}
+    expected = Detector.load(checkpoint, **asked).detect(image)
+    found = detector.detect(image)
+    assert len(found) == len(expected) > 3
+    np.testing.assert_allclose(found.corners, expected.corners, atol=0.05)
+    if flags == ["--input", "uint8"]:  # the file stretches by itself
+        rows = open_session(tmp_path / name).run(None, {"input": cv2.imread(str(image))[None]})
+        own = outputs_to_detections(*(value[0] for value in rows))
+        np.testing.assert_allclose(own[own.scores > 0.18].nms(0.1).corners, expected.corners,
+                                   atol=0.05)  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", SUFFIXES)
+def test_size_and_fit_of_every_format(kind):
+    model = sharp_model()
+    props = ExportSettings(kind, input_hw=(64, 160), squash=True).metadata(model).to_props()
+    assert (props["default_size"], props["fit"], props["trained_size"]) == (
+        "64x160", "squash", "96x128")  # fmt: skip
+    fixed = ExportSettings(kind, static=(32, 64, 1)).metadata(model).to_props()
+    assert (fixed["default_size"], fixed["fit"]) == ("32x64", "letterbox")
+
+
 def test_metadata_has_trained_size(folder):
     detector = Detector.load(export(folder, "free.onnx"))
     assert not detector.runtime.fixed_hw

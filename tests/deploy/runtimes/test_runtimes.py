@@ -247,6 +247,26 @@ def test_trained_size_is_default_of_dynamic_file(tmp_path):
     assert Detector.load(onnx_file(tmp_path / "b.onnx")).input_hw == (608, 608)
 
 
+def test_size_and_fit_that_the_file_is_meant_for(tmp_path):
+    pytest.importorskip("onnxruntime")
+    props = {**PROPS, "trained_size": "64x64", "default_size": "64x96", "fit": "squash"}
+    path = onnx_file(tmp_path / "a.onnx", props)
+    detector = Detector.load(path)
+    assert (detector.input_hw, detector.squash) == ((64, 96), True)
+    image = np.full((64, 192, 3), 7, np.uint8)  # half as wide in the input, and as high
+    expected = ROWS[0][0, 0] * (2, 1)
+    np.testing.assert_allclose(detector.detect(image).corners[0], expected, atol=1e-5)
+    padded = Detector.load(path, squash=False).detect(image)
+    expected = (ROWS[0][0, 0] - (0, 16)) * 2
+    np.testing.assert_allclose(padded.corners[0], expected, atol=1e-5)
+    # whole images of predict, which are hardly larger than the input
+    image = np.random.default_rng(0).integers(0, 256, (64, 120, 3), np.uint8)
+    cv2.imwrite(str(tmp_path / "a.png"), image)
+    found = predict(detector, [tmp_path / "a.png"], PredictSettings(formats=()), tmp_path)
+    expected = ROWS[0][0, 0] * (120 / 96, 1)
+    np.testing.assert_allclose(found.images[0].detections.corners[0], expected, atol=1e-4)
+
+
 # Exported files -----------------------------------------------------------------------------------
 
 

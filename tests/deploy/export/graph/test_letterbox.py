@@ -17,11 +17,11 @@ from deploy.runtimes.onnx_runtime import open_session
 INPUT_HW = (96, 128)
 
 
-def letterbox_model(input_hw=INPUT_HW, rgb=False):
+def letterbox_model(input_hw=INPUT_HW, rgb=False, squash=False):
     graph = Graph()
     image = graph.input("input", np.uint8, ["B", "h", "w", 3])
     corners = graph.input("corners", np.float32, ["B", 4, 2, "K"])
-    rows, columns = letterbox_graph.fit(graph, image, input_hw)
+    rows, columns = letterbox_graph.fit(graph, image, input_hw, squash)
     network_input = letterbox_graph.letterbox(graph, image, rows, columns, rgb)
     moved = letterbox_graph.to_source(graph, corners, rows, columns)
     model = graph.model(
@@ -35,10 +35,11 @@ def letterbox_model(input_hw=INPUT_HW, rgb=False):
 
 
 @pytest.fixture(scope="module")
-def session():
-    return open_session(letterbox_model())
+def sessions():
+    return {squash: open_session(letterbox_model(squash=squash)) for squash in (False, True)}
 
 
+@pytest.mark.parametrize("squash", [False, True])
 @pytest.mark.parametrize(
     "size_wh",
     [
@@ -54,13 +55,13 @@ def session():
         (127, 95),
     ],
 )
-def test_letterbox_equals_opencv(session, size_wh):
+def test_letterbox_equals_opencv(sessions, size_wh, squash):
     width, height = size_wh
     rng = np.random.default_rng(width)
     images = rng.integers(0, 256, (2, height, width, 3), dtype=np.uint8)
     corners = rng.uniform(-50, 200, (2, 4, 2, 5)).astype(np.float32)
-    scaled, moved = session.run(None, {"input": images, "corners": corners})
-    box = Letterbox.fit(size_wh, INPUT_HW[::-1])
+    scaled, moved = sessions[squash].run(None, {"input": images, "corners": corners})
+    box = Letterbox.fit(size_wh, INPUT_HW[::-1], squash)
     for number in range(2):
         expected = normalize(box.apply(images[number]))
         np.testing.assert_allclose(scaled[number], expected, rtol=0, atol=1e-7)
