@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from datasets import BaseDataset, collate
-from datasets.batching import iterate_loader
+from datasets.batching import iterate_loader, prepare_worker
 from decoder import DecDecoder, to_source
 from DOTA_devkit.progress import progress_bar
 from structures.boxes import STRIDE
@@ -117,6 +117,7 @@ def run_over(
         batch_size=settings.batch_size,
         num_workers=settings.num_workers,
         collate_fn=collate,
+        worker_init_fn=prepare_worker,
         pin_memory=device.type == "cuda",
     )
     model.eval()

@@ -38,7 +38,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             # a library may have turned the KeyboardInterrupt into an error of its own
             if isinstance(error, KeyboardInterrupt) or interrupts.pressed():
                 what, code = interrupts.cause()
-                return fail(f"stopped by {what}; {phase.advice.kept}", code)
+                kept = phase.advice.kept
+                if isinstance(error, interrupts.Interrupted):
+                    kept = name_flags(str(error), args.phase)
+                return fail(f"stopped by {what}; {kept}", code)
             message = explain(error, phase.advice, partial(name_flags, phase=args.phase))
             if message is None or args.verbose:
                 raise

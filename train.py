@@ -5,25 +5,24 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from datasets import IGNORE_REASONS, BaseDataset, collate, seed_worker
-from datasets.batching import iterate_loader
+from datasets import BaseDataset, collate, seed_worker
+from datasets.batching import EpochBatches, EpochSamples, iterate_loader
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.progress import progress_bar
 from inference import to_device
 from models import CTRBOX, Checkpoint, DetectionLoss, save_checkpoint
 from structures.drawing import contact_sheet, draw_targets, write_picture
-from training.files import BAD_BATCHES, BEST, LAST
+from training.files import BAD_BATCHES, LAST, is_same_file
 from training.guards import BadSteps, NormStatistics
 from training.history import History, epoch_line
+from training.run import Run
 from training.schedule import learning_rate, set_rate
 from training.settings import TrainSettings
-from training.state import load_optimizer_state, random_state, restore_random_state
 
 logger = logging.getLogger(__name__)
 
@@ -54,13 +53,14 @@ def train(
         score: measures the model after every `settings.val_every` epochs, and decides which
             checkpoint is the best; None trains without a score.
         gpus: above 1, DataParallel over so many.
-        resume: a checkpoint of the same model with the state of the optimizer; training continues
-            at the epoch after it.
+        resume: a checkpoint of the same model with the state of the optimizer; training goes on
+            at the step after it.
         extras: plain values that every checkpoint carries beside the weights.
 
     Raises:
         InputError: the state of the optimizer in `resume` belongs to another model, or one image of
             32x32 is too little for BatchNorm.
+        Interrupted: Ctrl-C or SIGTERM came; the run is saved, and the message says where.
         TrainingStopped: the losses stay non-finite.
     """
     batch_size = min(settings.batch_size, len(train_set))
@@ -69,61 +69,28 @@ def train(
             "at stride 32 a single 32x32 image is one cell, too little for BatchNorm: use a larger "
             "batch_size, input_h or input_w"
         )
-    # The length of this function is that of its arguments; what it does fits on a screen.
     folder.mkdir(parents=True, exist_ok=True)
     model.to(device, memory_format=torch.channels_last)
     # Fused: on a CPU the unfused step takes as long as a small network's backward pass.
     optimizer = torch.optim.Adam(model.parameters(), settings.lr, fused=True)
-    history, first = History(), 1
+    run = Run(model, optimizer, settings, folder, save_checkpoint, extras)
     if resume is not None:
-        first = resume.epoch + 1
-        history.rows = list(resume.history)
-        load_optimizer_state(optimizer, resume)
-        restore_random_state(resume)
-        logger.info("resuming at epoch %d of %d", first, settings.epochs)
+        run.resume(resume)
     parallel = nn.DataParallel(model, list(range(gpus))) if gpus > 1 else model
     criterion = DetectionLoss(train_set.mean_objects(batch_size))
-    bad_steps = BadSteps(folder / BAD_BATCHES, settings.max_bad_steps, folder / LAST)
     save_pictures(train_set, settings, folder)
-
-    for epoch in range(first, settings.epochs + 1):
-        loader = epoch_loader(train_set, settings, epoch, device)
-        rate = learning_rate(settings, len(loader))
-        row = train_one_epoch(
-            parallel, loader, criterion, optimizer, rate, settings, bad_steps, epoch, device
-        )
-        if score is not None and (epoch % settings.val_every == 0 or epoch == settings.epochs):
-            row["ap"] = score(model)
-        history.rows.append(row)
-        history.write(folder)
-        logger.info("%s", epoch_line(row, settings.epochs))
-        checkpoint = Checkpoint.of(
-            model,
-            epoch=epoch,
-            optimizer=optimizer,
-            history=history.rows,
-            random_state=random_state(),
-            extras={**(extras or {}), "train": asdict(settings)},
-        )
-        save_epoch(checkpoint, history, settings, folder)
-    return history
-
-
-def save_epoch(
-    checkpoint: Checkpoint, history: History, settings: TrainSettings, folder: Path
-) -> None:
-    """Write the checkpoints of a finished epoch, the last row of `history`.
-
-    `model_last.pth` comes last: a run that is stopped in between repeats the epoch, and the best
-    file is written again.
-    """
-    *before, row = history.rows
-    best = max((other["ap"] for other in before if "ap" in other), default=-1.0)
-    if "ap" in row and row["ap"] >= best:  # of equal ones the later, which has seen more
-        save_checkpoint(folder / BEST, checkpoint)
-    if settings.save_every and checkpoint.epoch % settings.save_every == 0:
-        save_checkpoint(folder / f"model_{checkpoint.epoch}.pth", checkpoint)
-    save_checkpoint(folder / LAST, checkpoint)
+    with run.kept():
+        if resume is None or not is_same_file(resume.path, folder / LAST):
+            run.save()  # from now on there is a run to go on with
+        while run.progress.epoch <= settings.epochs:
+            epoch = run.progress.epoch
+            loader = epoch_loader(train_set, settings, epoch, device, run)
+            row = train_one_epoch(parallel, loader, criterion, optimizer, settings, run, device)
+            if score is not None and (epoch % settings.val_every == 0 or epoch == settings.epochs):
+                row["ap"] = score(model)
+            run.finish_epoch(row)
+            logger.info("%s", epoch_line(row, settings.epochs))
+    return run.history
 
 
 def train_one_epoch(
@@ -131,23 +98,19 @@ def train_one_epoch(
     loader: torch.utils.data.DataLoader,
     criterion: DetectionLoss,
     optimizer: torch.optim.Optimizer,
-    rate: Callable[[float], float],
     settings: TrainSettings,
-    bad_steps: BadSteps,
-    epoch: int,
+    run: Run,
     device: torch.device,
 ) -> dict[str, float]:
     """Pass over `loader` once.
 
     Args:
         model: the network, possibly wrapped for several devices.
-        loader: batches of the epoch, see `epoch_loader`.
+        loader: batches of the epoch, or those that are left of it, see `epoch_loader`.
         criterion: head maps and targets -> losses by name.
         optimizer: of the model's parameters.
-        rate: learning rate as a function of the epochs done, fractions included.
         settings: how to train.
-        bad_steps: counts steps that are not finite.
-        epoch: its number, from 1.
+        run: knows the place in the epoch, and saves it.
         device: where the model is.
 
     Returns:
@@ -158,75 +121,103 @@ def train_one_epoch(
     """
     # Longer than a screen on purpose: the steps of the algorithm stand in one place, in order.
     model.train()
-    totals: dict[str, float] = {}
-    steps = 0
+    progress = run.progress
+    rate = learning_rate(settings, progress.batches)
+    bad_steps = BadSteps(
+        run.folder / BAD_BATCHES, settings.max_bad_steps, run.folder / LAST, progress.bad_in_a_row
+    )
     statistics = NormStatistics(model)
-    ignored = torch.zeros(len(IGNORE_REASONS), dtype=torch.int64)
-    image_id_of = loader.dataset.img_ids
-    description = f"epoch {epoch}/{settings.epochs}"
-    with progress_bar(description, len(loader), unit="batch", leave=True) as bar:
-        for step, batch in enumerate(iterate_loader(loader)):
-            set_rate(optimizer, rate(epoch - 1 + step / len(loader)))
-            ignored += batch.pop("ignored").sum(dim=0)
-            image_ids = [image_id_of[index] for index in batch.pop("index").tolist()]
-            images = to_device(batch.pop("input"), device)
-            targets = {k: v.to(device, non_blocking=True) for k, v in batch.items()}
-            statistics.save()
-            losses = criterion(model(images, logits=True), targets, logits=True)
-            loss = sum(losses.values())
+    image_id_of = loader.dataset.dataset.img_ids
+    description = f"epoch {progress.epoch}/{settings.epochs}"
+    shown = progress_bar(
+        description, progress.batches, unit="batch", initial=progress.step, leave=True
+    )
+    with shown as bar:
+        for batch in iterate_loader(loader):
+            with run.step():
+                set_rate(optimizer, rate(progress.epoch - 1 + progress.step / progress.batches))
+                progress.add_ignored(batch.pop("ignored"))
+                image_ids = [image_id_of[index] for index in batch.pop("index").tolist()]
+                images = to_device(batch.pop("input"), device)
+                targets = {k: v.to(device, non_blocking=True) for k, v in batch.items()}
+                statistics.save()
+                losses = criterion(model(images, logits=True), targets, logits=True)
+                loss = sum(losses.values())
 
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            norm = nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm)
-            if not (torch.isfinite(loss) and torch.isfinite(norm)):
-                statistics.restore()
-                bad_steps.add(epoch, step, image_ids, losses)
-                bar.update()
-                continue
-            optimizer.step()
-            bad_steps.good()
-
-            steps += 1
-            for name, value in losses.items():
-                totals[name] = totals.get(name, 0.0) + value.item()
-            bar.set_postfix({name: f"{total / steps:.3f}" for name, total in totals.items()})
+                optimizer.zero_grad(set_to_none=True)
+                loss.backward()
+                norm = nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm)
+                if torch.isfinite(loss) and torch.isfinite(norm):
+                    optimizer.step()
+                    bad_steps.good()
+                    progress.add_losses(losses)
+                else:
+                    statistics.restore()
+                    bad_steps.add(progress.epoch, progress.step, image_ids, losses)
+                progress.bad_in_a_row = bad_steps.in_a_row
+            bar.set_postfix({name: f"{mean:.3f}" for name, mean in progress.means().items()})
             bar.update()
-    if epoch == 1 and ignored.any():
-        counts = zip(IGNORE_REASONS, ignored.tolist(), strict=True)
+            run.save_if_due()
+    if progress.epoch == 1 and any(progress.ignored.values()):
         logger.info(
             "objects in view that were ignored in epoch 1, by option: %s",
-            ", ".join(f"{reason} {count}" for reason, count in counts),
+            ", ".join(f"{reason} {count}" for reason, count in progress.ignored.items()),
         )
-    means = {name: total / steps for name, total in totals.items()}
+    means = progress.means()
+    last = rate(progress.epoch - 1 + (progress.batches - 1) / progress.batches)
+    set_rate(optimizer, last)  # also where no batch was left
     return {
-        "epoch": epoch,
-        "lr": optimizer.param_groups[0]["lr"],
-        "loss": sum(means.values()) if steps else math.nan,
+        "epoch": progress.epoch,
+        "lr": last,
+        "loss": sum(means.values()) if means else math.nan,
         **means,
     }
 
 
 def epoch_loader(
-    dataset: BaseDataset, settings: TrainSettings, epoch: int, device: torch.device
+    dataset: BaseDataset,
+    settings: TrainSettings,
+    epoch: int,
+    device: torch.device,
+    run: Run | None = None,
 ) -> torch.utils.data.DataLoader:
-    """Make the batches of an epoch.
+    """Make the batches of an epoch, or those that are left of it.
 
     Their order and augmentation follow from seed and epoch alone, so that a resumed run sees what
     an uninterrupted one would have seen.
+
+    Args:
+        dataset: samples of the phase 'train'.
+        settings: how to train.
+        epoch: its number, from 1.
+        device: where the batches will be moved to.
+        run: knows the place in the epoch; without it, that is the start.
+
+    Raises:
+        InputError: the epoch has another number of batches than when it was started.
     """
-    dataset.set_epoch(epoch, settings.seed)
     generator = torch.Generator().manual_seed(settings.seed * 100_003 + epoch)
+    start = run.progress.step if run is not None else 0
+    if start and run.loader_state is not None:
+        generator.set_state(run.loader_state)
+    batches = EpochBatches(
+        len(dataset),
+        settings.batch_size,
+        # A last batch of few images has noisy batch statistics; a set below one batch is used.
+        drop_last=len(dataset) > settings.batch_size,
+        generator=generator,
+        start=start,
+    )
+    if run is not None:
+        run.start_epoch(batches.total, generator.get_state())
     return torch.utils.data.DataLoader(
-        dataset,
-        batch_size=settings.batch_size,
-        shuffle=True,
+        EpochSamples(dataset, epoch, settings.seed),
+        batch_sampler=batches,
         generator=generator,
         num_workers=settings.num_workers,
         collate_fn=collate,
         worker_init_fn=seed_worker,
         pin_memory=device.type == "cuda",
-        # A last batch of few images has noisy batch statistics; a set below one batch is used.
-        drop_last=len(dataset) > settings.batch_size,
     )
 
 

@@ -17,10 +17,14 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 
 _pressed = threading.Event()
 _cause = {"signal": signal.SIGINT}
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C or SIGTERM after which the work was saved; the message says what is kept and where."""
 
 
 @contextmanager
@@ -91,19 +95,42 @@ def stop_if_pressed() -> None:
 
 @contextmanager
 def deferred() -> Iterator[None]:
-    """Defer Ctrl-C to the end of the block; processes started inside the block ignore it.
+    """Defer Ctrl-C and SIGTERM to the end of the block; processes started inside it ignore both.
 
-    A block that raises an error of its own discards the deferred Ctrl-C.
+    If the block raises an error of its own, that goes on, and the signal is only recorded.
     """
-    handler = signal.getsignal(signal.SIGINT)
-    if not callable(handler) or threading.current_thread() is not threading.main_thread():
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {number: handler for number, handler in handlers.items() if callable(handler)}
+    if not handlers or threading.current_thread() is not threading.main_thread():
         yield
         return
     calls = []
-    signal.signal(signal.SIGINT, lambda *call: calls.append(call))
+    for number in handlers:
+        signal.signal(number, lambda *call: calls.append(call))
+    failed = True
     try:
         yield
+        failed = False
     finally:
-        signal.signal(signal.SIGINT, handler)
-    if calls:
-        handler(*calls[0])
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        for signum, frame in calls[:1]:
+            with suppress(KeyboardInterrupt) if failed else nullcontext():
+                handlers[signum](signum, frame)
+
+
+def end_quietly() -> None:
+    """Let a worker process go on at Ctrl-C and the first SIGTERM, which its parent may get, too.
+
+    A cluster sends SIGTERM to all processes of a job at once, and the main process still needs the
+    workers until it has saved its work. It ends them itself; a second SIGTERM does in any case.
+    """
+    seen = []
+
+    def end(signum: int, frame: object) -> None:
+        if seen:
+            os._exit(0)
+        seen.append(signum)
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, end)

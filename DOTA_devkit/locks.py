@@ -8,11 +8,15 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 
 from DOTA_devkit.errors import InputError
 
 LOCK_FILE = ".lock"
+
+_held: set[int] = set()
+"""Descriptors of the locks of this process."""
 
 
 @contextmanager
@@ -32,7 +36,9 @@ def locked(folder: Path) -> Iterator[None]:
     made = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / LOCK_FILE
+    _keep_from_children()
     descriptor = _acquire(path)
+    _held.add(descriptor)
     try:
         os.ftruncate(descriptor, 0)
         owner = f"process {os.getpid()} on {socket.gethostname()} since {time.strftime('%F %T')}"
@@ -41,10 +47,24 @@ def locked(folder: Path) -> Iterator[None]:
     finally:
         with suppress(OSError):
             path.unlink()
-        os.close(descriptor)
+        if descriptor in _held:
+            _held.remove(descriptor)
+            os.close(descriptor)
         with suppress(OSError):
             for one in made:
                 one.rmdir()
+
+
+@cache
+def _keep_from_children() -> None:
+    """Close the locks in forked processes, which outlive a killed parent for some seconds."""
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=_close_held)
+
+
+def _close_held() -> None:
+    while _held:
+        os.close(_held.pop())
 
 
 def _acquire(path: Path) -> int:

@@ -247,6 +247,8 @@ def _training_flags(group) -> None:
              f"(default: {OWN_DATA.schedule}; sample: {SAMPLE.schedule})")
     add("--save_every", phases=TRAIN, type=natural, metavar="N",
         help="keep model_<epoch>.pth every N epochs, 0 for never (default: 5; sample: 0)")
+    add("--save_minutes", phases=TRAIN, type=nonnegative_float, metavar="N",
+        help="save the run every N minutes within an epoch, 0 for never (default: 10)")
     add("--val_every", phases=TRAIN, type=positive, metavar="N",
         help="validate every N epochs (default: 1)")
     add("--resume_train", phases=TRAIN, idle_in=TEST + EVAL, nargs="?", const=LAST, metavar="FILE",

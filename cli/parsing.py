@@ -36,9 +36,9 @@ def parse_args(argv: Sequence[str] | None, phases: Mapping[str, str]) -> argpars
         phases: name of each phase -> what it does, in a few words.
 
     Returns:
-        `phase`, `verbose`, `idle` (names of given flags that have no effect in this phase), and
-        one attribute per flag of any phase; those that this phase does not take have their
-        defaults.
+        `phase`, `verbose`, `idle` (names of given flags that have no effect in this phase),
+        `given` (attributes of the flags that were given), and one attribute per flag of any phase;
+        those that this phase does not take have their defaults.
     """
     words = sys.argv[1:] if argv is None else list(argv)
     phase = _phase_of(words, phases)
@@ -58,7 +58,19 @@ def parse_args(argv: Sequence[str] | None, phases: Mapping[str, str]) -> argpars
                 groups[flag.group] = parser.add_argument_group(flag.group)
             flag.add_to(groups[flag.group], phase)
     defaults = {flag.dest: flag.options.get("default", _no_value(flag.options)) for flag in FLAGS}
-    return parser.parse_args(words, argparse.Namespace(**defaults, idle=idle))
+    args = parser.parse_args(words, argparse.Namespace(**defaults, idle=idle))
+    args.given = _given_flags(words, phase)
+    return args
+
+
+def _given_flags(words: Sequence[str], phase: str) -> frozenset[str]:
+    """Find the attributes of the flags that were given: a given one may equal its default."""
+    parser = Parser(add_help=False, argument_default=argparse.SUPPRESS)
+    _add_common(parser, (phase,))
+    for flag in FLAGS:
+        if phase in flag.phases:
+            parser.add_argument(*flag.names, **{**flag.options, "default": argparse.SUPPRESS})
+    return frozenset(vars(parser.parse_known_args(words)[0]))
 
 
 def _no_value(options: Mapping[str, object]) -> bool | None:

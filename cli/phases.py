@@ -70,10 +70,11 @@ _STARTS_OVER = "the same command starts over with the first image"
 
 PHASES = {
     "train": Phase("train a detector", _train, Advice(
-        "the last finished epoch, if any, is kept, and --resume_train resumes from there",
+        "the run up to its last save, if any, is kept: --resume_train goes on from there with the "
+        "same settings, and --finetune starts with its weights and any others",
         _LIGHTER,
-        "resume with --resume_train, or start again, with a lower --init_lr, or with --head_bn for "
-        "small batches",
+        "start again with a lower --init_lr, or with --head_bn for small batches, also from its "
+        "weights (--finetune); --resume_train would repeat these steps",
     )),
     "test": Phase("draw detections on the test images and measure the speed", _test,
                   Advice(_STARTS_OVER, _LIGHTER)),

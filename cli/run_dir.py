@@ -46,10 +46,10 @@ class RunDir:
                 f"--dataset {args.dataset} needs --data_dir; the built-in sample set is in DOTA "
                 "layout"
             )
-        name = "sample" if sample else args.dataset.rpartition(":")[2].lower()
+        name = "sample" if sample else class_name(args.dataset)
         return cls(
             given_data=args.data_dir,
-            weights=args.run_dir / f"weights_{name}",
+            weights=args.run_dir / weights_name(args.dataset, args.data_dir),
             result=args.run_dir / f"result_{name}",
             merge=args.run_dir / f"merge_{name}",
         )
@@ -101,6 +101,16 @@ class RunDir:
             return self.weights / files.BEST
         numbered = [path for path in self.weights.glob("model_*.pth") if path.stem[6:].isdecimal()]
         return max(numbered, key=lambda path: int(path.stem[6:]), default=None)
+
+
+def class_name(dataset: str) -> str:
+    """Return the name of a dataset in the names of folders, the same wherever its file lies."""
+    return dataset.rpartition(":")[2].lower()
+
+
+def weights_name(dataset: str, data_dir: Path | None) -> str:
+    """Return the name of the folder of the checkpoints; None stands for the sample set."""
+    return f"weights_{'sample' if data_dir is None else class_name(dataset)}"
 
 
 def refuse_to_replace(weights: Path) -> None:

@@ -118,6 +118,7 @@ def train_settings(
         lr=args.init_lr,
         schedule=args.schedule,
         save_every=args.save_every,
+        save_minutes=args.save_minutes,
         val_every=args.val_every,
         num_workers=args.num_workers,
         seed=args.seed,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-from collections.abc import Mapping
 from dataclasses import asdict
 from functools import partial
 
@@ -15,6 +14,7 @@ import train as trainer
 from cli.defaults import Defaults
 from cli.devices import torch_device
 from cli.given import asked_classes, given
+from cli.resume import find_run, restore_flags, run_entries
 from cli.run_dir import RunDir, clear_run, refuse_to_replace
 from cli.settings import (
     check_flags,
@@ -29,20 +29,19 @@ from datasets import BaseDataset, DataOptions, open_dataset
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.files import sweep_leftovers
 from DOTA_devkit.locks import locked
-from eval import average_precision
+from eval import EvalSettings, average_precision
 from models import CTRBOX, Checkpoint, build_model, finetune, read_checkpoint
 from structures.boxes import HEAD_CHANNELS, STRIDE
-from training.settings import TrainSettings
+from training.state import seed_all
 
 logger = logging.getLogger("bbavectors")
-
-RESUMED_OPTIONS = ("train_list", "val_list", "min_size", "min_visible", "max_objs", "augment")
-"""Data options that decide what a run learns; a resumed run that changes them gets a warning."""
 
 
 def train(args: argparse.Namespace) -> None:
     """Train from ImageNet or random weights, from another detector, or resume a run."""
     refuse_contradictions(args)
+    if args.resume_train:
+        find_run(args)
     run = RunDir.of(args)
     with locked(run.weights):
         train_in(args, run)
@@ -51,30 +50,24 @@ def train(args: argparse.Namespace) -> None:
 def train_in(args: argparse.Namespace, run: RunDir) -> None:
     """Train in the folder of a run, which no other process uses."""
     sweep_leftovers(run.weights)
-    resume = read_checkpoint(run.checkpoint(args.resume_train)) if args.resume_train else None
-    settings = train_settings(args, run, resume)
-    if resume is not None:
-        require_resumable(resume, settings)
+    resume = resumed(args, run) if args.resume_train else None
     in_place = resume is not None and (
         os.path.dirname(os.path.realpath(resume.path)) == os.path.realpath(run.weights)
     )
     if not (in_place or run.sample or args.overwrite):
         refuse_to_replace(run.weights)
 
-    reading = read_options(args, resume)
+    settings = train_settings(args, run, resume)
+    evaluation = eval_settings(args, "train", run)
     classes = asked_classes(args) or (resume.classes if resume else None)
-    options = data_options(args, classes, reading)
-    learned = {name: getattr(options, name) for name in RESUMED_OPTIONS}
-    learned |= {"depth": reading.depth, "bands": reading.bands_text()}
-    if resume is not None:
-        warn_if_options_changed(resume, learned)
+    options = data_options(args, classes, read_options(args, resume))
     input_hw = input_size(args, run.defaults, resume.input_size if resume else None)
     train_set, val_set = open_sets(args, run, input_hw, options)
     if resume is not None:
         check_flags(args, resume, train_set.category)
         model = build_model(resume)
     else:
-        torch.manual_seed(settings.seed)
+        seed_all(settings.seed)
         model = new_model(args, run.defaults, tuple(train_set.category), input_hw)
     device = torch_device(args)
     if not in_place:
@@ -85,10 +78,32 @@ def train_in(args: argparse.Namespace, run: RunDir) -> None:
     )  # fmt: skip
     trainer.train(
         model, train_set, settings, run.weights, device,
-        score=scorer(args, run, val_set, device), gpus=usable_gpus(args, device), resume=resume,
-        extras={"dataset": args.dataset, "data": learned},
+        score=scorer(val_set, evaluation, device), gpus=usable_gpus(args, device), resume=resume,
+        extras=run_entries(args, options, evaluation),
     )  # fmt: skip
     logger.info("checkpoints, curves and images of the targets are in %s", run.weights)
+
+
+def resumed(args: argparse.Namespace, run: RunDir) -> Checkpoint:
+    """Read the checkpoint to resume from, and set the flags to those of its run.
+
+    Raises:
+        InputError: there is none, it cannot be resumed, or the flags would make it another run.
+    """
+    resume = read_checkpoint(run.checkpoint(args.resume_train))
+    if resume.optimizer_state is None:
+        raise InputError(f"{resume.path} has no optimizer state to resume from: use --finetune")
+    check_flags(args, resume, asked_classes(args))
+    restore_flags(args, resume)
+    if args.threads is not None:
+        torch.set_num_threads(args.threads)
+    epochs = args.epochs or run.defaults.epochs
+    if resume.epoch >= epochs:
+        raise InputError(
+            f"{resume.path} is at epoch {resume.epoch} of {epochs}: nothing is left to train; for "
+            "more epochs give --num_epoch"
+        )
+    return resume
 
 
 def open_sets(
@@ -104,17 +119,13 @@ def open_sets(
 
 
 def scorer(
-    args: argparse.Namespace, run: RunDir, val_set: BaseDataset | None, device: torch.device
+    val_set: BaseDataset | None, settings: EvalSettings, device: torch.device
 ) -> trainer.Score | None:
     """What measures the AP of a model on the validation set; None without one."""
     if val_set is None:
         return None
     return partial(
-        average_precision,
-        dataset=val_set,
-        truth=val_set.truth(),
-        settings=eval_settings(args, "train", run),
-        device=device,
+        average_precision, dataset=val_set, truth=val_set.truth(), settings=settings, device=device
     )
 
 
@@ -126,28 +137,6 @@ def refuse_contradictions(args: argparse.Namespace) -> None:
         raise InputError(f"--resume_train cannot be combined with {named[0]}: leave one out")
     if len(named) > 1:
         raise InputError("--finetune cannot be combined with --pretrained: leave one out")
-
-
-def require_resumable(resume: Checkpoint, settings: TrainSettings) -> None:
-    """Raise an InputError if the checkpoint is not one of a run that can be resumed."""
-    if resume.optimizer_state is None:
-        raise InputError(f"{resume.path} has no optimizer state to resume from: use --finetune")
-    if resume.epoch >= settings.epochs:
-        raise InputError(
-            f"{resume.path} is at epoch {resume.epoch} of {settings.epochs}: nothing is left to "
-            "train; for more epochs give --num_epoch"
-        )
-
-
-def warn_if_options_changed(resume: Checkpoint, options: Mapping[str, object]) -> None:
-    """Warn if a resumed run would see other objects, images or views than before."""
-    before = resume.extras.get("data", {})
-    for name, value in options.items():
-        if name in before and before[name] != value:
-            logger.warning(
-                "the run was started with %s %s and is resumed with %s: give the same flags to "
-                "keep it", name, before[name], value,
-            )  # fmt: skip
 
 
 def new_model(

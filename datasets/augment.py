@@ -140,7 +140,8 @@ class PhotometricDistort:
     clipped and normalized in one pass, with the same values as float arithmetic on the image.
 
     Args:
-        rng: Generator for calls of the object; a new one by default.
+        rng: Generator for calls of the object; by default each call has one of its own, which
+            follows from NumPy's global state.
 
     Attributes:
         brightness: Maximum change of brightness, of 255.
@@ -167,6 +168,6 @@ class PhotometricDistort:
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """Return a distorted copy [H, W, 3] float32 of an 8-bit image [H, W, 3]."""
-        self.rng = self.rng or np.random.default_rng()
-        values, order = self.draw(self.rng)
+        rng = self.rng or np.random.default_rng(np.random.randint(1 << 31, size=4))
+        values, order = self.draw(rng)
         return values[image[..., order].astype(np.uint8)]

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 import torch
 
 from datasets.memory import keep_freed_memory
+from datasets.sample_rng import seeded
 from DOTA_devkit import interrupts
+
+if TYPE_CHECKING:
+    from datasets.base import BaseDataset
 
 
 def collate(samples: Sequence[dict]) -> dict:
@@ -27,25 +33,95 @@ def collate(samples: Sequence[dict]) -> dict:
     return batch
 
 
+class EpochSamples(torch.utils.data.Dataset):
+    """The training samples of an epoch: each follows from seed, epoch and index alone.
+
+    That includes what code of users draws from the global random states, so that a run goes on with
+    the same samples wherever it was stopped, with any number of workers.
+
+    Args:
+        dataset: The dataset.
+        epoch: Its epoch from now on.
+        seed: Of the run.
+    """
+
+    def __init__(self, dataset: BaseDataset, epoch: int, seed: int):
+        self.dataset = dataset
+        self.epoch = epoch
+        self.seed = seed
+        dataset.set_epoch(epoch, seed)
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> dict:
+        """Return the sample of an image."""
+        with seeded(self.seed, self.epoch, index):
+            return self.dataset[index]
+
+
+class EpochBatches(torch.utils.data.Sampler):
+    """The shuffled batches of indices of an epoch, from one of them on.
+
+    Args:
+        length: Number of samples.
+        batch_size: Samples of a batch.
+        drop_last: Leave out a last batch that is smaller.
+        generator: Of the order.
+        start: Number of batches that are done already.
+
+    Attributes:
+        total: Number of batches of the whole epoch.
+    """
+
+    def __init__(
+        self,
+        length: int,
+        batch_size: int,
+        drop_last: bool,
+        generator: torch.Generator,
+        start: int = 0,
+    ):
+        order = torch.utils.data.RandomSampler(range(length), generator=generator)
+        self._batches = torch.utils.data.BatchSampler(order, batch_size, drop_last)
+        self.start = start
+        self.total = len(self._batches)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return islice(iter(self._batches), self.start, None)
+
+    def __len__(self) -> int:
+        return max(self.total - self.start, 0)
+
+
 def seed_worker(worker_id: int) -> None:
     """Seed a worker process reproducibly from the loader's generator (`worker_init_fn`).
 
     This is for user code that uses the global random states of NumPy or Python; the datasets here
-    use generators of their own. OpenCV gets one thread, because the workers already share the
-    cores.
+    use generators of their own.
     """
     seed = torch.initial_seed() % 2**32
     np.random.seed(seed)
     random.seed(seed)
-    cv2.setNumThreads(0)
+    prepare_worker(worker_id)
     keep_freed_memory()  # a spawned worker has not constructed a dataset
+
+
+def prepare_worker(worker_id: int) -> None:
+    """Prepare a worker process (`worker_init_fn`): one thread, and ended by the main process alone.
+
+    OpenCV gets one thread, because the workers already share the cores.
+    """
+    cv2.setNumThreads(0)
+    if torch.utils.data.get_worker_info() is not None:
+        interrupts.end_quietly()
 
 
 def iterate_loader(loader: Iterable[dict]) -> Iterator[dict]:
     """Start iterating over a loader, delaying Ctrl-C while its worker processes are created.
 
     Python loses a Ctrl-C that arrives in the middle of a fork (it is "ignored" in a fork hook).
-    Workers ignore Ctrl-C; the main process ends them, so there is only one message.
+    Workers ignore it (`prepare_worker`); the main process ends them, so there is only one message.
     """
     with interrupts.deferred():
         return iter(loader)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 import torch
 
@@ -41,3 +45,26 @@ class SampleRng:
         if self._process_stream is None or self._process_stream[0] != process_seed:
             self._process_stream = (process_seed, np.random.default_rng(process_seed))
         return self._process_stream[1]
+
+
+@contextmanager
+def seeded(*numbers: int) -> Iterator[None]:
+    """Seed the global random states of Python, NumPy and PyTorch (CPU) for a block.
+
+    Code of users in a dataset may draw from them. With the states of each sample following from its
+    numbers alone, its augmentation does not depend on the samples before it, nor on the process.
+
+    Args:
+        *numbers: Whole numbers of 0 or more, such as seed, epoch and index of a sample.
+    """
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    first, second, third = np.random.SeedSequence(numbers).generate_state(3).tolist()
+    random.seed(first)
+    np.random.seed(second)
+    torch.default_generator.manual_seed(third)
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        torch.set_rng_state(states[2])

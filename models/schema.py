@@ -26,19 +26,23 @@ class _Entry:
     expected: str
     fits: Callable[[Any], bool]
     missing: Any = None
+    optional: bool = False
+    """A file without it has nothing in its place; if it is there, it may not be None."""
 
 
 def _is_history(value: object) -> bool:
-    return isinstance(value, (list, tuple)) and all(
-        isinstance(row, Mapping)
-        and all(isinstance(name, str) and type(one) in (int, float) for name, one in row.items())
-        for row in value
-    )
+    return isinstance(value, (list, tuple)) and all(map(_are_numbers, value))
 
 
 def _is_random_state(value: object) -> bool:
     return isinstance(value, Mapping) and all(
         isinstance(name, str) and isinstance(state, Tensor) for name, state in value.items()
+    )
+
+
+def _are_numbers(value: object) -> bool:
+    return isinstance(value, Mapping) and all(
+        isinstance(name, str) and type(one) in (int, float) for name, one in value.items()
     )
 
 
@@ -63,8 +67,13 @@ _ENTRIES = {
     "history": _Entry("a list with a dict of numbers an epoch", _is_history, missing=[]),
     "random_state": _Entry("a dict of tensors", _is_random_state, missing={}),
     "optimizer_state_dict": _Entry("a dict", lambda v: isinstance(v, Mapping)),
-    "train": _Entry("a dict of settings", _are_options),
-    "data": _Entry("a dict of options", _are_options),
+    "dataset": _Entry("a text", lambda v: isinstance(v, str), optional=True),
+    "train": _Entry("a dict of settings", _are_options, optional=True),
+    "data": _Entry("a dict of options", _are_options, optional=True),
+    "validation": _Entry("a dict of settings", _are_options, optional=True),
+    "progress": _Entry("a dict of numbers", _are_numbers, optional=True),
+    "scaler_state_dict": _Entry("a dict of numbers", _are_numbers, optional=True),
+    "run": _Entry("a dict of settings", _are_options, optional=True),
 }  # fmt: skip
 
 
@@ -89,7 +98,7 @@ def checked_entries(entries: Mapping[Any, Any], class_count: int, path: Path) ->
     resumable = isinstance(entries.get("optimizer_state_dict"), Mapping)
     found = {key: value for key, value in entries.items() if isinstance(key, str)}
     for name, entry in _ENTRIES.items():
-        present = name in found and (found[name] is not None or name in ("train", "data"))
+        present = name in found and (found[name] is not None or entry.optional)
         fits = present and entry.fits(found[name])
         if fits and name == "classes":
             fits = len(found[name]) == class_count
@@ -101,7 +110,7 @@ def checked_entries(entries: Mapping[Any, Any], class_count: int, path: Path) ->
             present = False
         if not present:
             found.pop(name, None)
-            if name not in ("train", "data"):
+            if not entry.optional:
                 found[name] = entry.missing
     return found
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 LAST = "model_last.pth"
 BEST = "model_best.pth"
 BAD_BATCHES = "bad_batches.txt"
@@ -11,3 +13,8 @@ RUN_FILES = (
     BAD_BATCHES, "train_batch_*.jpg",
 )  # fmt: skip
 """Patterns of all files that a run writes into its folder."""
+
+
+def is_same_file(a: Path | None, b: Path) -> bool:
+    """Whether two paths lead to one file, which exists."""
+    return a is not None and a.is_file() and b.is_file() and a.samefile(b)

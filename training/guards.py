@@ -23,15 +23,15 @@ class BadSteps:
     Args:
         path: text file that gets one line per step.
         limit: steps in a row that stop the run.
-        last_good: path of the checkpoint to resume from, which need not exist yet.
+        last_good: path of the checkpoint to resume from.
+        in_a_row: steps in a row, up to now, that were not finite.
     """
 
-    def __init__(self, path: Path, limit: int, last_good: Path):
+    def __init__(self, path: Path, limit: int, last_good: Path, in_a_row: int = 0):
         self.path = path
         self.limit = limit
         self.last_good = last_good
-        self.count = 0
-        self.in_a_row = 0
+        self.in_a_row = in_a_row
 
     def good(self) -> None:
         """Note a step that was finite."""
@@ -40,17 +40,18 @@ class BadSteps:
     def add(
         self, epoch: int, step: int, image_ids: Sequence[str], losses: Mapping[str, torch.Tensor]
     ) -> None:
-        """Record a step that was not finite.
+        """Record a step that was not finite, once: a resumed run may do it again.
 
         Raises:
             TrainingStopped: it is one too many in a row.
         """
-        self.count += 1
         self.in_a_row += 1
         values = " ".join(f"{name}={value.item():g}" for name, value in losses.items())
         line = f"epoch {epoch} batch {step + 1} {values} images {' '.join(image_ids)}\n"
         with appending(self.path) as file:
-            file.write(line.encode())
+            file.seek(0)
+            if line.encode() not in file.readlines():
+                file.write(line.encode())
         logger.warning(
             "a loss or gradient of epoch %d, batch %d is not finite (%s); the step is skipped, "
             "its images are listed in %s", epoch, step + 1, values, self.path,
@@ -58,7 +59,7 @@ class BadSteps:
         if self.in_a_row >= self.limit:
             kept = (
                 f"the last good checkpoint is {self.last_good}"
-                if self.last_good.is_file()
+                if epoch > 1
                 else "no epoch was finished"
             )
             raise TrainingStopped(

@@ -25,6 +25,7 @@ class TrainSettings:
         warmup_steps: steps over which the rate rises linearly, one epoch at most.
         clip_norm: largest norm of the gradient.
         save_every: epochs between two `model_<epoch>.pth` that are kept, 0 for none.
+        save_minutes: minutes between two saves of `model_last.pth` within an epoch, 0 for none.
         val_every: epochs between two validations; the last epoch always has one.
         num_workers: processes that read images.
         seed: of order, augmentation and first weights.
@@ -40,6 +41,7 @@ class TrainSettings:
     warmup_steps: int = 100
     clip_norm: float = 35.0
     save_every: int = 5
+    save_minutes: float = 10.0
     val_every: int = 1
     num_workers: int = 4
     seed: int = 317

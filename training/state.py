@@ -7,9 +7,12 @@ reaches it unless it was checked here, in memory of its own.
 from __future__ import annotations
 
 import math
+import random
+import struct
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -137,36 +140,111 @@ def _checked_moment(value: Tensor, parameter: nn.Parameter, name: str) -> Tensor
     return copy.copy_(value)
 
 
-def random_state() -> dict[str, torch.Tensor]:
-    """Return the states of torch's random generators, by device."""
+def seed_all(seed: int) -> None:
+    """Seed the global random states of Python, NumPy and PyTorch."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+
+
+def random_state(loader: Tensor | None = None) -> dict[str, Tensor]:
+    """Return the states of all random generators of this process.
+
+    Args:
+        loader: State of the generator of the batches' order and the workers' seeds.
+
+    Returns:
+        PyTorch's by device ("cpu", "cuda:0", ...), "python" and "numpy" as [627] int64 (see
+        `_packed`), and "loader" if it was given.
+    """
     state = {"cpu": torch.get_rng_state()}
     if torch.cuda.is_available():
         state |= {f"cuda:{i}": s for i, s in enumerate(torch.cuda.get_rng_state_all())}
-    return state
+    _, (*words, position), gauss = random.getstate()
+    state["python"] = _packed(words, position, gauss)
+    _, words, position, has_gauss, gauss = np.random.get_state()
+    state["numpy"] = _packed(words.tolist(), position, gauss if has_gauss else None)
+    return state if loader is None else state | {"loader": loader}
 
 
-def restore_random_state(resume: Checkpoint) -> None:
+def restore_random_state(resume: Checkpoint) -> Tensor | None:
     """Set what `random_state` returned; devices that no longer exist are skipped.
+
+    Returns:
+        The state of the loader's generator, if there is one.
 
     Raises:
         InputError: It is no state of a generator.
     """
-    devices = ["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
-    for device in devices:
-        state = resume.random_state.get(device)
+    cuda = (f"cuda:{index}" for index in range(torch.cuda.device_count()))
+    for name in ("cpu", *cuda, "python", "numpy", "loader"):
+        state = resume.random_state.get(name)
         if state is None:
             continue
         try:
-            if not (isinstance(state, Tensor) and is_dense(state) and state.dtype == torch.uint8):
-                raise ValueError("a tensor of bytes is expected")
-            # a copy: the generators read it as a block of memory
-            copy = state.clone(memory_format=torch.contiguous_format)
-            if device == "cpu":
-                torch.set_rng_state(copy)
-            else:
-                torch.cuda.set_rng_state(copy, device)
+            _restore_one(name, state)
         except (ValueError, RuntimeError, TypeError) as error:
             raise InputError(
-                f"{resume.path}: its random_state of {device} is damaged ({error}); to start over "
+                f"{resume.path}: its random_state of {name} is damaged ({error}); to start over "
                 "with its weights use finetune"
             ) from error
+    loader = resume.random_state.get("loader")
+    return None if loader is None else loader.contiguous()
+
+
+def _restore_one(name: str, state: object) -> None:
+    """Set the state of one generator; that of the loader is only tried.
+
+    Raises:
+        ValueError, RuntimeError, TypeError: It is no state of this generator.
+    """
+    plain = isinstance(state, Tensor) and is_dense(state)
+    if name in ("python", "numpy"):
+        if not (plain and state.dtype == torch.int64 and state.shape == (_WORDS + 3,)):
+            raise ValueError(f"{_WORDS + 3} whole numbers are expected")
+        words, position, gauss = _unpacked(state)
+        if name == "python":
+            random.setstate((3, (*words, position), gauss))
+        else:
+            key = np.array(words, np.uint32)
+            np.random.set_state(("MT19937", key, position, int(gauss is not None), gauss or 0.0))
+        return
+    if not (plain and state.dtype == torch.uint8):
+        raise ValueError("a tensor of bytes is expected")
+    # a copy: the generators read it as a block of memory
+    copy = state.clone(memory_format=torch.contiguous_format)
+    if name == "cpu":
+        torch.set_rng_state(copy)
+    elif name == "loader":
+        torch.Generator().set_state(copy)
+    else:
+        torch.cuda.set_rng_state(copy, name)
+
+
+_WORDS = 624
+"""Words of 32 bits in the state of a Mersenne Twister, the generator of Python and of NumPy."""
+
+
+def _packed(words: Sequence[int], position: int, gauss: float | None) -> Tensor:
+    """Pack the state of a Mersenne Twister into a tensor, as versions before this one expect.
+
+    Returns:
+        [627] int64: the words, the position in them, 1 if half of a pair of normally distributed
+        numbers is left over, and the bits of that.
+    """
+    bits = struct.unpack("<q", struct.pack("<d", gauss or 0.0))[0]
+    return torch.tensor([*words, position, int(gauss is not None), bits], dtype=torch.int64)
+
+
+def _unpacked(state: Tensor) -> tuple[list[int], int, float | None]:
+    """Return what `_packed` got.
+
+    Raises:
+        ValueError: The numbers are out of their ranges.
+    """
+    *words, position, has_gauss, bits = state.tolist()
+    gauss = struct.unpack("<d", struct.pack("<q", bits))[0]
+    in_range = all(0 <= word < 2**32 for word in words) and 0 <= position <= _WORDS
+    if not in_range or has_gauss not in (0, 1) or not math.isfinite(gauss):
+        raise ValueError("a number in it is out of its range")
+    return words, position, gauss if has_gauss else None

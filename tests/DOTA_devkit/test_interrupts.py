@@ -133,9 +133,37 @@ def test_deferred_ctrl_c_arrives_at_the_end_of_the_block(remembered):
 
 
 def test_deferred_ctrl_c_gives_way_to_an_error():
-    with pytest.raises(ZeroDivisionError), interrupts.deferred():
-        press()
-        raise ZeroDivisionError
+    """It is recorded all the same."""
+    with interrupts.remembered():
+        with pytest.raises(ZeroDivisionError), interrupts.deferred():
+            press()
+            raise ZeroDivisionError
+        assert interrupts.pressed()
+
+
+def test_sigterm_is_deferred_as_well():
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt), interrupts.remembered():
+        with interrupts.deferred(), interrupts.deferred():
+            signal.raise_signal(signal.SIGTERM)
+            assert not interrupts.pressed()
+        pytest.fail("the block is left with an error")
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no forks there")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_worker_outlives_the_first_sigterm_alone():
+    child = os.fork()
+    if child == 0:
+        interrupts.end_quietly()
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGTERM)
+        os.kill(os.getppid(), 0)  # still there
+        signal.raise_signal(signal.SIGTERM)
+        os._exit(7)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
 
 
 @pytest.mark.parametrize("block", [interrupts.remembered, interrupts.deferred])

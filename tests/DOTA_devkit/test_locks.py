@@ -46,6 +46,34 @@ def test_the_second_process_is_refused_and_a_killed_one_leaves_nothing(tmp_path)
     assert os.listdir(folder) == []
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_forked_process_does_not_hold_the_lock_of_a_killed_one(tmp_path):
+    """Data loader workers outlive a killed process for some seconds."""
+    script = f"""
+        import os, signal, time
+        from pathlib import Path
+        from DOTA_devkit.locks import locked
+        with locked(Path({str(tmp_path / "run")!r})):
+            child = os.fork()
+            if child == 0:
+                time.sleep(60)
+                os._exit(0)
+            print(child, flush=True)
+            os.kill(os.getpid(), signal.SIGKILL)
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(script)], cwd=ROOT, stdout=subprocess.PIPE
+    )
+    child = int(process.stdout.readline())
+    process.wait()
+    try:
+        with locked(tmp_path / "run"):
+            pass
+    finally:
+        os.kill(child, signal.SIGKILL)
+        process.stdout.close()
+
+
 def test_a_folder_that_stays_empty_is_removed(tmp_path):
     with locked(tmp_path / "a" / "b"):
         pass

@@ -45,13 +45,14 @@ def interrupt_when(folder, arguments, ready, signum=signal.SIGINT):
     ("signum", "name", "code"),
     [(signal.SIGINT, "Ctrl-C", 130), (signal.SIGTERM, "SIGTERM", 143)],  # Slurm, Docker
 )
-def test_signal_keeps_the_last_epoch(data, tmp_path, workers, signum, name, code):
+def test_signal_saves_the_run(data, tmp_path, workers, signum, name, code):
+    """It is sent to the workers as well, which are still needed for the end of the step."""
     arguments = ["--phase", "train", "--data_dir", data, *TINY_TRAINING, "--epochs", 500]
     last = tmp_path / "weights_dota" / "model_last.pth"
     arguments += ["--num_workers", workers]
-    result = interrupt_when(tmp_path, arguments, last.is_file, signum)
-    message = f"stopped by {name}; the last finished epoch"
-    assert_refused(result, message, "--resume_train", code=code)
+    result = interrupt_when(tmp_path, arguments, last.with_name("history.csv").is_file, signum)
+    assert_refused(result, f"stopped by {name}; the run up to ", "--resume_train", code=code)
+    assert "is kept in weights_dota/model_last.pth" in result.err
     checkpoint = read_checkpoint(last)
     assert checkpoint.epoch >= 1 and len(checkpoint.history) == checkpoint.epoch
     assert not [*last.parent.glob("*.tmp"), *last.parent.glob(".*")]
@@ -93,7 +94,7 @@ def test_ctrl_c_leaves_no_partial_export(trained_weights, tmp_path, step):
 @pytest.mark.parametrize(
     ("phase", "function", "kept"),
     [
-        ("train", "train.DetectionLoss.forward", "the last finished epoch"),
+        ("train", "train.DetectionLoss.forward", "the run up to batch 1 of 1 in epoch 1 is kept"),
         ("test", "inference.postprocess", "starts over with the first image"),
         ("eval", "inference.postprocess", "starts over with the first image"),
         ("predict", "deploy.predict.pipeline.detect_batch", "any progress so far"),
@@ -126,7 +127,9 @@ def test_ctrl_c_swallowed_by_a_library(
     }.get(phase, [*model, *images])
     result = run_cli("--phase", phase, *arguments)
     assert_refused(result, "stopped by Ctrl-C", kept, code=130)
-    assert not list(Path.cwd().rglob("*made*")) + list(Path.cwd().rglob("model_*.pth"))
+    kept = ["model_last.pth"] if phase == "train" else []
+    assert [path.name for path in Path.cwd().rglob("model_*.pth")] == kept
+    assert not list(Path.cwd().rglob("*made*"))
 
 
 def test_ctrl_c_turned_into_another_error(run_cli, monkeypatch, data):

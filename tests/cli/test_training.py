@@ -1,9 +1,15 @@
 """The phase train on the command line: resuming, fine-tuning, checkpoints, early stops."""
 
+import shutil
+from pathlib import Path
+
 import cv2
 import numpy as np
+import pytest
 
 import train as trainer
+from cli.flags import FLAGS
+from cli.resume import PLACES
 from helpers.command_line import assert_refused
 from helpers.data_folders import CLASSES, write_image
 from helpers.networks import save_untrained
@@ -29,15 +35,176 @@ def test_resume_keeps_the_flags_of_the_run(run_training, run_cli, data, tmp_path
     assert "the run was started with" not in result.out
     result = run_cli(*arguments, "--resume_train", "model_9.pth")
     assert_refused(result, "model_9.pth", "weights_dota")
-    # the flags of the training targets are not taken from the run, and a change is reported
-    changed = ["--no_augment", "--min_size", 4]
-    result = run_cli(*arguments, "--resume_train", "--num_epoch", 3, *changed)
-    assert result.code == 0
-    for message in (
-        "augment True and is resumed with False",
-        "min_size 10.0 and is resumed with 4",
-    ):
-        assert f"the run was started with {message}" in result.out
+
+
+UNUSUAL = ["--no_augment", "--min_size", 4, "--seed", 7, "--init_lr", 0.01, "--bands", "3,2,1",
+           "--K", 9, "--metric", "coco", "--max_objs", 99, "--schedule", "cosine"]  # fmt: skip
+"""Flags that decide what a run learns, none of them with its default."""
+
+
+@pytest.fixture
+def started(run_training, writable_data, tmp_path):
+    """Return the folder of a run with unusual flags, and its data, of which a list is moved."""
+    (writable_data / "val.txt").rename(writable_data / "other.txt")
+    flags = [*UNUSUAL, "--val_list", "other.txt", "--run_dir", tmp_path / "run"]
+    assert run_training(writable_data, *flags).code == 0
+    return tmp_path / "run", writable_data
+
+
+def test_resume_without_further_flags_keeps_all_settings(run_cli, started):
+    """Not even the folder of the data is needed."""
+    folder, _ = started
+    arguments = ["--phase", "train", "--run_dir", folder, "--resume_train"]
+    result = run_cli(*arguments, "--num_epoch", 2)
+    assert result.code == 0, result.err
+    assert "the run goes on with --num_epoch 2 instead of 1\n" in result.out
+    assert result.out.count("the run goes on with") == 1
+    first, second = (
+        read_checkpoint(folder / "weights_dota" / name).extras
+        for name in ("model_best.pth", "model_last.pth")
+    )
+    changed = {"train": {"epochs": 2}}
+    for section in ("train", "data", "validation", "run"):
+        assert second[section] == first[section] | changed.get(section, {})
+    assert first["data"]["augment"] is False and first["data"]["val_list"] == "other.txt"
+    assert first["validation"]["metric"] == "coco" and first["validation"]["K"] == 9
+    assert len(read_checkpoint(folder / "weights_dota" / "model_last.pth").history) == 2
+
+
+def test_resume_takes_changes_that_leave_the_run_the_same(run_cli, started, tmp_path):
+    folder, data = started
+    moved = data.rename(tmp_path / "moved")
+    arguments = ["--phase", "train", "--run_dir", folder, "--resume_train", "--num_epoch", 2]
+    assert_refused(run_cli(*arguments), data, "no such data folder", "--data_dir")
+    changes = ["--data_dir", moved, "--val_list", moved / "other.txt", "--save_every", 1,
+               "--num_workers", 1, "--threads", 1]  # fmt: skip
+    result = run_cli(*arguments, *changes, *UNUSUAL)  # the same values may be given again
+    assert result.code == 0, result.err
+    for text in (f"--data_dir {moved} instead of {data}", "--num_workers 1 instead of 0",
+                 "--save_every 1 instead of 5", "--threads 1 instead of the default"):  # fmt: skip
+        assert f"the run goes on with {text}\n" in result.out
+    assert (folder / "weights_dota" / "model_2.pth").is_file()
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--init_lr", "1e-3"], "--init_lr 0.001 instead of 0.01"),
+        (["--batch_size", "2"], "--batch_size 2 instead of 3"),
+        (["--seed", "317"], "--seed 317 instead of 7"),  # the default, but given
+        (["--min_size", "10"], "--min_size 10.0 instead of 4.0"),
+        (["--bands", "1,2,3"], "--bands 1,2,3 instead of 3,2,1"),
+        (["--depth", "high_byte"], "--depth high_byte instead of stretch"),
+        (["--metric", "voc07", "--K", "8"], "--K 8 instead of 9, --metric voc07 instead of coco"),
+        (["--input_h", "96"], "--input_h 96 instead of 64"),
+        (["--dataset", "hrsc"], "no checkpoint model_last.pth"),
+        (["--backbone", "resnet18"], "backbone is resnet18, but the file has mobilenetv2"),
+    ],
+)
+def test_resume_refuses_what_would_be_another_run(run_cli, started, flags, message):
+    folder, data = started
+    last = folder / "weights_dota" / "model_last.pth"
+    before = last.read_bytes()
+    arguments = ["--phase", "train", "--run_dir", folder, "--data_dir", data, "--num_epoch", 2]
+    result = run_cli(*arguments, "--resume_train", *flags)
+    assert_refused(result, message, "" if "--dataset" in flags else last)
+    if " instead of " in message:
+        assert f"--finetune {last}" in result.err
+    assert last.read_bytes() == before
+
+
+def test_augmentation_cannot_be_given_up_later(run_training, run_cli, data):
+    assert run_training(data).code == 0
+    arguments = ["--phase", "train", "--resume_train", "--num_epoch", 2, "--no_augment"]
+    assert_refused(run_cli(*arguments), "--no_augment, without which it was started")
+
+
+def test_resume_of_an_older_checkpoint(run_cli, run_training, data, tmp_path):
+    """It told less, and everything might be changed; what it tells is kept."""
+    assert run_training(data, "--no_augment", "--min_size", 4).code == 0
+    path = tmp_path / "weights_dota" / "model_last.pth"
+    old = read_checkpoint(path)
+    for section in ("run", "validation"):
+        del old.extras[section]
+    del old.extras["data"]["hrsc_level"]
+    save_checkpoint(path, old)
+    changes = ["--num_epoch", 2, "--batch_size", 2, "--min_size", 5, "--init_lr", 0.01]
+    arguments = ["--phase", "train", "--data_dir", data, "--resume_train", *changes]
+    result = run_cli(*arguments)
+    assert result.code == 0, result.err
+    assert (
+        "the run goes on with --min_size 5.0 instead of 4.0, which makes it another" in result.out
+    )
+    extras = read_checkpoint(path).extras
+    assert (extras["data"]["min_size"], extras["data"]["augment"]) == (5.0, False)
+    assert (extras["train"]["batch_size"], extras["train"]["lr"]) == (2, 0.01)
+
+
+def test_run_to_resume_is_found_in_its_folder(run_cli, run_training, data, tmp_path):
+    """Without `data_dir` it is the only run there; with several, one must be named."""
+    arguments = ["--phase", "train", "--num_epoch", 2, "--resume_train"]
+    assert_refused(run_cli(*arguments), "no checkpoint model_last.pth", "weights_sample")
+    assert run_training(data).code == 0
+    (tmp_path / "elsewhere").mkdir()
+    path = shutil.copy(tmp_path / "weights_dota" / "model_last.pth", tmp_path / "elsewhere")
+    (tmp_path / "weights_hrsc").mkdir()
+    other = shutil.copy(path, tmp_path / "weights_hrsc")
+    assert_refused(run_cli(*arguments), "several runs: weights_dota, weights_hrsc", "path")
+    Path(other).unlink()
+    assert run_cli(*arguments).code == 0
+    assert run_cli(*arguments, path, "--run_dir", tmp_path / "new").code == 0
+    assert read_checkpoint(tmp_path / "new" / "weights_dota" / "model_last.pth").epoch == 2
+
+
+def test_dataset_of_a_user_is_not_imported_on_the_word_of_a_checkpoint(
+    run_cli, run_training, data, tmp_path
+):
+    (tmp_path / "mine.py").write_text(
+        "from datasets.dataset_dota import DOTA\n\nclass Harbors(DOTA):\n    pass\n"
+    )
+    assert run_training(data, "--dataset", "mine.py:Harbors").code == 0
+    arguments = ["--phase", "train", "--resume_train", "--num_epoch", 2]
+    result = run_cli(*arguments)
+    assert_refused(result, f"--dataset {tmp_path / 'mine.py'}:Harbors; give that again")
+    moved = (tmp_path / "mine.py").rename(tmp_path / "own.py")
+    assert run_cli(*arguments, "--dataset", f"{moved}:Harbors").code == 0
+
+
+def test_every_flag_of_the_training_is_kept_or_known_not_to_be():
+    flags = {flag.dest for flag in FLAGS if "train" in flag.phases}
+    others = {
+        *("run_dir", "device", "dataset", "classes", "input_h", "input_w", "backbone", "head_conv"),
+        *("head_bn", "pretrained", "finetune", "resume_train", "overwrite"),
+    }
+    assert flags == PLACES.keys() | others and not PLACES.keys() & others
+
+
+@pytest.mark.parametrize(
+    ("section", "name", "value"),
+    [
+        ("train", "lr", "evil"),
+        ("train", "seed", True),
+        ("train", "schedule", "evil"),
+        ("data", "min_visible", 7),
+        ("data", "max_objs", 0),
+        ("data", "augment", 3),
+        ("data", "bands", "9,9"),
+        ("data", "val_list", 3),
+        ("data", "hrsc_level", 4),
+        ("validation", "metric", None),
+        ("run", "ngpus", -1),
+        ("run", "data_dir", 3.5),
+    ],
+)
+def test_flags_of_a_file_are_checked(
+    run_cli, trained_weights, data, tmp_path, section, name, value
+):
+    checkpoint = read_checkpoint(trained_weights)
+    checkpoint.extras[section][name] = value
+    save_checkpoint(tmp_path / "a.pth", checkpoint)
+    arguments = ["--phase", "train", "--data_dir", data, "--num_epoch", 2]
+    result = run_cli(*arguments, "--resume_train", "a.pth")
+    assert_refused(result, "a.pth: what it stores for --", f"is {value!r}, but")
 
 
 def test_finetune_with_other_classes(run_cli, data, tmp_path):

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import random
 
 import cv2
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 
 from datasets import DOTA, BaseDataset, DataOptions, check_overlap, collate, seed_worker
 from datasets.augment import PhotometricDistort
+from datasets.batching import EpochBatches, EpochSamples
 from DOTA_devkit.errors import InputError
 from helpers.data_folders import line, make_dota, picture
 from structures import boxes, letterbox
@@ -377,6 +379,55 @@ def test_workers_differ_without_set_epoch(folder):
     assert len(set(first + second)) == 8, "no two samples are equal, across workers and epochs"
     assert run(3) == (first, second), "and the seed repeats them"
     assert run(4) != (first, second)
+
+
+class GlobalRandomness(DOTA):
+    """Draws from all global random states, as code of users may."""
+
+    def data_transform(self, image, annotation):
+        view, annotation = super().data_transform(image, annotation)
+        drawn = [random.random(), np.random.rand(), float(torch.rand(1))]
+        return view, annotation | {"drawn": drawn}
+
+    def generate_ground_truth(self, image, annotation):
+        return {"drawn": np.array(annotation["drawn"])}
+
+
+def test_samples_of_an_epoch_follow_from_seed_epoch_and_index(folder):
+    def drawn(epoch, seed, indices):
+        samples = EpochSamples(GlobalRandomness(folder, "train", 64, 96, 4), epoch, seed)
+        return {index: tuple(samples[index]["drawn"]) for index in indices}
+
+    states = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state()
+    first = drawn(1, 2, [0, 1])
+    assert random.getstate() == states[0] and torch.equal(torch.get_rng_state(), states[2])
+    assert np.random.get_state()[1].tolist() == states[1]
+    assert first == drawn(1, 2, [1, 0]) and first[1] == drawn(1, 2, [1])[1]
+    others = [drawn(2, 2, [0])[0], drawn(1, 3, [0])[0]]
+    assert len({*first.values(), *others}) == 4
+
+
+@pytest.mark.parametrize("start", [0, 1, 3, 4])
+def test_batches_of_an_epoch_from_one_on(start):
+    def batches(start):
+        generator = torch.Generator().manual_seed(3)
+        return EpochBatches(7, 2, False, generator, start)
+
+    assert (batches(start).total, len(batches(start))) == (4, 4 - start)
+    assert list(batches(start)) == list(batches(0))[start:]
+    assert sorted(index for batch in batches(0) for index in batch) == list(range(7))
+
+
+def test_photometric_distortion_without_a_generator_follows_numpy():
+    """An image that is not of 8 bits is distorted by a call, in any process and any run alike."""
+    image, distort = np.full((2, 2, 3), 100.0), PhotometricDistort()
+
+    def call(seed):
+        np.random.seed(seed)
+        return distort(image).tobytes()
+
+    assert call(1) == call(1)
+    assert len({call(seed) for seed in range(9)}) > 1
 
 
 def test_seed_worker_global_states():

@@ -135,6 +135,11 @@ ODD_ENTRIES = [
     ("optimizer_state_dict", [3, [1]]),
     ("train", [None, 3, [1], {"lr": NESTED}]),
     ("data", [None, "coco.yaml"]),
+    ("dataset", [None, 3, ["dota"]]),
+    ("validation", [None, [0.5], {"K": NESTED}]),
+    ("run", [None, "train", {3: 1}]),
+    ("progress", [None, 3, {"step": "3"}, {"step": True}, {3: 1}]),
+    ("scaler_state_dict", [None, [1], {"scale": NESTED}]),
 ]
 
 

@@ -2,6 +2,9 @@
 
 import csv
 import math
+import random
+import signal
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -10,17 +13,19 @@ import torch
 
 import train as trainer
 from datasets import DataOptions, open_dataset
+from DOTA_devkit import interrupts
 from DOTA_devkit.errors import InputError
 from eval import EvalSettings, average_precision
 from helpers.data_folders import CLASSES, line, make_dota, make_small_dota
 from helpers.networks import tiny_model
 from inference import InferenceSettings
 from models import build_model, read_checkpoint
+from training.epoch import EpochProgress
 from training.errors import TrainingStopped
 from training.files import BEST, LAST
 from training.schedule import learning_rate
 from training.settings import TrainSettings
-from training.state import load_optimizer_state, restore_random_state
+from training.state import load_optimizer_state, random_state, restore_random_state
 
 CPU = torch.device("cpu")
 EVAL = EvalSettings(InferenceSettings(conf_thresh=0.1, batch_size=2))
@@ -118,13 +123,142 @@ def test_resumed_run_equals_an_uninterrupted_one(data, tmp_path, workers, schedu
         assert torch.equal(state["exp_avg"], theirs.optimizer_state["state"][key]["exp_avg"])
 
 
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("stop", [0, 2, 3])
+def test_run_goes_on_at_the_very_step(data, tmp_path, monkeypatch, workers, stop):
+    """Stop by Ctrl-C in the first step, within the second epoch, and in the last step of all."""
+    changes = {"num_workers": workers, "schedule": "cosine"}
+    whole = fit(data, tmp_path / "whole", **changes)
+    stopped = tmp_path / "stopped"
+    press_in_step(monkeypatch, stop)
+    with pytest.raises(interrupts.Interrupted, match=r"model_last\.pth; give `resume_train`"):
+        fit(data, stopped, **changes)
+    monkeypatch.undo()
+    monkeypatch.setattr("training.history.plot_history", lambda rows, path: None)
+    resume = read_checkpoint(stopped / LAST)
+    epoch, step = divmod(stop + 1, 2)  # the step in which the signal came is finished
+    assert resume.epoch == (epoch if stop < 3 else 1)  # of the last one, the validation is left
+    assert resume.extras["progress"]["step"] == (step if stop < 3 else 2)
+    for seed in (random.seed, np.random.seed, torch.manual_seed):
+        seed(99)  # the states of another process would differ
+    resumed = fit(data, stopped, resume=resume, **changes)
+    assert_same_weights(whole, resumed)
+    ours, theirs = (read_checkpoint(tmp_path / name / LAST) for name in ("whole", "stopped"))
+    assert ours.history == theirs.history and len(ours.history) == 2
+    assert ours.extras["progress"] == theirs.extras["progress"]
+    for key, state in ours.optimizer_state["state"].items():
+        for name, value in state.items():
+            assert torch.equal(value, theirs.optimizer_state["state"][key][name])
+    assert ours.optimizer_state["param_groups"] == theirs.optimizer_state["param_groups"]
+
+
+def press_in_step(monkeypatch, step):
+    """Press Ctrl-C in the middle of a step, counted from 0."""
+    steps = iter(range(100))
+
+    class Pressing(original_loss):
+        def forward(self, maps, targets, logits=False):
+            losses = super().forward(maps, targets, logits)
+            if next(steps) == step:
+                signal.raise_signal(signal.SIGINT)
+            return losses
+
+    monkeypatch.setattr(trainer, "DetectionLoss", Pressing)
+
+
+def test_run_is_saved_when_its_validation_fails(data, tmp_path):
+    """All steps of the epoch are done: the resumed run only has to validate."""
+
+    def fail(model):
+        raise RuntimeError("out of memory")
+
+    with pytest.raises(RuntimeError, match="out of memory"):
+        fit(data, tmp_path, epochs=1, score=fail)
+    resume = read_checkpoint(tmp_path / LAST)
+    assert (resume.epoch, resume.extras["progress"]["step"]) == (0, 2)
+    before = build_model(resume)
+    model = fit(data, tmp_path, epochs=1, score=lambda model: 0.5, resume=resume)
+    assert_same_weights(before, model)
+    assert read_checkpoint(tmp_path / BEST).history[0]["ap"] == 0.5
+
+
+def test_an_error_in_a_step_is_not_saved(data, tmp_path, monkeypatch):
+    """Its weights may be half changed; the checkpoint of the start is kept."""
+    monkeypatch.setattr(
+        trainer.nn.utils, "clip_grad_norm_", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)
+    )
+    with pytest.raises(KeyboardInterrupt):
+        fit(data, tmp_path, epochs=1)
+    assert read_checkpoint(tmp_path / LAST).extras["progress"]["step"] == 0
+
+
+@pytest.mark.parametrize(("minutes", "saves"), [(1e-9, 5), (0, 2), (60, 2)])
+def test_saves_within_an_epoch(data, tmp_path, monkeypatch, minutes, saves):
+    """At the start, after each of the two steps of an epoch if it is time, and at its end."""
+    written = []
+    monkeypatch.setattr(trainer, "save_checkpoint", lambda path, checkpoint: written.append(path))
+    fit(data, tmp_path, epochs=1, save_minutes=minutes, batch_size=1 if saves == 5 else 2)
+    assert [path.name for path in written] == [LAST] * (saves + (saves == 5))
+
+
+def test_resume_with_another_number_of_batches(data, tmp_path, monkeypatch):
+    press_in_step(monkeypatch, 0)
+    with pytest.raises(KeyboardInterrupt):
+        fit(data, tmp_path)
+    with pytest.raises(InputError, match="epoch 1 was started with 2 batches and has 4 now"):
+        fit(data, tmp_path, resume=read_checkpoint(tmp_path / LAST), batch_size=1)
+
+
+def test_bad_steps_are_listed_once_and_counted_on(data, tmp_path, monkeypatch):
+    """A run that is resumed at its start does the same bad step again."""
+    use_nan_loss(monkeypatch, {0})
+    fit(data, tmp_path, epochs=1)
+    listed = (tmp_path / "bad_batches.txt").read_text()
+    assert listed.count("epoch 1 batch 1 ") == 1
+    fit(data, tmp_path, epochs=1)
+    assert (tmp_path / "bad_batches.txt").read_text() == listed
+    use_nan_loss(monkeypatch, {1})
+    fit(data, tmp_path / "other", epochs=1)
+    resume = read_checkpoint(tmp_path / "other" / LAST)
+    assert resume.extras["progress"]["bad_in_a_row"] == 1
+    use_nan_loss(monkeypatch, {0})
+    with pytest.raises(TrainingStopped, match="2 steps in a row"):
+        fit(data, tmp_path / "other", epochs=2, max_bad_steps=2, resume=resume)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"step": 3, "batches": 2},
+        {"step": 1, "batches": 2, "finite": 2},
+        {"step": -1, "batches": 2},
+        {"step": 1.0, "batches": 2},
+        {"bad_in_a_row": 2**50},
+        {"ignored_min_size": 0.5},
+        {"step": 1, "batches": 2, "finite": 1, "loss_hm": math.nan},
+        {"loss_hm": 1.0},  # of no step
+    ],
+)
+def test_progress_that_cannot_be(entry):
+    with pytest.raises(InputError, match=r"a\.pth: its progress within an epoch"):
+        EpochProgress.of_entry(entry, 1, Path("a.pth"))
+
+
+def test_progress_returns_from_its_entry():
+    progress = EpochProgress(
+        4, 9, 7, 5, 2, {"hm": 0.1}, {**EpochProgress(4).ignored, "max_objs": 3}
+    )
+    assert EpochProgress.of_entry(progress.entry(), 4, Path("a.pth")) == progress
+    assert EpochProgress.of_entry({}, 4, Path("a.pth")) == EpochProgress(4)
+
+
 def fit_until_second_epoch(data, folder, changes):
     """Start a run of two epochs and stop it (Ctrl-C) in the second."""
     with pytest.MonkeyPatch.context() as patch:
         original = trainer.train_one_epoch
 
         def stop_at_second_epoch(*args):
-            if args[-2] == 2:
+            if args[-2].progress.epoch == 2:
                 raise KeyboardInterrupt
             return original(*args)
 
@@ -289,6 +423,51 @@ def test_a_random_state_that_is_none_is_refused(one_epoch, state):
     resume.random_state = {"cpu": state}
     with pytest.raises(InputError, match=r"model_last\.pth: its random_state of cpu is damaged"):
         restore_random_state(resume)
+
+
+MERSENNE = torch.zeros(627, dtype=torch.int64)
+MERSENNE[0] = 1
+
+
+def changed(index, value):
+    state = MERSENNE.clone()
+    state[index] = value
+    return state
+
+
+@pytest.mark.parametrize("name", ["python", "numpy"])
+@pytest.mark.parametrize(
+    "state",
+    [
+        3,
+        MERSENNE[1:],
+        MERSENNE.double(),
+        changed(5, 2**32),
+        changed(5, -1),
+        changed(624, 625),
+        changed(625, 2),
+        changed(626, 0x7FF0000000000000),  # an infinite number
+    ],
+)
+def test_a_state_of_python_or_numpy_that_is_none_is_refused(one_epoch, name, state):
+    resume = read_checkpoint(one_epoch)
+    resume.random_state = {name: state}
+    with pytest.raises(InputError, match=rf"its random_state of {name} is damaged"):
+        restore_random_state(resume)
+
+
+def test_random_states_return(one_epoch):
+    """With the second of a pair of normally distributed numbers left over, and without."""
+    resume = read_checkpoint(one_epoch)
+    for _ in range(2):
+        random.gauss(0, 1)
+        np.random.standard_normal()
+        resume.random_state = random_state(torch.Generator().manual_seed(5).get_state())
+        drawn = [random.gauss(0, 1), np.random.standard_normal(), torch.rand(1)]
+        loader = torch.Generator()
+        loader.set_state(restore_random_state(resume))
+        assert drawn == [random.gauss(0, 1), np.random.standard_normal(), torch.rand(1)]
+        assert torch.equal(loader.get_state(), torch.Generator().manual_seed(5).get_state())
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,272 @@
+"""Going on with a run: its settings come from the checkpoint, and flags may change some of them."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from cli.arguments import bands
+from cli.flags import FLAGS, Flag
+from cli.run_dir import class_name, weights_name
+from datasets import DataOptions
+from DOTA_devkit.errors import InputError
+from eval import EvalSettings
+from models import Checkpoint, read_checkpoint
+from models.schema import brief
+
+logger = logging.getLogger("bbavectors")
+
+
+class _Place(NamedTuple):
+    """Where a checkpoint stores the value of a flag.
+
+    Attributes:
+        section: key of the file.
+        name: key within the section.
+        free: whether a resumed run may change it: it learns the same from the same data.
+    """
+
+    section: str
+    name: str
+    free: bool = False
+
+
+PLACES = {
+    "epochs": _Place("train", "epochs", free=True),
+    "batch_size": _Place("train", "batch_size"),
+    "init_lr": _Place("train", "lr"),
+    "schedule": _Place("train", "schedule"),
+    "save_every": _Place("train", "save_every", free=True),
+    "save_minutes": _Place("train", "save_minutes", free=True),
+    "val_every": _Place("train", "val_every", free=True),
+    "num_workers": _Place("train", "num_workers", free=True),
+    "seed": _Place("train", "seed"),
+    "data_dir": _Place("run", "data_dir", free=True),
+    "threads": _Place("run", "threads", free=True),
+    "ngpus": _Place("run", "ngpus", free=True),
+    "allow_overlap": _Place("run", "allow_overlap", free=True),
+    "max_pixels": _Place("run", "max_pixels", free=True),
+    "allow_remote": _Place("run", "allow_remote", free=True),
+    # The files may lie elsewhere now.
+    "train_list": _Place("data", "train_list", free=True),
+    "val_list": _Place("data", "val_list", free=True),
+    "hrsc_level": _Place("data", "hrsc_level"),
+    "min_size": _Place("data", "min_size"),
+    "min_visible": _Place("data", "min_visible"),
+    "max_objs": _Place("data", "max_objs"),
+    "no_augment": _Place("data", "augment"),
+    "depth": _Place("data", "depth"),
+    "bands": _Place("data", "bands"),
+    "metric": _Place("validation", "metric"),
+    "K": _Place("validation", "K"),
+    "conf_thresh": _Place("validation", "conf_thresh"),
+    "nms_thresh": _Place("validation", "nms_thresh"),
+    "theta_thresh": _Place("validation", "theta_thresh"),
+}
+"""Attribute of each flag that a resumed run takes from its checkpoint -> where that stores it.
+
+Backbone, heads, classes and input size are in the checkpoint as well, and checked elsewhere.
+"""
+
+
+def run_entries(
+    args: argparse.Namespace, options: DataOptions, evaluation: EvalSettings
+) -> dict[str, Any]:
+    """Return what the checkpoints of a run store beside the settings of the training.
+
+    Args:
+        args: the flags of the run.
+        options: which objects and views it learns from.
+        evaluation: how its validation scores.
+    """
+    return {
+        "dataset": _lasting(args.dataset),
+        "data": {
+            "train_list": options.train_list,
+            "val_list": options.val_list,
+            "hrsc_level": options.hrsc_level,
+            "min_size": options.min_size,
+            "min_visible": options.min_visible,
+            "max_objs": options.max_objs,
+            "augment": options.augment,
+            "depth": options.reading.depth,
+            "bands": options.reading.bands_text(),
+        },
+        "validation": {
+            "metric": evaluation.metric,
+            "K": evaluation.inference.K,
+            "conf_thresh": evaluation.inference.conf_thresh,
+            "nms_thresh": evaluation.inference.nms_thresh,
+            "theta_thresh": evaluation.inference.theta_thresh,
+        },
+        "run": {
+            "data_dir": None if args.data_dir is None else os.path.abspath(args.data_dir),
+            "threads": args.threads,
+            "ngpus": args.ngpus,
+            "allow_overlap": options.allow_overlap,
+            "max_pixels": options.reading.max_pixels,
+            "allow_remote": options.reading.allow_remote,
+        },
+    }
+
+
+def _lasting(dataset: str) -> str:
+    """Return a name of a dataset that holds in any working folder."""
+    file, colon, name = dataset.rpartition(":")
+    return f"{os.path.abspath(file)}:{name}" if colon else dataset
+
+
+def find_run(args: argparse.Namespace) -> None:
+    """Set `data_dir` and `dataset` to those of the run that is to be resumed, where not given.
+
+    It is the one in the folder that the flags lead to; without one there, the only other run in
+    `run_dir`, or else that of the checkpoint with the given path.
+
+    Raises:
+        InputError: there are several runs, or the checkpoint cannot be used.
+    """
+    if {"dataset", "data_dir"} <= args.given:
+        return
+    name, folders = args.resume_train, []
+    if "dataset" in args.given:
+        folders = [args.run_dir / weights_name(args.dataset, args.run_dir)]
+    elif not Path(name).is_absolute():
+        if (args.run_dir / weights_name(args.dataset, args.data_dir) / name).is_file():
+            return
+        folders = sorted(args.run_dir.glob("weights_*"))
+    found = [folder / name for folder in folders if (folder / name).is_file()]
+    if len(found) > 1:
+        runs = ", ".join(str(path.parent) for path in found)
+        raise InputError(f"there are several runs: {runs}; name the one to resume by its path")
+    if not found and Path(name).is_file():
+        found = [Path(name)]
+    if not found:
+        return  # where the checkpoint is read, the error says where it was looked for
+    resume = read_checkpoint(found[0])
+    check_dataset(args, resume)
+    stored = resume.extras.get("run", {}).get("data_dir")
+    if args.data_dir is None and stored is not None:
+        args.data_dir = Path(str(stored))
+        if not args.data_dir.is_dir():
+            raise InputError(
+                f"{stored}: no such data folder, though the run of {resume.path} was started with "
+                "it; where it is now can be said with --data_dir DIR"
+            )
+
+
+def check_dataset(args: argparse.Namespace, resume: Checkpoint) -> None:
+    """Set `dataset` to that of the run if it was not given.
+
+    Raises:
+        InputError: the run was started with another one, or with one in a user's file, which is
+            not imported because a checkpoint says so.
+    """
+    started = resume.extras.get("dataset", args.dataset)
+    if "dataset" not in args.given:
+        if ":" in started:
+            raise InputError(
+                f"{resume.path}: the run was started with --dataset {started}; give that again, as "
+                "no code is run on the word of a checkpoint"
+            )
+        args.dataset = started
+    elif class_name(started) != class_name(args.dataset):
+        raise InputError(
+            f"{resume.path}: the run was started with --dataset {started}, so it cannot go on with "
+            f"{args.dataset}"
+        )
+
+
+def restore_flags(args: argparse.Namespace, resume: Checkpoint) -> None:
+    """Set the flags that were not given to what the run was started with.
+
+    A given one is taken and told where the run stays the same with it. Checkpoints of earlier
+    versions told less and let everything be changed, which they still do, with a warning.
+
+    Raises:
+        InputError: a flag would make it another run; or the file holds what no flag can be.
+    """
+    complete = "run" in resume.extras
+    others = []
+    for flag in FLAGS:
+        place = PLACES.get(flag.dest)
+        if place is None or place.name not in resume.extras.get(place.section, {}):
+            continue
+        before = _stored(flag, resume.extras[place.section][place.name], resume.path)
+        now = getattr(args, flag.dest)
+        if flag.dest not in args.given:
+            setattr(args, flag.dest, before)
+        elif _differ(now, before):
+            change = _change(flag, now, before)
+            if complete and not place.free:
+                others.append(change)
+            elif place.free:
+                logger.info("the run goes on with %s", change)
+            else:
+                logger.warning("the run goes on with %s, which makes it another one", change)
+    check_dataset(args, resume)
+    if complete:
+        others += _other_input_size(args, resume)
+    if others:
+        raise InputError(
+            f"{resume.path}: this run cannot go on with {', '.join(others)}, which would make it "
+            f"another run. Leave that out, or start a new run from its weights: --finetune "
+            f"{resume.path} --run_dir DIR"
+        )
+
+
+def _other_input_size(args: argparse.Namespace, resume: Checkpoint) -> list[str]:
+    sides = zip(("input_h", "input_w"), resume.input_size or (), strict=False)
+    return [
+        f"--{name} {getattr(args, name)} instead of {side}"
+        for name, side in sides
+        if getattr(args, name) not in (None, side)
+    ]
+
+
+def _stored(flag: Flag, value: object, path: Path | None) -> Any:
+    """Return what a file stores for a flag as the flag's own value.
+
+    Raises:
+        InputError: It is no value of the flag.
+    """
+    options = flag.options
+    kind = options.get("type", str)
+    try:
+        if options.get("action") == "store_true":
+            if not isinstance(value, bool):
+                raise ValueError("true or false is expected")
+            return not value if flag.dest == "no_augment" else value
+        if value is None and options.get("default") is None:
+            return None
+        if not isinstance(value, str if kind in (str, Path, bands) else (int, float)):
+            raise ValueError("it is of another type")
+        parsed = kind(str(value))
+        if parsed not in options.get("choices", (parsed,)):
+            raise ValueError(f"it is none of {', '.join(map(str, options['choices']))}")
+    except (ValueError, argparse.ArgumentTypeError) as error:
+        raise InputError(
+            f"{path}: what it stores for {flag.names[0]} is {brief(value)}, but {error}"
+        ) from error
+    return parsed
+
+
+def _differ(now: object, before: object) -> bool:
+    if isinstance(now, Path) and isinstance(before, Path):
+        return os.path.realpath(now) != os.path.realpath(before)
+    return now != before
+
+
+def _change(flag: Flag, now: object, before: object) -> str:
+    """Say what was given instead of what the run was started with."""
+    if now is True:
+        return f"{flag.names[0]}, without which it was started"
+    return f"{flag.names[0]} {_shown(now)} instead of {_shown(before)}"
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    return "the default" if value is None else str(value)

@@ -1,0 +1,97 @@
+"""How far a run is within an epoch, and what the epoch has added up so far."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from torch import Tensor
+
+from datasets import IGNORE_REASONS
+from DOTA_devkit.errors import InputError
+
+_LOSS, _IGNORED = "loss_", "ignored_"
+
+
+@dataclass
+class EpochProgress:
+    """The place of a run between two steps, and the sums of its epoch.
+
+    Attributes:
+        epoch: number of the epoch, from 1.
+        batches: of the whole epoch, 0 before it starts.
+        step: batches that are done.
+        finite: those of them whose loss and gradient were finite.
+        bad_in_a_row: steps that were not finite, in a row up to now, also those of earlier epochs.
+        totals: sum over the finite steps of each named loss.
+        ignored: ignored objects by option.
+    """
+
+    epoch: int
+    batches: int = 0
+    step: int = 0
+    finite: int = 0
+    bad_in_a_row: int = 0
+    totals: dict[str, float] = field(default_factory=dict)
+    ignored: dict[str, int] = field(default_factory=lambda: dict.fromkeys(IGNORE_REASONS, 0))
+
+    def add_losses(self, losses: Mapping[str, Tensor]) -> None:
+        """Count a step that was finite."""
+        self.finite += 1
+        for name, value in losses.items():
+            self.totals[name] = self.totals.get(name, 0.0) + value.item()
+
+    def add_ignored(self, counts: Tensor) -> None:
+        """Add the counts [B, 3] of a batch, in the order of `IGNORE_REASONS`."""
+        for reason, count in zip(IGNORE_REASONS, counts.sum(dim=0).tolist(), strict=True):
+            self.ignored[reason] += count
+
+    def means(self) -> dict[str, float]:
+        """Return the mean of each named loss so far."""
+        return {name: total / self.finite for name, total in self.totals.items()}
+
+    def __str__(self) -> str:
+        if self.step:
+            return f"batch {self.step} of {self.batches} in epoch {self.epoch}"
+        return f"the end of epoch {self.epoch - 1}" if self.epoch > 1 else "its start"
+
+    def entry(self) -> dict[str, int | float]:
+        """Return what a checkpoint stores, a dict of numbers."""
+        return {
+            "step": self.step,
+            "batches": self.batches,
+            "finite": self.finite,
+            "bad_in_a_row": self.bad_in_a_row,
+            **{f"{_LOSS}{name}": total for name, total in self.totals.items()},
+            **{f"{_IGNORED}{reason}": count for reason, count in self.ignored.items()},
+        }
+
+    @classmethod
+    def of_entry(cls, entry: Mapping[str, int | float], epoch: int, path: Path) -> EpochProgress:
+        """Read what `entry` returned; an empty entry stands for the start of the epoch.
+
+        Args:
+            entry: the numbers by name.
+            epoch: the epoch that they are of.
+            path: the file, for errors.
+
+        Raises:
+            InputError: the numbers cannot be those of a place in an epoch.
+        """
+        names = ("step", "batches", "finite", "bad_in_a_row")
+        counts = {name: entry.get(name, 0) for name in names}
+        ignored = {reason: entry.get(f"{_IGNORED}{reason}", 0) for reason in IGNORE_REASONS}
+        numbers = [*counts.values(), *ignored.values()]
+        whole = all(type(number) is int and 0 <= number < 2**40 for number in numbers)
+        if not whole or not counts["finite"] <= counts["step"] <= counts["batches"]:
+            raise InputError(f"{path}: its progress within an epoch, {counts}, is damaged")
+        totals = {
+            name.removeprefix(_LOSS): float(total)
+            for name, total in entry.items()
+            if name.startswith(_LOSS)
+        }
+        if not all(map(math.isfinite, totals.values())) or (totals and not counts["finite"]):
+            raise InputError(f"{path}: its progress within an epoch has no finite losses")
+        return cls(epoch, **counts, totals=totals, ignored=ignored)
