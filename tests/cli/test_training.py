@@ -174,7 +174,7 @@ def test_every_flag_of_the_training_is_kept_or_known_not_to_be():
     flags = {flag.dest for flag in FLAGS if "train" in flag.phases}
     others = {
         *("run_dir", "device", "dataset", "classes", "input_h", "input_w", "backbone", "head_conv"),
-        *("head_bn", "pretrained", "finetune", "resume_train", "overwrite"),
+        *("head_bn", "neck", "pretrained", "finetune", "resume_train", "overwrite"),
     }
     assert flags == PLACES.keys() | others and not PLACES.keys() & others
 
