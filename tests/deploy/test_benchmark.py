@@ -21,7 +21,7 @@ from structures.boxes import HEAD_CHANNELS
 @pytest.fixture
 def weights(tmp_path):
     torch.manual_seed(0)
-    model = CTRBOX({"hm": 1, **HEAD_CHANNELS}, None, 4, 1, 8, backbone="resnet18",
+    model = CTRBOX({"hm": 1, **HEAD_CHANNELS}, None, 4, 1, 8, backbone="mobilenetv2",
                    classes=("ship",), input_size=(64, 96))  # fmt: skip
     save_checkpoint(tmp_path / "small.pth", Checkpoint.of(model))
     return tmp_path / "small.pth"
@@ -38,7 +38,7 @@ def restored_threads():
 def test_table_and_json(tmp_path, weights, capsys, restored_threads):
     write_image(tmp_path / "images/a.png", picture())
     words = ["--phase", "benchmark", "--weights", weights, "--source", tmp_path / "images",
-             "--output", tmp_path / "benchmark.json", "--runs", 3, "--batch_size", 2,
+             "--output", tmp_path / "benchmark.json", "--runs", 1, "--batch_size", 2,
              "--threads", restored_threads + 1]  # fmt: skip
     assert main.main(list(map(str, words))) == 0
     out = capsys.readouterr().out

@@ -1,11 +1,10 @@
 """Files of tensors: atomic writing, and reading that never runs code."""
 
 import errno
+import multiprocessing
 import os
 import pickle
-import subprocess
-import sys
-import textwrap
+import re
 import zipfile
 from collections import OrderedDict
 from enum import IntEnum
@@ -17,8 +16,10 @@ import torch
 from torch import nn
 
 from DOTA_devkit.errors import InputError
-from helpers.paths import ROOT
+from helpers.command_line import limit_file_size
 from models.torch_files import read_torch_file, split_state, to_plain, write_torch_file
+
+FORK = multiprocessing.get_context("fork")  # needs no import of PyTorch in each process
 
 
 class Code:
@@ -59,24 +60,9 @@ def test_existing_file_is_replaced(tmp_path):
 def test_full_disk_keeps_the_old_file(tmp_path, limit):
     path = tmp_path / "a.pth"
     write_torch_file(path, {"epoch": 1})
-    script = f"""
-        import resource, sys, torch
-        from DOTA_devkit.errors import InputError
-        from models.torch_files import write_torch_file
-        resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))
-        try:
-            write_torch_file({str(path)!r}, {{"a": torch.zeros(50_000)}})
-        except InputError as error:
-            sys.exit(str(error))
-    """
-    run = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(script)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
-    assert run.returncode == 1
-    assert f"cannot write {path}: File too large; the existing file is unchanged" in run.stderr
+    message = f"cannot write {path}: File too large; the existing file is unchanged"
+    with limit_file_size(limit), pytest.raises(InputError, match=re.escape(message)):
+        write_torch_file(path, {"a": torch.zeros(50_000)})
     assert os.listdir(tmp_path) == ["a.pth"]
     assert read_torch_file(path) == {"epoch": 1}
 
@@ -107,20 +93,20 @@ def test_a_link_beside_the_file_is_not_followed(tmp_path):
 def test_two_writers_leave_a_whole_file_at_any_time(tmp_path):
     """Each has a temporary file of its own."""
     path = tmp_path / "a.pth"
-    script = f"""
-        import sys, torch
-        from models.torch_files import write_torch_file
+
+    def write(size):
         for _ in range(20):
-            write_torch_file({str(path)!r}, {{"a": torch.full((int(sys.argv[1]) * 50_000,), 1.0)}})
-    """
-    command = [sys.executable, "-c", textwrap.dedent(script)]
-    writers = [subprocess.Popen([*command, str(size)], cwd=ROOT) for size in (1, 2)]
+            write_torch_file(path, {"a": torch.full((size,), 1.0)})
+
+    writers = [FORK.Process(target=write, args=(size,)) for size in (50_000, 100_000)]
+    for writer in writers:
+        writer.start()
     reads = 0
-    while any(writer.poll() is None for writer in writers):
+    while any(writer.is_alive() for writer in writers):
         if path.exists():
             assert len(read_torch_file(path)["a"]) in (50_000, 100_000)
             reads += 1
-    assert [writer.returncode for writer in writers] == [0, 0]
+    assert [writer.exitcode for writer in writers] == [0, 0]
     assert reads and os.listdir(tmp_path) == ["a.pth"]
 
 

@@ -55,6 +55,7 @@ def network():
     return export_network(ExportNetwork(model)), image
 
 
+@pytest.mark.slow
 def test_merges_with_many_channels_are_replaced(network):
     """The merges of resnet18 have 512, 256 and 128 channels; the new graph still takes any size."""
     graph, image = network
@@ -71,12 +72,14 @@ def test_merges_with_many_channels_are_replaced(network):
             np.testing.assert_allclose(values, expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_replaced_weights_are_removed(network):
     graph, _ = network
     sizes = [one.ByteSize() for one in (graph, convolve_before_upsampling(graph))]
     assert sizes[1] == pytest.approx(sizes[0], rel=0.01)
 
 
+@pytest.mark.slow
 def test_merges_with_few_channels_are_kept(network):
     torch.manual_seed(0)
     model = CTRBOX({"hm": 2, **HEAD_CHANNELS}, None, 4, 1, 8, backbone="mobilenetv2").eval()
@@ -84,6 +87,7 @@ def test_merges_with_few_channels_are_kept(network):
     assert kinds(convolve_before_upsampling(graph), "Resize") == [2]  # 320, 96 and 32 channels
 
 
+@pytest.mark.slow
 def test_other_upsampling_is_refused(network):
     graph, _ = network
     for node in graph.graph.node:
