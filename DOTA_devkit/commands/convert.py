@@ -27,7 +27,7 @@ from DOTA_devkit.convert import (
 )
 from DOTA_devkit.converters.annotation import Annotation, ClassMap, count_classes
 from DOTA_devkit.converters.class_order import complete_class_list
-from DOTA_devkit.converters.datasets import ANGLE_UNITS, RADIANS, Source, Target
+from DOTA_devkit.converters.datasets import ANGLE_UNITS, Source, Target
 from DOTA_devkit.converters.guess import guess_format
 from DOTA_devkit.converters.hrsc import LEVELS
 from DOTA_devkit.converters.sizes import (
@@ -150,9 +150,9 @@ def _add_reading_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--angle_unit",
         choices=ANGLE_UNITS,
-        default=RADIANS,
-        help="unit of the angles of rolabelimg and yolo-xywhr, which their files do not tell "
-        "(default: radians)",
+        help="unit of the angles, which the files do not tell, of rolabelimg and yolo-xywhr "
+        "(default: radians) and of rotated boxes in coco (degrees are counterclockwise there, "
+        "radians clockwise)",
     )
     parser.add_argument(
         "--class_property",

@@ -1,16 +1,16 @@
 """COCO JSON: one file for all images, written with the four corners as `segmentation`.
 
-Of each object the first of these is read: a `bbox` of five numbers (center, sides and an angle in
-degrees that runs counterclockwise on the screen, as in Detectron2); the `segmentation` (polygons,
-or a mask as run lengths); the `bbox` of four numbers, turned by the attribute
-`rotation` of CVAT.
+Of each object the first of these is read: a `bbox` of five numbers (center, sides and angle); the
+`segmentation` (polygons, or a mask as run lengths); the `bbox` of four numbers, turned by the
+attribute `rotation` of CVAT. The angle is in degrees counterclockwise on the screen, as in
+Detectron2, or in radians clockwise, as in MMRotate.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from DOTA_devkit.converters.annotation import (
     missing_size_error,
     size_from,
 )
+from DOTA_devkit.converters.datasets import DEGREES
 from DOTA_devkit.converters.rectangles import (
     box_of_outline,
     rotated_corners,
@@ -35,8 +36,10 @@ from DOTA_devkit.converters.rle import mask_outline
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.files import replacing
 from DOTA_devkit.json_tree import JsonValue, read_json
-from DOTA_devkit.number_ranges import DEGREE_TURN, DIFFICULTY, SCORE
+from DOTA_devkit.number_ranges import ANGLE, DEGREE_TURN, DIFFICULTY, SCORE
 from DOTA_devkit.polygon import polygon_area
+
+_DETECTRON2_ROTATED = 4  # `BoxMode.XYWHA_ABS`
 
 
 def coco_dict(
@@ -140,33 +143,37 @@ def write_coco(
         json.dump(data, file, ensure_ascii=False)
 
 
-def read_coco(path: Path | str) -> list[Annotation]:
+def read_coco(path: Path | str, angle_unit: str | None = None) -> list[Annotation]:
     """Read one file.
 
     Args:
         path: the JSON file.
+        angle_unit: unit of the angles of rotated boxes, which the file itself tells if they are of
+            Detectron2 (`bbox_mode` 4), larger than a turn in radians, or all 0.
 
     Returns:
         The annotations in the order of the file's images; `lines` of their labels are the places
         of the objects in `annotations`, from 1.
 
     Raises:
-        InputError: a value is absent or not what was expected, or an id is unknown or there twice;
-            the message has the file and the place in it.
+        InputError: a value is absent or not what was expected, an id is unknown or there twice, or
+            the unit of angles is unknown; the message has the file and the place in it.
         OSError: the file cannot be read.
     """
     root = read_json(path)
     names = {key: item.required("name").text() for key, item in _by_id(root.required("categories"))}
     images = dict(_by_id(root.required("images")))
     records: dict[int | str, list[ObjectRecord]] = {key: [] for key in images}
-    for number, item in enumerate(root.required("annotations").elements(), 1):
+    items = root.required("annotations").elements()
+    angle_unit = angle_unit or _unit_of_angles(items)
+    for number, item in enumerate(items, 1):
         image = item.required("image_id")
         category = item.required("category_id")
         if image.key() not in records:
             raise image.error("the id of an image")
         if category.key() not in names:
             raise category.error("the id of a category")
-        records[image.key()].append(_record(item, names[category.key()], number))
+        records[image.key()].append(_record(item, names[category.key()], number, angle_unit))
     return [_annotation(root.path, image, records[key]) for key, image in images.items()]
 
 
@@ -189,8 +196,33 @@ def _annotation(path: Path, image: JsonValue, records: list[ObjectRecord]) -> An
     return build_annotation(path, records, size_wh, file_name, places="object")
 
 
-def _record(item: JsonValue, name: str, number: int) -> ObjectRecord:
-    corners, fitted = _corners(item)
+def _unit_of_angles(items: Iterable[JsonValue]) -> str:
+    """Return the unit of the angles of rotated boxes.
+
+    Raises:
+        InputError: the file does not tell it.
+    """
+    unclear = None
+    for item in items:
+        box, mode = item.find("bbox"), item.find("bbox_mode")
+        if box is None or not isinstance(box.value, list) or len(box.value) != 5:
+            continue
+        angle = box.numbers()[4]
+        if (mode is not None and mode.value == _DETECTRON2_ROTATED) or not ANGLE.holds(angle):
+            return DEGREES
+        if angle:
+            unclear = unclear or box
+    if unclear is not None:
+        raise InputError(
+            f"{unclear.where}: expected an angle whose unit is clear, got {unclear.value[4]:g}; "
+            "give `angle_unit` degrees (counterclockwise, as in Detectron2) or radians (clockwise, "
+            "as in MMRotate)"
+        )
+    return DEGREES
+
+
+def _record(item: JsonValue, name: str, number: int, angle_unit: str) -> ObjectRecord:
+    corners, fitted = _corners(item, angle_unit)
     flags = [flag for key in ("difficult", "ignore", "iscrowd") if (flag := item.find(key))]
     difficult = max(
         (flag.value if isinstance(flag.value, bool) else flag.number(DIFFICULTY) for flag in flags),
@@ -208,13 +240,15 @@ def _record(item: JsonValue, name: str, number: int) -> ObjectRecord:
     )
 
 
-def _corners(item: JsonValue) -> tuple[np.ndarray, bool]:
+def _corners(item: JsonValue, angle_unit: str) -> tuple[np.ndarray, bool]:
     """Return the corners [4, 2] of an object, and whether they are its smallest rectangle."""
     box, outline = item.find("bbox"), item.find("segmentation")
     numbers = None if box is None else box.numbers()
     if numbers is not None and len(numbers) == 5:
-        cx, cy, w, h, degrees = numbers.tolist()
-        return rotated_corners(cx, cy, w, h, -math.radians(degrees)), False
+        cx, cy, w, h, _ = numbers.tolist()
+        angle = box.elements()[4].number(DEGREE_TURN if angle_unit == DEGREES else ANGLE)
+        angle = -math.radians(angle) if angle_unit == DEGREES else angle
+        return rotated_corners(cx, cy, w, h, angle), False
     if outline is not None and outline.value:
         return _outline(outline)
     if numbers is None or len(numbers) != 4:

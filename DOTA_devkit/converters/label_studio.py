@@ -29,12 +29,13 @@ from DOTA_devkit.converters.rectangles import box_of_outline, exact_rectangle, r
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.files import replacing
 from DOTA_devkit.images import IMAGE_SUFFIXES
+from DOTA_devkit.imaging import image_size_wh
 from DOTA_devkit.json_tree import JsonValue, read_json
 from DOTA_devkit.number_ranges import DEGREE_TURN, SCORE, NumberRange
 
 _PERCENT = NumberRange(-1000, 1000, "per cent")
 _SIDE = NumberRange(1, 2**30, whole=True)
-_UPLOAD_PREFIX = re.compile(r"[0-9a-f]{8}-")  # put before the names of uploaded files
+_UPLOAD_PREFIX = re.compile(r"^[0-9a-f]{8}-")  # put before the names of uploaded files
 # Results that are no shapes; "labels" has the class of the rectangle or polygon of the same id.
 _NO_SHAPES = ("choices", "taxonomy", "textarea", "rating", "number", "labels", "relation")
 ANNOTATIONS, PREDICTIONS = "annotations", "predictions"
@@ -64,6 +65,8 @@ def read_label_studio(path: Path | str, source: Source) -> list[Annotation]:
 
 def _task(task: JsonValue, images: Mapping[str, Path]) -> Annotation:
     records, left_out, sizes = [], [], set()
+    file_name = _file_name(task, images)
+    image = images.get(Path(file_name).stem)
     regions = _regions(task)
     names = _names_by_id(regions)
     for number, region in enumerate(regions, 1):
@@ -74,12 +77,11 @@ def _task(task: JsonValue, images: Mapping[str, Path]) -> Annotation:
         if not _is_outline(value):
             left_out.append(region.where)
             continue
-        size_wh = _size_wh(region)
+        size_wh = _size_wh(region, image)
         sizes.add(size_wh)
         records.append(_record(region, value, names, number, size_wh))
     if len(sizes) > 1:
         raise InputError(f"{task.where}: expected one size of the image, got {sorted(sizes)}")
-    file_name = _file_name(task, images)
     size_wh = next(iter(sizes), None)
     return build_annotation(
         task.path, records, size_wh, file_name, f"{task.place} region".strip(), left_out
@@ -93,7 +95,10 @@ def _is_outline(value: JsonValue) -> bool:
     )
 
 
-def _size_wh(region: JsonValue) -> tuple[int, int]:
+def _size_wh(region: JsonValue, image: Path | None) -> tuple[int, int]:
+    """Return the size that a region is in per cent of; that of the image where it is not told."""
+    if region.find("original_width") is None and image is not None:
+        return image_size_wh(image)
     width, height = region.required("original_width"), region.required("original_height")
     return int(width.number(_SIDE)), int(height.number(_SIDE))
 
@@ -202,21 +207,24 @@ def _corners(value: JsonValue, size_wh: tuple[int, int]) -> tuple[np.ndarray, bo
 
 
 def _file_name(task: JsonValue, images: Mapping[str, Path]) -> str:
-    """Return the file name of the image of a task, without the prefix of an upload."""
+    """Return the file name of the image of a task, without the prefix of an upload.
+
+    Which member of the data is the image, its labeling interface decides: the first that ends like
+    one, else `file_upload` if that does, else the one that is called so.
+    """
     data = task.find("data") or task
     if not isinstance(data.value, dict):
         raise data.error("an object")
-    texts = [
-        member for key, value in data.value.items() if isinstance(value, str) and value
-        for member in [data.required(key)]
-    ]  # fmt: skip
-    names = [(text, _name_in_address(text.text())) for text in texts if text.text()]
-    found = [one for one in names if Path(one[1]).suffix.lower() in IMAGE_SUFFIXES]
+    members = [data.required(key) for key, value in data.value.items() if isinstance(value, str)]
+    members += [member for member in (task.find("file_upload"),) if member is not None]
+    names = [(member.where, _name_in_address(str(member.value))) for member in members]
+    found = [one for one in names if one[1].lower().endswith(IMAGE_SUFFIXES)]
+    found += [one for one in names if one[0] == f"{data.where}.image" and one[1]]
     if not found:
         raise InputError(f"{data.where}: expected the name of an image, found none")
-    text, name = found[0]
-    name = file_name_of(name, text.where)
-    bare = _UPLOAD_PREFIX.sub("", name, count=1) if _UPLOAD_PREFIX.match(name) else name
+    where, name = found[0]
+    name = file_name_of(name, where)
+    bare = _UPLOAD_PREFIX.sub("", name, count=1)
     return bare if Path(bare).stem in images and Path(name).stem not in images else name
 
 

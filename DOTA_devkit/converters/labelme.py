@@ -73,22 +73,32 @@ def _record(shape: JsonValue, kind: str, number: int) -> ObjectRecord:
         raise InputError(f"{place.where}: expected at least 3 points, got {len(points)}")
     else:
         corners, fitted = box_of_outline(points)
-    flags = {key: value for key, value in attributes_of(shape.find("flags")).items() if value}
-    attributes = {**attributes_of(shape.find("attributes")), **flags}
+    flags = attributes_of(shape.find("flags"))
+    attributes = {
+        **attributes_of(shape.find("attributes")),
+        **{key: True for key, value in flags.items() if value is True},
+    }
     for key in _OWN_FIELDS:
         if (field := shape.find(key)) is not None and field.value != "":
             attributes.update(attributes_of(JsonValue(field.path, field.place, {key: field.value})))
-    difficult = shape.find(_DIFFICULT)
+    difficult = attributes.pop(_DIFFICULT, False) is True or _is_true(shape.find(_DIFFICULT))
     score = shape.find("score")
     return ObjectRecord(
         name=shape.required("label").text(),
         corners=corners,
-        difficult=int(bool(attributes.pop(_DIFFICULT, difficult is not None and difficult.value))),
+        difficult=int(difficult),
         line=number,
         score=np.nan if score is None else score.number(SCORE),
         attributes=attributes,
         fitted=fitted,
     )
+
+
+def _is_true(flag: JsonValue | None) -> bool:
+    """Read a flag, which scripts write as a text at times."""
+    if flag is not None and flag.value not in (True, False, "true", "false"):
+        raise flag.error("true or false")
+    return flag is not None and flag.value in (True, "true")
 
 
 def write_labelme(path: Path, annotation: Annotation, target: Target) -> None:

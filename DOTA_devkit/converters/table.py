@@ -9,7 +9,7 @@ from pathlib import Path
 from DOTA_devkit.converters.annotation import Annotation
 from DOTA_devkit.converters.coco import read_coco, write_coco
 from DOTA_devkit.converters.cvat import read_cvat, write_cvat
-from DOTA_devkit.converters.datasets import Source, Target
+from DOTA_devkit.converters.datasets import RADIANS, Source, Target
 from DOTA_devkit.converters.dior import read_dior
 from DOTA_devkit.converters.dota import read_dota, write_dota
 from DOTA_devkit.converters.fair1m import read_fair1m
@@ -71,7 +71,7 @@ def _one(read: Callable[[Path], Annotation]) -> Read:
 
 
 def _read_rolabelimg(path: Path, source: Source) -> list[Annotation]:
-    return [read_rolabelimg(path, source.angle_unit)]
+    return [read_rolabelimg(path, source.angle_unit or RADIANS)]
 
 
 def _read_yolo(path: Path, source: Source) -> list[Annotation]:
@@ -79,8 +79,8 @@ def _read_yolo(path: Path, source: Source) -> list[Annotation]:
 
 
 def _read_xywhr(path: Path, source: Source) -> list[Annotation]:
-    size_wh = source.size_wh_of(path)
-    return [read_yolo_xywhr(path, size_wh, source.classes or (), source.angle_unit)]
+    size_wh, unit = source.size_wh_of(path), source.angle_unit or RADIANS
+    return [read_yolo_xywhr(path, size_wh, source.classes or (), unit)]
 
 
 def _write_coco(path: Path, annotations: Sequence[Annotation], target: Target) -> None:
@@ -133,7 +133,7 @@ FORMATS: dict[str, Format] = {
     "coco": Format(
         "COCO JSON",
         ".json",
-        lambda path, source: read_coco(path),
+        lambda path, source: read_coco(path, source.angle_unit),
         _write_coco,
         one_file=True,
         numbers=True,

@@ -2,6 +2,7 @@
 
 import json
 
+import cv2
 import numpy as np
 import pytest
 
@@ -35,11 +36,12 @@ def test_labelme_shapes(tmp_path):
         shape(flags={"difficult": True, "dark": True, "wet": False}, description="far", group_id=3),
         shape([*SQUARE, [10, 40]]),
         shape([[1, 2]], "point"),
+        shape(difficult="false"),  # of scripts
         {"label": "ship", "points": SQUARE},  # of the first versions
     )
-    np.testing.assert_allclose(found.labels.corners[[0, 1, 2, 3, 5]], [SQUARE] * 5)
-    assert found.labels.difficult.tolist() == [0, 0, 1, 1, 0, 0]
-    assert found.scores[2] == 0.25 and np.isnan(found.scores[[0, 1, 3, 4, 5]]).all()
+    np.testing.assert_allclose(found.labels.corners[[0, 1, 2, 3, 5, 6]], [SQUARE] * 6)
+    assert found.labels.difficult.tolist() == [0, 0, 1, 1, 0, 0, 0]
+    assert found.scores[2] == 0.25 and np.isnan(found.scores[[0, 1, 3, 4, 5, 6]]).all()
     assert found.attributes[2] == {"kind": "cargo"}
     assert found.attributes[3] == {"dark": True, "description": "far", "group_id": 3}
     assert found.fitted.tolist() == [5] and found.place(5).endswith("a.json: shape 5")
@@ -75,6 +77,7 @@ def test_labelme_keeps_attributes_and_finds_the_image(tmp_path):
         (shape([[1, 2], [3, 4]]), r"shapes\[0\].points: expected at least 3 points, got 2"),
         (shape([[1, 2], [3, 4], [5, None]]), r"shapes\[0\].points\[2\]\[1\]: expected a number"),
         ({**shape(), "label": 3}, r"shapes\[0\].label: expected a text, got 3"),
+        (shape(difficult="yes"), r"shapes\[0\].difficult: expected true or false, got 'yes'"),
         (shape(score=2), r"shapes\[0\].score: expected a number from 0 to 1, got 2"),
         ([], r"shapes\[0\]: expected an object, got a list"),
     ],
@@ -88,6 +91,10 @@ def test_labelme_errors(tmp_path, wrong, message):
 
 
 def coco(tmp_path, *objects, **document):
+    return read_coco(coco_file(tmp_path, *objects, **document))
+
+
+def coco_file(tmp_path, *objects, **document):
     document = {
         "images": [{"id": 1, "file_name": "a.png", "width": 6, "height": 4}],
         "categories": [{"id": 5, "name": "ship"}],
@@ -95,7 +102,7 @@ def coco(tmp_path, *objects, **document):
                         for n, o in enumerate(objects)],
         **document,
     }  # fmt: skip
-    return read_coco(put(tmp_path, "x.json", document))
+    return put(tmp_path, "x.json", document)
 
 
 def test_coco_boxes_and_polygons(tmp_path):
@@ -103,7 +110,7 @@ def test_coco_boxes_and_polygons(tmp_path):
         tmp_path,
         {"bbox": [10, 20, 20, 40]},
         # Detectron2: 90 degrees counterclockwise on the screen take the top left to the bottom left
-        {"bbox": [0, 0, 4, 2, 90], "segmentation": []},
+        {"bbox": [0, 0, 4, 2, 90], "segmentation": [], "bbox_mode": 4},
         # CVAT: the box before it is turned clockwise, and its turn as an attribute
         {"bbox": [10, 20, 20, 40], "segmentation": [], "attributes": {"rotation": 90.0}},
         {"segmentation": [[0, 0, 4, 0, 4, 2], [6, 0, 6, 2, 4, 2]], "iscrowd": 0, "bbox": [0] * 4},
@@ -117,6 +124,39 @@ def test_coco_boxes_and_polygons(tmp_path):
     assert found.fitted.tolist() == [4]
     assert found.labels.difficult.tolist() == [0, 0, 0, 0, 1]
     assert found.scores[4] == 0.5 and found.attributes[4] == {"a": 1}
+
+
+TURNED = [[-1, 2], [-1, -2], [1, -2], [1, 2]]  # by a quarter, counterclockwise on the screen
+
+
+@pytest.mark.parametrize(
+    ("angles", "unit", "corners"),
+    [
+        ([90], None, TURNED),  # more than a turn in radians
+        ([90, 0.5], None, TURNED),
+        ([-np.pi / 2], "radians", TURNED),  # MMRotate: clockwise
+        ([90], "degrees", TURNED),
+        ([0], None, [[-2, -1], [2, -1], [2, 1], [-2, 1]]),
+    ],
+)
+def test_coco_angles(tmp_path, angles, unit, corners):
+    objects = [{"bbox": [0, 0, 4, 2, angle]} for angle in angles]
+    path = coco_file(tmp_path, *objects)
+    (found,) = read_coco(path, unit)
+    np.testing.assert_allclose(found.labels.corners[0], corners, atol=1e-9)
+
+
+def test_coco_angles_of_an_unclear_unit_are_refused(tmp_path):
+    path = coco_file(tmp_path, {"bbox": [0, 0, 4, 2, 0]}, {"bbox": [0, 0, 4, 2, 0.5]})
+    with pytest.raises(InputError, match=r"annotations\[1\]\.bbox: .* got 0\.5; give `angle_unit`"):
+        read_coco(path)
+    path = coco_file(tmp_path, {"bbox": [0, 0, 4, 2, 400]})
+    for unit, expected in [("degrees", "360 degrees"), ("radians", r"6\.2832 radians")]:
+        with pytest.raises(InputError, match=rf"bbox\[4\]: expected .* {expected}, got 400"):
+            read_coco(path, unit)
+    path = coco_file(tmp_path, {"bbox": [0, 0, 4, 2, 0.5], "bbox_mode": 4})
+    (found,) = read_coco(path)
+    assert found.labels.corners[0, 1, 1] == pytest.approx(-1.017, abs=0.001)  # half a degree upward
 
 
 @pytest.mark.parametrize(
@@ -280,10 +320,23 @@ def test_label_studio_regions(tmp_path):
         ({"image": "/data/local-files/?d=images%5Cb%20c.jpg"}, [], "b c"),
         ({"text": "hello", "img": "s3://bucket/x/d.tif"}, [], "d"),
         ({"image": "https://a.org/e%20f.png?size=1"}, [], "e f"),
+        ({"image": "/image2"}, [], "image2"),
     ],
 )
 def test_label_studio_image_names(tmp_path, data, images, name):
     assert studio(tmp_path, data=data, images=images).image_id == name
+
+
+def test_label_studio_file_upload_and_image_size(tmp_path):
+    """Predictions of scripts lack the size of the image; it is that of the file."""
+    cv2.imwrite(str(tmp_path / "b.png"), np.zeros((100, 200, 3), np.uint8))
+    task = {"data": {"image": "/image2"}, "file_upload": "0a1b2c3d-b.png"}
+    bare = {"value": RECTANGLE, "type": "rectanglelabels"}
+    found = studio(tmp_path, bare, images=["b"], **task)
+    assert found.image_id == "b" and found.size_wh == (200, 100)
+    np.testing.assert_allclose(found.labels.corners, [SQUARE])
+    with pytest.raises(InputError, match="expected 'original_width', which is absent"):
+        studio(tmp_path, bare)
 
 
 def test_label_studio_min_export_and_several_annotations(tmp_path):
