@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import sys
 from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
 from cli.console import fail
 from cli.flags import FLAGS
+from DOTA_devkit.errors import did_you_mean
 
 DEFAULT_PHASE = "test"
 
@@ -153,6 +153,5 @@ def _abbreviates(name: str, phase: str) -> bool:
 
 
 def _unknown(name: str, phase: str) -> str:
-    near = difflib.get_close_matches(name, _names(phase), n=1)
-    meant = f" (did you mean {near[0]}?)" if near else ""
+    meant = did_you_mean(name, _names(phase))
     return f"--phase {phase} has no flag {name}{meant}; --help lists all flags"

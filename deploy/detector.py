@@ -18,7 +18,7 @@ import numpy as np
 
 from deploy.runtimes.base import DetectorSettings, Runtime, first_given
 from deploy.runtimes.registry import open_runtime
-from DOTA_devkit.errors import InputError
+from DOTA_devkit.errors import InputError, did_you_mean
 from DOTA_devkit.imaging import ReadOptions, bgr_of_array, read_image
 from structures.defaults import NMS_THRESH
 from structures.detections import Detections
@@ -56,18 +56,20 @@ class Detector:
             path: A checkpoint, an ONNX file or an OpenVINO model of this project.
             settings: How it is run.
             **changes: Fields of `DetectorSettings` that replace those of `settings`, for example
-                `conf_thresh=0.3`.
+                `conf_thresh=0.3`: `device`, `classes`, `backbone`, `input_hw`, `conf_thresh`,
+                `nms_thresh`, `theta_thresh`, `K`, `squash`, `runtime`, `batch_size`, `threads`,
+                `depth`, `bands`, `max_pixels` and `allow_remote`.
 
         Raises:
             InputError: There is no such file, it is not a model of this project, or the settings
                 contradict it.
-            TypeError: `DetectorSettings` has no field of that name.
+            TypeError: `DetectorSettings` has no field of that name; the message lists them all.
         """
         names = [field.name for field in fields(DetectorSettings)]
         if unknown := [name for name in changes if name not in names]:
             raise TypeError(
-                f"DetectorSettings has no field {', '.join(unknown)}; its fields are "
-                f"{', '.join(names)}"
+                f"a detector has no setting {unknown[0]}{did_you_mean(unknown[0], names)}; its "
+                f"settings are {', '.join(names)}"
             )
         settings = replace(settings or DetectorSettings(), **changes)
         return cls(open_runtime(Path(path), settings), settings)

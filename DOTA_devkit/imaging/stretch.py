@@ -119,7 +119,8 @@ def unsigned(values: np.ndarray) -> np.ndarray:
 def _windows(size_wh: tuple[int, int], grid: int) -> Iterator[tuple[int, int, int, int]]:
     """Yield left, top, width and height of a window in each of grid x grid cells.
 
-    In a small image the windows are the cells and cover all of it.
+    A small image gets as few cells as cover it with windows: counting the values of one takes
+    longer than reading it.
     """
     across, down = (list(_spread(side, grid)) for side in size_wh)
     for top, height in down:
@@ -128,6 +129,7 @@ def _windows(size_wh: tuple[int, int], grid: int) -> Iterator[tuple[int, int, in
 
 
 def _spread(side: int, grid: int) -> Iterator[tuple[int, int]]:
+    grid = min(grid, -(-side // WINDOW_SIDE_PX))
     edges = [side * k // grid for k in range(grid + 1)]
     for start, end in pairwise(edges):
         length = min(WINDOW_SIDE_PX, end - start)

@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, Protocol
 
 from DOTA_devkit.cores import usable_cores
@@ -66,6 +67,20 @@ class DetectorSettings:
     bands: tuple[int, ...] | None = None
     max_pixels: int | None = None
     allow_remote: bool | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("conf_thresh", "nms_thresh", "theta_thresh"):
+            value = getattr(self, name)
+            if value is not None and not (_is_number(value, Real) and 0 <= value <= 1):
+                raise InputError(f"{name} must be a number from 0 to 1, got {value!r}")
+        for name in ("K", "batch_size", "threads"):
+            value = getattr(self, name)
+            if not (value is None and name != "batch_size") and not (
+                _is_number(value, Integral) and value >= 1
+            ):
+                raise InputError(f"{name} must be a whole number of 1 or more, got {value!r}")
+        if isinstance(self.classes, str):
+            raise InputError(f"classes must be a list of names, got the text {self.classes!r}")
 
     def used_threads(self) -> int:
         """Return the number of CPU threads that the network uses."""
@@ -128,6 +143,10 @@ class Runtime(Protocol):
         They are in input pixels and sorted by descending score. NMS is not applied, unless it is in
         the file.
         """
+
+
+def _is_number(value: object, kind: type) -> bool:
+    return isinstance(value, kind) and not isinstance(value, bool)
 
 
 def split_device(device: torch.device | str) -> tuple[str, int | None]:

@@ -2,6 +2,7 @@
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields
 
 import cv2
 import numpy as np
@@ -10,9 +11,11 @@ import torch
 
 from datasets import DataOptions, open_dataset
 from deploy.detector import Detector
+from deploy.runtimes.base import DetectorSettings
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.imaging import ReadOptions
 from helpers.data_folders import make_dota, picture, write_image
+from helpers.paths import ROOT
 from inference import InferenceSettings, run_over
 from models import CTRBOX, Checkpoint, load_model, save_checkpoint
 from structures.boxes import HEAD_CHANNELS, rectangles_to_corners
@@ -107,8 +110,44 @@ def test_settings_by_name(weights):
         Detector.load(weights, input_hw=(50, 64))
     with pytest.raises(InputError, match="classes"):
         Detector.load(weights, classes=("a", "b"))
-    with pytest.raises(TypeError, match=r"no field confidence; its fields are .*conf_thresh"):
-        Detector.load(weights, confidence=0.3)
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("conf", r"no setting conf \(did you mean conf_thresh\?\); its settings are device, .*K"),
+        ("nms_tresh", r"\(did you mean nms_thresh\?\)"),
+        ("zoom", r"no setting zoom; its settings are .*allow_remote$"),
+    ],
+)
+def test_unknown_settings_are_told_with_the_known_ones(name, told):
+    with pytest.raises(TypeError, match=told):
+        Detector.load("no file is read", **{name: 0.3})
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"conf_thresh": 18}, {"conf_thresh": "0.3"}, {"nms_thresh": -0.1},
+        {"theta_thresh": float("nan")}, {"K": 0}, {"K": 2.5}, {"K": True}, {"batch_size": 0},
+        {"batch_size": None}, {"threads": 0}, {"classes": "ship"},
+    ],
+)  # fmt: skip
+def test_settings_out_of_range(settings):
+    (name,) = settings
+    with pytest.raises(InputError, match=f"^{name} must be "):
+        DetectorSettings(**settings)
+
+
+def test_settings_of_numpy_and_at_the_ends():
+    DetectorSettings(conf_thresh=np.float32(1), nms_thresh=0, K=np.int64(1), threads=1)
+
+
+def test_every_setting_is_documented():
+    page = (ROOT / "docs/deploy.md").read_text(encoding="utf-8")
+    for field in fields(DetectorSettings):
+        assert f"\n        {field.name}: " in DetectorSettings.__doc__
+        assert f"`{field.name}`" in Detector.load.__doc__ and f"\n| `{field.name}`" in page
 
 
 def test_full_outputs_are_reported(weights):

@@ -106,6 +106,8 @@ def test_sampled_windows(size_wh):
     sample, asked = counting(image)
     assert Stretch.of(size_wh, 1, sample).limits == ((500, 755),)
     assert sum(asked) == min(size_wh[0], 8 * WINDOW_SIDE_PX) * min(size_wh[1], 8 * WINDOW_SIDE_PX)
+    columns, rows = (min(8, -(-side // WINDOW_SIDE_PX)) for side in size_wh)
+    assert len(asked) == columns * rows  # no more than cover a small image
 
 
 def test_second_grid_finds_sparse_data():
