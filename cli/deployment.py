@@ -38,6 +38,7 @@ def predict(args: argparse.Namespace) -> int:
         overlap=args.overlap,
         scales=args.scales,
         gsd=args.gsd,
+        crs=args.crs,
         batch_size=args.batch_size or PREDICT_BATCH["cuda" if "cuda" in options.device else "cpu"],
         formats=args.formats,
         shard=args.shard or Shard.from_environment(),

@@ -298,7 +298,10 @@ def _prediction_flags(group) -> None:
         help="scales at which each image is processed, such as 0.5,1 (default: 1)")
     add("--gsd", phases=PREDICT, type=positive_float, metavar="M",
         help="ground sampling distance of the training images in meters per pixel, to which "
-             "GeoTIFFs are rescaled")
+             "images with coordinates are rescaled")
+    add("--crs", phases=PREDICT, metavar="CRS",
+        help="coordinate reference system of images that do not name theirs, such as a JPEG with "
+             "a world file (.jgw) but without a .prj: a code such as EPSG:32633, PROJ or WKT")
     add("--shard", phases=PREDICT, type=shard, metavar="I/N",
         help="process only part I of N, from 0 (default: torchrun's rank and world size)")
     add("--runtime", phases=MODEL_FILE, choices=tuple(RUNTIMES),

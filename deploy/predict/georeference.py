@@ -60,9 +60,27 @@ class Georeference:
             if not (points and crs):
                 return None
             affine = _fitted_affine(points, dataset.name)
+        return cls.checked(crs, affine, dataset.name, turn)
+
+    @classmethod
+    def checked(
+        cls,
+        crs: CRS,
+        affine: tuple[float, float, float, float, float, float],
+        name: str,
+        turn: Turn | None = None,
+    ) -> Georeference | None:
+        """Return the georeference of an affine map; None, and a warning, if it is degenerate.
+
+        Args:
+            crs: As the attribute.
+            affine: As the attribute, from pixels of the stored image.
+            name: Name of the image, for the warning.
+            turn: How its pixels are turned to be shown.
+        """
         a, b, _, d, e, _ = affine
         if not (np.isfinite(affine).all() and a * e != b * d):
-            logger.warning("%s: its georeference is degenerate and is not used", dataset.name)
+            logger.warning("%s: its georeference is degenerate and is not used", name)
             return None
         return cls(crs, affine if turn is None else turn.affine(affine))
 

@@ -253,7 +253,11 @@ def _work(
 
     It has no paths, because machines that share the work may have the files in other places.
     """
-    searched = {k: v for k, v in asdict(settings).items() if k not in ("formats", "shard")}
+    unsearched = ("formats", "shard", "crs")
+    searched = {k: v for k, v in asdict(settings).items() if k not in unsearched}
+    if settings.gsd is not None:  # then the files beside an image decide its windows, too
+        searched["affines"] = [s.georeference and s.georeference.affine for s in plan.sources]
+        searched["crs"] = settings.crs
     return {
         "version": 5,
         "sources": [

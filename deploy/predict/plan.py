@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from deploy.predict.settings import WHOLE_IMAGE, DetectorLike, PredictSettings
-from deploy.predict.sources import ImageSource, inspect_images
+from deploy.predict.sidecars import parse_crs
+from deploy.predict.sources import COORDINATES_FROM, ImageSource, inspect_images
 from deploy.predict.windows import Chain, Tiling, Window, plan_windows, whole_window
 from DOTA_devkit.errors import InputError
 
@@ -75,7 +76,8 @@ class Plan:
 
 def plan_images(paths: Sequence[Path], detector: DetectorLike, settings: PredictSettings) -> Plan:
     """Plan how image files go through the network; only their headers are read if possible."""
-    sources, faults = inspect_images(paths, detector.reading)
+    crs = None if settings.crs is None else parse_crs(settings.crs)
+    sources, faults = inspect_images(paths, detector.reading, crs)
     jobs, without_windows = plan_jobs(sources, detector, settings)
     batches = Batches(jobs, settings.batch_size)
     return Plan(list(paths), sources, jobs, batches, faults | without_windows)
@@ -206,6 +208,6 @@ def _ground_scale(source: ImageSource, gsd: float) -> tuple[float, float]:
 def _require_georeference(source: ImageSource, setting: str, instead: str) -> None:
     if source.georeference is None:
         raise InputError(
-            f"{source.path}: {setting} needs an image with coordinates (a GeoTIFF read through "
-            f"rasterio), and this one has none; {instead}"
+            f"{source.path}: {setting} needs an image with coordinates, and this one has none: "
+            f"{source.unlocated.removeprefix(f'{source.path}: ') or COORDINATES_FROM}; {instead}"
         )

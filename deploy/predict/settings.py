@@ -170,6 +170,8 @@ class PredictSettings:
         scales: Input pixels per source pixel, one pass over the image for each; None for 1.
         gsd: Ground sampling distance in meters per pixel that the model was trained at; images
             with coordinates are rescaled to it.
+        crs: Coordinate reference system of images that do not tell theirs, such as "EPSG:32633";
+            None if there are none.
         batch_size: Windows that go through the network together.
         formats: Names out of `FORMATS` to write.
         shard: Part of the work that this process does.
@@ -179,6 +181,7 @@ class PredictSettings:
     overlap: int | None = None
     scales: tuple[float, ...] | None = None
     gsd: float | None = None
+    crs: str | None = None
     batch_size: int = 8
     formats: tuple[str, ...] = FORMATS
     shard: Shard = field(default_factory=Shard)

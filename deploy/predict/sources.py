@@ -11,8 +11,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from deploy.predict.georeference import Georeference
+from deploy.predict.sidecars import locate_image, locate_raster
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.file_names import is_odd
 from DOTA_devkit.formats import read_ids
@@ -29,9 +31,17 @@ from DOTA_devkit.imaging.raster import (
 )
 from DOTA_devkit.terminal import visible
 
+if TYPE_CHECKING:
+    from rasterio.crs import CRS
+
 logger = logging.getLogger(__name__)
 
 SUFFIXES = (*IMAGE_SUFFIXES, ".vrt")
+COORDINATES_FROM = (
+    "a GeoTIFF that is read through rasterio has them, or a world file beside the image, such as "
+    ".jgw, together with a .prj or `crs`"
+)
+"""What an image needs to lie on the map, for messages."""
 LIST_SUFFIXES = (".txt", ".lst")
 
 
@@ -44,7 +54,8 @@ class ImageSource:
         path: The file.
         size_wh: Width and height in pixels.
         raster: Whether it is read through rasterio.
-        georeference: Where it lies on the map; None if the file does not tell.
+        georeference: Where it lies on the map; None if it is unknown.
+        unlocated: Why that is unknown, for an image with a hint of it, such as a world file.
         reading: How its pixels are read.
     """
 
@@ -53,6 +64,7 @@ class ImageSource:
     size_wh: tuple[int, int]
     raster: bool = False
     georeference: Georeference | None = None
+    unlocated: str = ""
     reading: ReadOptions = field(default_factory=ReadOptions)
 
     @contextmanager
@@ -176,7 +188,7 @@ def image_ids(paths: Sequence[Path]) -> list[str]:
 
 
 def inspect_images(
-    paths: Sequence[Path], reading: ReadOptions | None = None
+    paths: Sequence[Path], reading: ReadOptions | None = None, crs: CRS | None = None
 ) -> tuple[list[ImageSource], dict[str, str]]:
     """Find out which image files can be opened, and what they are.
 
@@ -185,6 +197,7 @@ def inspect_images(
     Args:
         paths: The files.
         reading: How their pixels are read.
+        crs: Coordinate reference system of images that do not tell theirs.
 
     Returns:
         The images that can be opened, and for the others path -> why not.
@@ -197,10 +210,12 @@ def inspect_images(
         try:
             _refuse_odd_name(path)
             if use_rasterio and path.suffix.lower() in RASTER_SUFFIXES:
-                sources.append(_inspect_raster(image_id, path, reading))
+                sources.append(_inspect_raster(image_id, path, reading, crs))
             else:
+                size_wh = _pixel_size(path, reading)
+                place, reason = locate_image(path, size_wh, crs, reading)
                 sources.append(
-                    ImageSource(image_id, path, _pixel_size(path, reading), reading=reading)
+                    ImageSource(image_id, path, size_wh, False, place, reason, reading=reading)
                 )
         except InputError as error:
             faults[printable(path)] = str(error)
@@ -243,19 +258,15 @@ def content_digest(path: Path, blocks: int = 16, block: int = 4096) -> str:
     return digest.hexdigest()[:16]
 
 
-def _inspect_raster(image_id: str, path: Path, reading: ReadOptions) -> ImageSource:
+def _inspect_raster(
+    image_id: str, path: Path, reading: ReadOptions, crs: CRS | None
+) -> ImageSource:
     with open_raster(path, reading) as dataset:
         color_bands(path, dataset, reading.bands)
         turn = turn_of(path, dataset)
         check_size(path, turn.shown_wh, reading, whole=False)
-        return ImageSource(
-            image_id,
-            path,
-            turn.shown_wh,
-            raster=True,
-            georeference=Georeference.of(dataset, turn),
-            reading=reading,
-        )
+        place, reason = locate_raster(path, dataset, turn, crs)
+        return ImageSource(image_id, path, turn.shown_wh, True, place, reason, reading)
 
 
 def _pixel_size(path: Path, reading: ReadOptions) -> tuple[int, int]:

@@ -18,8 +18,9 @@ from typing import Any
 import numpy as np
 
 from deploy.predict.settings import ModelRecord
-from deploy.predict.sources import ImageSource
+from deploy.predict.sources import COORDINATES_FROM, ImageSource
 from DOTA_devkit.errors import InputError
+from DOTA_devkit.faults import shorten_faults
 from DOTA_devkit.file_names import path_inside
 from DOTA_devkit.files import remedy, replacing
 from DOTA_devkit.progress import progress
@@ -285,11 +286,7 @@ def _write_geojson(results: Results, folder: Path) -> dict[str, str]:
     """
     path = folder / "detections.geojson"
     located = [one for one in results.images if one.source.georeference is not None]
-    rasters = [one.source for one in results.images if one.source.raster]
-    bare = [source.path for source in rasters if source.georeference is None]
-    if bare:
-        logger.info("no coordinates in %d GeoTIFFs, such as %s: they are not in %s",
-                 len(bare), bare[0], path.name)  # fmt: skip
+    _tell_of_unlocated([one.source for one in results.images], path.name)
     unwritten = {}
     if not located:
         path.unlink(missing_ok=True)  # one of an earlier run would pass for this one's
@@ -313,6 +310,22 @@ def _write_geojson(results: Results, folder: Path) -> dict[str, str]:
                 )
         file.write("\n]}\n")
     return unwritten
+
+
+def _tell_of_unlocated(sources: Sequence[ImageSource], name: str) -> None:
+    """Say which images are not in the GeoJSON file, why, and what to do about it."""
+    bare = [source for source in sources if source.georeference is None]
+    reasons = [source.unlocated for source in bare if source.unlocated]
+    for text in shorten_faults(reasons):
+        logger.warning("not in %s: %s", name, text)
+    silent = [source.path for source in bare if not source.unlocated]
+    if silent:
+        logger.info(
+            "no coordinates in %d images, such as %s: they are not in %s; %s",
+            len(silent), silent[0], name, COORDINATES_FROM,
+        )  # fmt: skip
+    if bare and len(bare) == len(sources):
+        logger.info("%s is not written, as no image has coordinates", name)
 
 
 def _features(found: Detections, source: ImageSource) -> list[dict[str, Any]]:
