@@ -140,7 +140,7 @@ def write_coco(
     """
     data = coco_dict(annotations, classes, file_names)
     with replacing(path) as file:
-        json.dump(data, file, ensure_ascii=False)
+        file.write(json.dumps(data, ensure_ascii=False))  # several times as fast as dump
 
 
 def read_coco(path: Path | str, angle_unit: str | None = None) -> list[Annotation]:

@@ -275,7 +275,7 @@ def _write(path: Path, annotations: Sequence[Annotation], target: Target, key: s
         address = f"/data/local-files/?d={folder}{target.file_name(annotation)}"
         tasks.append({"data": {"image": address}, key: [result]})
     with replacing(path) as file:
-        json.dump(tasks, file, ensure_ascii=False, indent=1)
+        file.write(json.dumps(tasks, ensure_ascii=False))
 
 
 def _results(annotation: Annotation, size_wh: tuple[int, int]) -> list[dict[str, Any]]:
