@@ -28,6 +28,7 @@ from DOTA_devkit.converters.annotation import (
 from DOTA_devkit.converters.datasets import DEGREES
 from DOTA_devkit.converters.rectangles import (
     box_of_outline,
+    rectangle_around,
     rotated_corners,
     smallest_rectangle,
     upright_corners,
@@ -141,6 +142,46 @@ def write_coco(
     data = coco_dict(annotations, classes, file_names)
     with replacing(path) as file:
         file.write(json.dumps(data, ensure_ascii=False))  # several times as fast as dump
+
+
+def write_rotated_coco(
+    path: Path | str,
+    annotations: Sequence[Annotation],
+    classes: Sequence[str],
+    file_names: Mapping[str, str] | None = None,
+) -> int:
+    """Write a dataset as COCO json with rotated boxes, as Detectron2 reads them.
+
+    The `bbox` of an object has center, sides and the angle in degrees, counterclockwise on the
+    screen from -180 to 180; there is no `segmentation`. Corners that are no rectangle become their
+    smallest one.
+
+    Args:
+        path: the file to write or replace.
+        annotations: as for `coco_dict`.
+        classes: as for `coco_dict`.
+        file_names: as for `coco_dict`.
+
+    Returns:
+        The number of objects whose corners were no rectangle.
+
+    Raises:
+        InputError: the size of an image is unknown.
+        OSError: the file cannot be written.
+    """
+    data = coco_dict(annotations, classes, file_names)
+    corners = (box for annotation in annotations for box in annotation.labels.corners)
+    fitted = 0
+    for item, four in zip(data["annotations"], corners, strict=True):
+        box, changed = rectangle_around(four)
+        fitted += changed
+        del item["segmentation"]
+        angle = (180 - box.degrees) % 360 - 180
+        item["bbox"], item["bbox_mode"] = [*box[:4], angle], _DETECTRON2_ROTATED
+        item["area"] = box.w * box.h
+    with replacing(path) as file:
+        file.write(json.dumps(data, ensure_ascii=False))
+    return fitted
 
 
 def read_coco(path: Path | str, angle_unit: str | None = None) -> list[Annotation]:

@@ -14,8 +14,13 @@ from DOTA_devkit.formats import read_labels
 from helpers.label_samples import FILES, SHIP, SIZE_WH
 from helpers.paths import ROOT
 
-RECTANGLES_ALONE = ("rolabelimg", "yolo-xywhr", "labelimg-obb")
-GUESSED_AS = {"xanylabeling": "labelme", "label-studio-predictions": "label-studio"}
+RECTANGLES_ALONE = ("rolabelimg", "yolo-xywhr", "labelimg-obb", "coco-rotated")
+NO_DIFFICULTY = ("yolo", "yolo-xywhr", "labelimg-obb", "label-studio", "label-studio-predictions")
+GUESSED_AS = {
+    "xanylabeling": "labelme",
+    "label-studio-predictions": "label-studio",
+    "coco-rotated": "coco",
+}
 
 
 @pytest.fixture
@@ -111,7 +116,7 @@ def test_round_trip(folder, tmp_path, capsys, name, kind):
     assert convert(name, target, tmp_path / "back", "--images", tmp_path / "images") == 0
     before, after = read_labels(labels / "a1.txt"), read_labels(tmp_path / "back/a1.txt")
     assert after.names == before.names
-    if name not in (*RECTANGLES_ALONE, "yolo", "label-studio", "label-studio-predictions"):
+    if name not in NO_DIFFICULTY:
         np.testing.assert_array_equal(after.difficult, before.difficult)
     if not changed:
         distances = map(distance, before.corners, after.corners)
