@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from DOTA_devkit.errors import InputError
+from DOTA_devkit.files import replacing
 from DOTA_devkit.formats import DOTA_CLASSES
 from DOTA_devkit.formats.text import read_lines
 
@@ -57,6 +58,16 @@ def read_class_file(path: Path | str) -> tuple[str, ...]:
             f"write the names, in the order of their numbers, into a {CLASS_FILE}"
         )
     return _without_repeats([line.strip() for line in read_lines(path) if line.strip()], str(path))
+
+
+def write_class_file(path: Path, names: Iterable[str]) -> None:
+    """Write class names, one per line.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    with replacing(path) as file:
+        file.writelines(f"{name}\n" for name in names)
 
 
 def find_class_file(label_path: Path) -> Path | None:

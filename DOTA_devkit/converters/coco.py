@@ -218,6 +218,18 @@ def read_coco(path: Path | str, angle_unit: str | None = None) -> list[Annotatio
     return [_annotation(root.path, image, records[key]) for key, image in images.items()]
 
 
+def coco_classes(path: Path | str) -> tuple[str, ...]:
+    """Return the categories of a file in the order of their ids, each name once.
+
+    Raises:
+        InputError: as `read_coco`.
+        OSError: the file cannot be read.
+    """
+    items = sorted(_by_id(read_json(path).required("categories")), key=lambda one: str(one[0]))
+    items.sort(key=lambda one: one[0] if isinstance(one[0], int) else math.inf)
+    return tuple(dict.fromkeys(item.required("name").text() for _, item in items))
+
+
 def _by_id(items: JsonValue) -> list[tuple[int | str, JsonValue]]:
     seen: dict[int | str, JsonValue] = {}
     for item in items.elements():
