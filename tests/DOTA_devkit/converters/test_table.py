@@ -231,6 +231,15 @@ def test_wrong_arguments_are_told(capsys, arguments, message):
     assert message in capsys.readouterr().err
 
 
+def test_images_beside_a_file_of_all_images_are_found(folder, tmp_path):
+    """As CVAT exports a task: annotations.xml, and the folder of images beside it."""
+    folder("labels", FILES["cvat"])
+    (tmp_path / "images").rename(tmp_path / "labels/images")
+    labels = tmp_path / "labels/annotations.xml"
+    assert convert(labels, tmp_path / "out", "--preview", 1) == 0
+    assert (tmp_path / "out_preview/a1.jpg").is_file()
+
+
 def test_options_may_stand_anywhere(folder, tmp_path):
     labels = folder("labels", FILES["cvat"])
     for number, words in enumerate(
