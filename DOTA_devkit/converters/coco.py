@@ -35,6 +35,7 @@ from DOTA_devkit.converters.rectangles import (
 )
 from DOTA_devkit.converters.rle import mask_outline
 from DOTA_devkit.errors import InputError
+from DOTA_devkit.faults import map_collecting
 from DOTA_devkit.files import replacing
 from DOTA_devkit.json_tree import JsonValue, read_json
 from DOTA_devkit.number_ranges import ANGLE, DEGREE_TURN, DIFFICULTY, SCORE
@@ -198,7 +199,7 @@ def read_coco(path: Path | str, angle_unit: str | None = None) -> list[Annotatio
 
     Raises:
         InputError: a value is absent or not what was expected, an id is unknown or there twice, or
-            the unit of angles is unknown; the message has the file and the place in it.
+            the unit of angles is unknown; the message has the file and the places in it.
         OSError: the file cannot be read.
     """
     root = read_json(path)
@@ -207,15 +208,20 @@ def read_coco(path: Path | str, angle_unit: str | None = None) -> list[Annotatio
     records: dict[int | str, list[ObjectRecord]] = {key: [] for key in images}
     items = root.required("annotations").elements()
     angle_unit = angle_unit or _unit_of_angles(items)
-    for number, item in enumerate(items, 1):
-        image = item.required("image_id")
-        category = item.required("category_id")
+
+    def add(numbered: tuple[int, JsonValue]) -> None:
+        number, item = numbered
+        image, category = item.required("image_id"), item.required("category_id")
         if image.key() not in records:
             raise image.error("the id of an image")
         if category.key() not in names:
             raise category.error("the id of a category")
         records[image.key()].append(_record(item, names[category.key()], number, angle_unit))
-    return [_annotation(root.path, image, records[key]) for key, image in images.items()]
+
+    map_collecting(add, enumerate(items, 1), "objects")
+    return map_collecting(
+        lambda key: _annotation(root.path, images[key], records[key]), images, "images"
+    )
 
 
 def coco_classes(path: Path | str) -> tuple[str, ...]:

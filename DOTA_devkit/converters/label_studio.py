@@ -27,6 +27,7 @@ from DOTA_devkit.converters.annotation import (
 from DOTA_devkit.converters.datasets import Source, Target
 from DOTA_devkit.converters.rectangles import box_of_outline, exact_rectangle, rotated_corners
 from DOTA_devkit.errors import InputError
+from DOTA_devkit.faults import map_collecting
 from DOTA_devkit.files import replacing
 from DOTA_devkit.images import IMAGE_SUFFIXES
 from DOTA_devkit.imaging import image_size_wh
@@ -60,7 +61,7 @@ def read_label_studio(path: Path | str, source: Source) -> list[Annotation]:
     """
     root = read_json(path)
     tasks = [root] if isinstance(root.value, dict) else root.elements()
-    return [_task(task, source.images) for task in tasks]
+    return map_collecting(lambda task: _task(task, source.images), tasks, "tasks")
 
 
 def _task(task: JsonValue, images: Mapping[str, Path]) -> Annotation:

@@ -138,6 +138,34 @@ def test_damaged_files_are_told_all_at_once(folder, tmp_path, capsys, name):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("name", "old", "new", "header", "places"),
+    [
+        ("coco", '2, "segm', '9, "segm', "2 objects", ["annotations[0].", "annotations[1]."]),
+        ("cvat", 'label="ship"', "", "2 images", ["annotations.xml:6", "annotations.xml:10"]),
+        ("label-studio", '"ship"', "7", "2 tasks", ["[0].annotations", "[1].annotations"]),
+    ],
+)
+def test_faults_within_a_file_are_told_all_at_once(
+    folder, tmp_path, capsys, name, old, new, header, places
+):
+    ((file, text),) = FILES[name].items()
+    if name == "cvat":
+        image = text[text.index("  <image") : text.index("</annotations>")]
+        text = text.replace(image, image + image.replace("a1.png", "a2.png"))
+    else:
+        document = json.loads(text)
+        tasks = document["annotations"] if name == "coco" else document
+        tasks += [json.loads(json.dumps(tasks[0]).replace("a1.png", "a2.png"))]
+        text = json.dumps(document)
+    assert text.count(old) == 2
+    labels = folder("labels", {file: text.replace(old, new)})
+    assert convert(name, labels, tmp_path / "out") == 2
+    error = capsys.readouterr().err
+    assert f"error: {header} cannot be used:" in error
+    assert all(place in error for place in places)
+
+
 BOMBS = {
     ".xml": '<!DOCTYPE a [<!ENTITY b "bbb"><!ENTITY c "&b;&b;&b;">]><annotation>&c;</annotation>',
     ".json": "[" * 200_000,
