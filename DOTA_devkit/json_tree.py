@@ -69,6 +69,16 @@ class JsonValue:
             raise InputError(f"{self.where}: expected {key!r}, which is absent")
         return member
 
+    def member_names(self) -> list[str]:
+        """Return the names of the members of an object.
+
+        Raises:
+            InputError: the value is not an object.
+        """
+        if not isinstance(self.value, dict):
+            raise self.error("an object")
+        return list(self.value)
+
     def elements(self) -> list[JsonValue]:
         """Return the elements of a list.
 

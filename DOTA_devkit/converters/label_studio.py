@@ -153,7 +153,7 @@ def _names_by_id(regions: Sequence[JsonValue]) -> dict[int | str, str]:
 
 def _label(value: JsonValue) -> str | None:
     """Return the class in `rectanglelabels`, `polygonlabels`, `labels` or a key like these."""
-    for key in value.value:
+    for key in value.member_names():
         if key.endswith("labels") and (member := value.find(key)) is not None:
             labels = member.elements()
             if len(labels) != 1:
@@ -214,11 +214,9 @@ def _file_name(task: JsonValue, images: Mapping[str, Path]) -> str:
     one, else `file_upload` if that does, else the one that is called so.
     """
     data = task.find("data") or task
-    if not isinstance(data.value, dict):
-        raise data.error("an object")
-    members = [data.required(key) for key, value in data.value.items() if isinstance(value, str)]
-    members += [member for member in (task.find("file_upload"),) if member is not None]
-    names = [(member.where, _name_in_address(str(member.value))) for member in members]
+    members = [data.find(key) for key in data.member_names()] + [task.find("file_upload")]
+    members = [one for one in members if one is not None and isinstance(one.value, str)]
+    names = [(member.where, _name_in_address(member.value)) for member in members]
     found = [one for one in names if one[1].lower().endswith(IMAGE_SUFFIXES)]
     found += [one for one in names if one[0] == f"{data.where}.image" and one[1]]
     if not found:
