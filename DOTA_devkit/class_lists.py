@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.file_names import check_class_name
+from DOTA_devkit.files import replacing
 from DOTA_devkit.formats import DOTA_CLASSES
 from DOTA_devkit.formats.text import read_lines
 
@@ -65,6 +66,16 @@ def read_class_file(path: Path | str) -> tuple[str, ...]:
     for number, name in enumerate(lines, 1):
         check_class_name(name, f"{path}:{number}")
     return _without_repeats([name for name in lines if name], str(path))
+
+
+def write_class_file(path: Path, names: Iterable[str]) -> None:
+    """Write class names, one per line.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    with replacing(path) as file:
+        file.writelines(f"{name}\n" for name in names)
 
 
 def find_class_file(label_path: Path) -> Path | None:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from DOTA_devkit.class_lists import CLASS_FILE, DATA_YAML
+from DOTA_devkit.class_lists import CLASS_FILE, DATA_YAML, write_class_file
 from DOTA_devkit.converters.annotation import Annotation, build_annotation
 from DOTA_devkit.converters.datasets import Source, Target
 from DOTA_devkit.converters.dota import check_dota_names
@@ -165,8 +165,7 @@ def write_folder(annotations: Sequence[Annotation], target: Target, overwrite: b
 
     fitted = sum(map_collecting(write, progress(annotations, "writing")))
     if format_.numbers:
-        with replacing(target.path / CLASS_FILE) as file:
-            file.writelines(f"{name}\n" for name in target.classes or ())
+        write_class_file(target.path / CLASS_FILE, target.classes or ())
     if target.format == "yolo":
         _write_data_yaml(target)
         warn_outside(annotations)

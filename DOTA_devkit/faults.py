@@ -25,12 +25,15 @@ def shorten_faults(faults: Sequence[str], limit: int = MAX_SHOWN_FAULTS) -> list
     return shown
 
 
-def map_collecting(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+def map_collecting(
+    function: Callable[[Item], Result], items: Iterable[Item], what: str = "files"
+) -> list[Result]:
     """Apply `function` to every item, going on after an InputError.
 
     Args:
         function: called with one item, usually a file to read.
         items: the items.
+        what: what the items are, for the message.
 
     Returns:
         The results in the order of the items.
@@ -48,7 +51,7 @@ def map_collecting(function: Callable[[Item], Result], items: Iterable[Item]) ->
     if len(faults) == 1:
         raise InputError(faults[0])
     if faults:
-        header = f"{len(faults)} files cannot be used:"
+        header = f"{len(faults)} {what} cannot be used:"
         raise InputError("\n  ".join([header, *shorten_faults(faults)]))
     return results
 

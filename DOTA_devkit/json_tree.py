@@ -69,6 +69,16 @@ class JsonValue:
             raise InputError(f"{self.where}: expected {key!r}, which is absent")
         return member
 
+    def member_names(self) -> list[str]:
+        """Return the names of the members of an object.
+
+        Raises:
+            InputError: the value is not an object.
+        """
+        if not isinstance(self.value, dict):
+            raise self.error("an object")
+        return list(self.value)
+
     def elements(self) -> list[JsonValue]:
         """Return the elements of a list.
 
@@ -125,15 +135,10 @@ class JsonValue:
         Raises:
             InputError: the value is no list, or an element is no number of `COORDINATE`.
         """
-        elements = self.elements()
-        if all(type(value) in (int, float) for value in self.value):
-            try:
-                numbers = np.array(self.value, dtype=np.float64)
-            except OverflowError:
-                numbers = np.array([np.nan])
-            if COORDINATE.holds(numbers).all():
-                return numbers
-        return np.array([element.number() for element in elements])  # names the wrong one
+        numbers = _plain_numbers(self.value)
+        if numbers is None:
+            return np.array([element.number() for element in self.elements()])
+        return numbers
 
     def points(self) -> np.ndarray:
         """Return a list of points, ``[[x, y], ...]``, as ``[K, 2]`` float64.
@@ -141,7 +146,13 @@ class JsonValue:
         Raises:
             InputError: the value is anything else.
         """
-        rows = []
+        if isinstance(self.value, list) and all(
+            type(row) is list and len(row) >= 2 for row in self.value
+        ):
+            points = _plain_numbers([value for row in self.value for value in row[:2]])
+            if points is not None:
+                return points.reshape(-1, 2)
+        rows = []  # the way that finds the wrong value
         for element in self.elements():
             row = element.numbers()
             if len(row) < 2:
@@ -151,6 +162,17 @@ class JsonValue:
 
     def _under(self, key: str) -> str:
         return f"{self.place}.{key}" if self.place else key
+
+
+def _plain_numbers(values: object) -> np.ndarray | None:
+    """Return a list of coordinates as float64 if it is one, else None."""
+    if not isinstance(values, list) or not {int, float}.issuperset(map(type, values)):
+        return None
+    try:
+        numbers = np.array(values, dtype=np.float64)
+    except OverflowError:
+        return None
+    return numbers if COORDINATE.holds(numbers).all() else None
 
 
 def read_json(path: Path | str) -> JsonValue:

@@ -192,7 +192,9 @@ def images_of_labels(given: Path | None, labels: Path) -> dict[str, Path]:
         Image id -> file, of `given`, else of the folder that belongs to the labels; empty if there
         is none.
     """
-    folder = given or guess_image_folder(labels if labels.is_dir() else labels.parent)
+    folder = given or guess_image_folder(labels)  # beside a folder, or beside a file of all images
+    if folder is None and not labels.is_dir():
+        folder = guess_image_folder(labels.parent)
     return {} if folder is None else find_images(folder)
 
 

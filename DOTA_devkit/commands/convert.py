@@ -8,7 +8,13 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
-from DOTA_devkit.class_lists import find_class_file, find_data_yaml, read_class_file
+from DOTA_devkit.class_lists import (
+    CLASS_FILE,
+    find_class_file,
+    find_data_yaml,
+    read_class_file,
+    write_class_file,
+)
 from DOTA_devkit.commands.arguments import (
     HelpFormatter,
     add_classes,
@@ -27,6 +33,7 @@ from DOTA_devkit.convert import (
 )
 from DOTA_devkit.converters.annotation import Annotation, ClassMap, count_classes
 from DOTA_devkit.converters.class_order import complete_class_list
+from DOTA_devkit.converters.coco import coco_classes
 from DOTA_devkit.converters.datasets import ANGLE_UNITS, Source, Target
 from DOTA_devkit.converters.guess import guess_format
 from DOTA_devkit.converters.hrsc import LEVELS
@@ -138,6 +145,13 @@ def _add_class_options(parser: argparse.ArgumentParser) -> None:
         "--drop", type=name_set, default=frozenset(), metavar="A,B", help="drop these classes"
     )
 
+    parser.add_argument(
+        "--write_classes",
+        action="store_true",
+        help=f"write the classes into a {CLASS_FILE} beside TARGET, in the order of --classes or "
+        "of the numbers in the labels, else by name",
+    )
+
 
 def _add_reading_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
@@ -203,8 +217,12 @@ def run(arguments: argparse.Namespace) -> None:
     refuse_turned_images(annotations, source.images, arguments.to)
     target = _target(arguments, source, annotations, target_path)
     examples, preview_dir = _plan_previews(arguments, source, target, annotations)
-    refuse_existing(target_files(annotations, target), arguments.overwrite)
+    class_file = target.path.parent / CLASS_FILE if arguments.write_classes else None
+    planned = target_files(annotations, target) + ([class_file] if class_file else [])
+    refuse_existing(planned, arguments.overwrite)
     fitted = write_folder(annotations, target, arguments.overwrite)
+    if class_file:
+        write_class_file(class_file, _class_order(arguments, source, target, annotations))
     _report(found, annotations, flat, target, fitted)
     if examples:
         draw_previews(read_back(examples, target), source.images, preview_dir)
@@ -277,17 +295,34 @@ def _target(
     return Target(path, arguments.to, classes, source.images)
 
 
+def _class_order(
+    arguments: argparse.Namespace, source: Source, target: Target, annotations: list[Annotation]
+) -> tuple[str, ...]:
+    """Return the classes of the labels written, for a list of them."""
+    if target.classes is not None:
+        return target.classes
+    names = _numbered_classes(arguments, source) or arguments.classes
+    return names or tuple(sorted(count_classes(annotations)))
+
+
+def _numbered_classes(arguments: argparse.Namespace, source: Source) -> tuple[str, ...]:
+    """Return the new names of the classes that the source numbers; empty if it numbers none."""
+    classes = source.classes if _names_numbers(source) else None
+    if classes is None and FORMATS[source.format].read is FORMATS["coco"].read:
+        classes = None if arguments.classes or source.path.is_dir() else coco_classes(source.path)
+    renamed = [arguments.rename.get(name, name) for name in classes or ()]
+    return tuple(dict.fromkeys(name for name in renamed if name not in arguments.drop))
+
+
 def _target_classes(
     arguments: argparse.Namespace, source: Source, annotations: list[Annotation]
 ) -> tuple[str, ...]:
-    names_found = count_classes(annotations)
-    if _names_numbers(source):
-        renamed = [arguments.rename.get(name, name) for name in source.classes or ()]
-        return tuple(dict.fromkeys(name for name in renamed if name not in arguments.drop))
+    if classes := _numbered_classes(arguments, source):
+        return classes
     if arguments.classes:
         return arguments.classes
     class_file = find_class_file(source.path)
-    classes = complete_class_list(names_found, source, class_file)
+    classes = complete_class_list(count_classes(annotations), source, class_file)
     logger.info(
         "class numbers by %s: %s", class_file or "the order of the dataset", ", ".join(classes)
     )

@@ -28,12 +28,14 @@ from DOTA_devkit.converters.annotation import (
 from DOTA_devkit.converters.datasets import DEGREES
 from DOTA_devkit.converters.rectangles import (
     box_of_outline,
+    rectangle_around,
     rotated_corners,
     smallest_rectangle,
     upright_corners,
 )
 from DOTA_devkit.converters.rle import mask_outline
 from DOTA_devkit.errors import InputError
+from DOTA_devkit.faults import map_collecting
 from DOTA_devkit.files import replacing
 from DOTA_devkit.json_tree import JsonValue, read_json
 from DOTA_devkit.number_ranges import ANGLE, DEGREE_TURN, DIFFICULTY, SCORE
@@ -140,7 +142,47 @@ def write_coco(
     """
     data = coco_dict(annotations, classes, file_names)
     with replacing(path) as file:
-        json.dump(data, file, ensure_ascii=False)
+        file.write(json.dumps(data, ensure_ascii=False))  # several times as fast as dump
+
+
+def write_rotated_coco(
+    path: Path | str,
+    annotations: Sequence[Annotation],
+    classes: Sequence[str],
+    file_names: Mapping[str, str] | None = None,
+) -> int:
+    """Write a dataset as COCO json with rotated boxes, as Detectron2 reads them.
+
+    The `bbox` of an object has center, sides and the angle in degrees, counterclockwise on the
+    screen from -180 to 180; there is no `segmentation`. Corners that are no rectangle become their
+    smallest one.
+
+    Args:
+        path: the file to write or replace.
+        annotations: as for `coco_dict`.
+        classes: as for `coco_dict`.
+        file_names: as for `coco_dict`.
+
+    Returns:
+        The number of objects whose corners were no rectangle.
+
+    Raises:
+        InputError: the size of an image is unknown.
+        OSError: the file cannot be written.
+    """
+    data = coco_dict(annotations, classes, file_names)
+    corners = (box for annotation in annotations for box in annotation.labels.corners)
+    fitted = 0
+    for item, four in zip(data["annotations"], corners, strict=True):
+        box, changed = rectangle_around(four)
+        fitted += changed
+        del item["segmentation"]
+        angle = (180 - box.degrees) % 360 - 180
+        item["bbox"], item["bbox_mode"] = [*box[:4], angle], _DETECTRON2_ROTATED
+        item["area"] = box.w * box.h
+    with replacing(path) as file:
+        file.write(json.dumps(data, ensure_ascii=False))
+    return fitted
 
 
 def read_coco(path: Path | str, angle_unit: str | None = None) -> list[Annotation]:
@@ -157,7 +199,7 @@ def read_coco(path: Path | str, angle_unit: str | None = None) -> list[Annotatio
 
     Raises:
         InputError: a value is absent or not what was expected, an id is unknown or there twice, or
-            the unit of angles is unknown; the message has the file and the place in it.
+            the unit of angles is unknown; the message has the file and the places in it.
         OSError: the file cannot be read.
     """
     root = read_json(path)
@@ -166,15 +208,32 @@ def read_coco(path: Path | str, angle_unit: str | None = None) -> list[Annotatio
     records: dict[int | str, list[ObjectRecord]] = {key: [] for key in images}
     items = root.required("annotations").elements()
     angle_unit = angle_unit or _unit_of_angles(items)
-    for number, item in enumerate(items, 1):
-        image = item.required("image_id")
-        category = item.required("category_id")
+
+    def add(numbered: tuple[int, JsonValue]) -> None:
+        number, item = numbered
+        image, category = item.required("image_id"), item.required("category_id")
         if image.key() not in records:
             raise image.error("the id of an image")
         if category.key() not in names:
             raise category.error("the id of a category")
         records[image.key()].append(_record(item, names[category.key()], number, angle_unit))
-    return [_annotation(root.path, image, records[key]) for key, image in images.items()]
+
+    map_collecting(add, enumerate(items, 1), "objects")
+    return map_collecting(
+        lambda key: _annotation(root.path, images[key], records[key]), images, "images"
+    )
+
+
+def coco_classes(path: Path | str) -> tuple[str, ...]:
+    """Return the categories of a file in the order of their ids, each name once.
+
+    Raises:
+        InputError: as `read_coco`.
+        OSError: the file cannot be read.
+    """
+    items = sorted(_by_id(read_json(path).required("categories")), key=lambda one: str(one[0]))
+    items.sort(key=lambda one: one[0] if isinstance(one[0], int) else math.inf)
+    return tuple(dict.fromkeys(item.required("name").text() for _, item in items))
 
 
 def _by_id(items: JsonValue) -> list[tuple[int | str, JsonValue]]:

@@ -36,6 +36,7 @@ from DOTA_devkit.converters.rectangles import (
 )
 from DOTA_devkit.converters.rle import corners_of_runs
 from DOTA_devkit.errors import InputError
+from DOTA_devkit.faults import map_collecting
 from DOTA_devkit.files import replacing
 from DOTA_devkit.number_ranges import DEGREE_TURN, NumberRange
 from DOTA_devkit.xml_tree import XmlElement, parse_number, read_xml
@@ -70,7 +71,8 @@ def read_cvat(path: Path | str) -> list[Annotation]:
             f"{track.where}: expected the export 'CVAT for images 1.1', got 'CVAT for video'; "
             "export the task again"
         )
-    return [_image(element) for element in root.children if element.tag == "image"]
+    images = [element for element in root.children if element.tag == "image"]
+    return map_collecting(_image, images, "images")
 
 
 def _image(image: XmlElement) -> Annotation:

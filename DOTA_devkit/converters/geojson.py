@@ -16,6 +16,7 @@ from DOTA_devkit.converters.annotation import Annotation, ObjectRecord, build_an
 from DOTA_devkit.converters.datasets import Source
 from DOTA_devkit.converters.rectangles import box_of_outline, smallest_rectangle
 from DOTA_devkit.errors import InputError
+from DOTA_devkit.faults import map_collecting
 from DOTA_devkit.imaging.raster import import_rasterio, open_raster, turn_of
 from DOTA_devkit.json_tree import JsonValue, read_json
 from DOTA_devkit.number_ranges import COORDINATE, SCORE
@@ -55,7 +56,9 @@ def read_geojson(path: Path | str, source: Source) -> list[Annotation]:
         by_image.setdefault(_image_id(feature, root.path), []).append((number, feature))
     if not by_image:
         by_image[root.path.stem] = []
-    return [_annotation(root, source, crs, *item) for item in by_image.items()]
+    return map_collecting(
+        lambda item: _annotation(root, source, crs, *item), by_image.items(), "images"
+    )
 
 
 def _crs(root: JsonValue) -> CRS:

@@ -27,6 +27,7 @@ from DOTA_devkit.converters.annotation import (
 from DOTA_devkit.converters.datasets import Source, Target
 from DOTA_devkit.converters.rectangles import box_of_outline, exact_rectangle, rotated_corners
 from DOTA_devkit.errors import InputError
+from DOTA_devkit.faults import map_collecting
 from DOTA_devkit.files import replacing
 from DOTA_devkit.images import IMAGE_SUFFIXES
 from DOTA_devkit.imaging import image_size_wh
@@ -60,7 +61,7 @@ def read_label_studio(path: Path | str, source: Source) -> list[Annotation]:
     """
     root = read_json(path)
     tasks = [root] if isinstance(root.value, dict) else root.elements()
-    return [_task(task, source.images) for task in tasks]
+    return map_collecting(lambda task: _task(task, source.images), tasks, "tasks")
 
 
 def _task(task: JsonValue, images: Mapping[str, Path]) -> Annotation:
@@ -152,7 +153,7 @@ def _names_by_id(regions: Sequence[JsonValue]) -> dict[int | str, str]:
 
 def _label(value: JsonValue) -> str | None:
     """Return the class in `rectanglelabels`, `polygonlabels`, `labels` or a key like these."""
-    for key in value.value:
+    for key in value.member_names():
         if key.endswith("labels") and (member := value.find(key)) is not None:
             labels = member.elements()
             if len(labels) != 1:
@@ -213,11 +214,9 @@ def _file_name(task: JsonValue, images: Mapping[str, Path]) -> str:
     one, else `file_upload` if that does, else the one that is called so.
     """
     data = task.find("data") or task
-    if not isinstance(data.value, dict):
-        raise data.error("an object")
-    members = [data.required(key) for key, value in data.value.items() if isinstance(value, str)]
-    members += [member for member in (task.find("file_upload"),) if member is not None]
-    names = [(member.where, _name_in_address(str(member.value))) for member in members]
+    members = [data.find(key) for key in data.member_names()] + [task.find("file_upload")]
+    members = [one for one in members if one is not None and isinstance(one.value, str)]
+    names = [(member.where, _name_in_address(member.value)) for member in members]
     found = [one for one in names if one[1].lower().endswith(IMAGE_SUFFIXES)]
     found += [one for one in names if one[0] == f"{data.where}.image" and one[1]]
     if not found:
@@ -275,7 +274,7 @@ def _write(path: Path, annotations: Sequence[Annotation], target: Target, key: s
         address = f"/data/local-files/?d={folder}{target.file_name(annotation)}"
         tasks.append({"data": {"image": address}, key: [result]})
     with replacing(path) as file:
-        json.dump(tasks, file, ensure_ascii=False, indent=1)
+        file.write(json.dumps(tasks, ensure_ascii=False))
 
 
 def _results(annotation: Annotation, size_wh: tuple[int, int]) -> list[dict[str, Any]]:

@@ -146,7 +146,7 @@ def _write(path: Path, annotation: Annotation, target: Target, rotations: bool) 
         "imageWidth": annotation.size_wh[0],
     }
     with replacing(path, sync=False) as file:
-        json.dump(document, file, ensure_ascii=False, indent=1)
+        file.write(json.dumps(document, ensure_ascii=False))
 
 
 def _shape(

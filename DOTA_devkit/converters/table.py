@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from DOTA_devkit.converters.annotation import Annotation
-from DOTA_devkit.converters.coco import read_coco, write_coco
+from DOTA_devkit.converters.coco import read_coco, write_coco, write_rotated_coco
 from DOTA_devkit.converters.cvat import read_cvat, write_cvat
 from DOTA_devkit.converters.datasets import RADIANS, Source, Target
 from DOTA_devkit.converters.dior import read_dior
@@ -83,9 +83,18 @@ def _read_xywhr(path: Path, source: Source) -> list[Annotation]:
     return [read_yolo_xywhr(path, size_wh, source.classes or (), unit)]
 
 
-def _write_coco(path: Path, annotations: Sequence[Annotation], target: Target) -> None:
-    file_names = {image_id: image.name for image_id, image in target.images.items()}
-    write_coco(path, annotations, target.classes or (), file_names)
+def _read_coco(path: Path, source: Source) -> list[Annotation]:
+    return read_coco(path, source.angle_unit)
+
+
+def _coco_writer(write: Callable[..., int | None]) -> Write:
+    """Adapt a writer of COCO json."""
+
+    def write_dataset(path: Path, annotations: Sequence[Annotation], target: Target) -> int | None:
+        file_names = {image_id: image.name for image_id, image in target.images.items()}
+        return write(path, annotations, target.classes or (), file_names)
+
+    return write_dataset
 
 
 FORMATS: dict[str, Format] = {
@@ -133,8 +142,16 @@ FORMATS: dict[str, Format] = {
     "coco": Format(
         "COCO JSON",
         ".json",
-        lambda path, source: read_coco(path, source.angle_unit),
-        _write_coco,
+        _read_coco,
+        _coco_writer(write_coco),
+        one_file=True,
+        numbers=True,
+    ),
+    "coco-rotated": Format(
+        "COCO JSON with rotated boxes",
+        ".json",
+        _read_coco,
+        _coco_writer(write_rotated_coco),
         one_file=True,
         numbers=True,
     ),

@@ -26,6 +26,7 @@ from DOTA_devkit.formats.text import read_lines
 _FIELDS = 9
 _MIN_FIELDS = 7  # an outline of three points
 _COUNTS = {9: "nine"}
+_LABELIMG_OBB = " (the format 'labelimg-obb' reads files that begin so)"
 _OTHER_LINES = {
     5: " (5 fields are axis-aligned boxes, not YOLO-OBB)",
     6: " (the format 'yolo-xywhr' reads class cx cy w h angle)",
@@ -65,7 +66,7 @@ def _read_line(
     if len(fields) < _MIN_FIELDS or len(fields) % 2 == 0:
         raise InputError(
             f"{where}: {len(fields)} fields, expected {_FIELDS}: class x1 y1 x2 y2 x3 y3 x4 y4"
-            + _OTHER_LINES.get(len(fields), "")
+            + (_LABELIMG_OBB if fields == ["YOLO_OBB"] else _OTHER_LINES.get(len(fields), ""))
         )
     values = parse_fields(fields, where, _COUNTS.get(len(fields), f"{len(fields)}"))
     name = class_of(values[0], fields[0], where, classes)

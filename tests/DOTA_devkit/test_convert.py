@@ -412,3 +412,46 @@ def test_shapes_that_are_no_boxes_are_told(folder, tmp_path, capsys, caplog):
     assert told in capsys.readouterr().out
     (corners,) = read_labels(tmp_path / "out/a.txt").corners
     assert [*corners.min(axis=0), *corners.max(axis=0)] == [0, 0, 9, 12]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "names"),
+    [
+        (["rolabelimg", "xml"], ["car", "van"]),
+        (["rolabelimg", "xml", "--classes", "van,bus,car"], ["van", "bus", "car"]),
+        (["rolabelimg", "xml", "--map", "van=bus"], ["bus", "car"]),
+        (["yolo", "labels", "--classes", "van,bus,car"], ["van", "bus", "car"]),
+        (["yolo", "labels", "--classes", "van,bus,car", "--drop", "bus"], ["van", "car"]),
+    ],
+)
+def test_classes_are_written_beside_the_labels(folder, tmp_path, capsys, arguments, names):
+    folder("xml", {"a.xml": XML.format("van"), "b.xml": XML.format("car")}, images="ab")
+    folder("labels", {"a.txt": "0 .1 .25 .3 .25 .3 .75 .1 .75\n"})
+    name, source, *options = arguments
+    command = [name, tmp_path / source, tmp_path / "mine/labelTxt", *options, "--write_classes"]
+    assert convert(*command) == 0
+    assert (tmp_path / "mine/classes.txt").read_text().split() == names
+    (tmp_path / "mine/classes.txt").write_text("mine\n")
+    for file in (tmp_path / "mine/labelTxt").iterdir():
+        file.unlink()
+    assert convert(*command) == 2
+    assert "mine/classes.txt would be replaced" in capsys.readouterr().err
+    assert not list((tmp_path / "mine/labelTxt").iterdir())
+
+
+def test_categories_of_coco_give_the_class_numbers(folder, tmp_path):
+    folder("labelTxt", {"a.txt": f"{LINE} van 0\n"}, images="a")
+    coco, numbers = tmp_path / "x.json", {"van": 3, "car": 20, "bus": 100}
+    assert convert("dota", tmp_path / "labelTxt", coco, "--to", "coco", "--classes", "van") == 0
+    document = json.loads(coco.read_text())
+    document["categories"] = [{"id": numbers[name], "name": name} for name in ("bus", "van", "car")]
+    document["annotations"][0]["category_id"] = 20
+    coco.write_text(json.dumps(document))
+    assert convert(coco, tmp_path / "labels", "--to", "yolo", "--map", "van=lorry") == 0
+    assert (tmp_path / "labels/classes.txt").read_text().split() == ["lorry", "car", "bus"]
+    assert (tmp_path / "labels/a.txt").read_text().startswith("1 ")
+    assert convert(coco, tmp_path / "two/labelTxt", "--write_classes", "--drop", "bus") == 0
+    assert (tmp_path / "two/classes.txt").read_text().split() == ["van", "car"]
+    options = ["--to", "yolo", "--classes", "bus,car"]
+    assert convert(coco, tmp_path / "three", *options) == 0
+    assert (tmp_path / "three/a.txt").read_text().startswith("1 ")

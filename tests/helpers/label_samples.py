@@ -209,6 +209,23 @@ FILES = {
         )
     },
 }
+FILES["coco-rotated"] = {
+    "train.json": json.dumps(
+        {
+            **json.loads(FILES["coco"]["train.json"]),
+            "annotations": [
+                {
+                    "id": 3,
+                    "image_id": 7,
+                    "category_id": 2,
+                    "bbox": [200, 150, 160, 40, -30],
+                    "area": 6400.0,
+                    "iscrowd": 0,
+                }
+            ],
+        }
+    )
+}
 FILES["label-studio-predictions"] = {
     "tasks.json": json.dumps(
         [

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from DOTA_devkit.converters.annotation import build_annotation
-from DOTA_devkit.converters.coco import read_coco
+from DOTA_devkit.converters.coco import read_coco, write_rotated_coco
 from DOTA_devkit.converters.datasets import Source, Target
 from DOTA_devkit.converters.label_studio import read_label_studio, write_predictions
 from DOTA_devkit.converters.labelme import read_labelme, write_labelme, write_xanylabeling
@@ -124,6 +124,18 @@ def test_coco_boxes_and_polygons(tmp_path):
     assert found.fitted.tolist() == [4]
     assert found.labels.difficult.tolist() == [0, 0, 0, 0, 1]
     assert found.scores[4] == 0.5 and found.attributes[4] == {"a": 1}
+
+
+def test_rotated_coco_as_detectron2_reads_it(tmp_path):
+    corners = [SHIP, TURNED, [[0, 0], [9, 1], [8, 9], [1, 7]]]
+    found = build_annotation(tmp_path / "a.txt", [one(box) for box in corners], (400, 300))
+    assert write_rotated_coco(tmp_path / "x.json", [found], ("ship",)) == 1
+    ship, turned, _ = json.loads((tmp_path / "x.json").read_text())["annotations"]
+    assert ship["bbox"] == pytest.approx([200, 150, 160, 40, -30], abs=0.001)
+    assert turned["bbox"] == pytest.approx([0, 0, 4, 2, 90]) and turned["area"] == pytest.approx(8)
+    assert ship["bbox_mode"] == 4 and "segmentation" not in ship
+    (again,) = read_coco(tmp_path / "x.json")
+    np.testing.assert_allclose(again.labels.corners[:2], corners[:2], atol=0.001)
 
 
 TURNED = [[-1, 2], [-1, -2], [1, -2], [1, 2]]  # by a quarter, counterclockwise on the screen
@@ -368,6 +380,7 @@ def test_label_studio_min_export_and_several_annotations(tmp_path):
         (region({**RECTANGLE, "x": 1e6}), "value.x: expected a number from -1000 to 1000 per cent"),
         (region(RECTANGLE, original_width=0), "original_width: expected an integer"),
         (region({"points": [[1, 2]], "polygonlabels": ["a"]}), "at least 3 points, got 1"),
+        (region(True), "value: expected an object, got true or false"),
     ],
 )
 def test_label_studio_errors(tmp_path, wrong, message):

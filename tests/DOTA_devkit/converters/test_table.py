@@ -14,8 +14,13 @@ from DOTA_devkit.formats import read_labels
 from helpers.label_samples import FILES, SHIP, SIZE_WH
 from helpers.paths import ROOT
 
-RECTANGLES_ALONE = ("rolabelimg", "yolo-xywhr", "labelimg-obb")
-GUESSED_AS = {"xanylabeling": "labelme", "label-studio-predictions": "label-studio"}
+RECTANGLES_ALONE = ("rolabelimg", "yolo-xywhr", "labelimg-obb", "coco-rotated")
+NO_DIFFICULTY = ("yolo", "yolo-xywhr", "labelimg-obb", "label-studio", "label-studio-predictions")
+GUESSED_AS = {
+    "xanylabeling": "labelme",
+    "label-studio-predictions": "label-studio",
+    "coco-rotated": "coco",
+}
 
 
 @pytest.fixture
@@ -111,7 +116,7 @@ def test_round_trip(folder, tmp_path, capsys, name, kind):
     assert convert(name, target, tmp_path / "back", "--images", tmp_path / "images") == 0
     before, after = read_labels(labels / "a1.txt"), read_labels(tmp_path / "back/a1.txt")
     assert after.names == before.names
-    if name not in (*RECTANGLES_ALONE, "yolo", "label-studio", "label-studio-predictions"):
+    if name not in NO_DIFFICULTY:
         np.testing.assert_array_equal(after.difficult, before.difficult)
     if not changed:
         distances = map(distance, before.corners, after.corners)
@@ -131,6 +136,34 @@ def test_damaged_files_are_told_all_at_once(folder, tmp_path, capsys, name):
     error = capsys.readouterr().err
     assert f"a1{suffix}:" in error and f"a2{suffix}:" in error and "Traceback" not in error
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "header", "places"),
+    [
+        ("coco", '2, "segm', '9, "segm', "2 objects", ["annotations[0].", "annotations[1]."]),
+        ("cvat", 'label="ship"', "", "2 images", ["annotations.xml:6", "annotations.xml:10"]),
+        ("label-studio", '"ship"', "7", "2 tasks", ["[0].annotations", "[1].annotations"]),
+    ],
+)
+def test_faults_within_a_file_are_told_all_at_once(
+    folder, tmp_path, capsys, name, old, new, header, places
+):
+    ((file, text),) = FILES[name].items()
+    if name == "cvat":
+        image = text[text.index("  <image") : text.index("</annotations>")]
+        text = text.replace(image, image + image.replace("a1.png", "a2.png"))
+    else:
+        document = json.loads(text)
+        tasks = document["annotations"] if name == "coco" else document
+        tasks += [json.loads(json.dumps(tasks[0]).replace("a1.png", "a2.png"))]
+        text = json.dumps(document)
+    assert text.count(old) == 2
+    labels = folder("labels", {file: text.replace(old, new)})
+    assert convert(name, labels, tmp_path / "out") == 2
+    error = capsys.readouterr().err
+    assert f"error: {header} cannot be used:" in error
+    assert all(place in error for place in places)
 
 
 BOMBS = {
@@ -224,6 +257,15 @@ def test_a_guess_opens_the_first_files_alone(folder):
 def test_wrong_arguments_are_told(capsys, arguments, message):
     assert convert(*arguments) == 2
     assert message in capsys.readouterr().err
+
+
+def test_images_beside_a_file_of_all_images_are_found(folder, tmp_path):
+    """As CVAT exports a task: annotations.xml, and the folder of images beside it."""
+    folder("labels", FILES["cvat"])
+    (tmp_path / "images").rename(tmp_path / "labels/images")
+    labels = tmp_path / "labels/annotations.xml"
+    assert convert(labels, tmp_path / "out", "--preview", 1) == 0
+    assert (tmp_path / "out_preview/a1.jpg").is_file()
 
 
 def test_options_may_stand_anywhere(folder, tmp_path):

@@ -6,6 +6,7 @@ import pytest
 from DOTA_devkit.converters.annotation import build_annotation
 from DOTA_devkit.converters.labelimg_obb import read_labelimg_obb, write_labelimg_obb
 from DOTA_devkit.converters.ucas_aod import read_ucas_aod
+from DOTA_devkit.converters.yolo import read_yolo
 from DOTA_devkit.converters.yolo_xywhr import read_yolo_xywhr, write_yolo_xywhr
 from DOTA_devkit.errors import InputError
 from helpers.label_files import FLAT, SQUARE, one, put
@@ -35,6 +36,23 @@ def test_xywhr_in_degrees(tmp_path):
 def test_xywhr_errors(tmp_path, line, message):
     with pytest.raises(InputError, match=r"a1\.txt" + message):
         read_yolo_xywhr(put(tmp_path, "a1.txt", line), (400, 300), ("ship",))
+
+
+def test_yolo_names_the_format_that_reads_a_line(tmp_path):
+    for text, name in [
+        ("YOLO_OBB\n0 1 2 3 4 5\n", "labelimg-obb"),
+        ("0 .1 .1 .1 .1 0", "yolo-xywhr"),
+    ]:
+        with pytest.raises(InputError, match=rf"a\.txt:1: .* fields, .*the format '{name}' reads"):
+            read_yolo(put(tmp_path, "a.txt", text), (400, 300), ("ship",))
+
+
+def test_yolo_segmentation(tmp_path):
+    path = put(tmp_path, "a.txt", "0 .1 .1 .3 .1 .3 .3 .1 .3 .1 .2\n0 .1 .1 .3 .1 .3 .3\n")
+    found = read_yolo(path, (100, 200), ("ship",))
+    assert found.fitted.tolist() == [1, 2]
+    for corners in found.labels.corners:
+        assert [*corners.min(axis=0), *corners.max(axis=0)] == pytest.approx([10, 20, 30, 60])
 
 
 def test_labelimg_obb_as_the_tool_writes_it(tmp_path):
