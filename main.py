@@ -20,12 +20,14 @@ from cli.parsing import parse_args
 from cli.phases import PHASES
 from cli.wording import name_flags
 from DOTA_devkit import interrupts
+from DOTA_devkit.cores import wait_briefly
 
 logger = logging.getLogger("bbavectors")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one phase; the exit code is 0 only if it did what was asked for."""
+    wait_briefly()  # before the phase imports PyTorch
     args = parse_args(argv, {name: phase.about for name, phase in PHASES.items()})
     phase = PHASES[args.phase]
     set_up_logging(args.verbose)

@@ -7,7 +7,7 @@ import logging
 from pathlib import Path
 
 from cli.defaults import SAMPLE_DIR
-from cli.devices import model_file_device
+from cli.devices import asked_threads, model_file_device, tell_if_busy
 from cli.given import asked_classes
 from datasets.sample import make_sample
 from deploy.detector import Detector, file_digest
@@ -33,6 +33,8 @@ def predict(args: argparse.Namespace) -> int:
     refuse_unwritable(output)
     options = detector_settings(args, [Path(args.weights)])
     detector = Detector.load(args.weights, options)
+    if options.device == "cpu":
+        tell_if_busy(options.used_threads())
     settings = PredictSettings(
         tile=args.tile,
         overlap=args.overlap,
@@ -111,7 +113,7 @@ def detector_settings(args: argparse.Namespace, files: list[Path]) -> DetectorSe
         K=args.K,
         squash=args.squash or None,  # without the flag, as the model file says
         runtime=args.runtime,
-        threads=args.threads,
+        threads=asked_threads(args),
         depth=args.depth,
         bands=args.bands,
         max_pixels=args.max_pixels,

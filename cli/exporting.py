@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
+import torch
 
 from cli.defaults import OWN_DATA
-from cli.devices import use_threads
+from cli.devices import tell_if_busy, use_threads
 from cli.given import asked_classes, given, nms_thresh, reading_flags
 from cli.run_dir import RunDir
 from cli.settings import data_options, input_size
@@ -40,6 +41,7 @@ def export(args: argparse.Namespace) -> None:
     if not args.weights:
         raise InputError("--phase export needs --weights FILE")
     use_threads(args)
+    tell_if_busy(torch.get_num_threads())
     checkpoint = read_checkpoint(args.weights)
     checkpoint.require(backbone=args.backbone, classes=asked_classes(args))
     checkpoint.classes = checkpoint.classes or asked_classes(args)

@@ -107,7 +107,8 @@ def _run_flags(group) -> None:
                               "runtime can use, else cpu); under torchrun, cuda is the GPU of "
                               "the process's rank")})
     add("--threads", phases=DETECTING + EXPORT, type=positive, metavar="N",
-        help="CPU threads for the network, in every runtime (default: PyTorch's number)")
+        help="CPU threads for the network, in every runtime (default: one per core); fewer may be "
+             "faster where other work keeps cores busy")
 
 
 def _data_flags(group) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, Protocol
 
-from DOTA_devkit.cores import usable_cores
+from DOTA_devkit.cores import network_threads
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.imaging.options import ReadOptions
 
@@ -89,7 +89,7 @@ class DetectorSettings:
         if (torch := sys.modules.get("torch")) is not None:
             return torch.get_num_threads()
         asked = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
-        return int(asked) if asked.isdecimal() and int(asked) > 0 else usable_cores()
+        return int(asked) if asked.isdecimal() and int(asked) > 0 else network_threads()
 
     def reading(self, trained: ReadOptions | None) -> ReadOptions:
         """Return how image files are read by a model that was trained on `trained`.

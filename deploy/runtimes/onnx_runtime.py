@@ -27,6 +27,11 @@ _LOG_ERRORS_ONLY = 3
 """Severity of ONNX Runtime's log. It warns about every input with a default value, which
 `conf_thresh` was in earlier versions."""
 
+_WAIT, _WAIT_US = "session.intra_op.spin_duration_us", "100"
+"""How long a thread without work keeps its core, in microseconds: long enough for the gap between
+two operators, while the usual milliseconds hold up whatever else needs the core. Versions that do
+not know the setting ignore it."""
+
 
 def import_onnxruntime() -> ModuleType:
     """Import ONNX Runtime.
@@ -57,6 +62,7 @@ def open_session(
     options = onnxruntime.SessionOptions()
     options.log_severity_level = _LOG_ERRORS_ONLY
     options.intra_op_num_threads = threads or 0
+    options.add_session_config_entry(_WAIT, _WAIT_US)
     source = str(model) if isinstance(model, Path) else model.SerializeToString()
     return onnxruntime.InferenceSession(
         source, options, providers=list(providers) or ["CPUExecutionProvider"]

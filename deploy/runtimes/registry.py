@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from deploy.runtimes.base import DetectorSettings, Runtime
+from DOTA_devkit.cores import wait_briefly
 from DOTA_devkit.errors import InputError
 
 
@@ -35,6 +36,7 @@ def _onnxruntime_for_gpus() -> bool:
 
 
 def _open_pytorch(path: Path, settings: DetectorSettings) -> Runtime:
+    wait_briefly()  # without effect if PyTorch has been imported already
     from deploy.runtimes.torch_runtime import TorchRuntime
 
     return TorchRuntime(path, settings)

@@ -99,6 +99,7 @@ def test_checkpoint_runs_without_torchvision_and_compiler(tmp_path):
         "import numpy as np\nfrom deploy import Detector\n"
         "for name in ('resnet18', 'mobilenetv2'):\n"
         "    Detector.load(name + '.pth').detect(np.zeros((64, 64, 3), np.uint8))\n"
+        "assert os.environ['GOMP_SPINCOUNT']  # read when PyTorch was imported\n"
     )
     assert imported_by(code, tmp_path) == ["torch"]
 

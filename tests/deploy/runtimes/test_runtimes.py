@@ -12,7 +12,7 @@ from deploy.metadata import read_onnx_metadata
 from deploy.predict.pipeline import predict
 from deploy.predict.settings import PredictSettings
 from deploy.runtimes.exported import translate_out_of_memory
-from deploy.runtimes.onnx_runtime import OnnxRuntime
+from deploy.runtimes.onnx_runtime import OnnxRuntime, open_session
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.polygon import iou_matrix
 from helpers.fixed_output_onnx import NAMES, PROPS, ROWS, onnx_file
@@ -319,6 +319,13 @@ def test_foreign_onnx_files_are_refused(tmp_path, props, message):
     pytest.importorskip("onnxruntime")
     with pytest.raises(InputError, match=message):
         Detector.load(onnx_file(tmp_path / "a.onnx", props))
+
+
+def test_threads_of_onnx_runtime_wait_briefly(tmp_path):
+    pytest.importorskip("onnxruntime")
+    options = open_session(onnx_file(tmp_path / "a.onnx"), threads=2).get_session_options()
+    assert options.intra_op_num_threads == 2
+    assert options.get_session_config_entry("session.intra_op.spin_duration_us") == "100"
 
 
 @pytest.mark.parametrize(
