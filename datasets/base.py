@@ -7,6 +7,7 @@ BBAVectors, so subclasses written for it work unchanged.
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ import torch
 
 from datasets.augment import PhotometricDistort, random_view, warp
 from datasets.geometry import reaches_size, rectangles_in_view
+from datasets.images import UnreadableImage
 from datasets.labels import raise_errors
 from datasets.memory import keep_freed_memory
 from datasets.options import DataOptions, default_options
@@ -35,6 +37,9 @@ logger = logging.getLogger(__name__)
 
 IGNORE_REASONS = ("min_size", "min_visible", "max_objs")
 """The option behind each of the three counts `ignored` of a training sample."""
+
+_LACKING = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+"""Errors of opening a file that say nothing about the file."""
 
 
 class BaseDataset(torch.utils.data.Dataset):
@@ -141,11 +146,9 @@ class BaseDataset(torch.utils.data.Dataset):
             and, with `options.keep_source`, the `source` itself.
 
         Raises:
-            InputError: The image cannot be read.
+            UnreadableImage: The image cannot be read.
         """
-        image = self.load_image(index)
-        if image is None:
-            raise InputError(f"the image with id {self.img_ids[index]!r} cannot be read")
+        image = self._readable_image(index)
         if self.phase != "train":
             return self._test_sample(image, index)
         self._rng.start_sample(index)
@@ -158,6 +161,41 @@ class BaseDataset(torch.utils.data.Dataset):
             [*counts, max(len(annotation["rect"]) - self.max_objs, 0)], np.int64
         )
         return sample
+
+    def _readable_image(self, index: int) -> np.ndarray:
+        try:
+            image = self.load_image(index)
+        except InputError as error:
+            raise UnreadableImage(str(error)) from error
+        except OSError as error:
+            if error.errno in _LACKING:
+                raise
+            raise UnreadableImage(f"image {self.img_ids[index]}: {error}") from error
+        if image is None:
+            raise UnreadableImage(f"the image with id {self.img_ids[index]!r} cannot be read")
+        return image
+
+    def leave_out_unreadable(self) -> dict[str, str]:
+        """Read all images, and remove those that cannot be read from `img_ids`.
+
+        Returns:
+            Id -> reason of each removed one.
+
+        Raises:
+            InputError: None is left.
+        """
+        reasons = {}
+        for index in progress(range(len(self)), "images", len(self)):
+            try:
+                self._readable_image(index)
+            except UnreadableImage as error:
+                reasons[self.img_ids[index]] = str(error)
+        if len(reasons) == len(self):
+            raise InputError(f"no image can be read; the first: {next(iter(reasons.values()))}")
+        if reasons:
+            self.img_ids = [image_id for image_id in self.img_ids if image_id not in reasons]
+            self.check_labels()
+        return reasons
 
     def _test_sample(self, image: np.ndarray, index: int) -> dict:
         sample = {

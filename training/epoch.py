@@ -25,6 +25,7 @@ class EpochProgress:
         step: batches that are done.
         finite: those of them whose loss and gradient were finite.
         bad_in_a_row: steps that were not finite, in a row up to now, also those of earlier epochs.
+        left_out: images of the epoch that could not be read.
         totals: sum over the finite steps of each named loss.
         ignored: ignored objects by option.
     """
@@ -34,6 +35,7 @@ class EpochProgress:
     step: int = 0
     finite: int = 0
     bad_in_a_row: int = 0
+    left_out: int = 0
     totals: dict[str, float] = field(default_factory=dict)
     ignored: dict[str, int] = field(default_factory=lambda: dict.fromkeys(IGNORE_REASONS, 0))
 
@@ -64,6 +66,7 @@ class EpochProgress:
             "batches": self.batches,
             "finite": self.finite,
             "bad_in_a_row": self.bad_in_a_row,
+            "left_out": self.left_out,
             **{f"{_LOSS}{name}": total for name, total in self.totals.items()},
             **{f"{_IGNORED}{reason}": count for reason, count in self.ignored.items()},
         }
@@ -80,7 +83,7 @@ class EpochProgress:
         Raises:
             InputError: the numbers cannot be those of a place in an epoch.
         """
-        names = ("step", "batches", "finite", "bad_in_a_row")
+        names = ("step", "batches", "finite", "bad_in_a_row", "left_out")
         counts = {name: entry.get(name, 0) for name in names}
         ignored = {reason: entry.get(f"{_IGNORED}{reason}", 0) for reason in IGNORE_REASONS}
         numbers = [*counts.values(), *ignored.values()]
