@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from datasets import BaseDataset, seed_worker
-from datasets.batching import EpochBatches, EpochSamples, collate_readable, iterate_loader
+from datasets.batching import EpochBatches, EpochSamples, collate_readable
 from datasets.images import UnreadableImage
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.progress import progress_bar
@@ -84,13 +84,14 @@ def train(
         if resume is None or not is_same_file(resume.path, folder / LAST):
             run.save()  # from now on there is a run to go on with
         while run.progress.epoch <= settings.epochs:
-            epoch = run.progress.epoch
+            progress = run.progress
+            epoch = progress.epoch
             loader = epoch_loader(train_set, settings, epoch, device, run)
             row = train_one_epoch(parallel, loader, criterion, optimizer, settings, run, device)
             if score is not None and (epoch % settings.val_every == 0 or epoch == settings.epochs):
                 row["ap"] = validate(model, score)
             run.finish_epoch(row)
-            logger.info("%s", epoch_line(row, settings.epochs))
+            logger.info("%s  %s", epoch_line(row, settings.epochs), progress.time_text())
     return run.history
 
 
@@ -134,7 +135,7 @@ def train_one_epoch(
         description, progress.batches, unit="batch", initial=progress.step, leave=True
     )
     with shown as bar:
-        for batch in iterate_loader(loader):
+        for batch in progress.timed(loader):
             with run.step():
                 for index, reason in batch.pop("unreadable", ()):
                     bad_images.add(image_id_of[index], reason)

@@ -12,6 +12,7 @@ import torch
 from tqdm import tqdm
 
 from DOTA_devkit.errors import InputError
+from DOTA_devkit.progress import line_shown
 from DOTA_devkit.terminal import VisibleFormatter, visible
 from training.guards import TrainingStopped
 
@@ -81,6 +82,7 @@ class TqdmHandler(logging.StreamHandler):
         """Write one line above the bars."""
         with tqdm.external_write_mode(file=self.stream):
             super().emit(record)
+        line_shown()
 
     def handleError(self, record: logging.LogRecord) -> None:
         """Raise an OSError where the output takes no more (a full disk, a closed pipe)."""
