@@ -10,15 +10,16 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from datasets import BaseDataset, collate, seed_worker
-from datasets.batching import EpochBatches, EpochSamples, iterate_loader
+from datasets import BaseDataset, seed_worker
+from datasets.batching import EpochBatches, EpochSamples, collate_readable
+from datasets.images import UnreadableImage
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.progress import progress_bar
 from inference import to_device
 from models import CTRBOX, Checkpoint, DetectionLoss, save_checkpoint
 from structures.drawing import contact_sheet, draw_targets, write_picture
-from training.files import BAD_BATCHES, LAST, is_same_file
-from training.guards import BadSteps, NormStatistics
+from training.files import BAD_BATCHES, BAD_IMAGES, LAST, is_same_file
+from training.guards import BadImages, BadSteps, NormStatistics
 from training.history import History, epoch_line
 from training.run import Run
 from training.schedule import learning_rate, set_rate
@@ -83,13 +84,14 @@ def train(
         if resume is None or not is_same_file(resume.path, folder / LAST):
             run.save()  # from now on there is a run to go on with
         while run.progress.epoch <= settings.epochs:
-            epoch = run.progress.epoch
+            progress = run.progress
+            epoch = progress.epoch
             loader = epoch_loader(train_set, settings, epoch, device, run)
             row = train_one_epoch(parallel, loader, criterion, optimizer, settings, run, device)
             if score is not None and (epoch % settings.val_every == 0 or epoch == settings.epochs):
-                row["ap"] = score(model)
+                row["ap"] = validate(model, score)
             run.finish_epoch(row)
-            logger.info("%s", epoch_line(row, settings.epochs))
+            logger.info("%s  %s", epoch_line(row, settings.epochs), progress.time_text())
     return run.history
 
 
@@ -119,13 +121,13 @@ def train_one_epoch(
     Raises:
         TrainingStopped: too many steps in a row were not finite.
     """
-    # Longer than a screen on purpose: the steps of the algorithm stand in one place, in order.
     model.train()
     progress = run.progress
     rate = learning_rate(settings, progress.batches)
     bad_steps = BadSteps(
         run.folder / BAD_BATCHES, settings.max_bad_steps, run.folder / LAST, progress.bad_in_a_row
     )
+    bad_images = BadImages(run.folder / BAD_IMAGES)
     statistics = NormStatistics(model)
     image_id_of = loader.dataset.dataset.img_ids
     description = f"epoch {progress.epoch}/{settings.epochs}"
@@ -133,28 +135,24 @@ def train_one_epoch(
         description, progress.batches, unit="batch", initial=progress.step, leave=True
     )
     with shown as bar:
-        for batch in iterate_loader(loader):
+        for batch in progress.timed(loader):
             with run.step():
+                for index, reason in batch.pop("unreadable", ()):
+                    bad_images.add(image_id_of[index], reason)
+                    progress.left_out += 1
                 set_rate(optimizer, rate(progress.epoch - 1 + progress.step / progress.batches))
-                progress.add_ignored(batch.pop("ignored"))
-                image_ids = [image_id_of[index] for index in batch.pop("index").tolist()]
-                images = to_device(batch.pop("input"), device)
-                targets = {k: v.to(device, non_blocking=True) for k, v in batch.items()}
-                statistics.save()
-                losses = criterion(model(images, logits=True), targets, logits=True)
-                loss = sum(losses.values())
-
-                optimizer.zero_grad(set_to_none=True)
-                loss.backward()
-                norm = nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm)
-                if torch.isfinite(loss) and torch.isfinite(norm):
-                    optimizer.step()
-                    bad_steps.good()
-                    progress.add_losses(losses)
-                else:
-                    statistics.restore()
-                    bad_steps.add(progress.epoch, progress.step, image_ids, losses)
-                progress.bad_in_a_row = bad_steps.in_a_row
+                if is_trainable(batch):
+                    progress.add_ignored(batch.pop("ignored"))
+                    image_ids = [image_id_of[index] for index in batch.pop("index").tolist()]
+                    losses, finite = train_step(
+                        model, batch, criterion, optimizer, settings.clip_norm, statistics, device
+                    )
+                    if finite:
+                        bad_steps.good()
+                        progress.add_losses(losses)
+                    else:
+                        bad_steps.add(progress.epoch, progress.step, image_ids, losses)
+                    progress.bad_in_a_row = bad_steps.in_a_row
             bar.set_postfix({name: f"{mean:.3f}" for name, mean in progress.means().items()})
             bar.update()
             run.save_if_due()
@@ -163,6 +161,11 @@ def train_one_epoch(
             "objects in view that were ignored in epoch 1, by option: %s",
             ", ".join(f"{reason} {count}" for reason, count in progress.ignored.items()),
         )
+    if progress.left_out:
+        logger.warning(
+            "epoch %d: %d images could not be read and were left out, see %s",
+            progress.epoch, progress.left_out, bad_images.path,
+        )  # fmt: skip
     means = progress.means()
     last = rate(progress.epoch - 1 + (progress.batches - 1) / progress.batches)
     set_rate(optimizer, last)  # also where no batch was left
@@ -172,6 +175,67 @@ def train_one_epoch(
         "loss": sum(means.values()) if means else math.nan,
         **means,
     }
+
+
+def validate(model: CTRBOX, score: Score) -> float:
+    """Measure a model.
+
+    Raises:
+        UnreadableImage: an image of the validation set cannot be read.
+    """
+    try:
+        return score(model)
+    except UnreadableImage as error:
+        raise error.with_advice() from error
+
+
+def is_trainable(batch: Mapping[str, torch.Tensor]) -> bool:
+    """Whether a batch is left with more than the one 32x32 image that is too little for BatchNorm.
+
+    Images that cannot be read are left out of it.
+    """
+    return "input" in batch and batch["input"][:, 0].numel() > 32 * 32
+
+
+def train_step(
+    model: nn.Module,
+    batch: dict[str, torch.Tensor],
+    criterion: DetectionLoss,
+    optimizer: torch.optim.Optimizer,
+    clip_norm: float,
+    statistics: NormStatistics,
+    device: torch.device,
+) -> tuple[dict[str, torch.Tensor], bool]:
+    """Forward, named losses, backward, finite check, step.
+
+    Args:
+        model: the network in training mode.
+        batch: `input` [B, 3, H, W] and the training targets.
+        criterion: head maps and targets -> losses by name.
+        optimizer: of the model's parameters.
+        clip_norm: largest norm of the gradient.
+        statistics: of the model's BatchNorms.
+        device: where the model is.
+
+    Returns:
+        The losses by name, and whether they and the gradient were finite; if not, the step has
+        changed nothing.
+    """
+    images = to_device(batch.pop("input"), device)
+    targets = {k: v.to(device, non_blocking=True) for k, v in batch.items()}
+    statistics.save()
+    losses = criterion(model(images, logits=True), targets, logits=True)
+    loss = sum(losses.values())
+
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    norm = nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
+    finite = bool(torch.isfinite(loss) and torch.isfinite(norm))
+    if finite:
+        optimizer.step()
+    else:
+        statistics.restore()
+    return losses, finite
 
 
 def epoch_loader(
@@ -211,11 +275,11 @@ def epoch_loader(
     if run is not None:
         run.start_epoch(batches.total, generator.get_state())
     return torch.utils.data.DataLoader(
-        EpochSamples(dataset, epoch, settings.seed),
+        EpochSamples(dataset, epoch, settings.seed, settings.skip_bad_images),
         batch_sampler=batches,
         generator=generator,
         num_workers=settings.num_workers,
-        collate_fn=collate,
+        collate_fn=collate_readable,
         worker_init_fn=seed_worker,
         pin_memory=device.type == "cuda",
     )
@@ -225,10 +289,11 @@ def save_pictures(dataset: BaseDataset, settings: TrainSettings, folder: Path) -
     """Draw the first batches of epoch 1 with their targets: `train_batch_<i>.jpg`."""
     if not settings.pictures:
         return
-    dataset.set_epoch(1, settings.seed)
+    samples = EpochSamples(dataset, 1, settings.seed, settings.skip_bad_images)
     per_picture = min(settings.batch_size, 8)
     for picture in range(settings.pictures):
         indices = range(picture * per_picture, min((picture + 1) * per_picture, len(dataset)))
-        images = [draw_targets(dataset[index], dataset.category) for index in indices]
+        drawn = [sample for sample in map(samples.__getitem__, indices) if "input" in sample]
+        images = [draw_targets(sample, dataset.category) for sample in drawn]
         if images:
             write_picture(folder / f"train_batch_{picture}.jpg", contact_sheet(images))

@@ -1,12 +1,15 @@
 """Progress bars of long loops, which also notice a Ctrl-C that a library swallowed.
 
 This module owns both jobs, so that no loop needs a hook of its own: each item, or each call of
-`ProgressBar.update`, ends with `interrupts.stop_if_pressed`. Bars go to stderr; there are none if
-that is not a terminal or tqdm is not installed.
+`ProgressBar.update`, ends with `interrupts.stop_if_pressed`. Bars go to stderr. If that is not a
+terminal, or tqdm is not installed, a loop that takes longer is logged every `LINE_SECONDS` instead.
 """
 
 from __future__ import annotations
 
+import logging
+import threading
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
@@ -18,12 +21,68 @@ if TYPE_CHECKING:
 
 Item = TypeVar("Item")
 
+logger = logging.getLogger(__name__)
+
+LINE_SECONDS = 20.0
+"""Seconds without any line after which one tells how far a loop is, where there are no bars."""
+
+_last_line = {"at": time.monotonic()}
+
+
+def line_shown() -> None:
+    """Note that the user has just seen a line, so that the next one of a loop can wait."""
+    _last_line["at"] = time.monotonic()
+
+
+class _Lines:
+    """Logs how far a loop is, from a thread of its own: a single step may take minutes.
+
+    Attributes:
+        done: units that are done.
+        values: values to be shown, by name.
+    """
+
+    def __init__(self, title: str, total: int | None, unit: str, initial: int) -> None:
+        self.done = initial
+        self.values: Mapping[str, object] = {}
+        self._title, self._total, self._unit, self._initial = title, total, unit, initial
+        self._begin = time.monotonic()
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="progress", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Log nothing any more."""
+        self._over.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._over.wait(max(_last_line["at"] + LINE_SECONDS - time.monotonic(), 0.001)):
+            if time.monotonic() - _last_line["at"] >= LINE_SECONDS:
+                line_shown()
+                logger.info("%s", self._line())
+
+    def _line(self) -> str:
+        """Format `epoch 1/80: 120/500 batch, 2.1 batch/s, 3 min left, hm 0.912`."""
+        done, seconds = self.done, time.monotonic() - self._begin
+        parts = [f"{done}" if self._total is None else f"{done}/{self._total}"]
+        if done > self._initial:
+            rate = (done - self._initial) / seconds
+            parts.append(f"{rate:.3g} {self._unit}/s")
+            if self._total is not None:
+                left = (self._total - done) / rate
+                parts.append(f"{left / 60:.0f} min left" if left >= 90 else f"{left:.0f} s left")
+        parts += [f"{name} {value}" for name, value in self.values.items()]
+        parts[0] += f" {self._unit}"
+        return f"{self._title}: {', '.join(parts)}"
+
 
 class ProgressBar:
     """The handle that `progress_bar` gives to a loop that advances the bar itself."""
 
-    def __init__(self, bar: tqdm | None) -> None:
+    def __init__(self, bar: tqdm | None, lines: _Lines | None = None) -> None:
         self._bar = bar
+        self._lines = lines
 
     def update(self, count: int = 1) -> None:
         """Advance by `count` units.
@@ -33,12 +92,16 @@ class ProgressBar:
         """
         if self._bar is not None:
             self._bar.update(count)
+        if self._lines is not None:
+            self._lines.done += count
         stop_if_pressed()
 
     def set_postfix(self, values: Mapping[str, object]) -> None:
         """Show `values` (name -> value, such as a running loss) behind the bar."""
         if self._bar is not None:
             self._bar.set_postfix(values)
+        if self._lines is not None:
+            self._lines.values = values
 
 
 def progress(
@@ -98,9 +161,23 @@ def progress_bar(
     try:
         from tqdm import tqdm
     except ImportError:  # only the display is missing
-        yield ProgressBar(None)
+        with _logged(title, total, unit, initial) as lines:
+            yield ProgressBar(None, lines)
         return
     with tqdm(
         desc=title, total=total, unit=unit, initial=initial, leave=leave, disable=None
     ) as bar:
-        yield ProgressBar(bar)
+        if not bar.disable:
+            yield ProgressBar(bar)
+            return
+        with _logged(title, total, unit, initial) as lines:
+            yield ProgressBar(None, lines)
+
+
+@contextmanager
+def _logged(title: str, total: int | None, unit: str, initial: int) -> Iterator[_Lines]:
+    lines = _Lines(title, total, unit, initial)
+    try:
+        yield lines
+    finally:
+        lines.stop()

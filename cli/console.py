@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from DOTA_devkit.errors import InputError
+from DOTA_devkit.progress import line_shown
 from DOTA_devkit.terminal import VisibleFormatter, visible
 from training.errors import TrainingStopped
 
@@ -84,6 +85,7 @@ class TqdmHandler(logging.StreamHandler):
 
         with tqdm.external_write_mode(file=self.stream):
             super().emit(record)
+        line_shown()
 
     def handleError(self, record: logging.LogRecord) -> None:
         """Raise an OSError where the output takes no more (a full disk, a closed pipe)."""

@@ -8,10 +8,14 @@ import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from torch import Tensor
+
 from cli.arguments import bands
 from cli.flags import FLAGS, Flag
 from cli.run_dir import class_name, weights_name
-from datasets import DataOptions
+from cli.settings import asked_classes
+from datasets import BaseDataset, DataOptions
+from datasets.digest import changes, digest_dataset
 from DOTA_devkit.errors import InputError
 from eval import EvalSettings
 from models import Checkpoint, read_checkpoint
@@ -43,6 +47,7 @@ PLACES = {
     "save_minutes": _Place("train", "save_minutes", free=True),
     "val_every": _Place("train", "val_every", free=True),
     "num_workers": _Place("train", "num_workers", free=True),
+    "skip_bad_images": _Place("train", "skip_bad_images", free=True),
     "seed": _Place("train", "seed"),
     "data_dir": _Place("run", "data_dir", free=True),
     "threads": _Place("run", "threads", free=True),
@@ -103,6 +108,7 @@ def run_entries(
             "theta_thresh": evaluation.inference.theta_thresh,
         },
         "run": {
+            "own_classes": args.classes is None,
             "data_dir": None if args.data_dir is None else os.path.abspath(args.data_dir),
             "threads": args.threads,
             "ngpus": args.ngpus,
@@ -176,6 +182,68 @@ def check_dataset(args: argparse.Namespace, resume: Checkpoint) -> None:
         raise InputError(
             f"{resume.path}: the run was started with --dataset {started}, so it cannot go on with "
             f"{args.dataset}"
+        )
+
+
+def classes_to_open(args: argparse.Namespace, resume: Checkpoint) -> tuple[str, ...] | None:
+    """Return the classes that the data of a resumed run are opened with, None for their own."""
+    if resume.extras.get("run", {}).get("own_classes") is True:
+        return asked_classes(args)
+    return asked_classes(args) or resume.classes
+
+
+def digest_entry(train_set: BaseDataset, val_set: BaseDataset | None) -> dict[str, Tensor]:
+    """Return what checkpoints store to know the data of their run again."""
+    sets = {"train": train_set, "val": val_set}
+    return {
+        f"{name}_{part}": numbers
+        for name, dataset in sets.items()
+        if dataset is not None
+        for part, numbers in digest_dataset(dataset).items()
+    }
+
+
+def refuse_other_data(
+    resume: Checkpoint, train_set: BaseDataset, val_set: BaseDataset | None
+) -> None:
+    """Check that lists and labels are those that the run was started with.
+
+    Checkpoints of earlier versions do not tell.
+
+    Raises:
+        InputError: they differ; the message says in what.
+    """
+    stored = resume.extras.get("data_digest")
+    if stored is None:
+        return
+    found = []
+    for name, dataset in (("train", train_set), ("val", val_set)):
+        before = {part: stored.get(f"{name}_{part}") for part in ("ids", "labels")}
+        if dataset is None and before["ids"] is not None:
+            found.append(f"{name}: the list is gone")
+        elif dataset is not None and before["ids"] is None:
+            found.append(f"{name}: there was no list")
+        elif dataset is not None:
+            try:
+                found += [f"{name}: {change}" for change in changes(before, dataset)]
+            except InputError as error:
+                raise InputError(f"{resume.path}: {error}") from error
+    if found:
+        raise InputError(
+            "\n  ".join([f"{resume.path}: the data changed since this run was started:", *found])
+            + "\nPut them back to resume it, or start a new run from its weights: --finetune "
+            f"{resume.path} --run_dir DIR"
+        )
+
+
+def refuse_other_classes(resume: Checkpoint, dataset: BaseDataset) -> None:
+    """Raise an InputError if the data have other classes now than when the run was started."""
+    before, now = resume.classes, tuple(dataset.category)
+    if before is not None and before != now and resume.extras.get("run", {}).get("own_classes"):
+        raise InputError(
+            f"{resume.path}: the classes of {dataset.data_dir} changed since this run was started: "
+            f"from {', '.join(before)} to {', '.join(now)}. Put them back to resume it, or start a "
+            f"new run from its weights: --finetune {resume.path} --run_dir DIR"
         )
 
 

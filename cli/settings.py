@@ -121,6 +121,7 @@ def train_settings(
         save_minutes=args.save_minutes,
         val_every=args.val_every,
         num_workers=args.num_workers,
+        skip_bad_images=args.skip_bad_images,
         seed=args.seed,
     )
     return TrainSettings(**(defaults | asked))

@@ -7,6 +7,7 @@ import logging
 import os
 from dataclasses import asdict
 from functools import partial
+from pathlib import Path
 
 import torch
 
@@ -14,7 +15,15 @@ import train as trainer
 from cli.defaults import Defaults
 from cli.devices import torch_device
 from cli.given import asked_classes, given
-from cli.resume import find_run, restore_flags, run_entries
+from cli.resume import (
+    classes_to_open,
+    digest_entry,
+    find_run,
+    refuse_other_classes,
+    refuse_other_data,
+    restore_flags,
+    run_entries,
+)
 from cli.run_dir import RunDir, clear_run, refuse_to_replace
 from cli.settings import (
     check_flags,
@@ -32,6 +41,8 @@ from DOTA_devkit.locks import locked
 from eval import EvalSettings, average_precision
 from models import CTRBOX, Checkpoint, build_model, finetune, read_checkpoint
 from structures.boxes import HEAD_CHANNELS, STRIDE
+from training import files
+from training.guards import BadImages
 from training.state import seed_all
 
 logger = logging.getLogger("bbavectors")
@@ -59,12 +70,13 @@ def train_in(args: argparse.Namespace, run: RunDir) -> None:
 
     settings = train_settings(args, run, resume)
     evaluation = eval_settings(args, "train", run)
-    classes = asked_classes(args) or (resume.classes if resume else None)
+    classes = classes_to_open(args, resume) if resume else asked_classes(args)
     options = data_options(args, classes, read_options(args, resume))
     input_hw = input_size(args, run.defaults, resume.input_size if resume else None)
-    train_set, val_set = open_sets(args, run, input_hw, options)
+    train_set, val_set = open_sets(args, run, input_hw, options, resume)
     if resume is not None:
         check_flags(args, resume, train_set.category)
+        refuse_other_data(resume, train_set, val_set)
         model = build_model(resume)
     else:
         seed_all(settings.seed)
@@ -72,6 +84,10 @@ def train_in(args: argparse.Namespace, run: RunDir) -> None:
     device = torch_device(args)
     if not in_place:
         clear_run(run.weights)
+    extras = run_entries(args, options, evaluation)
+    extras["data_digest"] = digest_entry(train_set, val_set)
+    if settings.skip_bad_images and val_set is not None:
+        leave_out(val_set, run.weights)
     logger.info(
         "training %s: %s", model.backbone,
         ", ".join(f"{name} {value}" for name, value in asdict(settings).items()),
@@ -79,7 +95,7 @@ def train_in(args: argparse.Namespace, run: RunDir) -> None:
     trainer.train(
         model, train_set, settings, run.weights, device,
         score=scorer(val_set, evaluation, device), gpus=usable_gpus(args, device), resume=resume,
-        extras=run_entries(args, options, evaluation),
+        extras=extras,
     )  # fmt: skip
     logger.info("checkpoints, curves and images of the targets are in %s", run.weights)
 
@@ -107,15 +123,31 @@ def resumed(args: argparse.Namespace, run: RunDir) -> Checkpoint:
 
 
 def open_sets(
-    args: argparse.Namespace, run: RunDir, input_hw: tuple[int, int], options: DataOptions
+    args: argparse.Namespace,
+    run: RunDir,
+    input_hw: tuple[int, int],
+    options: DataOptions,
+    resume: Checkpoint | None,
 ) -> tuple[BaseDataset, BaseDataset | None]:
     """Open the training and the validation set, if there is one, and check all their labels."""
     data_dir = run.data_dir()
     train_set = open_dataset(args.dataset, data_dir, "train", input_hw, options)
     val_set = open_dataset(args.dataset, data_dir, "val", input_hw, options)
+    if resume is not None:
+        refuse_other_classes(resume, train_set)  # before labels have unknown classes
     for dataset in filter(None, (train_set, val_set)):
         dataset.check_labels()
     return train_set, val_set
+
+
+def leave_out(val_set: BaseDataset, weights: Path) -> None:
+    """Leave out the images of the validation set that cannot be read, and list them.
+
+    Those of the training set are left out when their turn comes: it is many times as large.
+    """
+    listed = BadImages(weights / files.BAD_IMAGES)
+    for image_id, reason in val_set.leave_out_unreadable().items():
+        listed.add(image_id, reason)
 
 
 def scorer(

@@ -7,6 +7,7 @@ BBAVectors, so subclasses written for it work unchanged.
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ import torch
 
 from datasets.augment import PhotometricDistort, random_view, warp
 from datasets.geometry import reaches_size, rectangles_in_view
+from datasets.images import UnreadableImage
 from datasets.labels import raise_errors
 from datasets.memory import keep_freed_memory
 from datasets.options import DataOptions, default_options
@@ -37,6 +39,9 @@ logger = logging.getLogger(__name__)
 
 IGNORE_REASONS = ("min_size", "min_visible", "max_objs")
 """The option behind each of the three counts `ignored` of a training sample."""
+
+_LACKING = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+"""Errors of opening a file that say nothing about the file."""
 
 
 class BaseDataset(torch.utils.data.Dataset):
@@ -144,11 +149,10 @@ class BaseDataset(torch.utils.data.Dataset):
         are, as in the original.
 
         Raises:
-            InputError: The image cannot be read, or `load_image` returns something else.
+            UnreadableImage: The image cannot be read.
+            InputError: `load_image` returns something else.
         """
-        image = self.load_image(index)
-        if image is None:
-            raise InputError(f"the image with id {self.img_ids[index]!r} cannot be read")
+        image = self._loaded_image(index)
         if isinstance(image, np.ndarray):
             known_dtype = image.dtype.kind in "fiu" and image.dtype != np.uint16
             if known_dtype and image.ndim == 3 and image.shape[2] == 3 and image.size:
@@ -160,6 +164,19 @@ class BaseDataset(torch.utils.data.Dataset):
                 f"the image with id {self.img_ids[index]!r}, as {type(self).__name__}.load_image "
                 f"returns it: {error}"
             ) from None
+
+    def _loaded_image(self, index: int) -> np.ndarray:
+        try:
+            image = self.load_image(index)
+        except InputError as error:
+            raise UnreadableImage(str(error)) from error
+        except OSError as error:
+            if error.errno in _LACKING:
+                raise
+            raise UnreadableImage(f"image {self.img_ids[index]}: {error}") from error
+        if image is None:
+            raise UnreadableImage(f"the image with id {self.img_ids[index]!r} cannot be read")
+        return image
 
     def __getitem__(self, index: int) -> dict:
         """Load one sample.
@@ -186,6 +203,28 @@ class BaseDataset(torch.utils.data.Dataset):
             [*counts, max(len(annotation["rect"]) - self.max_objs, 0)], np.int64
         )
         return sample
+
+    def leave_out_unreadable(self) -> dict[str, str]:
+        """Read all images, and remove those that cannot be read from `img_ids`.
+
+        Returns:
+            Id -> reason of each removed one.
+
+        Raises:
+            InputError: None is left.
+        """
+        reasons = {}
+        for index in progress(range(len(self)), "images", len(self)):
+            try:
+                self.source_image(index)
+            except UnreadableImage as error:
+                reasons[self.img_ids[index]] = str(error)
+        if len(reasons) == len(self):
+            raise InputError(f"no image can be read; the first: {next(iter(reasons.values()))}")
+        if reasons:
+            self.img_ids = [image_id for image_id in self.img_ids if image_id not in reasons]
+            self.check_labels()
+        return reasons
 
     def _test_sample(self, image: np.ndarray, index: int) -> dict:
         sample = {

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import torch
 
+from datasets.images import UnreadableImage
 from datasets.memory import keep_freed_memory
 from datasets.sample_rng import seeded
 from DOTA_devkit import interrupts
@@ -33,6 +34,19 @@ def collate(samples: Sequence[dict]) -> dict:
     return batch
 
 
+def collate_readable(samples: Sequence[dict]) -> dict:
+    """Collate the samples of an `EpochSamples`.
+
+    Returns:
+        As `collate` of the images that could be read, of which there may be none, and
+        `unreadable`, a list of (index, reason), if there are others.
+    """
+    unreadable = [sample["unreadable"] for sample in samples if "unreadable" in sample]
+    readable = [sample for sample in samples if "unreadable" not in sample]
+    batch = collate(readable) if readable else {}
+    return batch | {"unreadable": unreadable} if unreadable else batch
+
+
 class EpochSamples(torch.utils.data.Dataset):
     """The training samples of an epoch: each follows from seed, epoch and index alone.
 
@@ -43,21 +57,32 @@ class EpochSamples(torch.utils.data.Dataset):
         dataset: The dataset.
         epoch: Its epoch from now on.
         seed: Of the run.
+        skip_bad_images: Let an image that cannot be read be left out, see `collate_readable`.
     """
 
-    def __init__(self, dataset: BaseDataset, epoch: int, seed: int):
+    def __init__(self, dataset: BaseDataset, epoch: int, seed: int, skip_bad_images: bool = False):
         self.dataset = dataset
         self.epoch = epoch
         self.seed = seed
+        self.skip_bad_images = skip_bad_images
         dataset.set_epoch(epoch, seed)
 
     def __len__(self) -> int:
         return len(self.dataset)
 
     def __getitem__(self, index: int) -> dict:
-        """Return the sample of an image."""
-        with seeded(self.seed, self.epoch, index):
-            return self.dataset[index]
+        """Return the sample of an image; only its index and the reason if it is to be left out.
+
+        Raises:
+            UnreadableImage: It cannot be read, and such images are not left out.
+        """
+        try:
+            with seeded(self.seed, self.epoch, index):
+                return self.dataset[index]
+        except UnreadableImage as error:
+            if self.skip_bad_images:
+                return {"unreadable": (int(index), str(error))}
+            raise error.with_advice() from error
 
 
 class EpochBatches(torch.utils.data.Sampler):

@@ -12,6 +12,14 @@ from DOTA_devkit.images import IMAGE_SUFFIXES
 _MAX_LISTED_IDS = 5
 
 
+class UnreadableImage(InputError):
+    """An image of a dataset cannot be read; the message names it."""
+
+    def with_advice(self) -> UnreadableImage:
+        """Return the error of a training, which could have left the image out."""
+        return type(self)(f"{str(self).rstrip()}; `skip_bad_images` leaves such images out")
+
+
 class ImageFolder:
     """The images of a folder by id, which is the file name without its suffix.
 

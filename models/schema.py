@@ -34,7 +34,7 @@ def _is_history(value: object) -> bool:
     return isinstance(value, (list, tuple)) and all(map(_are_numbers, value))
 
 
-def _is_random_state(value: object) -> bool:
+def _are_tensors(value: object) -> bool:
     return isinstance(value, Mapping) and all(
         isinstance(name, str) and isinstance(state, Tensor) for name, state in value.items()
     )
@@ -65,7 +65,7 @@ _ENTRIES = {
         f"(height, width), multiples of 32 up to {LARGEST_SIDE}", is_size
     ),
     "history": _Entry("a list with a dict of numbers an epoch", _is_history, missing=[]),
-    "random_state": _Entry("a dict of tensors", _is_random_state, missing={}),
+    "random_state": _Entry("a dict of tensors", _are_tensors, missing={}),
     "optimizer_state_dict": _Entry("a dict", lambda v: isinstance(v, Mapping)),
     "dataset": _Entry("a text", lambda v: isinstance(v, str), optional=True),
     "train": _Entry("a dict of settings", _are_options, optional=True),
@@ -73,6 +73,7 @@ _ENTRIES = {
     "validation": _Entry("a dict of settings", _are_options, optional=True),
     "progress": _Entry("a dict of numbers", _are_numbers, optional=True),
     "scaler_state_dict": _Entry("a dict of numbers", _are_numbers, optional=True),
+    "data_digest": _Entry("a dict of tensors", _are_tensors, optional=True),
     "run": _Entry("a dict of settings", _are_options, optional=True),
 }  # fmt: skip
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import time
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from torch import Tensor
 
 from datasets import IGNORE_REASONS
+from datasets.batching import iterate_loader
 from DOTA_devkit.errors import InputError
 
 _LOSS, _IGNORED = "loss_", "ignored_"
@@ -25,8 +27,11 @@ class EpochProgress:
         step: batches that are done.
         finite: those of them whose loss and gradient were finite.
         bad_in_a_row: steps that were not finite, in a row up to now, also those of earlier epochs.
+        left_out: images of the epoch that could not be read.
         totals: sum over the finite steps of each named loss.
         ignored: ignored objects by option.
+        seconds: that the steps have taken, the waiting included.
+        waited: seconds of these that were spent waiting for data.
     """
 
     epoch: int
@@ -34,8 +39,11 @@ class EpochProgress:
     step: int = 0
     finite: int = 0
     bad_in_a_row: int = 0
+    left_out: int = 0
     totals: dict[str, float] = field(default_factory=dict)
     ignored: dict[str, int] = field(default_factory=lambda: dict.fromkeys(IGNORE_REASONS, 0))
+    seconds: float = 0.0
+    waited: float = 0.0
 
     def add_losses(self, losses: Mapping[str, Tensor]) -> None:
         """Count a step that was finite."""
@@ -47,6 +55,26 @@ class EpochProgress:
         """Add the counts [B, 3] of a batch, in the order of `IGNORE_REASONS`."""
         for reason, count in zip(IGNORE_REASONS, counts.sum(dim=0).tolist(), strict=True):
             self.ignored[reason] += count
+
+    def timed(self, loader: Iterable[dict]) -> Iterator[dict]:
+        """Iterate over batches, and add up how long that takes and the waiting for them."""
+        begin = time.perf_counter()
+        batches = iterate_loader(loader)
+        while True:
+            batch = next(batches, None)
+            ready = time.perf_counter()
+            self.waited += ready - begin
+            self.seconds += ready - begin
+            if batch is None:
+                return
+            yield batch
+            begin = time.perf_counter()
+            self.seconds += begin - ready
+
+    def time_text(self) -> str:
+        """Say how long the steps took: `52 s, 31 % of it waiting for data`."""
+        share = self.waited / self.seconds if self.seconds else 0.0
+        return f"{self.seconds:.0f} s, {100 * share:.0f} % of it waiting for data"
 
     def means(self) -> dict[str, float]:
         """Return the mean of each named loss so far."""
@@ -64,6 +92,9 @@ class EpochProgress:
             "batches": self.batches,
             "finite": self.finite,
             "bad_in_a_row": self.bad_in_a_row,
+            "left_out": self.left_out,
+            "seconds": self.seconds,
+            "waited": self.waited,
             **{f"{_LOSS}{name}": total for name, total in self.totals.items()},
             **{f"{_IGNORED}{reason}": count for reason, count in self.ignored.items()},
         }
@@ -80,7 +111,7 @@ class EpochProgress:
         Raises:
             InputError: the numbers cannot be those of a place in an epoch.
         """
-        names = ("step", "batches", "finite", "bad_in_a_row")
+        names = ("step", "batches", "finite", "bad_in_a_row", "left_out")
         counts = {name: entry.get(name, 0) for name in names}
         ignored = {reason: entry.get(f"{_IGNORED}{reason}", 0) for reason in IGNORE_REASONS}
         numbers = [*counts.values(), *ignored.values()]
@@ -94,4 +125,7 @@ class EpochProgress:
         }
         if not all(map(math.isfinite, totals.values())) or (totals and not counts["finite"]):
             raise InputError(f"{path}: its progress within an epoch has no finite losses")
-        return cls(epoch, **counts, totals=totals, ignored=ignored)
+        times = {name: float(entry.get(name, 0.0)) for name in ("seconds", "waited")}
+        if not all(0 <= seconds < math.inf for seconds in times.values()):
+            raise InputError(f"{path}: its progress within an epoch has no times: {times}")
+        return cls(epoch, **counts, totals=totals, ignored=ignored, **times)

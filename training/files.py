@@ -7,10 +7,11 @@ from pathlib import Path
 LAST = "model_last.pth"
 BEST = "model_best.pth"
 BAD_BATCHES = "bad_batches.txt"
+BAD_IMAGES = "bad_images.txt"
 
 RUN_FILES = (
     "model_*.pth", "model_*.pth.tmp", "train_loss.txt", "ap_list.txt", "history.csv", "curves.png",
-    BAD_BATCHES, "train_batch_*.jpg",
+    BAD_BATCHES, BAD_IMAGES, "train_batch_*.jpg",
 )  # fmt: skip
 """Patterns of all files that a run writes into its folder."""
 

@@ -1,4 +1,4 @@
-"""Steps whose loss or gradient is not finite: skipped, recorded, and undone."""
+"""What a run skips and records: steps that are not finite, and images that cannot be read."""
 
 from __future__ import annotations
 
@@ -48,10 +48,7 @@ class BadSteps:
         self.in_a_row += 1
         values = " ".join(f"{name}={value.item():g}" for name, value in losses.items())
         line = f"epoch {epoch} batch {step + 1} {values} images {' '.join(image_ids)}\n"
-        with appending(self.path) as file:
-            file.seek(0)
-            if line.encode() not in file.readlines():
-                file.write(line.encode())
+        _append_once(self.path, line)
         logger.warning(
             "a loss or gradient of epoch %d, batch %d is not finite (%s); the step is skipped, "
             "its images are listed in %s", epoch, step + 1, values, self.path,
@@ -66,6 +63,34 @@ class BadSteps:
                 f"{self.in_a_row} steps in a row had a non-finite loss or gradient (their images "
                 f"are listed in {self.path}); {kept}"
             )
+
+
+class BadImages:
+    """Records images that cannot be read and are left out, each of them once.
+
+    Args:
+        path: text file that gets one line per image.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        self._seen: set[str] = set()
+
+    def add(self, image_id: str, reason: str) -> None:
+        """Record an image; only the first time in this process costs anything."""
+        if image_id in self._seen:
+            return
+        self._seen.add(image_id)
+        _append_once(self.path, f"{image_id}: {' '.join(reason.split())}\n")
+        logger.warning("left out: %s", reason)
+
+
+def _append_once(path: Path, line: str) -> None:
+    """Append a line to a file unless it is there: a resumed run may do a step again."""
+    with appending(path) as file:
+        file.seek(0)
+        if line.encode() not in file.readlines():
+            file.write(line.encode())
 
 
 class NormStatistics:

@@ -28,6 +28,7 @@ class TrainSettings:
         save_minutes: minutes between two saves of `model_last.pth` within an epoch, 0 for none.
         val_every: epochs between two validations; the last epoch always has one.
         num_workers: processes that read images.
+        skip_bad_images: leave out images that cannot be read, instead of stopping at the first.
         seed: of order, augmentation and first weights.
         max_bad_steps: non-finite steps in a row that stop the run.
         pictures: batches of the first epoch that are drawn with their targets.
@@ -44,6 +45,7 @@ class TrainSettings:
     save_minutes: float = 10.0
     val_every: int = 1
     num_workers: int = 4
+    skip_bad_images: bool = False
     seed: int = 317
     max_bad_steps: int = 20
     pictures: int = 2
@@ -66,6 +68,8 @@ class TrainSettings:
             value, low = values[one.name], _LEAST.get(one.name, 0)
             if one.name == "schedule":
                 expected, fits = f"one of {', '.join(SCHEDULES)}", value in SCHEDULES
+            elif isinstance(one.default, bool):
+                expected, fits = "true or false", isinstance(value, bool)
             else:
                 kinds = (int,) if isinstance(one.default, int) else (int, float)
                 expected = f"a {'whole ' if len(kinds) == 1 else ''}number from {low}"

@@ -1,14 +1,18 @@
 """Progress bars: what they pass on, when they are silent, and that they notice Ctrl-C."""
 
 import contextlib
+import queue
+import re
 import signal
 import sys
+import threading
 from contextlib import redirect_stderr
 
 import pytest
 
 from DOTA_devkit import interrupts
-from DOTA_devkit.progress import progress, progress_bar
+from DOTA_devkit import progress as progress_module
+from DOTA_devkit.progress import line_shown, progress, progress_bar
 
 
 class FakeTerminal:
@@ -77,6 +81,31 @@ def test_progress_bar_works_without_tqdm_or_a_terminal():
     with progress_bar("work") as bar:
         bar.update(3)
         bar.set_postfix({"loss": 1})
+
+
+@pytest.mark.usefixtures("with_or_without_tqdm")
+def test_a_loop_without_a_terminal_is_logged(caplog, monkeypatch):
+    """Even while a single step takes long; the next line waits for the time after any other."""
+    lines = queue.Queue()
+    monkeypatch.setattr(progress_module, "LINE_SECONDS", 0.05)
+    monkeypatch.setattr(progress_module.logger, "info", lambda *args: lines.put(args[1]))
+    with progress_bar("epoch 1/2", 9, unit="batch", initial=2) as bar:
+        assert lines.get(timeout=30) == "epoch 1/2: 2/9 batch"
+        bar.update(4)
+        bar.set_postfix({"hm": "0.5"})
+        pattern = r"epoch 1/2: 6/9 batch, \S+ batch/s, \d+ (s|min) left, hm 0\.5"
+        while not re.fullmatch(pattern, lines.get(timeout=30)):
+            pass
+    while not lines.empty():
+        lines.get()
+    assert [thread for thread in threading.enumerate() if thread.name == "progress"] == []
+
+
+def test_no_line_soon_after_another(monkeypatch):
+    monkeypatch.setattr(progress_module, "_last_line", {"at": 0.0})
+    line_shown()
+    monkeypatch.setattr(progress_module.logger, "info", lambda *args: pytest.fail("a line"))
+    assert list(progress(range(3), "work")) == [0, 1, 2]
 
 
 def press_and_swallow():

@@ -296,3 +296,69 @@ def test_model_remembers_how_its_images_were_read(
     del old.extras["data"]["depth"]  # training took the upper bits before checkpoints said so
     save_checkpoint(path, old)
     assert upper in output(run_cli, *arguments)
+
+
+def add_validation_list(data):
+    (data / "val.txt").write_text("im3\n")
+
+
+def drop_validation_list(data):
+    (data / "val.txt").unlink()
+
+
+def change_a_label(data):
+    (data / "labelTxt" / "im1.txt").write_text("")
+
+
+def reorder_classes(data):
+    (data / "classes.txt").write_text("plane\nship")
+
+
+def rename_a_class(data):
+    (data / "classes.txt").write_text("ship\naircraft")
+
+
+def shorten_the_list(data):
+    (data / "train.txt").write_text("im0\nim1\n")
+
+
+@pytest.mark.parametrize(
+    ("before", "change", "message"),
+    [
+        (None, change_a_label, "train: 1 image was labeled anew: {}/labelTxt/im1.txt"),
+        (None, shorten_the_list, "train: 1 image was removed from its list, at position 3"),
+        (None, drop_validation_list, "val: the list is gone"),
+        (drop_validation_list, add_validation_list, "val: there was no list"),
+        (None, reorder_classes, "from ship, plane to plane, ship"),
+        (None, rename_a_class, "from ship, plane to ship, aircraft"),
+    ],
+)
+def test_resume_with_data_that_changed(
+    run_training, run_cli, writable_data, before, change, message
+):
+    """Put back, they are those of the run again."""
+    if before is not None:
+        before(writable_data)
+    assert run_training(writable_data).code == 0
+    contents = {p: p.read_bytes() for p in writable_data.rglob("*.txt")}
+    change(writable_data)
+    arguments = ["--phase", "train", "--resume_train", "--num_epoch", 2]
+    result = run_cli(*arguments)
+    assert_refused(
+        result, message.format(writable_data), "changed since this run was started", "--finetune"
+    )
+    for path in set(writable_data.rglob("*.txt")) - contents.keys():
+        path.unlink()
+    for path, content in contents.items():
+        path.write_bytes(content)
+    assert run_cli(*arguments).code == 0
+
+
+def test_resume_keeps_given_classes(run_training, run_cli, writable_data, tmp_path):
+    """They are not those of the data, whose own may change."""
+    (writable_data / "classes.txt").write_text("car")
+    assert run_training(writable_data, "--classes", "plane,ship").code == 0
+    (writable_data / "classes.txt").write_text("bus")
+    assert run_cli("--phase", "train", "--resume_train", "--num_epoch", 2).code == 0
+    last = tmp_path / "weights_dota" / "model_last.pth"
+    assert read_checkpoint(last).classes == ("plane", "ship")

@@ -138,6 +138,7 @@ ODD_ENTRIES = [
     ("dataset", [None, 3, ["dota"]]),
     ("validation", [None, [0.5], {"K": NESTED}]),
     ("run", [None, "train", {3: 1}]),
+    ("data_digest", [None, {"train_ids": [1]}, {3: torch.zeros(3)}]),
     ("progress", [None, 3, {"step": "3"}, {"step": True}, {3: 1}]),
     ("scaler_state_dict", [None, [1], {"scale": NESTED}]),
 ]

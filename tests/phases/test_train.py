@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import train as trainer
-from datasets import DataOptions, open_dataset
+from datasets import DataOptions, collate, open_dataset
 from DOTA_devkit import interrupts
 from DOTA_devkit.errors import InputError
 from eval import EvalSettings, average_precision
@@ -237,6 +237,8 @@ def test_bad_steps_are_listed_once_and_counted_on(data, tmp_path, monkeypatch):
         {"ignored_min_size": 0.5},
         {"step": 1, "batches": 2, "finite": 1, "loss_hm": math.nan},
         {"loss_hm": 1.0},  # of no step
+        {"seconds": -1.0},
+        {"waited": math.nan},
     ],
 )
 def test_progress_that_cannot_be(entry):
@@ -245,9 +247,11 @@ def test_progress_that_cannot_be(entry):
 
 
 def test_progress_returns_from_its_entry():
+    ignored = {**EpochProgress(4).ignored, "max_objs": 3}
     progress = EpochProgress(
-        4, 9, 7, 5, 2, {"hm": 0.1}, {**EpochProgress(4).ignored, "max_objs": 3}
-    )
+        4, 9, 7, 5, bad_in_a_row=2, left_out=1, totals={"hm": 0.1}, ignored=ignored, seconds=2.5,
+        waited=0.5,
+    )  # fmt: skip
     assert EpochProgress.of_entry(progress.entry(), 4, Path("a.pth")) == progress
     assert EpochProgress.of_entry({}, 4, Path("a.pth")) == EpochProgress(4)
 
@@ -583,7 +587,7 @@ def test_empty_batch_has_no_excessive_loss(tmp_path):
     model = tiny_model().eval()
     losses = []
     for index in (0, 1):
-        batch = trainer.collate([dataset[index]])
+        batch = collate([dataset[index]])
         with torch.no_grad():
             losses.append(criterion(model(batch["input"], logits=True), batch, logits=True))
     empty, normal = losses
@@ -752,6 +756,18 @@ def test_run_without_matplotlib_has_no_plot(data, tmp_path, monkeypatch, real_cu
     fit(data, tmp_path, epochs=1)
     assert not (tmp_path / "curves.png").exists()
     assert (tmp_path / "history.csv").is_file()
+
+
+def test_each_epoch_tells_how_long_it_waited_for_data(data, tmp_path, caplog, monkeypatch):
+    """A clock that goes one second ahead each time it is read, twice a batch."""
+    clock = iter(range(1000))
+    monkeypatch.setattr("training.epoch.time.perf_counter", lambda: float(next(clock)))
+    with caplog.at_level("INFO"):
+        fit(data, tmp_path)
+    # before, between and after two batches it waits three times, and trains twice
+    lines = [text for text in caplog.messages if text.startswith("epoch ")]
+    assert len(lines) == 2
+    assert all(text.endswith("  5 s, 60 % of it waiting for data") for text in lines)
 
 
 def test_ignored_objects_are_logged_once(data, tmp_path, caplog):
