@@ -9,15 +9,16 @@ network in plain PyTorch, if there is a checkpoint.
 
 from __future__ import annotations
 
+import importlib
 import json
 import logging
 import os
 import platform
+import re
 import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -180,7 +181,9 @@ def load_models(
         detector = load(file, replace(settings, runtime=runtime))
         detector.detect(image)
         seconds = time.perf_counter() - begin
-        version = metadata.version(RUNTIMES[runtime].package)
+        # Of the module: the package may have another name, as onnxruntime-gpu has.
+        module = importlib.import_module(RUNTIMES[runtime].package)
+        version = re.split("[-+]", module.__version__)[0]
         return LoadedModel(file, version, settings.used_threads(), detector, seconds)
 
     models = [timed_load(file, runtime, Detector.load) for file, runtime in pairs]

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deploy.digest import onnx_props
+from deploy.sidecar import warn_of_mismatch
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.file_names import MAX_CLASS_NAME
 from DOTA_devkit.imaging import ReadOptions
@@ -190,7 +191,11 @@ def read_onnx_metadata(path: object) -> ModelMetadata:
         InputError: There is no such file, it is not an ONNX file, it is damaged, or it is not one
             of this project.
     """
-    return ModelMetadata.from_props(onnx_props(Path(str(path))), path)
+    file = Path(str(path))
+    props = onnx_props(file)
+    metadata = ModelMetadata.from_props(props, path)
+    warn_of_mismatch(file, props)
+    return metadata
 
 
 def _names(text: str) -> tuple[str, ...]:

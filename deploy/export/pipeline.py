@@ -20,6 +20,7 @@ from deploy.export.parity.check import compare
 from deploy.export.parity.report import Report
 from deploy.export.settings import ExportSettings
 from deploy.export.types import SUFFIXES, CheckImage
+from deploy.sidecar import refuse_foreign_sidecar, sidecar_path, write_sidecar
 from DOTA_devkit import interrupts
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.files import refuse_unwritable
@@ -72,11 +73,13 @@ def export(
             compare(model, job, built._replace(run=built.run_engine), images, "float16")
         interrupts.stop_if_pressed()
         built.write(output)
+        write_sidecar(output, metadata.to_props())
     files = files_of(output, settings.format)
     logger.info(
-        "%s: %.1f MB, input %s %s", " and ".join(map(str, files)),
+        "%s: %.1f MB, input %s %s, metadata also in %s", " and ".join(map(str, files)),
         sum(file.stat().st_size for file in files) / 1e6,
         metadata.input_type, metadata.to_props()["input_size"],
+        sidecar_path(output),
     )  # fmt: skip
     if settings.format == "tensorrt":
         commands = tensorrt.trtexec_commands(output, job.profile(), settings.half)
@@ -93,7 +96,8 @@ def check_output(output: Path, format: str) -> None:
     """Check before the work that the file can be written.
 
     Raises:
-        InputError: `output` has another format's suffix, is a folder, or cannot be written.
+        InputError: `output` has another format's suffix, is a folder, or cannot be written, or a
+            file that the export did not write would be replaced.
     """
     suffix = SUFFIXES[format]
     if output.suffix.lower() != suffix:
@@ -110,4 +114,5 @@ def check_output(output: Path, format: str) -> None:
                 f"output {output} would be written together with {second}, which exists already: "
                 "move that file, or choose another name"
             )
+    refuse_foreign_sidecar(output)
     refuse_unwritable(output.parent, "--output")

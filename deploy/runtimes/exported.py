@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -48,6 +48,7 @@ class ExportedRuntime:
                 f"{path}: outputs in the layout {metadata.layout!r}, but a detector needs corners, "
                 "scores and labels: export it again in the default layout"
             )
+        self.path = path
         self.metadata = metadata
         self.classes = metadata.classes
         self.conf_thresh = first_given(settings.conf_thresh, metadata.conf_thresh)
@@ -143,6 +144,29 @@ def _check_settings(
             f"{path} was exported with other settings: {'; '.join(faults)}. Leave that out, or "
             "export it again"
         )
+
+
+@contextmanager
+def translate_run_errors(
+    runtime: str, path: Path, cause: Callable[[Exception], str]
+) -> Iterator[None]:
+    """Raise a MemoryError if a runtime is out of memory, and an InputError if a file does not run.
+
+    Args:
+        runtime: Name of the runtime.
+        path: The file.
+        cause: Returns what an error of the runtime says in one line.
+    """
+    try:
+        with translate_out_of_memory():
+            yield
+    except MemoryError:
+        raise
+    except Exception as error:  # runtimes have an error class for each fault of a file
+        raise InputError(
+            f"{path}: {runtime} cannot run it ({cause(error)}). The file is damaged, or another "
+            "tool has changed it: copy it again, or export it again"
+        ) from None
 
 
 @contextmanager

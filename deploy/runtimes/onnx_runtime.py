@@ -12,7 +12,7 @@ import numpy as np
 
 from deploy.metadata import read_onnx_metadata
 from deploy.runtimes.base import DetectorSettings, split_device
-from deploy.runtimes.exported import ExportedRuntime, translate_out_of_memory
+from deploy.runtimes.exported import ExportedRuntime, translate_run_errors
 from DOTA_devkit.errors import InputError
 
 if TYPE_CHECKING:
@@ -69,6 +69,11 @@ def open_session(
     )
 
 
+def cause(error: Exception) -> str:
+    """Return the cause of an error of ONNX Runtime: its first line."""
+    return str(error).partition("\n")[0] or type(error).__name__
+
+
 class OnnxRuntime(ExportedRuntime):
     """An ONNX file in ONNX Runtime, see `deploy.runtimes.base.Runtime`."""
 
@@ -82,15 +87,15 @@ class OnnxRuntime(ExportedRuntime):
         try:
             self._session = open_session(path, providers, settings.used_threads())
         except Exception as error:  # ONNX Runtime has an error class for each fault of a file
-            cause = str(error).splitlines()[0]
-            raise InputError(f"{path}: not a model that ONNX Runtime can run ({cause})") from None
+            raise InputError(
+                f"{path}: not a model that ONNX Runtime can run ({cause(error)})"
+            ) from None
         # an input with a default value, as in files of earlier versions, counts as an initializer
         # that may be overridden
         inputs = (*self._session.get_inputs(), *self._session.get_overridable_initializers())
         shapes = {one.name: one.shape for one in inputs}
         self._names = [one.name for one in self._session.get_outputs()]
         shape = [side if isinstance(side, int) else None for side in shapes.get("input", [None])]
-        self._path = path
         super().__init__(path, metadata, shape, self._names, "conf_thresh" in shapes, settings)
 
     @staticmethod
@@ -110,15 +115,6 @@ class OnnxRuntime(ExportedRuntime):
         ]
 
     def _run(self, batch: np.ndarray) -> dict[str, np.ndarray]:
-        try:
-            with translate_out_of_memory():
-                values = self._session.run(self._names, self._inputs(batch))
-        except MemoryError:
-            raise
-        except Exception as error:  # ONNX Runtime has an error class for each fault of a file
-            cause = str(error).partition("\n")[0]
-            raise InputError(
-                f"{self._path}: ONNX Runtime cannot run it ({cause}). The file is damaged, or "
-                "another tool has changed it: copy it again, or export it again"
-            ) from None
+        with translate_run_errors(self.name, self.path, cause):
+            values = self._session.run(self._names, self._inputs(batch))
         return dict(zip(self._names, values, strict=True))

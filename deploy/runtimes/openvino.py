@@ -9,8 +9,9 @@ import numpy as np
 
 from deploy.runtimes import openvino_files
 from deploy.runtimes.base import DetectorSettings
-from deploy.runtimes.exported import ExportedRuntime, translate_out_of_memory
-from deploy.runtimes.openvino_files import own_name
+from deploy.runtimes.exported import ExportedRuntime, translate_run_errors
+from deploy.runtimes.openvino_files import cause, own_name
+from DOTA_devkit.errors import InputError
 
 
 class OpenVino(ExportedRuntime):
@@ -21,7 +22,12 @@ class OpenVino(ExportedRuntime):
     def __init__(self, path: Path, settings: DetectorSettings):
         """Open a file; an InputError says why it cannot be used with the settings."""
         model, metadata = openvino_files.read(path)
-        self._compiled = openvino_files.compile_model(model, settings.used_threads())
+        try:
+            self._compiled = openvino_files.compile_model(model, settings.used_threads())
+        except RuntimeError as error:
+            raise InputError(
+                f"{path}: not a model that OpenVINO can run ({cause(error)})"
+            ) from None
         # A request serves one caller at a time: each takes a free one, or makes another.
         self._requests: queue.SimpleQueue = queue.SimpleQueue()
         shapes = {own_name(one): one.get_partial_shape() for one in self._compiled.inputs}
@@ -35,7 +41,7 @@ class OpenVino(ExportedRuntime):
         except queue.Empty:
             request = self._compiled.create_infer_request()
         try:
-            with translate_out_of_memory():
+            with translate_run_errors(self.name, self.path, cause):
                 request.infer(self._inputs(batch))
             # copies, because the next caller of the request overwrites its memory
             outputs = {name: request.get_tensor(name).data.copy() for name in self._names}

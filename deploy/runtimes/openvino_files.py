@@ -15,6 +15,7 @@ import numpy as np
 
 from deploy.digest import OPENVINO_KEY, check_openvino
 from deploy.metadata import OUTPUTS, ModelMetadata, read_onnx_metadata
+from deploy.sidecar import warn_of_mismatch
 from DOTA_devkit.errors import InputError
 
 INFO = "model_info"
@@ -74,7 +75,10 @@ def read(path: Path) -> tuple[Any, ModelMetadata]:
         raise InputError(f"{path}: its weights are missing: expected the bin file {weights}")
     check_openvino(path)
     model = _read(path)
-    return model, ModelMetadata.from_props(_props(model), path)
+    props = _props(model)
+    metadata = ModelMetadata.from_props(props, path)
+    warn_of_mismatch(path, props)
+    return model, metadata
 
 
 def read_onnx(path: Path) -> Any:

@@ -2,6 +2,7 @@
 
 import json
 import re
+from importlib.metadata import PackageNotFoundError
 
 import numpy as np
 import pytest
@@ -58,6 +59,17 @@ def test_table_and_json(tmp_path, weights, capsys, restored_threads):
     assert cells["runtime"].startswith("PyTorch eager, contiguous ")
     assert cells["threads"] == str(restored_threads + 1) and cells["speedup"] == "1.00"
     assert "network ms" in columns
+
+
+def test_version_of_a_module_whose_package_has_another_name(weights, monkeypatch):
+    """As onnxruntime of the package onnxruntime-gpu."""
+
+    def missing(name):
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr("importlib.metadata.distribution", missing)
+    models = timing.load_models([weights], np.zeros((64, 96, 3), np.uint8), DetectorSettings())
+    assert {one.version for one in models} == {torch.__version__.split("+")[0]}
 
 
 def test_plain_pytorch_gives_the_same_detections(weights):

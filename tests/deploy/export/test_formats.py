@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import hashlib
 import json
 import os
 import re
@@ -317,7 +318,7 @@ def test_tensorrt_failure_still_writes_the_file(folder, tmp_path, monkeypatch, c
     text = capsys.readouterr().out
     assert "TensorRT failed: EP_FAIL: no memory for the engine\n" in text
     assert "The ONNX file is written anyway" in text and len(trtexec(text)) == 1
-    assert [one.name for one in tmp_path.iterdir()] == ["free.onnx"]
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["free.onnx", "free.onnx.json"]
 
 
 def test_trtexec_commands_of_static_half_file(folder, tmp_path, capsys):
@@ -384,7 +385,7 @@ def test_tensorrt_provider_options_and_engine_check(
     assert "comparing the TensorRT engine" in printed.out
     names = sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file())
     if code == 0:
-        assert names == ["free.onnx", "free_engine/graph.engine"]
+        assert names == ["free.onnx", "free.onnx.json", "free_engine/graph.engine"]
     else:
         assert "scores differ by 0.05 (> 0.02)" in printed.err
         assert names == ["free_engine/old.engine"]
@@ -700,6 +701,7 @@ def test_unsupported_settings_of_a_format_are_refused(folder, tmp_path, capsys, 
         (("--weights", "{}/notes.txt"), "notes.txt"),
         (("--output", "{}/notes.txt/a.onnx"), "notes.txt is a file, and a folder is expected"),
         (("--output", "{}/folder.onnx"), "expected a file, but this is a folder"),
+        (("--output", "{}/labels.onnx"), "would replace {}/labels.onnx.json, which is not the met"),
     ],
 )
 def test_export_errors_are_one_line(folder, tmp_path, capsys, flags, message):
@@ -707,11 +709,16 @@ def test_export_errors_are_one_line(folder, tmp_path, capsys, flags, message):
     (tmp_path / "folder.onnx").mkdir()
     (tmp_path / "images").mkdir()
     (tmp_path / "notes.txt").write_text("no model")
+    (tmp_path / "labels.onnx.json").write_text('{"bbavectors": 1, "objects": []}')
     before = sorted(tmp_path.rglob("*"))
     flags = [flag.replace("{}", str(tmp_path)) for flag in flags]
     assert run_main(folder, tmp_path / "a.onnx", *flags) == 2
     error = capsys.readouterr().err
-    assert message in error and error.startswith("error: ") and error.count("\n") == 1
+    assert (
+        message.replace("{}", str(tmp_path)) in error
+        and error.startswith("error: ")
+        and error.count("\n") == 1
+    )
     assert sorted(tmp_path.rglob("*")) == before
 
 
@@ -771,6 +778,23 @@ def test_size_and_fit_of_an_original_checkpoint(folder, tmp_path, name):
         own = outputs_to_detections(*(value[0] for value in rows))
         np.testing.assert_allclose(own[own.scores > 0.18].nms(0.1).corners, expected.corners,
                                    atol=0.05)  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", SUFFIXES)
+def test_json_beside_the_file_of_every_format(folder, tmp_path, caplog, kind):
+    if kind == "openvino":
+        pytest.importorskip("openvino")
+    path = tmp_path / f"a{SUFFIXES[kind]}"
+    for conf in ("0.2", "0.3"):  # the second export replaces both
+        assert run_main(folder, path, "--format", kind, "--conf_thresh", conf) == 0
+    content = json.loads(path.with_name(f"{path.name}.json").read_text(encoding="utf-8"))
+    metadata = ModelMetadata.from_props(content, path)
+    assert (metadata.conf_thresh, metadata.default_size) == (0.3, SIZE_HW)
+    assert content["file_sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+    caplog.clear()
+    if kind != "torch":
+        assert Detector.load(path).runtime.metadata == metadata
+    assert not [one for one in caplog.records if one.levelname == "WARNING"]
 
 
 @pytest.mark.parametrize("kind", SUFFIXES)

@@ -11,6 +11,7 @@ from deploy.detector import Detector
 from deploy.metadata import read_onnx_metadata
 from deploy.predict.pipeline import predict
 from deploy.predict.settings import PredictSettings
+from deploy.runtimes import openvino_files
 from deploy.runtimes.exported import translate_out_of_memory
 from deploy.runtimes.onnx_runtime import OnnxRuntime, open_session
 from DOTA_devkit.errors import InputError
@@ -375,6 +376,43 @@ def test_openvino_without_rows_is_out_of_memory(tmp_path, monkeypatch):
     detector.runtime._requests.put(Empty())
     with pytest.raises(MemoryError):
         detector.detect(np.zeros((64, 64, 3), np.uint8))
+
+
+def test_file_that_onnx_runtime_does_not_run(tmp_path):
+    """It claims to take any size, but takes one."""
+    pytest.importorskip("onnxruntime")
+    path = onnx_file(tmp_path / "a.onnx", size=(64, 96))
+    detector = Detector.load(path, input_hw=(32, 32))
+    with pytest.raises(InputError, match=rf"^{path}: ONNX Runtime cannot run it \(\S.*\)\. The "):
+        detector.detect(np.zeros((32, 32, 3), np.uint8))
+
+
+def test_file_that_openvino_does_not_run(tmp_path):
+    pytest.importorskip("openvino")
+    path = onnx_file(tmp_path / "a.onnx")
+    detector = Detector.load(path, runtime="openvino", input_hw=(64, 64))
+
+    class Failing:
+        def infer(self, inputs):
+            raise RuntimeError(
+                "Exception from infer_request.cpp:79:\nCheck failed\nno such shape\n"
+            )
+
+    detector.runtime._requests.put(Failing())
+    text = rf"^{path}: OpenVINO cannot run it \(no such shape\)\. The file is damaged"
+    with pytest.raises(InputError, match=text):
+        detector.detect(np.zeros((64, 64, 3), np.uint8))
+
+
+def test_file_that_openvino_does_not_compile(tmp_path, monkeypatch):
+    pytest.importorskip("openvino")
+
+    def fail(*_):
+        raise RuntimeError("Exception from core.cpp:129:\nCheck 'a' failed\nno such operator\n")
+
+    monkeypatch.setattr(openvino_files, "compile_model", fail)
+    with pytest.raises(InputError, match=r"a\.onnx: .* OpenVINO can run \(no such operator\)$"):
+        Detector.load(onnx_file(tmp_path / "a.onnx"), runtime="openvino")
 
 
 def test_torch_export_program_is_refused(tmp_path):
