@@ -317,9 +317,10 @@ def _export_flags(group) -> None:
         help="channel order of --input uint8 (default: %(default)s)")
     add("--nms", phases=EXPORT, choices=("none", "graph"), default="none",
         help="graph: include NMS at --nms_thresh in the file (default: %(default)s)")
-    add("--layout", phases=EXPORT, choices=("corners", "light-fork"), default="corners",
-        help="outputs: corners, scores and labels, or the light fork's rows [1, K, 12] "
-             "(default: %(default)s)")
+    add("--layout", phases=EXPORT, choices=("corners", "light-fork", "heads"), default="corners",
+        help="outputs: corners, scores and labels; the light fork's rows [1, K, 12]; or the maps "
+             "before decoding, of convolutions only, for ncnn, TFLite and others (default: "
+             "%(default)s)")
     add("--fix_conf", phases=EXPORT, action="store_true",
         help="make --conf_thresh a constant instead of an input")
     add("--half", phases=EXPORT, action="store_true", help="convert the network to float16")

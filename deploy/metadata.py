@@ -16,7 +16,7 @@ from deploy.digest import onnx_props
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.imaging import ReadOptions
 from models.schema import LARGEST_SIDE, are_classes, is_size
-from structures.boxes import STRIDE
+from structures.boxes import HEAD_CHANNELS, STRIDE
 
 RELEASE = "0.1.0"
 """Version of this program; `pyproject.toml` takes it from here."""
@@ -25,12 +25,15 @@ VERSION = "1"
 """Version of the contract: names, shapes and meaning of the inputs and outputs."""
 
 OUTPUTS = ("corners", "scores", "labels")
-"""Names of the outputs, except in the layout "light-fork"."""
+"""Names of the outputs in the layout "corners"."""
+
+MAPS = ("hm", *HEAD_CHANNELS)
+"""Names of the outputs in the layout "heads"."""
 
 NORMALIZATION = "x / 255 - 0.5"
 INPUT_TYPES = ("float32", "uint8")
 COLORS = ("BGR", "RGB")
-LAYOUTS = ("corners", "light-fork")
+LAYOUTS = ("corners", "light-fork", "heads")
 PRECISIONS = ("float32", "float16", "int8")
 
 
@@ -53,7 +56,8 @@ class ModelMetadata:
             input does it by itself.
         input_type: One of `INPUT_TYPES`.
         layout: "corners" for the outputs `corners`, `scores` and `labels`, "light-fork" for its
-            one array of rows.
+            one array of rows, "heads" for the maps before decoding. Of these, thresholds and K are
+            only what the decoder takes by default.
         precision: One of `PRECISIONS`.
         trained_size: (height, width) that the checkpoint was trained at, None if it does not tell.
         reading: How the image files of the training were read, None if the checkpoint does not
@@ -82,6 +86,11 @@ class ModelMetadata:
     def num_classes(self) -> int:
         """Number of classes."""
         return len(self.classes)
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of the outputs, in their order."""
+        return {"corners": OUTPUTS, "light-fork": ("output",), "heads": MAPS}[self.layout]
 
     def to_props(self) -> dict[str, str]:
         """Return the entries as key -> text."""

@@ -15,11 +15,11 @@ from deploy.digest import ONNX_KEY, onnx_digest
 from deploy.export import openvino as openvino_model
 from deploy.export import tensorrt, tensorrt_support, torch_program
 from deploy.export.equalize import equalize
-from deploy.export.graph.assemble import assemble, check_model
+from deploy.export.graph.assemble import assemble, assemble_maps, check_model
 from deploy.export.graph.heads import fuse_heads
 from deploy.export.graph.upsample import convolve_before_upsampling
 from deploy.export.network import ExportNetwork
-from deploy.export.network_onnx import export_network
+from deploy.export.network_onnx import export_head_maps, export_network
 from deploy.export.quantize import quantize
 from deploy.export.settings import ExportSettings
 from deploy.export.types import ModelRunner
@@ -107,7 +107,8 @@ def build_torch(job: ExportJob) -> BuiltModel:
     shape, fix_conf = job.settings.input_shape(), job.settings.fix_conf
     program = torch_program.export_program(job.network, job.metadata, shape, fix_conf)
     content = torch_program.serialize(program, job.metadata)
-    return BuiltModel(torch_program.runner(content), lambda output: write_bytes(output, content))
+    run = torch_program.runner(content, job.metadata.outputs)
+    return BuiltModel(run, lambda output: write_bytes(output, content))
 
 
 def build_openvino(job: ExportJob) -> BuiltModel:
@@ -165,6 +166,8 @@ BUILDERS: Mapping[str, Callable[[ExportJob], BuiltModel]] = {
 def onnx_files(job: ExportJob) -> tuple[onnx.ModelProto, onnx.ModelProto | None]:
     """Return the checked model, and if it does NMS the same with the rows before it as outputs."""
     settings, metadata = job.settings, job.metadata
+    if settings.layout == "heads":
+        return head_maps_file(job), None
     if settings.int8:
         graph = quantized_network(job.network, job.input_hw, job.calibration)
     else:
@@ -183,6 +186,15 @@ def onnx_files(job: ExportJob) -> tuple[onnx.ModelProto, onnx.ModelProto | None]
     if metadata.nms_thresh is None:
         return file, None
     return file, assemble(graph, box_heads, metadata, shape, fix_conf, show_before_nms=True)
+
+
+def head_maps_file(job: ExportJob) -> onnx.ModelProto:
+    """Return the checked model of the layout "heads"."""
+    logger.info("tracing the network")
+    height, width, batch = job.settings.static
+    file = assemble_maps(export_head_maps(job.network, (batch, height, width)), job.metadata)
+    check_model(file)
+    return file
 
 
 def quantized_network(

@@ -93,6 +93,8 @@ class ExportSettings:
             )
         if self.layout == "light-fork":
             self._check_light_fork()
+        if self.layout == "heads":
+            self._check_heads()
         self._check_format()
 
     def _check_light_fork(self) -> None:
@@ -103,6 +105,25 @@ class ExportSettings:
         if self.nms_thresh is not None or self.input_type != "float32":
             raise InputError(
                 "layout light-fork has a float32 input and no NMS, like the light fork's own file"
+            )
+
+    def _check_heads(self) -> None:
+        if not self.static:
+            raise InputError(
+                "layout heads needs a fixed input, for example `static` 608 608 1: most importers "
+                "take no other"
+            )
+        refused = {
+            "NMS in the graph (`nms_thresh`)": self.nms_thresh is not None,
+            "`fix_conf`": self.fix_conf,
+            "input_type uint8": self.input_type == "uint8",
+            "`half`": self.half,
+            "`int8`": self.int8,
+        }
+        if asked := [name for name, is_asked in refused.items() if is_asked]:
+            raise InputError(
+                f"layout heads does not support {', '.join(asked)}: the file ends before the "
+                "decoder and is for importers, which convert it to lower precision themselves"
             )
 
     def _check_format(self) -> None:
@@ -125,7 +146,9 @@ class ExportSettings:
 
     @property
     def takes_conf(self) -> bool:
-        """Whether the threshold can be changed in the file."""
+        """Whether the threshold can be changed in the file, or in the decoding of its maps."""
+        if self.layout == "heads":
+            return True
         return not self.fix_conf and self.format != "tensorrt"
 
     @property

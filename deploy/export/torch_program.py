@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -18,10 +18,10 @@ from torch.nn import functional as F
 
 from deploy.export.graph.assemble import InputShape
 from deploy.export.graph.heads import HeadsAtPeaks
-from deploy.export.network import ExportNetwork
+from deploy.export.network import ExportNetwork, HeadMaps
 from deploy.export.network_onnx import SIZE_MULTIPLE, quiet
 from deploy.export.types import ModelRunner
-from deploy.metadata import OUTPUTS, ModelMetadata
+from deploy.metadata import ModelMetadata
 from structures.boxes import CORNER_VECTORS, STRIDE, UPRIGHT_MIDPOINTS, WH
 
 METADATA_FILE = "metadata.json"
@@ -162,9 +162,13 @@ def export_program(
         example[axis] = fixed or size
         if fixed is None:
             free[axis] = dimension
+    if metadata.layout == "heads":
+        module = HeadMaps(network)
+    else:
+        module = TorchDetector(network, HeadsAtPeaks(network.box_heads), metadata, fix_conf)
     with torch.no_grad(), quiet():
         return torch.export.export(
-            TorchDetector(network, HeadsAtPeaks(network.box_heads), metadata, fix_conf).eval(),
+            module.eval(),
             (torch.zeros(example),),
             dynamic_shapes={"input": free},
             strict=False,  # not the default in PyTorch 2.6
@@ -180,15 +184,20 @@ def serialize(program: ExportedProgram, metadata: ModelMetadata) -> bytes:
     return content.getvalue()
 
 
-def runner(content: bytes) -> ModelRunner:
-    """Load a `.pt2` file to be run with the inputs of an ONNX file."""
+def runner(content: bytes, outputs: Sequence[str]) -> ModelRunner:
+    """Load a `.pt2` file to be run with the inputs of an ONNX file.
+
+    Args:
+        content: The file.
+        outputs: The names of its outputs.
+    """
     module = torch.export.load(io.BytesIO(content)).module()
 
     @torch.no_grad()
     def run(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         if "conf_thresh" in inputs:
             module.conf_thresh.fill_(float(inputs["conf_thresh"]))
-        rows = module(torch.from_numpy(inputs["input"]))
-        return dict(zip(OUTPUTS, map(Tensor.numpy, rows), strict=True))
+        values = module(torch.from_numpy(inputs["input"]))
+        return dict(zip(outputs, map(Tensor.numpy, values), strict=True))
 
     return run

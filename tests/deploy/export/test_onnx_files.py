@@ -200,6 +200,14 @@ def test_fold_batch_norms_needs_adjacent_convolution():
         ({"layout": "light-fork"}, "fixed input of one image"),
         ({"layout": "light-fork", "static": (96, 96, 1), "nms_thresh": 0.1}, "no NMS"),
         ({"layout": "light-fork", "static": (96, 96, 1), "nms_thresh": 0.0}, "no NMS"),
+        ({"layout": "heads"}, "layout heads needs a fixed input"),
+        (
+            {"layout": "heads", "static": (96, 96, 1), "half": True, "fix_conf": True},
+            "layout heads does not support `fix_conf`, `half`: ",
+        ),
+        ({"layout": "heads", "static": (96, 96, 1), "nms_thresh": 0.1}, "NMS in the graph"),
+        ({"layout": "heads", "static": (96, 96, 1), "input_type": "uint8"}, "input_type uint8"),
+        ({"layout": "heads", "static": (96, 96, 1), "int8": True}, "`int8`"),
     ],
 )
 def test_export_settings_rejects_invalid_values(changes, message):
