@@ -326,6 +326,9 @@ def _export_flags(group) -> None:
     add("--half", phases=EXPORT, action="store_true", help="convert the network to float16")
     add("--int8", phases=EXPORT, action="store_true",
         help="quantize the network to int8, except for its first and last layers")
+    add("--opset", phases=EXPORT, type=positive, metavar="N",
+        help="version of ONNX's operators that the file uses, for older runtimes from 13 on "
+             "(default: 18)")
     add("--calibrate", phases=EXPORT, nargs="+", metavar="PATH",
         help="calibration images for --int8: images, folders, glob patterns or lists (default: "
              "the training images of --data_dir; the sample set for a model trained on it)")

@@ -10,13 +10,16 @@ from typing import NamedTuple
 
 import numpy as np
 import onnx
+from onnxruntime import InferenceSession
 
 from deploy.digest import ONNX_KEY, onnx_digest
 from deploy.export import openvino as openvino_model
 from deploy.export import tensorrt, tensorrt_support, torch_program
 from deploy.export.equalize import equalize
 from deploy.export.graph.assemble import assemble, assemble_maps, check_model
+from deploy.export.graph.builder import OPSET
 from deploy.export.graph.heads import fuse_heads
+from deploy.export.graph.opset import with_opset
 from deploy.export.graph.upsample import convolve_before_upsampling
 from deploy.export.network import ExportNetwork
 from deploy.export.network_onnx import export_head_maps, export_network
@@ -93,9 +96,9 @@ def build_onnx(job: ExportJob) -> BuiltModel:
     file, with_rows_before_nms = onnx_files(job)
     run_before_nms = None
     if with_rows_before_nms is not None:
-        run_before_nms = session_runner(open_session(with_rows_before_nms))
+        run_before_nms = session_runner(open_checked(with_rows_before_nms, job.settings))
     return BuiltModel(
-        session_runner(open_session(file)),
+        session_runner(open_checked(file, job.settings)),
         lambda output: write_bytes(output, with_digest(file)),
         run_before_nms,
     )
@@ -151,7 +154,7 @@ def build_tensorrt(job: ExportJob) -> BuiltModel:
         if engine is not None:
             tensorrt.write_cache(cache, output)
 
-    run = session_runner(open_session(file))
+    run = session_runner(open_checked(file, job.settings))
     return BuiltModel(run, write, run_engine=None if engine is None else session_runner(engine))
 
 
@@ -183,9 +186,11 @@ def onnx_files(job: ExportJob) -> tuple[onnx.ModelProto, onnx.ModelProto | None]
     shape, fix_conf = settings.input_shape(), not settings.takes_conf
     file = assemble(graph, box_heads, metadata, shape, fix_conf)
     check_model(file)
+    file = with_opset(file, settings.opset)
     if metadata.nms_thresh is None:
         return file, None
-    return file, assemble(graph, box_heads, metadata, shape, fix_conf, show_before_nms=True)
+    shown = assemble(graph, box_heads, metadata, shape, fix_conf, show_before_nms=True)
+    return file, with_opset(shown, settings.opset)
 
 
 def head_maps_file(job: ExportJob) -> onnx.ModelProto:
@@ -194,7 +199,7 @@ def head_maps_file(job: ExportJob) -> onnx.ModelProto:
     height, width, batch = job.settings.static
     file = assemble_maps(export_head_maps(job.network, (batch, height, width)), job.metadata)
     check_model(file)
-    return file
+    return with_opset(file, job.settings.opset)
 
 
 def quantized_network(
@@ -211,6 +216,24 @@ def quantized_network(
     ]
     equalize(network, batches)
     return quantize(export_network(network), batches)
+
+
+def open_checked(file: onnx.ModelProto, settings: ExportSettings) -> InferenceSession:
+    """Open a file in ONNX Runtime.
+
+    Raises:
+        InputError: ONNX Runtime lacks an operator of the opset that the file is written in.
+    """
+    try:
+        return open_session(file)
+    except Exception as error:  # ONNX Runtime raises classes of its own, without a common base
+        if settings.opset <= OPSET:
+            raise
+        cause = str(error).strip().partition("\n")[0]
+        raise InputError(
+            f"opset {settings.opset}: the installed ONNX Runtime cannot run the file in it, so it "
+            f"cannot be checked ({cause}): choose a lower one"
+        ) from None
 
 
 def session_runner(session) -> ModelRunner:

@@ -6,8 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from deploy.export.graph.assemble import InputShape
+from deploy.export.graph.builder import OPSET
 from deploy.export.graph.decode import MAX_K
+from deploy.export.graph.opset import OLDEST_OPSET, newest_opset
 from deploy.export.tensorrt_limits import MAX_TOP_K
+from deploy.export.types import SUFFIXES
 from deploy.metadata import COLORS, INPUT_TYPES, LAYOUTS, ModelMetadata
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.imaging import ReadOptions
@@ -52,6 +55,7 @@ class ExportSettings:
         fix_conf: Whether `conf_thresh` is a constant instead of an input.
         half: Whether the network is float16; it is float32 without `half` and `int8`.
         int8: Whether the network is quantized to 8 bits.
+        opset: Version of ONNX's operators that an ONNX file uses.
         check_nms_thresh: NMS threshold for the AP in the parity report.
         reading: How the image files of the training were read, None if the checkpoint does not
             tell.
@@ -70,6 +74,7 @@ class ExportSettings:
     fix_conf: bool = False
     half: bool = False
     int8: bool = False
+    opset: int = OPSET
     check_nms_thresh: float = NMS_THRESH
     reading: ReadOptions | None = None
 
@@ -90,6 +95,11 @@ class ExportSettings:
         if self.color != "BGR" and self.input_type == "float32":
             raise InputError(
                 f"color {self.color} needs input_type uint8: a float32 input is always BGR"
+            )
+        if not OLDEST_OPSET <= self.opset <= newest_opset():
+            raise InputError(
+                f"opset must be {OLDEST_OPSET} to {newest_opset()}, the newest of the installed "
+                f"onnx package, got {self.opset}"
             )
         if self.layout == "light-fork":
             self._check_light_fork()
@@ -138,6 +148,10 @@ class ExportSettings:
         for name, reason in UNSUPPORTED.get(self.format, {}).items():
             if asked[name]:
                 raise InputError(f"format {self.format} does not support {asked[name]}: {reason}")
+        if self.opset != OPSET and SUFFIXES[self.format] != SUFFIXES["onnx"]:
+            raise InputError(
+                f"format {self.format} does not support `opset`: only ONNX files have one"
+            )
         if self.format == "tensorrt" and self.K > MAX_TOP_K:
             raise InputError(
                 f"format tensorrt supports K up to {MAX_TOP_K}, the limit of TensorRT's TopK, got "

@@ -200,6 +200,10 @@ def test_fold_batch_norms_needs_adjacent_convolution():
         ({"layout": "light-fork"}, "fixed input of one image"),
         ({"layout": "light-fork", "static": (96, 96, 1), "nms_thresh": 0.1}, "no NMS"),
         ({"layout": "light-fork", "static": (96, 96, 1), "nms_thresh": 0.0}, "no NMS"),
+        ({"opset": 12}, r"opset must be 13 to \d+, the newest of .*, got 12"),
+        ({"opset": 1000}, r"opset must be 13 to \d+, the newest of .*, got 1000"),
+        ({"format": "torch", "opset": 17}, "format torch does not support `opset`"),
+        ({"format": "openvino", "opset": 17}, "format openvino does not support `opset`"),
         ({"layout": "heads"}, "layout heads needs a fixed input"),
         (
             {"layout": "heads", "static": (96, 96, 1), "half": True, "fix_conf": True},
