@@ -79,7 +79,12 @@ def export_settings(
         int8=args.int8,
         check_nms_thresh=nms_thresh(args),
         reading=export_reading(args, trained),
-        **given(conf_thresh=args.conf_thresh, theta_thresh=args.theta_thresh, K=args.K),
+        **given(
+            conf_thresh=args.conf_thresh,
+            theta_thresh=args.theta_thresh,
+            K=args.K,
+            opset=args.opset,
+        ),
     )
     if args.static and settings.input_hw != settings.static[:2] and (args.input_h or args.input_w):
         raise InputError(

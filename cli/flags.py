@@ -334,9 +334,10 @@ def _export_flags(group) -> None:
         help="channel order of --input uint8 (default: %(default)s)")
     add("--nms", phases=EXPORT, choices=("none", "graph"), default="none",
         help="graph: include NMS at --nms_thresh in the file (default: %(default)s)")
-    add("--layout", phases=EXPORT, choices=("corners", "light-fork"), default="corners",
-        help="outputs: corners, scores and labels, or the light fork's rows [1, K, 12] "
-             "(default: %(default)s)")
+    add("--layout", phases=EXPORT, choices=("corners", "light-fork", "heads"), default="corners",
+        help="outputs: corners, scores and labels; the light fork's rows [1, K, 12]; or the maps "
+             "before decoding, of convolutions only, for ncnn, TFLite and others (default: "
+             "%(default)s)")
     add("--fix_conf", phases=EXPORT, action="store_true",
         help="output only detections with scores above --conf_thresh (default: above 0.01, so that "
              "whoever runs the file can choose)")
@@ -346,6 +347,9 @@ def _export_flags(group) -> None:
     add("--half", phases=EXPORT, action="store_true", help="convert the network to float16")
     add("--int8", phases=EXPORT, action="store_true",
         help="quantize the network to int8, except for its first and last layers")
+    add("--opset", phases=EXPORT, type=positive, metavar="N",
+        help="version of ONNX's operators that the file uses, for older runtimes from 13 on "
+             "(default: 18)")
     add("--calibrate", phases=EXPORT, nargs="+", metavar="PATH",
         help="calibration images for --int8: images, folders, glob patterns or lists (default: "
              "the training images of --data_dir; the sample set for a model trained on it)")

@@ -17,7 +17,7 @@ from deploy.sidecar import warn_of_mismatch
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.file_names import MAX_CLASS_NAME
 from DOTA_devkit.imaging import ReadOptions
-from structures.boxes import STRIDE
+from structures.boxes import HEAD_CHANNELS, STRIDE
 from structures.model_values import LARGEST_SIDE, are_classes, is_size
 
 RELEASE = "0.1.0"
@@ -27,12 +27,15 @@ VERSION = "1"
 """Version of the contract: names, shapes and meaning of the inputs and outputs."""
 
 OUTPUTS = ("corners", "scores", "labels")
-"""Names of the outputs, except in the layout "light-fork"."""
+"""Names of the outputs in the layout "corners"."""
+
+MAPS = ("hm", *HEAD_CHANNELS)
+"""Names of the outputs in the layout "heads"."""
 
 NORMALIZATION = "x / 255 - 0.5"
 INPUT_TYPES = ("float32", "uint8")
 COLORS = ("BGR", "RGB")
-LAYOUTS = ("corners", "light-fork")
+LAYOUTS = ("corners", "light-fork", "heads")
 FITS = ("letterbox", "squash")
 PRECISIONS = ("float32", "float16", "int8")
 
@@ -58,7 +61,8 @@ class ModelMetadata:
             input does it by itself.
         input_type: One of `INPUT_TYPES`.
         layout: "corners" for the outputs `corners`, `scores` and `labels`, "light-fork" for its
-            one array of rows.
+            one array of rows, "heads" for the maps before decoding. Of these, thresholds and K are
+            only what the decoder takes by default.
         precision: One of `PRECISIONS`.
         trained_size: (height, width) that the checkpoint was trained at, None if it does not tell.
         default_size: (height, width) of the network's input at which the file is meant to be run,
@@ -94,6 +98,11 @@ class ModelMetadata:
     def num_classes(self) -> int:
         """Number of classes."""
         return len(self.classes)
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of the outputs, in their order."""
+        return {"corners": OUTPUTS, "light-fork": ("output",), "heads": MAPS}[self.layout]
 
     def to_props(self) -> dict[str, str]:
         """Return the entries as key -> text."""

@@ -10,16 +10,19 @@ from typing import NamedTuple
 
 import numpy as np
 import onnx
+from onnxruntime import InferenceSession
 
 from deploy.digest import ONNX_KEY, onnx_digest
 from deploy.export import openvino as openvino_model
 from deploy.export import tensorrt, tensorrt_support, torch_program
 from deploy.export.equalize import equalize
-from deploy.export.graph.assemble import assemble, check_model
+from deploy.export.graph.assemble import assemble, assemble_maps, check_model
+from deploy.export.graph.builder import OPSET
 from deploy.export.graph.heads import fuse_heads
+from deploy.export.graph.opset import with_opset
 from deploy.export.graph.upsample import convolve_before_upsampling
 from deploy.export.network import ExportNetwork
-from deploy.export.network_onnx import export_network
+from deploy.export.network_onnx import export_head_maps, export_network
 from deploy.export.quantize import quantize
 from deploy.export.settings import ExportSettings
 from deploy.export.types import ModelRunner
@@ -93,9 +96,9 @@ def build_onnx(job: ExportJob) -> BuiltModel:
     file, with_rows_before_nms = onnx_files(job)
     run_before_nms = None
     if with_rows_before_nms is not None:
-        run_before_nms = session_runner(open_session(with_rows_before_nms))
+        run_before_nms = session_runner(open_checked(with_rows_before_nms, job.settings))
     return BuiltModel(
-        session_runner(open_session(file)),
+        session_runner(open_checked(file, job.settings)),
         lambda output: write_bytes(output, with_digest(file)),
         run_before_nms,
     )
@@ -107,7 +110,8 @@ def build_torch(job: ExportJob) -> BuiltModel:
     shape = job.settings.input_shape()
     program = torch_program.export_program(job.network, job.metadata, shape)
     content = torch_program.serialize(program, job.metadata)
-    return BuiltModel(torch_program.runner(content), lambda output: write_bytes(output, content))
+    run = torch_program.runner(content, job.metadata.outputs)
+    return BuiltModel(run, lambda output: write_bytes(output, content))
 
 
 def build_openvino(job: ExportJob) -> BuiltModel:
@@ -150,7 +154,7 @@ def build_tensorrt(job: ExportJob) -> BuiltModel:
         if engine is not None:
             tensorrt.write_cache(cache, output)
 
-    run = session_runner(open_session(file))
+    run = session_runner(open_checked(file, job.settings))
     return BuiltModel(run, write, run_engine=None if engine is None else session_runner(engine))
 
 
@@ -165,6 +169,8 @@ BUILDERS: Mapping[str, Callable[[ExportJob], BuiltModel]] = {
 def onnx_files(job: ExportJob) -> tuple[onnx.ModelProto, onnx.ModelProto | None]:
     """Return the checked model, and if it does NMS the same with the rows before it as outputs."""
     settings, metadata = job.settings, job.metadata
+    if settings.layout == "heads":
+        return head_maps_file(job), None
     if settings.int8:
         graph = quantized_network(job)
     else:
@@ -180,9 +186,20 @@ def onnx_files(job: ExportJob) -> tuple[onnx.ModelProto, onnx.ModelProto | None]
     shape = settings.input_shape()
     file = assemble(graph, box_heads, metadata, shape)
     check_model(file)
+    file = with_opset(file, settings.opset)
     if metadata.nms_thresh is None:
         return file, None
-    return file, assemble(graph, box_heads, metadata, shape, show_before_nms=True)
+    shown = assemble(graph, box_heads, metadata, shape, show_before_nms=True)
+    return file, with_opset(shown, settings.opset)
+
+
+def head_maps_file(job: ExportJob) -> onnx.ModelProto:
+    """Return the checked model of the layout "heads"."""
+    logger.info("tracing the network")
+    height, width, batch = job.settings.static
+    file = assemble_maps(export_head_maps(job.network, (batch, height, width)), job.metadata)
+    check_model(file)
+    return with_opset(file, job.settings.opset)
 
 
 def quantized_network(job: ExportJob) -> onnx.ModelProto:
@@ -198,6 +215,24 @@ def quantized_network(job: ExportJob) -> onnx.ModelProto:
     batches = [normalize(box.apply(image))[None] for box, image in zip(boxes, images, strict=True)]
     equalize(network, batches)
     return quantize(export_network(network), batches)
+
+
+def open_checked(file: onnx.ModelProto, settings: ExportSettings) -> InferenceSession:
+    """Open a file in ONNX Runtime.
+
+    Raises:
+        InputError: ONNX Runtime lacks an operator of the opset that the file is written in.
+    """
+    try:
+        return open_session(file)
+    except Exception as error:  # ONNX Runtime raises classes of its own, without a common base
+        if settings.opset <= OPSET:
+            raise
+        cause = str(error).strip().partition("\n")[0]
+        raise InputError(
+            f"opset {settings.opset}: the installed ONNX Runtime cannot run the file in it, so it "
+            f"cannot be checked ({cause}): choose a lower one"
+        ) from None
 
 
 def session_runner(session) -> ModelRunner:

@@ -12,6 +12,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from deploy.export.graph.heads import BOX_HEADS, HeadsAtPeaks
 from DOTA_devkit.errors import InputError
 from models import CTRBOX
+from models.ctrbox_net import SIGMOID_HEADS
 
 OUTPUTS = ("hm", "features")
 
@@ -53,6 +54,32 @@ class ExportNetwork(nn.Module):
         merged = self.dec_c3.merge(double(merged), c3)
         features = self.dec_c2.merge(double(merged), c2)
         return torch.sigmoid(self.hm(features)), features
+
+
+class HeadMaps(nn.Module):
+    """The network with all heads as whole maps, for runtimes in which the decoder cannot run.
+
+    Args:
+        network: The network. Its weights are used, not copied.
+    """
+
+    def __init__(self, network: ExportNetwork) -> None:
+        super().__init__()
+        self.network = network
+        self.box_heads = nn.ModuleList(network.box_heads)
+
+    def forward(self, input: Tensor) -> tuple[Tensor, ...]:
+        """Compute `hm` and the maps of `BOX_HEADS`, as `CTRBOX` returns them.
+
+        Args:
+            input: [B, 3, H, W].
+        """
+        heatmap, features = self.network(input)
+        maps = [head(features) for head in self.box_heads]
+        return heatmap, *(
+            torch.sigmoid(values) if name in SIGMOID_HEADS else values
+            for name, values in zip(BOX_HEADS, maps, strict=True)
+        )
 
 
 def double(x: Tensor) -> Tensor:

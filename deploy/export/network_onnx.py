@@ -6,13 +6,15 @@ import contextlib
 import io
 import logging
 import warnings
+from collections.abc import Sequence
 
 import onnx
 import torch
 from torch import Tensor, nn
 
 from deploy.export.graph.builder import OPSET
-from deploy.export.network import OUTPUTS, ExportNetwork
+from deploy.export.network import OUTPUTS, ExportNetwork, HeadMaps
+from deploy.metadata import MAPS
 
 SIZE_MULTIPLE = 32
 """Height and width of the network's input are multiples of this."""
@@ -46,14 +48,41 @@ def export_network(network: ExportNetwork, half: bool = False) -> onnx.ModelProt
         A model with the input `input` float32 [B, 3, H, W] and the outputs `hm` float32 and
         `features`, float16 if `half`.
     """
+    example = torch.zeros(2, 3, 2 * SIZE_MULTIPLE, 3 * SIZE_MULTIPLE)
+    model = _trace(_Precision(network, half), example, OUTPUTS)
+    for value in (*model.graph.input, *model.graph.output):
+        dimensions = value.type.tensor_type.shape.dim
+        for index, name in ((0, "batch"), (2, None), (3, None)):
+            dimensions[index].Clear()
+            if name:
+                dimensions[index].dim_param = name
+    return model
+
+
+def export_head_maps(network: ExportNetwork, shape: tuple[int, int, int]) -> onnx.ModelProto:
+    """Export the network with all heads as maps, for importers that only take fixed shapes.
+
+    Args:
+        network: The network.
+        shape: Batch size, height and width.
+
+    Returns:
+        A model with the input `input` float32 [B, 3, H, W] and the outputs `MAPS`.
+    """
+    batch, height, width = shape
+    return _trace(HeadMaps(network), torch.zeros(batch, 3, height, width), MAPS)
+
+
+def _trace(module: nn.Module, example: Tensor, outputs: Sequence[str]) -> onnx.ModelProto:
+    """Export a module at the shape of an example, with an input `input` and the given outputs."""
     with torch.no_grad(), quiet():
         program = torch.onnx.export(
-            _Precision(network, half).eval(),
-            (torch.zeros(2, 3, 2 * SIZE_MULTIPLE, 3 * SIZE_MULTIPLE),),
+            module.eval(),
+            (example,),
             dynamo=True,
             opset_version=OPSET,
             input_names=["input"],
-            output_names=list(OUTPUTS),
+            output_names=list(outputs),
             optimize=True,  # not the default in PyTorch 2.6
             verbose=False,
         )
@@ -63,14 +92,9 @@ def export_network(network: ExportNetwork, half: bool = False) -> onnx.ModelProt
 
 
 def remove_trace_details(graph: onnx.GraphProto) -> None:
-    """Remove the sizes of the traced example, and names and lines of source files on the nodes."""
+    """Remove shapes inside the network, and names and lines of source files on the nodes."""
     del graph.value_info[:]
     for value in (*graph.input, *graph.output):
-        dimensions = value.type.tensor_type.shape.dim
-        for index, name in ((0, "batch"), (2, None), (3, None)):
-            dimensions[index].Clear()
-            if name:
-                dimensions[index].dim_param = name
         del value.metadata_props[:]
     for node in graph.node:
         node.doc_string = ""

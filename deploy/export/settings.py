@@ -6,8 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from deploy.export.graph.assemble import InputShape
+from deploy.export.graph.builder import OPSET
 from deploy.export.graph.decode import MAX_K
+from deploy.export.graph.opset import OLDEST_OPSET, newest_opset
 from deploy.export.tensorrt_limits import MAX_TOP_K
+from deploy.export.types import SUFFIXES
 from deploy.metadata import COLORS, INPUT_TYPES, LAYOUTS, ModelMetadata
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.imaging import ReadOptions
@@ -63,6 +66,7 @@ class ExportSettings:
         conf_input: Whether the score above which it outputs rows is an input, `conf_thresh`.
         half: Whether the network is float16; it is float32 without `half` and `int8`.
         int8: Whether the network is quantized to 8 bits.
+        opset: Version of ONNX's operators that an ONNX file uses.
         check_nms_thresh: NMS threshold for the AP in the parity report.
         reading: How the image files of the training were read, None if the checkpoint does not
             tell.
@@ -83,6 +87,7 @@ class ExportSettings:
     conf_input: bool = False
     half: bool = False
     int8: bool = False
+    opset: int = OPSET
     check_nms_thresh: float = NMS_THRESH
     reading: ReadOptions | None = None
 
@@ -106,8 +111,15 @@ class ExportSettings:
             raise InputError(
                 f"color {self.color} needs input_type uint8: a float32 input is always BGR"
             )
+        if not OLDEST_OPSET <= self.opset <= newest_opset():
+            raise InputError(
+                f"opset must be {OLDEST_OPSET} to {newest_opset()}, the newest of the installed "
+                f"onnx package, got {self.opset}"
+            )
         if self.layout == "light-fork":
             self._check_light_fork()
+        if self.layout == "heads":
+            self._check_heads()
         self._check_format()
 
     def _check_light_fork(self) -> None:
@@ -120,6 +132,26 @@ class ExportSettings:
         if self.nms_thresh is not None or self.input_type != "float32":
             raise InputError(
                 "layout light-fork has a float32 input and no NMS, like the light fork's own file"
+            )
+
+    def _check_heads(self) -> None:
+        if not self.static:
+            raise InputError(
+                "layout heads needs a fixed input, for example `static` 608 608 1: most importers "
+                "take no other"
+            )
+        refused = {
+            "NMS in the graph (`nms_thresh`)": self.nms_thresh is not None,
+            "`fix_conf`": self.fix_conf,
+            "`conf_input`": self.conf_input,
+            "input_type uint8": self.input_type == "uint8",
+            "`half`": self.half,
+            "`int8`": self.int8,
+        }
+        if asked := [name for name, is_asked in refused.items() if is_asked]:
+            raise InputError(
+                f"layout heads does not support {', '.join(asked)}: the file ends before the "
+                "decoder and is for importers, which convert it to lower precision themselves"
             )
 
     def _check_format(self) -> None:
@@ -135,6 +167,10 @@ class ExportSettings:
         for name, reason in UNSUPPORTED.get(self.format, {}).items():
             if asked[name]:
                 raise InputError(f"format {self.format} does not support {asked[name]}: {reason}")
+        if self.opset != OPSET and SUFFIXES[self.format] != SUFFIXES["onnx"]:
+            raise InputError(
+                f"format {self.format} does not support `opset`: only ONNX files have one"
+            )
         if self.format == "tensorrt" and self.K > MAX_TOP_K:
             raise InputError(
                 f"format tensorrt supports K up to {MAX_TOP_K}, the limit of TensorRT's TopK, got "
@@ -146,7 +182,7 @@ class ExportSettings:
         """Score above which the file outputs rows, None if that is an input."""
         if self.conf_input:
             return None
-        if self.layout == "light-fork":
+        if self.layout in ("light-fork", "heads"):
             return 0.0
         return self.conf_thresh if self.fix_conf else min(MIN_CONF_THRESH, self.conf_thresh)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -18,10 +18,10 @@ from torch.nn import functional as F
 
 from deploy.export.graph.assemble import InputShape
 from deploy.export.graph.heads import HeadsAtPeaks
-from deploy.export.network import ExportNetwork
+from deploy.export.network import ExportNetwork, HeadMaps
 from deploy.export.network_onnx import SIZE_MULTIPLE, quiet
 from deploy.export.types import ModelRunner
-from deploy.metadata import OUTPUTS, ModelMetadata
+from deploy.metadata import ModelMetadata
 from structures.boxes import CORNER_VECTORS, STRIDE, UPRIGHT_MIDPOINTS, WH
 
 METADATA_FILE = "metadata.json"
@@ -163,9 +163,13 @@ def export_program(
     if metadata.min_conf_thresh is None:
         examples["conf_thresh"] = torch.tensor(metadata.conf_thresh)
         shapes["conf_thresh"] = {}
+    if metadata.layout == "heads":
+        module = HeadMaps(network)
+    else:
+        module = TorchDetector(network, HeadsAtPeaks(network.box_heads), metadata)
     with torch.no_grad(), quiet():
         return torch.export.export(
-            TorchDetector(network, HeadsAtPeaks(network.box_heads), metadata).eval(),
+            module.eval(),
             tuple(examples.values()),
             dynamic_shapes=shapes,
             strict=False,  # not the default in PyTorch 2.6
@@ -181,14 +185,19 @@ def serialize(program: ExportedProgram, metadata: ModelMetadata) -> bytes:
     return content.getvalue()
 
 
-def runner(content: bytes) -> ModelRunner:
-    """Load a `.pt2` file to be run with the inputs of an ONNX file."""
+def runner(content: bytes, outputs: Sequence[str]) -> ModelRunner:
+    """Load a `.pt2` file to be run with the inputs of an ONNX file.
+
+    Args:
+        content: The file.
+        outputs: The names of its outputs.
+    """
     module = torch.export.load(io.BytesIO(content)).module()
 
     @torch.no_grad()
     def run(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         names = ("input", "conf_thresh")[: len(inputs)]
-        rows = module(*(torch.from_numpy(inputs[name]) for name in names))
-        return dict(zip(OUTPUTS, map(Tensor.numpy, rows), strict=True))
+        values = module(*(torch.from_numpy(inputs[name]) for name in names))
+        return dict(zip(outputs, map(Tensor.numpy, values), strict=True))
 
     return run

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,10 @@ from structures.letterbox import normalize
 
 
 class ExportedRuntime:
-    """Base of the runtimes of exported files, which hold the decoder and perhaps NMS as well."""
+    """Base of the runtimes of exported files.
+
+    Those hold the decoder and perhaps NMS as well, except in the layout "heads".
+    """
 
     def __init__(
         self,
@@ -42,8 +46,8 @@ class ExportedRuntime:
             InputError: The outputs have another layout, or the settings contradict the file.
         """
         _check_settings(path, metadata, settings, takes_conf)
-        missing = set(OUTPUTS) - set(output_names)
-        if metadata.layout != "corners" or missing:
+        missing = set(metadata.outputs) - set(output_names)
+        if metadata.layout == "light-fork" or missing:
             raise InputError(
                 f"{path}: outputs in the layout {metadata.layout!r}, but a detector needs corners, "
                 "scores and labels: export it again in the default layout"
@@ -52,8 +56,8 @@ class ExportedRuntime:
         self.metadata = metadata
         self.classes = metadata.classes
         self.conf_thresh = first_given(settings.conf_thresh, metadata.conf_thresh)
-        self.theta_thresh = metadata.theta_thresh
-        self.K = metadata.K
+        self.theta_thresh = first_given(settings.theta_thresh, metadata.theta_thresh)
+        self.K = first_given(settings.K, metadata.K)
         self.nms_thresh = metadata.nms_thresh
         self.reading = metadata.reading
         self.fixed_hw = metadata.input_size is not None
@@ -79,7 +83,7 @@ class ExportedRuntime:
         """Run the file on a batch, which is cut and filled up if the file has a fixed batch size.
 
         Returns:
-            Name of the output -> its rows [B, K, ...].
+            Name of the output -> its rows [B, K, ...] or its map [B, C, H / 4, W / 4].
         """
         if self._batch_size in (None, len(batch)):
             return self._run(batch)
@@ -96,6 +100,8 @@ class ExportedRuntime:
 
     def decode(self, outputs: dict[str, np.ndarray]) -> list[Detections]:
         """Return the detections of each image in input pixels."""
+        if self.metadata.layout == "heads":
+            return self._decode_maps(outputs)
         found = []
         rows = (outputs[name] for name in OUTPUTS)
         for corners, scores, labels in zip(*rows, strict=True):
@@ -110,6 +116,14 @@ class ExportedRuntime:
                 )
             )
         return found
+
+    def _decode_maps(self, maps: dict[str, np.ndarray]) -> list[Detections]:
+        import torch  # not needed for files that hold the decoder
+
+        from decoder import DecDecoder
+
+        decoder = DecDecoder(self.K, self.conf_thresh, len(self.classes), self.theta_thresh)
+        return decoder.decode({name: torch.from_numpy(values) for name, values in maps.items()})
 
     def _inputs(self, batch: np.ndarray) -> dict[str, np.ndarray]:
         inputs = {"input": batch}
@@ -133,6 +147,8 @@ def _check_settings(
     lowest = 0 if takes_conf else first_given(metadata.min_conf_thresh, metadata.conf_thresh)
     if conf is not None and conf < lowest:
         faults.append(f"conf_thresh {conf:g}: it outputs scores above {lowest:g}")
+    if metadata.layout == "heads":  # decoded here, so as the settings say
+        settings = replace(settings, theta_thresh=None, K=None)
     if settings.theta_thresh not in (None, metadata.theta_thresh):
         faults.append(f"theta_thresh {settings.theta_thresh:g}: it has {metadata.theta_thresh:g}")
     if settings.K not in (None, metadata.K):

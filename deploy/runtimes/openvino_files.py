@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from deploy.digest import OPENVINO_KEY, check_openvino
-from deploy.metadata import OUTPUTS, ModelMetadata, read_onnx_metadata
+from deploy.metadata import MAPS, OUTPUTS, ModelMetadata, read_onnx_metadata
 from deploy.sidecar import warn_of_mismatch
 from DOTA_devkit.errors import InputError
 
@@ -160,7 +160,7 @@ def set_metadata(model: Any, metadata: ModelMetadata, digest: str) -> None:
 
 def own_name(port: Any) -> str:
     """Return the name of an input or output in the file; OpenVINO may add others to it."""
-    ours = port.get_names() & {"input", "conf_thresh", *OUTPUTS}
+    ours = port.get_names() & {"input", "conf_thresh", *OUTPUTS, *MAPS}
     return min(ours) if ours else port.get_any_name()
 
 

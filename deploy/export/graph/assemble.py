@@ -76,7 +76,24 @@ def assemble(
         outputs = _add_row_outputs(
             graph, metadata, batch, peaks, boxes, threshold, axes, show_before_nms
         )
-    model = graph.model(outputs)
+    return _labeled(graph.model(outputs), metadata)
+
+
+def assemble_maps(network: onnx.ModelProto, metadata: ModelMetadata) -> onnx.ModelProto:
+    """Assemble the model of a file in the layout "heads", which has no nodes but the network's.
+
+    Args:
+        network: What `export_head_maps` returns.
+        metadata: What the file says about itself.
+    """
+    graph = Graph()
+    (image,) = network.graph.input
+    graph.include(network, {"input": graph.input("input", np.float32, shape_of(image))})
+    outputs = [(graph.value(one.name, np.float32), shape_of(one)) for one in network.graph.output]
+    return _labeled(graph.model(outputs), metadata)
+
+
+def _labeled(model: onnx.ModelProto, metadata: ModelMetadata) -> onnx.ModelProto:
     model.producer_version = RELEASE
     onnx.helper.set_model_props(model, metadata.to_props())
     return model
@@ -163,6 +180,11 @@ def output_types(model: onnx.ModelProto) -> dict[str, np.dtype]:
         one.name: onnx.helper.tensor_dtype_to_np_dtype(one.type.tensor_type.elem_type)
         for one in model.graph.output
     }
+
+
+def shape_of(value: onnx.ValueInfoProto) -> list[int | str]:
+    """Return the dimensions of an input or output; those with a name are free."""
+    return [dim.dim_param or dim.dim_value for dim in value.type.tensor_type.shape.dim]
 
 
 def check_model(model: onnx.ModelProto) -> None:

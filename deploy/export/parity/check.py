@@ -9,6 +9,7 @@ import numpy as np
 
 from deploy.export.formats import BuiltModel, ExportJob
 from deploy.export.parity.comparison import Comparison
+from deploy.export.parity.head_maps import decoding
 from deploy.export.parity.light_fork import compare_rows
 from deploy.export.parity.model_pair import ModelPair, Thresholds
 from deploy.export.parity.report import Report
@@ -53,8 +54,9 @@ def compare(
     settings, tolerance = job.settings, TOLERANCES[precision]
     reported = min(settings.conf_thresh, MAX_REPORT_CONF)
     thresholds = Thresholds.of(job.metadata, tolerance, reported)
+    run = decoding(built.run, job.metadata) if settings.layout == "heads" else built.run
     models = ModelPair(
-        model.cpu(), job.metadata, job.input_hw, thresholds, built.run, built.run_before_nms
+        model.cpu(), job.metadata, job.input_hw, thresholds, run, built.run_before_nms
     )
     comparison = Comparison(models, tolerance)
     if settings.layout == "light-fork":

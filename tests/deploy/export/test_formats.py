@@ -30,8 +30,11 @@ pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
 
+import onnx
+
 from deploy.export import tensorrt, torch_program
 from deploy.export.graph import decode as decode_graph
+from deploy.export.graph import opset
 from deploy.export.network_onnx import export_network
 from deploy.export.parity.comparison import Comparison
 from deploy.export.parity.model_pair import ModelPair, Thresholds
@@ -40,6 +43,7 @@ from deploy.export.parity.rows import outputs_to_detections
 from deploy.export.parity.tolerance import TOLERANCES
 from deploy.export.parity.verdict import judge
 from deploy.export.settings import MIN_CONF_THRESH, UNSUPPORTED, ExportSettings
+from deploy.export.tensorrt_limits import OPSETS
 from deploy.export.types import SUFFIXES, CheckImage
 from deploy.runtimes.onnx_runtime import open_session
 
@@ -628,6 +632,38 @@ def test_report_gives_ap_for_labeled_images(folder, tmp_path, capsys, layout):
     assert mine == pytest.approx(other, abs=1e-3) and mine > 0.9
 
 
+# Opsets -------------------------------------------------------------------------------------------
+
+
+def test_file_of_an_older_opset_passes_the_check(folder, tmp_path, capsys):
+    """With the letterbox and NMS, so with every operator of a file."""
+    flags = ("--input", "uint8", "--nms", "graph", "--opset", "13")
+    assert run_main(folder, tmp_path / "old.onnx", *flags) == 0
+    assert "detections matched" in capsys.readouterr().out
+    model = onnx.load(tmp_path / "old.onnx")
+    assert ([one.version for one in model.opset_import], model.ir_version) == ([13], 7)
+
+
+def test_tensorrt_refuses_an_opset_that_it_does_not_read(folder, tmp_path, capsys):
+    if opset.newest_opset() == OPSETS[-1]:
+        pytest.skip("the installed onnx has no newer one")
+    flags = ("--format", "tensorrt", "--opset", str(OPSETS[-1] + 1))
+    assert run_main(folder, tmp_path / "a.onnx", *flags) == 2
+    assert f"TensorRT reads {OPSETS[0]} to {OPSETS[-1]}" in capsys.readouterr().err
+
+
+def test_opset_that_the_installed_runtime_cannot_run(folder, tmp_path, capsys, monkeypatch):
+    def refuse(file):
+        raise RuntimeError("NOT_IMPLEMENTED: no implementation for Conv(22)\nat somewhere.cc:12")
+
+    monkeypatch.setattr("deploy.export.formats.open_session", refuse)
+    assert run_main(folder, tmp_path / "a.onnx", "--opset", "22") == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: --opset 22: the installed ONNX Runtime cannot run the file")
+    assert "no implementation for Conv(22)): choose" in error and error.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
 # Images without detections ------------------------------------------------------------------------
 
 
@@ -689,6 +725,7 @@ def test_unsupported_settings_of_a_format_are_refused(folder, tmp_path, capsys, 
         (("--input_h", "100"), "--input_h 100 is not a multiple of 32"),
         (("--color", "RGB"), "--color RGB needs --input uint8"),
         (("--layout", "light-fork"), "fixed input of one image"),
+        (("--layout", "heads"), "--layout heads needs a fixed input, for example --static 608"),
         (("--classes", "x,y"), "classes"),
         (("--format", "torch"), "format torch must end in .pt2"),
         (("--format", "openvino"), "format openvino must end in .xml"),

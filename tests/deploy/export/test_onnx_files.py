@@ -257,6 +257,22 @@ def test_fold_batch_norms_needs_adjacent_convolution():
         ({"layout": "light-fork", "static": (96, 96, 1), "nms_thresh": 0.0}, "no NMS"),
         ({"layout": "light-fork", "static": (96, 96, 1), "conf_input": True}, "no `conf_input`"),
         ({"fix_conf": True, "conf_input": True}, "exclude each other"),
+        ({"opset": 12}, r"opset must be 13 to \d+, the newest of .*, got 12"),
+        ({"opset": 1000}, r"opset must be 13 to \d+, the newest of .*, got 1000"),
+        ({"format": "torch", "opset": 17}, "format torch does not support `opset`"),
+        ({"format": "openvino", "opset": 17}, "format openvino does not support `opset`"),
+        ({"layout": "heads"}, "layout heads needs a fixed input"),
+        (
+            {"layout": "heads", "static": (96, 96, 1), "half": True, "fix_conf": True},
+            "layout heads does not support `fix_conf`, `half`: ",
+        ),
+        ({"layout": "heads", "static": (96, 96, 1), "nms_thresh": 0.1}, "NMS in the graph"),
+        ({"layout": "heads", "static": (96, 96, 1), "input_type": "uint8"}, "input_type uint8"),
+        ({"layout": "heads", "static": (96, 96, 1), "int8": True}, "`int8`"),
+        (
+            {"layout": "heads", "static": (96, 96, 1), "conf_input": True},
+            "layout heads does not support `conf_input`",
+        ),
     ],
 )
 def test_export_settings_rejects_invalid_values(changes, message):

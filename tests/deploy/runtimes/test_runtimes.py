@@ -60,6 +60,7 @@ FILES = {
     "BGR.onnx": ("--input", "uint8", "--nms", "graph"),
     "RGB.onnx": ("--input", "uint8", "--color", "RGB", "--nms", "graph"),
     "two_bytes.onnx": ("--input", "uint8", "--static", "96", "128", "2"),
+    "maps.onnx": ("--layout", "heads", "--static", "96", "128", "2"),
 }
 
 
@@ -179,6 +180,20 @@ def test_exported_file_reports_full_outputs(sharp, runtime):
         assert any(complete) == (conf == 0.6)
 
 
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_maps_of_a_file_are_decoded_as_the_settings_say(sharp, runtime):
+    """Unlike in other files, all of them may differ from those of the export."""
+    pytest.importorskip(runtime)
+    path = export(sharp, "maps.onnx", *FILES["maps.onnx"])
+    settings = {"conf_thresh": 0.1, "K": 70, "theta_thresh": 0.5, "nms_thresh": 0.4}
+    expected = Detector.load(sharp / "checkpoint.pth", **settings).detect(pictures(sharp)[0])
+    found = Detector.load(path, runtime=runtime, **settings).detect(pictures(sharp)[0])
+    assert len(expected) > K and found.complete == expected.complete
+    assert_same([found], [expected])
+    with pytest.raises(InputError, match=r"maps\.onnx .*classes x: it has a, b, c"):
+        Detector.load(path, runtime=runtime, classes=("x",))
+
+
 def test_light_fork_layout_is_refused(sharp):
     path = export(sharp, "fork.onnx", "--layout", "light-fork", "--static", "96", "128", "1")
     with pytest.raises(InputError, match=r"fork\.onnx: .*'light-fork'.* in the default layout"):
@@ -186,7 +201,7 @@ def test_light_fork_layout_is_refused(sharp):
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
-@pytest.mark.parametrize("name", ["free.onnx", "two.onnx", "two_bytes.onnx", "RGB.onnx"])
+@pytest.mark.parametrize("name", ["free.onnx", "two_bytes.onnx", "RGB.onnx", "maps.onnx"])
 def test_predict_with_an_exported_file(sharp, tmp_path, name, runtime):
     """Seven windows in batches of three; a file with batches of two pads some of them."""
     pytest.importorskip(runtime)
