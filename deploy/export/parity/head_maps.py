@@ -20,10 +20,11 @@ def decoding(run: ModelRunner, metadata: ModelMetadata) -> ModelRunner:
         metadata: The metadata of the file.
     """
 
+    lowest = metadata.min_conf_thresh
+    decoder = DecDecoder(metadata.K, lowest, metadata.num_classes, metadata.theta_thresh)
+
     def run_and_decode(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         maps = run({"input": inputs["input"]})
-        conf_thresh = float(inputs.get("conf_thresh", metadata.conf_thresh))
-        decoder = DecDecoder(metadata.K, conf_thresh, metadata.num_classes, metadata.theta_thresh)
         found = decoder.decode({name: torch.from_numpy(maps[name]) for name in MAPS})
         corners = np.zeros((len(found), metadata.K, 4, 2), np.float32)
         scores = np.zeros((len(found), metadata.K), np.float32)

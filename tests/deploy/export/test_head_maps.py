@@ -86,17 +86,17 @@ def test_file_with_a_wrong_map_is_not_written(sharp_folder, tmp_path, monkeypatc
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("conf_thresh", [0.5, 1.0, None])
-def test_maps_are_decoded_for_the_check(conf_thresh):
+@pytest.mark.parametrize("lowest", [0.0, 0.5, 1.0])
+def test_maps_are_decoded_for_the_check(lowest):
     rng = np.random.default_rng(0)
     channels = {"hm": 3, "wh": 10, "reg": 2, "cls_theta": 1}
     maps = {name: rng.random((2, count, 5, 7), np.float32) for name, count in channels.items()}
-    metadata = ModelMetadata(CLASSES, "resnet18", 0.3, 0.4, K=9, layout="heads")
-    fed = {} if conf_thresh is None else {"conf_thresh": np.array(conf_thresh, np.float32)}
-    rows = decoding(lambda inputs: maps, metadata)({"input": None, **fed})
-    decoder = DecDecoder(9, conf_thresh or 0.3, 3, 0.4)
+    metadata = ModelMetadata(CLASSES, "resnet18", 0.3, 0.4, K=9, layout="heads",
+                             min_conf_thresh=lowest)  # fmt: skip
+    rows = decoding(lambda inputs: maps, metadata)({"input": None})
+    decoder = DecDecoder(9, lowest, 3, 0.4)
     expected = decoder.decode({name: torch.from_numpy(values) for name, values in maps.items()})
-    assert (len(expected[0]) > 3) == (conf_thresh != 1)
+    assert (len(expected[0]) > 3) == (lowest != 1)
     for number, one in enumerate(expected):
         corners, scores, labels = (rows[name][number] for name in ("corners", "scores", "labels"))
         np.testing.assert_array_equal(corners[: len(one)], one.corners)
