@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from DOTA_devkit.errors import InputError
 from DOTA_devkit.formats.text import read_utf8
 from DOTA_devkit.number_ranges import COORDINATE, NumberRange
 
+# Characters that no text file or XML document can hold; half a surrogate pair is one of them.
+UNWRITABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 _KINDS = {dict: "an object", list: "a list", str: "a text", bool: "true or false"}
 
 
@@ -93,14 +96,17 @@ class JsonValue:
         ]
 
     def text(self) -> str:
-        """Return a text that is not blank, without the blanks around it.
+        """Return a text of one line that is not blank, without the blanks around it.
 
         Raises:
-            InputError: the value is anything else.
+            InputError: the value is anything else, or has control characters.
         """
-        if not isinstance(self.value, str) or not self.value.strip():
+        text = self.value.strip() if isinstance(self.value, str) else ""
+        if not text:
             raise self.error("a text")
-        return self.value.strip()
+        if UNWRITABLE.search(text) or len(text.splitlines()) > 1:
+            raise self.error("a text of one line without control characters")
+        return text
 
     def number(self, allowed: NumberRange = COORDINATE) -> float:
         """Return a number.

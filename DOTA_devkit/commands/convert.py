@@ -45,7 +45,7 @@ from DOTA_devkit.converters.sizes import (
 from DOTA_devkit.converters.table import FORMATS, WRITTEN
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.faults import map_collecting
-from DOTA_devkit.files import refuse_existing
+from DOTA_devkit.files import refuse_existing, replacing
 from DOTA_devkit.previews import choose_examples, draw_previews, preview_files
 from DOTA_devkit.tables import format_table
 from DOTA_devkit.terminal import visible
@@ -118,6 +118,12 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         "--empty",
         action="store_true",
         help="write empty labels for images that have none",
+    )
+    parser.add_argument(
+        "--write_list",
+        type=Path,
+        metavar="FILE",
+        help="write the image ids into a file, such as train.txt for the labels of train.json",
     )
     _add_class_options(parser)
     _add_reading_options(parser)
@@ -218,11 +224,14 @@ def run(arguments: argparse.Namespace) -> None:
     target = _target(arguments, source, annotations, target_path)
     examples, preview_dir = _plan_previews(arguments, source, target, annotations)
     class_file = target.path.parent / CLASS_FILE if arguments.write_classes else None
-    planned = target_files(annotations, target) + ([class_file] if class_file else [])
-    refuse_existing(planned, arguments.overwrite)
+    others = [path for path in (class_file, arguments.write_list) if path]
+    refuse_existing([*target_files(annotations, target), *others], arguments.overwrite)
     fitted = write_folder(annotations, target, arguments.overwrite)
     if class_file:
         write_class_file(class_file, _class_order(arguments, source, target, annotations))
+    if arguments.write_list:
+        with replacing(arguments.write_list) as file:
+            file.writelines(f"{annotation.image_id}\n" for annotation in annotations)
     _report(found, annotations, flat, target, fitted)
     if examples:
         draw_previews(read_back(examples, target), source.images, preview_dir)

@@ -14,7 +14,7 @@ import numpy as np
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.file_names import check_class_name, check_image_id
 from DOTA_devkit.formats import Labels
-from DOTA_devkit.json_tree import JsonValue
+from DOTA_devkit.json_tree import UNWRITABLE, JsonValue
 from DOTA_devkit.polygon import uncrossed
 
 Attribute = str | int | float | bool
@@ -250,11 +250,19 @@ def size_from(width: float, height: float) -> tuple[int, int] | None:
 
 
 def attributes_of(members: JsonValue | None) -> dict[str, Attribute]:
-    """Return those members of a JSON object that are texts, finite numbers, true or false."""
+    """Return those members of a JSON object that are texts, finite numbers, true or false.
+
+    Texts that cannot be written as text are left out.
+    """
     if members is None or not isinstance(members.value, dict):
         return {}
     return {
         key: value
         for key, value in members.value.items()
-        if isinstance(value, (str, bool)) or (type(value) in (int, float) and abs(value) < 1e300)
+        if not UNWRITABLE.search(key)
+        and (
+            isinstance(value, bool)
+            or (isinstance(value, str) and not UNWRITABLE.search(value))
+            or (type(value) in (int, float) and abs(value) < 1e300)
+        )
     }

@@ -455,3 +455,17 @@ def test_categories_of_coco_give_the_class_numbers(folder, tmp_path):
     options = ["--to", "yolo", "--classes", "bus,car"]
     assert convert(coco, tmp_path / "three", *options) == 0
     assert (tmp_path / "three/a.txt").read_text().startswith("1 ")
+
+
+def test_a_list_of_the_images_is_written(folder, tmp_path, capsys):
+    images = [{"id": n, "file_name": f"{name}.png"} for n, name in enumerate("ba")]
+    document = {"images": images, "annotations": [], "categories": []}
+    source = folder("annotations", {"train.json": json.dumps(document)}) / "train.json"
+    command = [source, tmp_path / "labelTxt", "--write_list", tmp_path / "train.txt"]
+    assert convert(*command) == 0
+    assert (tmp_path / "train.txt").read_text() == "a\nb\n"
+    (tmp_path / "labelTxt/a.txt").unlink()
+    (tmp_path / "labelTxt/b.txt").unlink()
+    assert convert(*command) == 2
+    assert "train.txt would be replaced" in capsys.readouterr().err
+    assert not list((tmp_path / "labelTxt").iterdir())

@@ -32,7 +32,11 @@ def test_labelme_shapes(tmp_path):
         tmp_path,
         shape([[30, 60], [10, 20]], "rectangle"),
         shape(kind="rectangle"),  # of X-AnyLabeling
-        shape(difficult=True, score=0.25, attributes={"kind": "cargo", "list": [1]}),
+        shape(
+            difficult=True,
+            score=0.25,
+            attributes={"kind": "cargo", "list": [1], "bad": "\x01", "half": "\ud800", "\x02": 1},
+        ),
         shape(flags={"difficult": True, "dark": True, "wet": False}, description="far", group_id=3),
         shape([*SQUARE, [10, 40]]),
         shape([[1, 2]], "point"),
