@@ -27,6 +27,7 @@ from DOTA_devkit.converters.rolabelimg import read_rolabelimg
 from DOTA_devkit.converters.yolo import read_yolo, rejected_by_ultralytics, write_yolo
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.faults import map_collecting
+from DOTA_devkit.file_kinds import folder_hint, kind_of, labels_hint
 from DOTA_devkit.files import refuse_existing, replacing
 from DOTA_devkit.formats import DOTA_CLASSES, crossing_places, warn_of_crossing
 from DOTA_devkit.imaging import image_size_wh
@@ -107,11 +108,19 @@ def read_folder(source: Source) -> list[Annotation]:
         files = sorted(p for p in source.path.iterdir() if p.suffix.lower() == suffix)
         files = [p for p in files if p.name != CLASS_FILE and not p.name.startswith(".")]
         if not files:
-            raise InputError(f"{source.path}: no {suffix} files in this folder")
+            others = {path.suffix.lower() for path in source.path.iterdir()}
+            raise InputError(
+                f"{source.path}: no {suffix} files in this folder{labels_hint(others)}"
+            )
     elif source.path.is_file():
+        if source.path.suffix.lower() != suffix and (kind := kind_of(source.path)):
+            raise InputError(
+                f"{source.path}: expected a {suffix} file of the format {source.format}, or a "
+                f"folder of them, got {kind}{labels_hint({source.path.suffix.lower()})}"
+            )
         files = [source.path]
     else:
-        raise InputError(f"{source.path}: no such folder of labels")
+        raise InputError(f"{source.path}: no such folder of labels{folder_hint(source.path)}")
     if source.format == "yolo" and not source.classes:
         raise InputError(
             f"{source.path}: YOLO labels have class numbers; name the classes with `classes` "

@@ -14,6 +14,7 @@ from DOTA_devkit.converters.annotation import (
     rotated_corners,
 )
 from DOTA_devkit.errors import InputError
+from DOTA_devkit.file_kinds import xml_hint
 from DOTA_devkit.file_names import check_class_name
 from DOTA_devkit.number_ranges import ANGLE, DIFFICULTY, NumberRange
 from DOTA_devkit.xml_tree import XmlElement, read_xml
@@ -54,7 +55,7 @@ def read_rolabelimg(path: Path | str) -> Annotation:
     if root.tag != "annotation":
         raise InputError(
             f"{root.where}: expected <annotation> (roLabelImg), got <{root.tag}>"
-            + ("; the format 'hrsc' reads it" if root.tag == "HRSC_Image" else "")
+            + ("; the format 'hrsc' reads it" if root.tag == "HRSC_Image" else xml_hint(root.tag))
         )
     size = root.find("size")
     size_wh = None

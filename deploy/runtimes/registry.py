@@ -13,6 +13,7 @@ from deploy.runtimes.onnx_runtime import OnnxRuntime
 from deploy.runtimes.openvino import OpenVino
 from deploy.runtimes.torch_runtime import TorchRuntime
 from DOTA_devkit.errors import InputError
+from DOTA_devkit.file_kinds import model_hint
 
 RUNTIMES = {"pytorch": TorchRuntime, "onnxruntime": OnnxRuntime, "openvino": OpenVino}
 """Name -> class, which is called with the path of a model file and the settings."""
@@ -49,8 +50,7 @@ def open_runtime(path: Path, settings: DetectorSettings) -> Runtime:
         raise InputError(
             f"{path}: {reason}; a checkpoint, an ONNX file or an OpenVINO model (.xml) is expected"
         )
-    model = path.with_suffix(".xml")
-    if path.suffix.lower() == ".bin" and model.is_file():
+    if path.suffix.lower() == ".bin" and (model := path.with_suffix(".xml")).is_file():
         raise InputError(
             f"{path}: these are only the weights of an OpenVINO model: give {model} instead"
         )
@@ -61,5 +61,6 @@ def open_runtime(path: Path, settings: DetectorSettings) -> Runtime:
     if name not in able:
         raise InputError(f"{path}: {name} cannot run this file, but {' or '.join(able)} can")
     if not path.is_file():
-        raise InputError(f"{path}: {'a folder, not a file' if path.is_dir() else 'no such file'}")
+        found = "a folder, not a file" if path.is_dir() else "no such file"
+        raise InputError(f"{path}: {found}{model_hint(path)}")
     return RUNTIMES[name](path, settings)
