@@ -11,6 +11,7 @@ from cli.defaults import OWN_DATA, SAMPLE, SAMPLE_DIR, Defaults
 from datasets import find_dataset
 from datasets.sample import make_sample
 from DOTA_devkit.errors import InputError
+from DOTA_devkit.file_kinds import model_hint
 from training import files
 
 logger = logging.getLogger("bbavectors")
@@ -86,7 +87,9 @@ class RunDir:
             if name == files.LAST and (path := self._newest()) is not None:
                 logger.warning("%s is missing: %s is taken", self.weights / name, path)
                 return path
-            raise InputError(f"no checkpoint {name}, neither in {self.weights} nor as a path")
+            raise InputError(
+                f"no checkpoint {name}, neither in {self.weights} nor as a path{model_hint(name)}"
+            )
         for known in (files.BEST, files.LAST):
             if (self.weights / known).is_file():
                 return self.weights / known

@@ -19,6 +19,7 @@ from datasets.options import DataOptions
 from datasets.summary import LabelSummary
 from DOTA_devkit.class_lists import CLASS_FILE, read_class_file
 from DOTA_devkit.errors import InputError
+from DOTA_devkit.file_kinds import folder_hint, labels_hint
 from DOTA_devkit.file_names import check_class_name
 from DOTA_devkit.formats import DOTA_CLASSES, Labels, crossing_places, warn_of_crossing
 from DOTA_devkit.imaging import image_size_wh, read_image
@@ -53,7 +54,7 @@ class FolderDataset(BaseDataset):
     ):
         super().__init__(data_dir, phase, input_h, input_w, down_ratio, options=options)
         if not os.path.isdir(data_dir):
-            raise InputError(f"{data_dir}: no such data folder")
+            raise InputError(f"{data_dir}: no such data folder{folder_hint(data_dir)}")
         self.image_path = os.path.join(data_dir, self.image_folder)
         self.label_path = os.path.join(data_dir, self.label_folder)
         self.images = ImageFolder(self.image_path)
@@ -109,7 +110,10 @@ class FolderDataset(BaseDataset):
         if path is None and self.phase == "train":
             ids, source = self.images.ids(), self.image_path
             if not ids:
-                raise InputError(f"{self.image_path}: there are no images in this folder")
+                raise InputError(
+                    f"{self.image_path}: there are no images in this folder (subfolders are not "
+                    "searched)"
+                )
             for image_id in ids:
                 self.images.path(image_id)  # raises an error if two files share the id
         elif path is None:
@@ -170,6 +174,7 @@ class FolderDataset(BaseDataset):
         paths = [Path(self.load_annoFolder(img_id)) for img_id in self.img_ids]
         cache = self._cache_path() if self.options.cache_labels else None
         labels, errors = collect_labels(paths, self.read_label_files, cache)
+        self._require_label_files(paths)
         warn_of_crossing(
             [
                 place
@@ -198,6 +203,18 @@ class FolderDataset(BaseDataset):
         raise_errors(errors + unknown, "errors in the labels", remedy)
         self._labels = _PackedLabels(packed)
         return self._summarize([(item.corners, indices) for item, indices in packed])
+
+    def _require_label_files(self, paths: Sequence[Path]) -> None:
+        """Raise an InputError if all label files are missing, as in another layout of folders."""
+        if not paths or any(path.exists() for path in paths):
+            return
+        suffixes = {path.suffix.lower() for path in Path(self.label_path).glob("*")}
+        others = sorted(p.name for p in Path(self.data_dir).iterdir() if p.is_dir())
+        raise InputError(
+            f"{self.label_path}: expected label files such as {paths[0].name} in this folder, one "
+            f"for each image, found none{labels_hint(suffixes)} (folders in {self.data_dir}: "
+            f"{', '.join(others[:10]) or 'none'})"
+        )
 
     def truth(self) -> Truth | None:
         """Return all labels in source pixels, for evaluation; None if no image is labeled."""

@@ -40,7 +40,9 @@ class ImageFolder:
             with os.scandir(self.folder) as entries:
                 names = [entry.name for entry in entries if not entry.name.startswith(".")]
         except (FileNotFoundError, NotADirectoryError):
-            raise InputError(f"{self.folder}: no such image folder") from None
+            raise InputError(
+                f"{self.folder}: no such image folder{_layout_hint(self.folder)}"
+            ) from None
         for name in sorted(names):
             stem, suffix = os.path.splitext(name)
             if suffix.lower() in IMAGE_SUFFIXES:
@@ -100,3 +102,15 @@ class ImageFolder:
             if len(self._names[image_id]) > 1:
                 self.path(image_id)  # raises
         return ids
+
+
+def _layout_hint(folder: Path) -> str:
+    """Return where images are instead of a missing image folder, in other layouts."""
+    parent = folder.parent
+    if not parent.is_dir():
+        return ""
+    beside = sorted(parent.iterdir())
+    if any(path.suffix.lower() in IMAGE_SUFFIXES for path in beside):
+        return f"; images lie in {parent} itself: move them into {folder.name}/"
+    folders = [path.name for path in beside if path.is_dir()]
+    return f"; the folders there are {', '.join(folders[:10])}" if folders else ""

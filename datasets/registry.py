@@ -14,6 +14,7 @@ from datasets.lists import find_list
 from datasets.options import DataOptions, override_default_options
 from datasets.user_file import import_file
 from DOTA_devkit.errors import InputError
+from DOTA_devkit.file_kinds import folder_hint
 from structures.boxes import STRIDE
 
 logger = logging.getLogger(__name__)
@@ -83,7 +84,7 @@ def open_dataset(
     options = options or DataOptions()
     data_dir = Path(data_dir)
     if not data_dir.is_dir():
-        raise InputError(f"{data_dir}: no such data folder")
+        raise InputError(f"{data_dir}: no such data folder{folder_hint(data_dir)}")
     if issubclass(cls, FolderDataset):
         if phase == "val" and find_list(data_dir, "val", options) is None:
             return None

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from DOTA_devkit.errors import InputError
+from DOTA_devkit.file_kinds import model_hint
 from DOTA_devkit.files import replacing
 
 _TIMES_SHARED = 4
@@ -65,7 +66,7 @@ def read_torch_file(path: str | Path) -> object:
     path = Path(path)
     if not path.is_file():
         kind = "is a folder, not a file" if path.is_dir() else "no such file"
-        raise InputError(f"{path}: {kind}")
+        raise InputError(f"{path}: {kind}{model_hint(path)}")
     if path.stat().st_size == 0:
         raise InputError(
             f"{path}: the file is empty (0 bytes); was a copy or download interrupted?"
@@ -90,6 +91,12 @@ def _load(file: BinaryIO, path: Path) -> object:
         raise
     except Exception as error:  # torch.load passes on whatever its parsers raise
         if match := re.search(r"GLOBAL (\S+)", str(error)):
+            if match[1].startswith(("ultralytics.", "models.yolo.")):
+                raise InputError(
+                    f"{path}: it holds a model of Ultralytics or YOLOv5 ({match[1]}), whose "
+                    "network is another one; a checkpoint of this project or of BBAVectors is "
+                    "expected"
+                ) from error
             raise InputError(
                 f"{path}: refused, because it holds a Python object ({match[1]}) beside tensors "
                 "and plain values, and loading it could run code. Save only the state_dict again "
@@ -97,7 +104,7 @@ def _load(file: BinaryIO, path: Path) -> object:
             ) from error
         raise InputError(
             f"{path}: not a file of torch.save with weights, or truncated or damaged "
-            f"({type(error).__name__})"
+            f"({type(error).__name__}){model_hint(path)}"
         ) from error
 
 

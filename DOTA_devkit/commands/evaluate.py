@@ -16,6 +16,7 @@ from DOTA_devkit.commands.arguments import (
     positive_numbers,
 )
 from DOTA_devkit.errors import InputError
+from DOTA_devkit.file_kinds import folder_hint
 from DOTA_devkit.file_names import class_of, find_result_files
 from DOTA_devkit.files import refuse_existing
 from DOTA_devkit.formats import DOTA_CLASSES, Task1, read_ids
@@ -142,7 +143,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _labeled_ids(labels: Path) -> list[str]:
     if not labels.is_dir():
-        raise InputError(f"{labels}: no such folder of labels")
+        raise InputError(f"{labels}: no such folder of labels{folder_hint(labels)}")
     ids = sorted(path.stem for path in labels.glob("*.txt") if path.name != CLASS_FILE)
     if not ids:
         raise InputError(f"{labels}: no label files (*.txt) in this folder")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from DOTA_devkit.commands.arguments import add_overwrite, fraction
 from DOTA_devkit.errors import InputError
+from DOTA_devkit.file_kinds import folder_hint
 from DOTA_devkit.images import find_images, guess_image_folder
 from DOTA_devkit.lists import count_objects, lists_table, split_ids, write_lists
 
@@ -65,7 +66,9 @@ def run(arguments: argparse.Namespace) -> None:
         or (data_dir if data_dir.is_dir() and find_images(data_dir) else None)
     )
     if folder is None:
-        raise InputError(f"{data_dir}: contains no folder of images; give --images")
+        raise InputError(
+            f"{data_dir}: contains no folder of images{folder_hint(data_dir) or '; give --images'}"
+        )
     images = find_images(folder)
     if not images:
         raise InputError(f"{folder}: no images in this folder")

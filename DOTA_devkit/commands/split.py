@@ -16,6 +16,7 @@ from DOTA_devkit.commands.arguments import (
     read_options,
 )
 from DOTA_devkit.errors import InputError
+from DOTA_devkit.file_kinds import folder_hint
 from DOTA_devkit.images import find_images, guess_image_folder
 from DOTA_devkit.splitting import SplitOptions, SplitSummary, split_images
 
@@ -167,7 +168,9 @@ def run_split(arguments: argparse.Namespace) -> None:
     labels = arguments.labels or data_dir / "labelTxt"
     folder = arguments.images or guess_image_folder(data_dir / "labelTxt")
     if folder is None:
-        raise InputError(f"{data_dir}: contains no folder of images; give --images")
+        raise InputError(
+            f"{data_dir}: contains no folder of images{folder_hint(data_dir) or '; give --images'}"
+        )
     images = find_images(folder)
     options = _options(
         arguments,

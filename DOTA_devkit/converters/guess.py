@@ -10,6 +10,7 @@ from DOTA_devkit.converters.labelimg_obb import HEADER
 from DOTA_devkit.converters.table import FORMATS
 from DOTA_devkit.converters.ucas_aod import CLASS_FOLDERS, FIELDS
 from DOTA_devkit.errors import InputError
+from DOTA_devkit.file_kinds import folder_hint, kind_of, labels_hint
 from DOTA_devkit.formats.text import read_lines
 from DOTA_devkit.json_tree import JsonValue, read_json
 from DOTA_devkit.xml_tree import XmlElement, read_xml
@@ -29,15 +30,26 @@ def label_files(path: Path, suffix: str | None = None) -> list[Path]:
         InputError: there is no such folder or file, or the folder has no label files.
     """
     if path.is_file():
+        kind = kind_of(path)
+        if kind and path.suffix.lower() not in _suffixes(suffix):
+            raise InputError(
+                f"{path}: expected a file of labels ({', '.join(_suffixes(suffix))}) or a folder "
+                f"of them, got {kind}{labels_hint({path.suffix.lower()})}"
+            )
         return [path]
     if not path.is_dir():
-        raise InputError(f"{path}: no such folder of labels")
-    suffixes = {format_.suffix for format_ in FORMATS.values()} if suffix is None else {suffix}
+        raise InputError(f"{path}: no such folder of labels{folder_hint(path)}")
+    suffixes = _suffixes(suffix)
     files = sorted(p for p in path.iterdir() if p.suffix.lower() in suffixes)
     files = [p for p in files if p.name != CLASS_FILE and not p.name.startswith(".")]
     if not files:
-        raise InputError(f"{path}: no {', '.join(sorted(suffixes))} files in this folder")
+        hint = labels_hint({file.suffix.lower() for file in path.iterdir()})
+        raise InputError(f"{path}: no {', '.join(suffixes)} files in this folder{hint}")
     return files
+
+
+def _suffixes(suffix: str | None) -> list[str]:
+    return sorted({format_.suffix for format_ in FORMATS.values()} if suffix is None else {suffix})
 
 
 def guess_format(path: Path) -> str:

@@ -12,6 +12,7 @@ from DOTA_devkit.converters.annotation import (
 )
 from DOTA_devkit.converters.rectangles import rotated_corners
 from DOTA_devkit.errors import InputError
+from DOTA_devkit.file_kinds import xml_hint
 from DOTA_devkit.number_ranges import ANGLE, DIFFICULTY, NumberRange
 from DOTA_devkit.xml_tree import XmlElement, read_xml
 
@@ -96,7 +97,11 @@ def read_hrsc(path: Path | str, level: int = 1) -> Annotation:
     if root.tag != "HRSC_Image":
         raise InputError(
             f"{root.where}: expected <HRSC_Image>, got <{root.tag}>"
-            + ("; the format 'rolabelimg' reads it" if root.tag == "annotation" else "")
+            + (
+                "; the format 'rolabelimg' reads it (python -m DOTA_devkit convert)"
+                if root.tag == "annotation"
+                else xml_hint(root.tag)
+            )
         )
     width, height = root.number("Img_SizeWidth", 0), root.number("Img_SizeHeight", 0)
     records = [

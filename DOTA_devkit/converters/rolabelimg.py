@@ -22,6 +22,7 @@ from DOTA_devkit.converters.datasets import DEGREES, RADIANS, Target
 from DOTA_devkit.converters.dota import format_number
 from DOTA_devkit.converters.rectangles import rectangle_around, rotated_corners, upright_corners
 from DOTA_devkit.errors import InputError
+from DOTA_devkit.file_kinds import xml_hint
 from DOTA_devkit.files import replacing
 from DOTA_devkit.number_ranges import ANGLE, DEGREE_TURN, DIFFICULTY
 from DOTA_devkit.xml_tree import XmlElement, read_xml
@@ -62,7 +63,7 @@ def read_rolabelimg(path: Path | str, angle_unit: str = RADIANS) -> Annotation:
     if root.tag != "annotation":
         raise InputError(
             f"{root.where}: expected <annotation> (roLabelImg), got <{root.tag}>"
-            + ("; the format 'hrsc' reads it" if root.tag == "HRSC_Image" else "")
+            + ("; the format 'hrsc' reads it" if root.tag == "HRSC_Image" else xml_hint(root.tag))
         )
     records = [_read_object(element, angle_unit) for element in root.iter("object")]
     return build_annotation(Path(path), records, size_of(root))

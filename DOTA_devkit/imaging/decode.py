@@ -8,6 +8,7 @@ from types import ModuleType
 import numpy as np
 
 from DOTA_devkit.errors import InputError
+from DOTA_devkit.file_kinds import ARCHIVE, VIDEO, image_hint, kind_of
 
 
 def import_cv2() -> ModuleType:
@@ -34,6 +35,8 @@ def decode(path: Path | str, deep: bool) -> np.ndarray:
         InputError: The file is missing, truncated or not an image, or OpenCV is not installed.
     """
     cv2 = import_cv2()
+    if kind_of(path) in (VIDEO, ARCHIVE) and Path(path).is_file():  # which may have gigabytes
+        raise InputError(f"{path}: not an image{image_hint(path)}")
     try:
         data = Path(path).read_bytes()  # not imread, which cannot open all names on Windows
     except FileNotFoundError:
@@ -47,7 +50,9 @@ def decode(path: Path | str, deep: bool) -> np.ndarray:
     if deep and image is not None and image.dtype not in (np.uint8, np.uint16, np.int16):
         image = _imdecode(data, cv2.IMREAD_COLOR)
     if image is None:
-        raise InputError(f"{path}: not an image that OpenCV can read ({len(data)} bytes)")
+        raise InputError(
+            f"{path}: not an image that OpenCV can read ({len(data)} bytes){image_hint(path)}"
+        )
     return image
 
 

@@ -23,6 +23,7 @@ from functools import partial
 from pathlib import Path
 
 from DOTA_devkit.errors import InputError
+from DOTA_devkit.file_kinds import folder_hint
 from DOTA_devkit.file_names import check_ids
 from DOTA_devkit.files import replacing, sweep_leftovers
 from DOTA_devkit.formats import Labels, crossing_places, read_labels, warn_of_crossing
@@ -233,7 +234,7 @@ def _keeps_empty(patch_id: str, options: SplitOptions) -> bool:
 def _check_label_files(images: dict[str, Path], label_dir: Path) -> None:
     """Raise InputError for images without labels; warn about labels without an image."""
     if not label_dir.is_dir():
-        raise InputError(f"{label_dir}: no such folder of labels")
+        raise InputError(f"{label_dir}: no such folder of labels{folder_hint(label_dir)}")
     present = {path.stem for path in label_dir.glob("*.txt")}
     missing = sorted(set(images) - present)
     if missing:

@@ -12,6 +12,7 @@ import numpy as np
 from DOTA_devkit.class_lists import CLASS_FILE
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.faults import map_collecting, read_all_labels
+from DOTA_devkit.file_kinds import folder_hint, labels_hint
 from DOTA_devkit.imaging import image_size_wh
 from DOTA_devkit.progress import progress
 
@@ -77,15 +78,16 @@ def read_label_set(label_dir: Path | str, images: Mapping[str, Path] | None = No
     """
     label_dir = Path(label_dir)
     if not label_dir.is_dir():
-        raise InputError(f"{label_dir}: no such folder of labels")
+        raise InputError(f"{label_dir}: no such folder of labels{folder_hint(label_dir)}")
     paths = {
         path.stem: path
         for path in sorted(label_dir.glob("*.txt"))
         if path.name != CLASS_FILE and not path.name.startswith(".")
     }
+    hint = "" if paths else labels_hint({path.suffix.lower() for path in label_dir.iterdir()})
     image_ids = sorted({*paths, *(images or {})})
-    if not image_ids:
-        raise InputError(f"{label_dir}: no label files (*.txt) in this folder")
+    if hint or not image_ids:
+        raise InputError(f"{label_dir}: no label files (*.txt) in this folder{hint}")
     labeled = [image_id for image_id in image_ids if image_id in paths]
     labels = read_all_labels([paths[image_id] for image_id in labeled])
     by_id = dict(zip(labeled, labels, strict=True))

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from deploy.predict.georeference import Georeference
 from deploy.predict.sidecars import locate_image, locate_raster
 from DOTA_devkit.errors import InputError
+from DOTA_devkit.file_kinds import image_hint, kind_of
 from DOTA_devkit.file_names import is_odd
 from DOTA_devkit.formats import read_ids
 from DOTA_devkit.images import IMAGE_SUFFIXES
@@ -125,21 +126,28 @@ def _find_item(item: str, name: str) -> list[Path]:
             raise InputError(
                 f"{path}: no image in this folder (looked for {', '.join(SUFFIXES[:8])} "
                 "and other suffixes that OpenCV reads; its subfolders are not searched: give "
-                f"'{path}/**' for those)"
+                f"'{path}/**' for those){_hint_of_any(sorted(path.iterdir()))}"
             )
         return images
     if path.is_file() and path.suffix.lower() in LIST_SUFFIXES:
         return _read_list(path)
     if path.is_file() or not glob.has_magic(item):
         if not path.exists():
-            raise InputError(f"{name} {item}: no such file or folder")
+            raise InputError(f"{name} {item}: no such file or folder{image_hint(item)}")
         return [path]
     matches = sorted(map(Path, glob.glob(item, recursive=True)))
     images = [match for match in matches if _is_image(match)]
     if not images:
         others = f", but {len(matches)} other files do" if matches else ""
+        others += _hint_of_any(matches)
         raise InputError(f"{name} {item}: no image matches{others}")
     return images
+
+
+def _hint_of_any(paths: Sequence[Path]) -> str:
+    """Return what the first of some files is that are no images, if it can be told."""
+    known = next((path for path in paths if kind_of(path) and path.is_file()), None)
+    return "" if known is None else f"; {known} is{image_hint(known).removeprefix('; it is')}"
 
 
 def _is_image(path: Path) -> bool:

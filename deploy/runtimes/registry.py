@@ -14,6 +14,7 @@ from typing import NamedTuple
 from deploy.runtimes.base import DetectorSettings, Runtime
 from DOTA_devkit.cores import wait_briefly
 from DOTA_devkit.errors import InputError
+from DOTA_devkit.file_kinds import model_hint
 
 
 class RuntimeEntry(NamedTuple):
@@ -92,8 +93,7 @@ def open_runtime(path: Path, settings: DetectorSettings) -> Runtime:
         raise InputError(
             f"{path}: {reason}; a checkpoint, an ONNX file or an OpenVINO model (.xml) is expected"
         )
-    model = path.with_suffix(".xml")
-    if path.suffix.lower() == ".bin" and model.is_file():
+    if path.suffix.lower() == ".bin" and (model := path.with_suffix(".xml")).is_file():
         raise InputError(
             f"{path}: these are only the weights of an OpenVINO model: give {model} instead"
         )
@@ -104,5 +104,6 @@ def open_runtime(path: Path, settings: DetectorSettings) -> Runtime:
     if name not in able:
         raise InputError(f"{path}: {name} cannot run this file, but {' or '.join(able)} can")
     if not path.is_file():
-        raise InputError(f"{path}: {'a folder, not a file' if path.is_dir() else 'no such file'}")
+        found = "a folder, not a file" if path.is_dir() else "no such file"
+        raise InputError(f"{path}: {found}{model_hint(path)}")
     return RUNTIMES[name].open(path, settings)

@@ -19,7 +19,6 @@ def decoding(run: ModelRunner, metadata: ModelMetadata) -> ModelRunner:
         run: Runs the file, which outputs `MAPS`.
         metadata: The metadata of the file.
     """
-
     lowest = metadata.min_conf_thresh
     decoder = DecDecoder(metadata.K, lowest, metadata.num_classes, metadata.theta_thresh)
 
