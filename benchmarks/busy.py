@@ -31,6 +31,9 @@ from DOTA_devkit.tables import format_table
 LONG_WAIT = {"GOMP_SPINCOUNT": "300000", "KMP_BLOCKTIME": "200"}
 """The defaults of GNU's OpenMP, and of LLVM's and Intel's."""
 
+BURNER = "import os\nparent = os.getppid()\nwhile os.getppid() == parent: pass"
+"""Keeps a core busy, for as long as the process that started it is there."""
+
 PAUSE_S = 0.15
 """Seconds before each turn, as threads of the turn before may still be waiting."""
 
@@ -96,8 +99,7 @@ def measure(rows: list[Row], burners: int, turns: int) -> None:
                 raise SystemExit("a model could not be run, see above")
         for phase in (0, 1):
             if phase == 1:
-                burn = [sys.executable, "-c", "while True: pass"]
-                burning = [subprocess.Popen(burn) for _ in range(burners)]
+                burning = [subprocess.Popen([sys.executable, "-c", BURNER]) for _ in range(burners)]
             for _ in range(turns):
                 for row, child in zip(rows, children, strict=True):
                     time.sleep(PAUSE_S)

@@ -1,0 +1,36 @@
+"""The benchmark beside other work: one row per runtime and number of threads."""
+
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+from DOTA_devkit.cores import network_threads
+from helpers.fixed_output_onnx import onnx_file
+from helpers.paths import ROOT
+
+pytestmark = pytest.mark.slow  # starts a process for each row
+
+
+def test_rows_and_medians(tmp_path):
+    for package in ("onnxruntime", "openvino"):
+        pytest.importorskip(package)
+    onnx_file(tmp_path / "a.onnx")
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.busy", "a.onnx", "--turns", "1"],
+        cwd=tmp_path, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    first, header, *rows = done.stdout.splitlines()
+    assert f"{os.cpu_count()} cores, load " in first
+    columns = re.split(r"  +", header)
+    assert columns == ["model", "runtime", "threads", "waits", "alone ms", "beside 1 ms"]
+    found = [re.split(r"  +", row) for row in rows]
+    assert [row[1:3] for row in found] == [
+        [runtime, str(threads)]
+        for runtime in ("onnxruntime", "openvino")
+        for threads in sorted({1, network_threads()})
+    ]
+    assert all(float(cell) > 0 for row in found for cell in row[-2:])
