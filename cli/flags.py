@@ -236,6 +236,12 @@ def _training_flags(group) -> None:
     add("--schedule", phases=TRAIN, choices=SCHEDULES,
         help="learning rate schedule "
              f"(default: {OWN_DATA.schedule}; sample: {SAMPLE.schedule})")
+    add("--accumulate", phases=TRAIN, type=positive, metavar="N",
+        help="add up the gradients of N batches for a step, as of a batch N times as large "
+             "(default: 1)")
+    add("--patience", phases=TRAIN, type=natural, metavar="N",
+        help="end the run after N epochs without a better AP on the validation list, 0 for never "
+             "(default: 0)")
     add("--save_every", phases=TRAIN, type=natural, metavar="N",
         help="keep model_<epoch>.pth every N epochs, 0 for never (default: 5; sample: 0)")
     add("--save_minutes", phases=TRAIN, type=nonnegative_float, metavar="N",
