@@ -63,9 +63,8 @@ def train(
         extras: plain values that every checkpoint carries beside the weights.
 
     Raises:
-        InputError: the state of the optimizer in `resume` belongs to another model, or one image of
-            32x32 is too little for BatchNorm.
-            Or `patience` is set without a score.
+        InputError: the state of the optimizer in `resume` belongs to another model, one image of
+            32x32 is too little for BatchNorm, or `patience` is set without a score.
         Interrupted: Ctrl-C or SIGTERM came; the run is saved, and the message says where.
         TrainingStopped: the losses stay non-finite.
     """
@@ -103,8 +102,8 @@ def train(
             row = train_one_epoch(parallel, loader, criterion, optimizer, settings, run, device)
             if score is not None and (epoch % settings.val_every == 0 or epoch == settings.epochs):
                 row["ap"] = validate(model, score)
-            run.finish_epoch(row)
             logger.info("%s  %s", epoch_line(row, settings.epochs), progress.time_text())
+            run.finish_epoch(row)
     if run.progress.epoch <= settings.epochs:
         logger.info("no better AP in %d epochs (patience): the run ends early", settings.patience)
     return run.history

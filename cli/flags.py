@@ -251,7 +251,8 @@ def _training_flags(group) -> None:
     add("--skip_bad_images", phases=TRAIN, action="store_true",
         help="leave out images that cannot be read, and list them, instead of stopping")
     add("--resume_train", phases=TRAIN, idle_in=TEST + EVAL, nargs="?", const=LAST, metavar="FILE",
-        help=f"resume a run that was stopped (default of FILE: {LAST})")
+        help="go on with a run that was stopped, with its own settings and data (default of FILE: "
+             f"{LAST})")
     add("--overwrite", phases=TRAIN, action="store_true", help="replace an existing run")
     add("--seed", phases=TRAIN, type=natural, help="random seed (default: 317)")
     add("--ngpus", phases=TRAIN, idle_in=TEST + EVAL, type=positive, default=1, metavar="N",
