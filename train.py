@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import reduce
+from itertools import chain
+from operator import add
 from pathlib import Path
 
 import torch
@@ -17,6 +20,7 @@ from DOTA_devkit.errors import InputError
 from DOTA_devkit.progress import progress_bar
 from inference import to_device
 from models import CTRBOX, Checkpoint, DetectionLoss, save_checkpoint
+from models.losses import ObjectCounts
 from structures.drawing import contact_sheet, draw_targets, write_picture
 from training.files import BAD_BATCHES, BAD_IMAGES, LAST, is_same_file
 from training.guards import BadImages, BadSteps, NormStatistics
@@ -59,8 +63,8 @@ def train(
         extras: plain values that every checkpoint carries beside the weights.
 
     Raises:
-        InputError: the state of the optimizer in `resume` belongs to another model, or one image of
-            32x32 is too little for BatchNorm.
+        InputError: the state of the optimizer in `resume` belongs to another model, one image of
+            32x32 is too little for BatchNorm, or `patience` is set without a score.
         Interrupted: Ctrl-C or SIGTERM came; the run is saved, and the message says where.
         TrainingStopped: the losses stay non-finite.
     """
@@ -70,6 +74,8 @@ def train(
             "at stride 32 a single 32x32 image is one cell, too little for BatchNorm: use a larger "
             "batch_size, input_h or input_w"
         )
+    if settings.patience and score is None:
+        raise InputError("patience needs a validation list, whose AP it waits for")
     folder.mkdir(parents=True, exist_ok=True)
     model.to(device, memory_format=torch.channels_last)
     # Fused: on a CPU the unfused step takes as long as a small network's backward pass.
@@ -78,20 +84,28 @@ def train(
     if resume is not None:
         run.resume(resume)
     parallel = nn.DataParallel(model, list(range(gpus))) if gpus > 1 else model
-    criterion = DetectionLoss(train_set.mean_objects(batch_size))
+    images = min(settings.batch_size * settings.accumulate, len(train_set))
+    criterion = DetectionLoss(train_set.mean_objects(images))
+    if settings.accumulate > 1:
+        logger.info(
+            "a step sees a global batch of %d images, in %d batches of %d",
+            images, -(-images // batch_size), batch_size,
+        )  # fmt: skip
     save_pictures(train_set, settings, folder)
     with run.kept():
         if resume is None or not is_same_file(resume.path, folder / LAST):
             run.save()  # from now on there is a run to go on with
-        while run.progress.epoch <= settings.epochs:
+        while run.progress.epoch <= settings.epochs and not run.history.stalled(settings.patience):
             progress = run.progress
             epoch = progress.epoch
             loader = epoch_loader(train_set, settings, epoch, device, run)
             row = train_one_epoch(parallel, loader, criterion, optimizer, settings, run, device)
             if score is not None and (epoch % settings.val_every == 0 or epoch == settings.epochs):
                 row["ap"] = validate(model, score)
-            run.finish_epoch(row)
             logger.info("%s  %s", epoch_line(row, settings.epochs), progress.time_text())
+            run.finish_epoch(row)
+    if run.progress.epoch <= settings.epochs:
+        logger.info("no better AP in %d epochs (patience): the run ends early", settings.patience)
     return run.history
 
 
@@ -135,22 +149,24 @@ def train_one_epoch(
         description, progress.batches, unit="batch", initial=progress.step, leave=True
     )
     with shown as bar:
-        for batch in progress.timed(loader):
+        for batches in progress.timed(loader):
             with run.step():
-                for index, reason in batch.pop("unreadable", ()):
+                for index, reason in chain(*(batch.pop("unreadable", ()) for batch in batches)):
                     bad_images.add(image_id_of[index], reason)
                     progress.left_out += 1
                 set_rate(optimizer, rate(progress.epoch - 1 + progress.step / progress.batches))
-                if is_trainable(batch):
-                    progress.add_ignored(batch.pop("ignored"))
-                    image_ids = [image_id_of[index] for index in batch.pop("index").tolist()]
+                if batches := [batch for batch in batches if is_trainable(batch)]:
+                    indices = torch.cat([batch.pop("index") for batch in batches]).tolist()
+                    for batch in batches:
+                        progress.add_ignored(batch.pop("ignored"))
                     losses, finite = train_step(
-                        model, batch, criterion, optimizer, settings.clip_norm, statistics, device
+                        model, batches, criterion, optimizer, settings.clip_norm, statistics, device
                     )
                     if finite:
                         bad_steps.good()
                         progress.add_losses(losses)
                     else:
+                        image_ids = [image_id_of[index] for index in indices]
                         bad_steps.add(progress.epoch, progress.step, image_ids, losses)
                     progress.bad_in_a_row = bad_steps.in_a_row
             bar.set_postfix({name: f"{mean:.3f}" for name, mean in progress.means().items()})
@@ -199,18 +215,19 @@ def is_trainable(batch: Mapping[str, torch.Tensor]) -> bool:
 
 def train_step(
     model: nn.Module,
-    batch: dict[str, torch.Tensor],
+    batches: Sequence[dict[str, torch.Tensor]],
     criterion: DetectionLoss,
     optimizer: torch.optim.Optimizer,
     clip_norm: float,
     statistics: NormStatistics,
     device: torch.device,
 ) -> tuple[dict[str, torch.Tensor], bool]:
-    """Forward, named losses, backward, finite check, step.
+    """Forward, named losses and backward of each batch, finite check, step.
 
     Args:
         model: the network in training mode.
-        batch: `input` [B, 3, H, W] and the training targets.
+        batches: one, or those whose gradients are added up: `input` [B, 3, H, W] and the training
+            targets of each.
         criterion: head maps and targets -> losses by name.
         optimizer: of the model's parameters.
         clip_norm: largest norm of the gradient.
@@ -221,21 +238,28 @@ def train_step(
         The losses by name, and whether they and the gradient were finite; if not, the step has
         changed nothing.
     """
-    images = to_device(batch.pop("input"), device)
-    targets = {k: v.to(device, non_blocking=True) for k, v in batch.items()}
+    parts = {}
+    if len(batches) > 1:  # the losses are means over the objects of all of them
+        counts = reduce(add, map(ObjectCounts.of, batches))
+        parts["counts"] = ObjectCounts(*(count.to(device) for count in counts))
     statistics.save()
-    losses = criterion(model(images, logits=True), targets, logits=True)
-    loss = sum(losses.values())
-
     optimizer.zero_grad(set_to_none=True)
-    loss.backward()
+    totals: dict[str, torch.Tensor] = {}
+    for batch in batches:
+        images = to_device(batch.pop("input"), device)
+        targets = {k: v.to(device, non_blocking=True) for k, v in batch.items()}
+        losses = criterion(model(images, logits=True), targets, logits=True, **parts)
+        sum(losses.values()).backward()
+        for name, value in losses.items():
+            totals[name] = totals[name] + value.detach() if name in totals else value.detach()
+
     norm = nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
-    finite = bool(torch.isfinite(loss) and torch.isfinite(norm))
+    finite = bool(torch.isfinite(sum(totals.values())) and torch.isfinite(norm))
     if finite:
         optimizer.step()
     else:
         statistics.restore()
-    return losses, finite
+    return totals, finite
 
 
 def epoch_loader(
@@ -268,9 +292,10 @@ def epoch_loader(
         len(dataset),
         settings.batch_size,
         # A last batch of few images has noisy batch statistics; a set below one batch is used.
-        drop_last=len(dataset) > settings.batch_size,
+        drop_last=len(dataset) > settings.batch_size * settings.accumulate,
         generator=generator,
         start=start,
+        accumulate=settings.accumulate,
     )
     if run is not None:
         run.start_epoch(batches.total, generator.get_state())

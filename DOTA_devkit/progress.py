@@ -57,10 +57,14 @@ class _Lines:
         self._thread.join()
 
     def _run(self) -> None:
-        while not self._over.wait(max(_last_line["at"] + LINE_SECONDS - time.monotonic(), 0.001)):
-            if time.monotonic() - _last_line["at"] >= LINE_SECONDS:
+        while not self._over.wait(max(self._due() - time.monotonic(), 0.001)):
+            if time.monotonic() >= self._due():
                 line_shown()
                 logger.info("%s", self._line())
+
+    def _due(self) -> float:
+        """Return when the next line is due; a loop that is over soon needs none."""
+        return max(_last_line["at"] + LINE_SECONDS, self._begin + LINE_SECONDS / 4)
 
     def _line(self) -> str:
         """Format `epoch 1/80: 120/500 batch, 2.1 batch/s, 3 min left, hm 0.912`."""

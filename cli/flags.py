@@ -246,6 +246,12 @@ def _training_flags(group) -> None:
     add("--schedule", phases=TRAIN, choices=SCHEDULES,
         help="learning rate schedule "
              f"(default: {OWN_DATA.schedule}; sample: {SAMPLE.schedule})")
+    add("--accumulate", phases=TRAIN, type=positive, metavar="N",
+        help="add up the gradients of N batches for a step, as of a batch N times as large "
+             "(default: 1)")
+    add("--patience", phases=TRAIN, type=natural, metavar="N",
+        help="end the run after N epochs without a better AP on the validation list, 0 for never "
+             "(default: 0)")
     add("--save_every", phases=TRAIN, type=natural, metavar="N",
         help="keep model_<epoch>.pth every N epochs, 0 for never (default: 5; sample: 0)")
     add("--save_minutes", phases=TRAIN, type=nonnegative_float, metavar="N",
@@ -255,7 +261,8 @@ def _training_flags(group) -> None:
     add("--skip_bad_images", phases=TRAIN, action="store_true",
         help="leave out images that cannot be read, and list them, instead of stopping")
     add("--resume_train", phases=TRAIN, idle_in=TEST + EVAL, nargs="?", const=LAST, metavar="FILE",
-        help=f"resume a run that was stopped (default of FILE: {LAST})")
+        help="go on with a run that was stopped, with its own settings and data (default of FILE: "
+             f"{LAST})")
     add("--overwrite", phases=TRAIN, action="store_true", help="replace an existing run")
     add("--seed", phases=TRAIN, type=natural, help="random seed (default: 317)")
     add("--ngpus", phases=TRAIN, idle_in=TEST + EVAL, type=positive, default=1, metavar="N",

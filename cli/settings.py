@@ -115,12 +115,14 @@ def train_settings(
     asked = given(
         epochs=args.epochs,
         batch_size=args.batch_size,
+        accumulate=args.accumulate,
         lr=args.init_lr,
         schedule=args.schedule,
         save_every=args.save_every,
         save_minutes=args.save_minutes,
         val_every=args.val_every,
         num_workers=args.num_workers,
+        patience=args.patience,
         skip_bad_images=args.skip_bad_images,
         seed=args.seed,
     )

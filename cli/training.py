@@ -43,6 +43,7 @@ from models import CTRBOX, Checkpoint, build_model, finetune, read_checkpoint
 from structures.boxes import HEAD_CHANNELS, STRIDE
 from training import files
 from training.guards import BadImages
+from training.history import History
 from training.state import seed_all
 
 logger = logging.getLogger("bbavectors")
@@ -118,6 +119,11 @@ def resumed(args: argparse.Namespace, run: RunDir) -> Checkpoint:
         raise InputError(
             f"{resume.path} is at epoch {resume.epoch} of {epochs}: nothing is left to train; for "
             "more epochs give --num_epoch"
+        )
+    if History(resume.history).stalled(args.patience or 0):
+        raise InputError(
+            f"{resume.path}: the AP has not risen for {args.patience} epochs, so that the run has "
+            "ended; to go on give a larger --patience"
         )
     return resume
 

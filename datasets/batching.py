@@ -93,10 +93,11 @@ class EpochBatches(torch.utils.data.Sampler):
         batch_size: Samples of a batch.
         drop_last: Leave out a last batch that is smaller.
         generator: Of the order.
-        start: Number of batches that are done already.
+        start: Number of steps that are done already.
+        accumulate: Batches of a step, which are the parts of one large batch.
 
     Attributes:
-        total: Number of batches of the whole epoch.
+        total: Number of steps of the whole epoch.
     """
 
     def __init__(
@@ -106,17 +107,27 @@ class EpochBatches(torch.utils.data.Sampler):
         drop_last: bool,
         generator: torch.Generator,
         start: int = 0,
+        accumulate: int = 1,
     ):
         order = torch.utils.data.RandomSampler(range(length), generator=generator)
-        self._batches = torch.utils.data.BatchSampler(order, batch_size, drop_last)
+        self._steps = torch.utils.data.BatchSampler(order, batch_size * accumulate, drop_last)
+        self._length, self._batch_size = length, batch_size
         self.start = start
-        self.total = len(self._batches)
+        self.total = len(self._steps)
 
     def __iter__(self) -> Iterator[list[int]]:
-        return islice(iter(self._batches), self.start, None)
+        for step in islice(iter(self._steps), self.start, None):
+            for first in range(0, len(step), self._batch_size):
+                yield step[first : first + self._batch_size]
 
     def __len__(self) -> int:
-        return max(self.total - self.start, 0)
+        return sum(self.batches_of_steps())
+
+    def batches_of_steps(self) -> list[int]:
+        """Return the number of batches of each step that is left."""
+        size = self._steps.batch_size
+        images = (min(size, self._length - step * size) for step in range(self.start, self.total))
+        return [-(-count // self._batch_size) for count in images]
 
 
 def seed_worker(worker_id: int) -> None:

@@ -7,6 +7,7 @@ needs no special case: its box losses are 0 and part of the autograd graph.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
@@ -43,8 +44,35 @@ def bernoulli_from_probabilities(probabilities: Tensor) -> Bernoulli:
     return Bernoulli(p, 1 - p, p.log(), (1 - p).log())
 
 
+class ObjectCounts(NamedTuple):
+    """What the losses of a step are divided by.
+
+    Attributes:
+        centers: Weighted number of the cells of the heat maps that are centers.
+        objects: Number of objects.
+    """
+
+    centers: Tensor
+    objects: Tensor
+
+    @classmethod
+    def of(cls, targets: Mapping[str, Tensor]) -> ObjectCounts:
+        """Count in the targets of a batch, see `DetectionLoss.forward`."""
+        is_center = targets["hm"].eq(1).float()
+        if (weight := targets.get("hm_weight")) is not None:
+            is_center = is_center * weight.float()
+        return cls(is_center.sum(), targets["reg_mask"].float().sum())
+
+    def __add__(self, other: ObjectCounts) -> ObjectCounts:
+        return ObjectCounts(self.centers + other.centers, self.objects + other.objects)
+
+
 def focal_loss(
-    heatmap: Bernoulli, target: Tensor, weight: Tensor | None = None, mean_objects: float = 1.0
+    heatmap: Bernoulli,
+    target: Tensor,
+    weight: Tensor | None = None,
+    mean_objects: float = 1.0,
+    centers: Tensor | None = None,
 ) -> Tensor:
     """Penalty-reduced focal loss of CornerNet (Law and Deng 2018, eq. 1), alpha 2 and beta 4.
 
@@ -53,6 +81,7 @@ def focal_loss(
         target: [B, C, H, W] Gaussians, exactly 1 at the centers of objects.
         weight: [B, C, H, W] factor of each cell's term, or None for 1 everywhere.
         mean_objects: Divisor for a batch without centers, in place of their number.
+        centers: Number of centers of the step if the batch is a part of it; by default its own.
 
     Returns:
         Scalar loss, divided by the (weighted) number of centers.
@@ -65,22 +94,24 @@ def focal_loss(
         background = background * weight
     loss = is_center * heatmap.not_p.square() * heatmap.log_p
     loss = loss + background * heatmap.p.square() * heatmap.log_not_p
-    centers = is_center.sum()
+    centers = is_center.sum() if centers is None else centers
     return -loss.sum() / torch.where(centers > 0, centers, mean_objects)
 
 
-def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
+def masked_mean(values: Tensor, mask: Tensor, objects: Tensor | None = None) -> Tensor:
     """Mean over objects and channels; 0, with a gradient of 0, if there are no objects.
 
     Args:
         values: [B, K, C].
         mask: [B, K], 1 for the slots that hold an object.
+        objects: Number of objects of the step if the batch is a part of it; by default its own.
 
     Returns:
         Scalar mean.
     """
     mask = mask.to(values.dtype).unsqueeze(2)
-    number = (mask.sum() * values.shape[2]).clamp(min=1)
+    objects = mask.sum() if objects is None else objects
+    number = (objects * values.shape[2]).clamp(min=1)
     return (values * mask).sum() / number
 
 
@@ -104,7 +135,11 @@ class DetectionLoss(nn.Module):
         self.mean_objects = max(float(mean_objects), 1.0)
 
     def forward(
-        self, maps: dict[str, Tensor], targets: dict[str, Tensor], logits: bool = False
+        self,
+        maps: dict[str, Tensor],
+        targets: dict[str, Tensor],
+        logits: bool = False,
+        counts: ObjectCounts | None = None,
     ) -> dict[str, Tensor]:
         """Compute the losses of a batch.
 
@@ -117,18 +152,21 @@ class DetectionLoss(nn.Module):
                 `hm_weight` [B, C, H, W] multiplies each cell's term of the heat map loss.
             logits: `hm` and `cls_theta` are before the sigmoid, from `model(x, logits=True)`, as
                 recommended for training. Both ways give the same losses to float32 precision.
+            counts: Of all batches of a step that is accumulated, so that the sums of their losses
+                and gradients are those of one large batch; by default of this batch.
 
         Returns:
             Scalar float32 tensors by name.
         """
         bernoulli = bernoulli_from_logits if logits else bernoulli_from_probabilities
         hm_weight = targets.get("hm_weight")
+        centers, objects = counts or (None, None)
         mask, cells = targets["reg_mask"], targets["ind"]
 
         def regression(name: str) -> Tensor:
             predicted = gather_cells(maps[name], cells).float()
             error = F.smooth_l1_loss(predicted, targets[name].float(), reduction="none")
-            return masked_mean(error, mask)
+            return masked_mean(error, mask, objects)
 
         with torch.autocast(maps["hm"].device.type, enabled=False):
             rotated = bernoulli(gather_cells(maps["cls_theta"], cells))
@@ -136,11 +174,11 @@ class DetectionLoss(nn.Module):
             cross_entropy = -is_rotated * rotated.log_p - (1 - is_rotated) * rotated.log_not_p
             return {
                 "hm": focal_loss(
-                    bernoulli(maps["hm"]), targets["hm"], hm_weight, self.mean_objects
+                    bernoulli(maps["hm"]), targets["hm"], hm_weight, self.mean_objects, centers
                 ),
                 "wh": regression("wh"),
                 "off": regression("reg"),
-                "cls_theta": masked_mean(cross_entropy, mask),
+                "cls_theta": masked_mean(cross_entropy, mask, objects),
             }
 
 

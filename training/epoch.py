@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 from torch import Tensor
+from torch.utils.data import DataLoader
 
 from datasets import IGNORE_REASONS
 from datasets.batching import iterate_loader
@@ -23,8 +25,8 @@ class EpochProgress:
 
     Attributes:
         epoch: number of the epoch, from 1.
-        batches: of the whole epoch, 0 before it starts.
-        step: batches that are done.
+        batches: steps of the whole epoch, 0 before it starts.
+        step: steps that are done.
         finite: those of them whose loss and gradient were finite.
         bad_in_a_row: steps that were not finite, in a row up to now, also those of earlier epochs.
         left_out: images of the epoch that could not be read.
@@ -56,18 +58,22 @@ class EpochProgress:
         for reason, count in zip(IGNORE_REASONS, counts.sum(dim=0).tolist(), strict=True):
             self.ignored[reason] += count
 
-    def timed(self, loader: Iterable[dict]) -> Iterator[dict]:
-        """Iterate over batches, and add up how long that takes and the waiting for them."""
+    def timed(self, loader: DataLoader) -> Iterator[list[dict]]:
+        """Iterate over the batches of each step, and add up the time of that and of the waiting.
+
+        Args:
+            loader: with an `EpochBatches`.
+        """
         begin = time.perf_counter()
         batches = iterate_loader(loader)
-        while True:
-            batch = next(batches, None)
+        for count in (*loader.batch_sampler.batches_of_steps(), None):
+            step = None if count is None else list(islice(batches, count))
             ready = time.perf_counter()
             self.waited += ready - begin
             self.seconds += ready - begin
-            if batch is None:
+            if step is None:
                 return
-            yield batch
+            yield step
             begin = time.perf_counter()
             self.seconds += begin - ready
 

@@ -17,6 +17,14 @@ class History:
 
     rows: list[dict[str, float]] = field(default_factory=list)
 
+    def stalled(self, patience: int) -> bool:
+        """Whether the AP has not risen for so many epochs; never for a patience of 0."""
+        scored = [row for row in self.rows if "ap" in row]
+        if not patience or not scored:
+            return False
+        best = max(scored, key=lambda row: row["ap"])  # the first of equal ones
+        return self.rows[-1]["epoch"] - best["epoch"] >= patience
+
     def write(self, folder: Path) -> None:
         """Write train_loss.txt and ap_list.txt as the original does, a table and the curves."""
         for key, name in (("loss", "train_loss.txt"), ("ap", "ap_list.txt")):

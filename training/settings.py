@@ -18,6 +18,8 @@ class TrainSettings:
     Attributes:
         epochs: passes over the training set.
         batch_size: images of a step.
+        accumulate: batches of a step, whose gradients are added up: a step sees
+            `batch_size * accumulate` images at the memory of one batch.
         lr: highest learning rate.
         schedule: "exponential" multiplies the rate by `lr_gamma` after every epoch, as the original
             does; "cosine" lowers it along half a cosine to 1 % of `lr`.
@@ -30,12 +32,14 @@ class TrainSettings:
         num_workers: processes that read images.
         skip_bad_images: leave out images that cannot be read, instead of stopping at the first.
         seed: of order, augmentation and first weights.
+        patience: epochs without a better score after which the run ends, 0 for never.
         max_bad_steps: non-finite steps in a row that stop the run.
         pictures: batches of the first epoch that are drawn with their targets.
     """
 
     epochs: int = 80
     batch_size: int = 16
+    accumulate: int = 1
     lr: float = 1.25e-4
     schedule: str = "exponential"
     lr_gamma: float = 0.96
@@ -45,6 +49,7 @@ class TrainSettings:
     save_minutes: float = 10.0
     val_every: int = 1
     num_workers: int = 4
+    patience: int = 0
     skip_bad_images: bool = False
     seed: int = 317
     max_bad_steps: int = 20
@@ -83,5 +88,5 @@ class TrainSettings:
         return found
 
 
-_LEAST = {"epochs": 1, "batch_size": 1, "val_every": 1, "max_bad_steps": 1}
+_LEAST = {"epochs": 1, "batch_size": 1, "accumulate": 1, "val_every": 1, "max_bad_steps": 1}
 """Least value of the settings for which it is not 0."""

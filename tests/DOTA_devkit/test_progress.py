@@ -108,6 +108,14 @@ def test_no_line_soon_after_another(monkeypatch):
     assert list(progress(range(3), "work")) == [0, 1, 2]
 
 
+def test_a_short_loop_is_not_logged_however_long_there_was_no_line(monkeypatch):
+    monkeypatch.setattr(progress_module, "_last_line", {"at": -1e9})
+    monkeypatch.setattr(progress_module.logger, "info", lambda *args: pytest.fail("a line"))
+    lines = progress_module._Lines("work", 3, "it", 0)
+    assert lines._due() == lines._begin + progress_module.LINE_SECONDS / 4
+    lines.stop()
+
+
 def press_and_swallow():
     with contextlib.suppress(KeyboardInterrupt):
         signal.raise_signal(signal.SIGINT)

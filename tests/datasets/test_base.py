@@ -418,6 +418,31 @@ def test_batches_of_an_epoch_from_one_on(start):
     assert sorted(index for batch in batches(0) for index in batch) == list(range(7))
 
 
+@pytest.mark.parametrize(
+    ("length", "drop_last", "expected"),
+    [
+        (13, True, [[2, 2, 2], [2, 2, 2]]),
+        (13, False, [[2, 2, 2], [2, 2, 2], [1]]),
+        (4, False, [[2, 2]]),
+        (12, True, [[2, 2, 2], [2, 2, 2]]),
+    ],
+)
+def test_steps_of_several_batches_are_parts_of_a_large_one(length, drop_last, expected):
+    def batches(size, accumulate, start=0):
+        generator = torch.Generator().manual_seed(3)
+        return EpochBatches(length, size, drop_last, generator, start, accumulate)
+
+    parts, large = batches(2, 3), list(batches(6, 1))
+    assert parts.batches_of_steps() == [len(step) for step in expected]
+    assert (parts.total, len(parts)) == (len(expected), sum(map(len, expected)))
+    listed = list(parts)
+    assert [len(batch) for batch in listed] == [size for step in expected for size in step]
+    assert [i for batch in listed for i in batch] == [i for batch in large for i in batch]
+    rest = batches(2, 3, start=1)
+    assert len(rest) == len(parts) - len(expected[0])
+    assert list(rest) == listed[len(expected[0]) :]
+
+
 def test_photometric_distortion_without_a_generator_follows_numpy():
     """An image that is not of 8 bits is distorted by a call, in any process and any run alike."""
     image, distort = np.full((2, 2, 3), 100.0), PhotometricDistort()

@@ -23,6 +23,7 @@ from models import build_model, read_checkpoint
 from training.epoch import EpochProgress
 from training.errors import TrainingStopped
 from training.files import BEST, LAST
+from training.history import History
 from training.schedule import learning_rate
 from training.settings import TrainSettings
 from training.state import load_optimizer_state, random_state, restore_random_state
@@ -157,8 +158,8 @@ def press_in_step(monkeypatch, step):
     steps = iter(range(100))
 
     class Pressing(original_loss):
-        def forward(self, maps, targets, logits=False):
-            losses = super().forward(maps, targets, logits)
+        def forward(self, maps, targets, logits=False, counts=None):
+            losses = super().forward(maps, targets, logits, counts)
             if next(steps) == step:
                 signal.raise_signal(signal.SIGINT)
             return losses
@@ -765,7 +766,7 @@ def test_each_epoch_tells_how_long_it_waited_for_data(data, tmp_path, caplog, mo
     with caplog.at_level("INFO"):
         fit(data, tmp_path)
     # before, between and after two batches it waits three times, and trains twice
-    lines = [text for text in caplog.messages if text.startswith("epoch ")]
+    lines = [text for text in caplog.messages if "  loss " in text]
     assert len(lines) == 2
     assert all(text.endswith("  5 s, 60 % of it waiting for data") for text in lines)
 
@@ -787,3 +788,107 @@ def test_training_reduces_the_loss(data, tmp_path, monkeypatch):
     history = trainer.train(tiny_model(), dataset, settings(**changes), tmp_path, CPU)
     losses = [row["loss"] for row in history.rows]
     assert losses[-1] < 0.7 * losses[0]
+
+
+# Accumulated gradients, early end ----------------------------------------------------------------
+
+
+def frozen_norms():
+    """Return a network whose BatchNorms keep to their running statistics, as if it had none."""
+    model = tiny_model().eval()
+    model.train = lambda mode=True: model
+    return model
+
+
+@pytest.mark.parametrize(("batch_size", "accumulate"), [(2, 2), (1, 4), (3, 2)])
+def test_accumulated_step_equals_that_of_the_large_batch(
+    data, tmp_path, monkeypatch, batch_size, accumulate
+):
+    """Its four images hold 2, 2, 2 and no objects: a mean of means would differ."""
+    gradients = []
+    original = trainer.nn.utils.clip_grad_norm_
+
+    def record(parameters, limit):
+        parameters = list(parameters)
+        gradients.append(torch.cat([p.grad.flatten() for p in parameters]))
+        return original(parameters, limit)
+
+    monkeypatch.setattr(trainer.nn.utils, "clip_grad_norm_", record)
+    large = fit(data, tmp_path / "large", model=frozen_norms(), epochs=1, batch_size=4)
+    changes = {"batch_size": batch_size, "accumulate": accumulate}
+    parts = fit(data, tmp_path / "parts", model=frozen_norms(), epochs=1, **changes)
+    assert len(gradients) == 2  # one step each
+    scale = gradients[0].abs().max()
+    assert (gradients[0] - gradients[1]).abs().max() < 1e-5 * scale
+    ours, theirs = (read_checkpoint(tmp_path / n / LAST).history[0] for n in ("large", "parts"))
+    assert ours == pytest.approx(theirs, rel=1e-5)
+    for a, b in zip(large.parameters(), parts.parameters(), strict=True):
+        assert (a - b).abs().max() < 2e-3  # Adam's first step is of the size of the rate
+
+
+def test_mean_of_empty_parts_is_that_of_the_large_batch(tmp_path):
+    """Without any object, the heat map loss is divided by the mean number of the global batch."""
+    make_dota(tmp_path, {f"im{k}": [] for k in range(4)}, train=[f"im{k}" for k in range(4)])
+    (tmp_path / "classes.txt").write_text("\n".join(CLASSES))
+    for name, changes in {"a": {"batch_size": 4}, "b": {"batch_size": 2, "accumulate": 2}}.items():
+        fit(tmp_path, tmp_path / name, model=frozen_norms(), epochs=1, **changes)
+    a, b = (read_checkpoint(tmp_path / name / LAST).history[0]["hm"] for name in "ab")
+    assert a > 0 and a == pytest.approx(b, rel=1e-5)
+
+
+def test_run_with_accumulated_gradients_goes_on_at_the_very_step(data, tmp_path, monkeypatch):
+    """Stop it in the second step of the epoch, within its second batch of two."""
+    changes = {"batch_size": 1, "accumulate": 2}
+    whole = fit(data, tmp_path / "whole", **changes)
+    press_in_step(monkeypatch, 3)
+    with pytest.raises(KeyboardInterrupt):
+        fit(data, tmp_path / "stopped", epochs=2, **changes)
+    monkeypatch.setattr(trainer, "DetectionLoss", original_loss)
+    resume = read_checkpoint(tmp_path / "stopped" / LAST)
+    assert (resume.extras["progress"]["step"], resume.extras["progress"]["batches"]) == (2, 2)
+    assert_same_weights(whole, fit(data, tmp_path / "stopped", resume=resume, **changes))
+
+
+def test_run_ends_when_its_score_has_not_risen(data, tmp_path, caplog):
+    """An equal score is no better one; a resumed run counts the epochs before it, too."""
+    values = [0.2, 0.5, 0.5, 0.4, 0.9]
+    scores = iter(values)
+    with caplog.at_level("INFO"):
+        fit(data, tmp_path / "whole", epochs=5, patience=2, score=lambda model: next(scores))
+    assert read_checkpoint(tmp_path / "whole" / LAST).epoch == 4
+    assert "no better AP in 2 epochs (patience): the run ends early" in caplog.messages
+    scores = iter(values)
+    fit(data, tmp_path / "parts", epochs=3, patience=2, score=lambda model: next(scores))
+    resume = read_checkpoint(tmp_path / "parts" / LAST)
+    assert resume.epoch == 3
+    changes = {"epochs": 5, "patience": 2, "score": lambda model: next(scores)}
+    fit(data, tmp_path / "parts", resume=resume, **changes)
+    assert read_checkpoint(tmp_path / "parts" / LAST).epoch == 4
+    assert read_checkpoint(tmp_path / "parts" / BEST).epoch == 3  # the later of equal ones
+
+
+@pytest.mark.parametrize(
+    ("aps", "patience", "stalled"),
+    [
+        ([], 1, False),
+        ([None, None], 1, False),
+        ([0.5], 1, False),
+        ([0.5, 0.4], 1, True),
+        ([0.5, 0.4], 2, False),
+        ([0.5, None, 0.4], 2, True),  # epochs count, also those without validation
+        ([0.5, 0.5, 0.5], 2, True),
+        ([0.0, 0.0, 0.1], 2, False),
+        ([0.5, 0.1, 0.1, 0.1], 0, False),
+    ],
+)
+def test_stalled(aps, patience, stalled):
+    rows = [
+        {"epoch": epoch} | ({} if ap is None else {"ap": ap}) for epoch, ap in enumerate(aps, 1)
+    ]
+    assert History(rows).stalled(patience) is stalled
+
+
+def test_patience_without_a_score(data, tmp_path):
+    with pytest.raises(InputError, match="patience needs a validation list"):
+        fit(data, tmp_path / "run", patience=1)
+    assert not (tmp_path / "run").exists()
