@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 import cv2
 import numpy as np
 import pytest
+from shapely.geometry import Polygon
 
 from cli.flags import FLAGS
 from helpers.paths import ROOT
@@ -121,6 +122,53 @@ def test_page_snippet_boxes_equal_the_detector(folder, capsys):
     np.testing.assert_allclose(corners.reshape(-1, 4, 2), ours.corners, atol=0.11)
 
 
+def suppression_of_the_page():
+    (code,) = [text for language, text in BLOCK.findall(PAGE) if "def suppress(" in text]
+    names = {}
+    exec(compile(code, "docs/deploy.md", "exec"), names)
+    return names["suppress"]
+
+
+@pytest.mark.parametrize("threshold", [0.1, 0.5])
+def test_page_suppression_keeps_what_polygons_say(threshold):
+    """Compare it with shapely on turned rectangles, half of them counter-clockwise."""
+    rng, count = np.random.default_rng(3), 80
+    angle, half = rng.uniform(0, np.pi, count), rng.uniform(3, 15, (count, 2))
+    u = np.stack([np.cos(angle), np.sin(angle)], axis=1) * half[:, :1]
+    v = np.stack([-np.sin(angle), np.cos(angle)], axis=1) * half[:, 1:]
+    corners = rng.uniform(0, 60, (count, 1, 2)) + np.stack([u + v, v - u, -u - v, u - v], axis=1)
+    corners[::2] = corners[::2, ::-1]
+    labels, shapes, expected = rng.integers(0, 2, count), list(map(Polygon, corners)), []
+    for row in range(count):
+        rivals = [shapes[one] for one in expected if labels[one] == labels[row]]
+        shares = [
+            one.intersection(shapes[row]).area / one.union(shapes[row]).area for one in rivals
+        ]
+        if max(shares, default=0) <= threshold:
+            expected.append(row)
+    assert suppression_of_the_page()(corners.tolist(), labels, threshold) == expected
+    assert 0.2 * count < len(expected) < count
+
+
+@pytest.mark.parametrize(
+    ("second", "labels", "threshold", "kept"),
+    [
+        ((1, 0, 3, 1), [0, 0], 0.5, [0, 1]),  # an IoU of 2 / 4: not above the threshold
+        ((1, 0, 3, 1), [0, 0], 0.49, [0]),
+        ((1, 0, 3, 1), [0, 1], 0.49, [0, 1]),  # another class
+        ((3, 0, 3, 1), [0, 0], 0.0, [0, 1]),  # they touch
+        ((0, 0, 3, 1), [0, 0], 0.99, [0]),
+        ((1, 0, 0, 1), [0, 0], 0.0, [0, 1]),  # no area
+    ],
+)
+def test_page_suppression_at_its_borders(second, labels, threshold, kept):
+    boxes = [
+        [[x + w, y], [x + w, y + h], [x, y + h], [x, y]] for x, y, w, h in ((0, 0, 3, 1), second)
+    ]
+    assert suppression_of_the_page()(boxes, labels, threshold) == kept
+    assert suppression_of_the_page()([], [], threshold) == []
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("module", "flags", "expected"),
@@ -142,8 +190,9 @@ def test_page_flags_exist():
     there = {name for flag in FLAGS for name in flag.names} | {"--phase"}
     trtexec = {"--onnx", "--minShapes", "--optShapes", "--maxShapes", "--saveEngine",
                "--stronglyTyped", "--fp16", "--noTF32"}  # fmt: skip
+    npm = {"--prefix"}
     split = set(re.findall(r"--\w+", (ROOT / "DOTA_devkit/commands/split.py").read_text()))
-    assert set(re.findall(r"--[a-zA-Z_]\w*", PAGE)) <= there | trtexec | split
+    assert set(re.findall(r"--[a-zA-Z_]\w*", PAGE)) <= there | trtexec | npm | split
 
 
 def test_page_lists_all_metadata_keys():
@@ -158,6 +207,7 @@ def test_format_table_matches_unsupported_settings(kind):
     from deploy.export.settings import UNSUPPORTED
 
     settings = {
+        "--conf_input": "conf_input",
         "--nms graph": "nms_thresh",
         "--input uint8": "input_type",
         "--layout light-fork": "layout",

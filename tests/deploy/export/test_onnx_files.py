@@ -106,6 +106,22 @@ def test_threshold_below_the_lowest_is_the_file_s_own(folder):
     assert (scores > 0).sum() == len(eager(folder, black, 0.0)[0])
 
 
+@pytest.mark.parametrize("tool", ["onnxslim", "onnxsim"])
+@pytest.mark.parametrize("name", ["free.onnx", "conf.onnx"])
+def test_simplified_files_keep_their_results(folder, tool, name):
+    """Such tools freeze an input that has a default value."""
+    module = pytest.importorskip(tool)
+    model = onnx.load(export(folder, name, *(["--conf_input"] if name == "conf.onnx" else [])))
+    simplified = module.slim(model) if tool == "onnxslim" else module.simplify(model)[0]
+    before, after = open_session(model), open_session(simplified)
+    feed = {"input": inputs(1, 96, 128)}
+    for conf in (0.0, 0.345) if name == "conf.onnx" else (None,):
+        if conf is not None:
+            feed["conf_thresh"] = np.array(conf, np.float32)
+        for found, expected in zip(after.run(None, feed), before.run(None, feed), strict=True):
+            np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
 def test_onnx_threshold_is_an_input(folder):
     session = open_session(export(folder, "conf.onnx", "--conf_input"))
     assert [value.name for value in session.get_inputs()] == ["input", "conf_thresh"]
