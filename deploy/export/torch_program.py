@@ -32,7 +32,9 @@ MAX_BATCH = 1 << 16
 """PyTorch 2.6 refuses a dimension without an upper bound."""
 
 _FIRST, _SECOND = (list(indices) for indices in zip(*CORNER_VECTORS, strict=True))
-_LOW_32_BITS = 0xFFFFFFFF
+
+_KEPT_META = ("val", "tensor_meta")
+"""What nodes keep of what the tracing notes about them: shapes and types, but no source files."""
 
 
 class TorchDetector(nn.Module):
@@ -99,8 +101,9 @@ def best_peaks(heatmap: Tensor, K: int) -> tuple[Tensor, Tensor]:
     """Find the best K local maxima of a heat map [B, C, H, W].
 
     They are in descending order of scores, ties by index, which `torch.topk` does not promise. So
-    what is ranked is one integer made of the score's bits, which grow with scores that are not
-    negative, and of the index.
+    it only finds the lowest score that is taken. The scores above it, and the first ones that equal
+    it, get keys of which no two are alike. All integers fit into 32 bits, which is what the
+    runtimes of phones compute with.
 
     Returns:
         Scores and flattened indices (class, y, x), [B, K] each.
@@ -108,10 +111,27 @@ def best_peaks(heatmap: Tensor, K: int) -> tuple[Tensor, Tensor]:
     around = F.max_pool2d(heatmap, 3, stride=1, padding=1)
     flat = torch.where(heatmap == around, heatmap, 0.0).flatten(1)
     flat = F.pad(flat, (0, K))  # so that there are K entries however small the map is
-    rising = torch.arange(flat.shape[1], device=flat.device)
-    keys = (flat.view(torch.int32).long() << 32) | (_LOW_32_BITS - rising)
-    index = _LOW_32_BITS - (keys.topk(K, dim=1).values & _LOW_32_BITS)
-    return flat.gather(1, index), index
+    count = flat.shape[1]
+    lowest = flat.topk(K, dim=1).values[:, -1:]
+    early = count - torch.arange(count, device=flat.device)  # 1 for the last
+    keys = torch.where(flat > lowest, early + count, torch.where(flat == lowest, early, 0))
+    index = keys.topk(K, dim=1).indices  # by rising index, with the ones that equal it at the end
+    scores = flat.gather(1, index)
+    order = descending_order(scores)
+    return scores.gather(1, order), index.gather(1, order)
+
+
+def descending_order(values: Tensor) -> Tensor:
+    """Return the indices [B, K] that sort [B, K] in descending order, equal ones by index.
+
+    A stable sort is not among the core operators, so each value counts those that go before it.
+    """
+    count = values.shape[1]
+    rising = torch.arange(count, device=values.device)
+    this, other = values[:, :, None], values[:, None]
+    tied = torch.logical_and(other == this, rising < rising[:, None])
+    before = torch.logical_or(other > this, tied)
+    return (count - before.sum(dim=2)).topk(count, dim=1).indices
 
 
 def pack_rows(
@@ -128,7 +148,7 @@ def pack_rows(
     Returns:
         Corners, scores and labels of these shapes, with 0, 0 and -1 in empty rows.
     """
-    order = torch.sort(found.int(), dim=1, descending=True, stable=True).indices
+    order = descending_order(torch.where(found, 1.0, 0.0))
     found = found.gather(1, order)
     corners = corners.gather(1, order[:, :, None, None].expand(-1, -1, 4, 2))
     return (
@@ -141,7 +161,7 @@ def pack_rows(
 def export_program(
     network: ExportNetwork, metadata: ModelMetadata, shape: InputShape
 ) -> ExportedProgram:
-    """Trace the program.
+    """Trace the program, made of the core operators alone, which ExecuTorch and others take.
 
     Args:
         network: The network.
@@ -168,12 +188,15 @@ def export_program(
     else:
         module = TorchDetector(network, HeadsAtPeaks(network.box_heads), metadata)
     with torch.no_grad(), quiet():
-        return torch.export.export(
+        program = torch.export.export(
             module.eval(),
             tuple(examples.values()),
             dynamic_shapes=shapes,
             strict=False,  # not the default in PyTorch 2.6
-        )
+        ).run_decompositions()
+    for node in program.graph.nodes:
+        node.meta = {key: value for key, value in node.meta.items() if key in _KEPT_META}
+    return program
 
 
 def serialize(program: ExportedProgram, metadata: ModelMetadata) -> bytes:

@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import hashlib
+import io
 import json
 import os
 import re
@@ -10,6 +11,7 @@ import resource
 import shutil
 import subprocess
 import sys
+import zipfile
 
 import cv2
 import numpy as np
@@ -21,6 +23,7 @@ from deploy.detector import Detector
 from deploy.metadata import ModelMetadata
 from deploy.runtimes import openvino_files
 from DOTA_devkit.errors import InputError
+from helpers.paths import ROOT
 from helpers.small_exports import CLASSES, CONF, SIZE_HW, K, export, sharp_model
 from main import main
 from models import load_model
@@ -35,6 +38,8 @@ import onnx
 from deploy.export import tensorrt, torch_program
 from deploy.export.graph import decode as decode_graph
 from deploy.export.graph import opset
+from deploy.export.graph.assemble import InputShape
+from deploy.export.network import ExportNetwork
 from deploy.export.network_onnx import export_network
 from deploy.export.parity.comparison import Comparison
 from deploy.export.parity.model_pair import ModelPair, Thresholds
@@ -157,6 +162,27 @@ def test_torch_program_with_fixed_input(folder):
     assert_near(
         [value.numpy() for value in module(torch.from_numpy(images))], eager(folder, images)
     )
+
+
+@pytest.mark.parametrize("layout", ["corners", "heads"])
+def test_torch_program_is_of_core_operators_and_reproducible(layout):
+    """Importers for phones take no others, and a file names no folder of the exporting machine."""
+    metadata = ModelMetadata(CLASSES, "resnet18", CONF, 0.8, K, SIZE_HW, layout=layout,
+                             min_conf_thresh=0.0)  # fmt: skip
+    content = []
+    for _ in range(2):
+        program = torch_program.export_program(
+            ExportNetwork(sharp_model()), metadata, InputShape(1, 64, 96)
+        )
+        content.append(torch_program.serialize(program, metadata))
+    calls = [node.target for node in program.graph.nodes if node.op == "call_function"]
+    assert {str(one) for one in calls if isinstance(one, torch._ops.OpOverload)
+            and torch.Tag.core not in one.tags} == set()  # fmt: skip
+    assert content[0] == content[1]
+    with zipfile.ZipFile(io.BytesIO(content[0])) as file:
+        graphs = [file.read(name) for name in file.namelist() if name.endswith(".json")]
+    assert any(b"aten.convolution" in graph for graph in graphs)
+    assert not any(b".py" in graph or str(ROOT).encode() in graph for graph in graphs)
 
 
 class Maps(torch.nn.Module):
