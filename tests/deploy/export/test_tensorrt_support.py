@@ -42,7 +42,7 @@ def parts_of(network, half=False):
 
 def file_of(parts, **settings):
     asked = ExportSettings(**settings)
-    return assemble(*parts, asked.metadata(sharp_model()), asked.input_shape(), True)
+    return assemble(*parts, asked.metadata(sharp_model()), asked.input_shape())
 
 
 # Variants of the TensorRT format: free, fixed, light fork layout, most and fewest rows.

@@ -169,7 +169,7 @@ def test_suppress_on_real_images(shared, threshold):
     paths = paths[:: len(paths) // 80]  # of every folder; each image has hundreds of boxes
     assert len(paths) >= 80
     metadata = ModelMetadata(tuple(map(str, range(15))), "mobilenetv2", 0.01, 0.8, 500,
-                             nms_thresh=threshold)  # fmt: skip
+                             min_conf_thresh=0.01, nms_thresh=threshold)  # fmt: skip
     network = ExportNetwork(recorded_model(shared))
     box_heads = fuse_heads(network.box_heads)
     file = assemble(
