@@ -25,7 +25,6 @@ from deploy.export.graph.upsample import convolve_before_upsampling
 from deploy.export.network import ExportNetwork
 from deploy.export.network_onnx import export_network
 from deploy.export.quantize import quantize
-from deploy.export.settings import MIN_CONF_THRESH
 from deploy.metadata import ModelMetadata
 from deploy.runtimes.base import DetectorSettings
 from models import BACKBONES, CTRBOX, Checkpoint, save_checkpoint
@@ -115,7 +114,7 @@ def write_files(folder: Path, backbone: str, image: np.ndarray, nms: bool) -> li
     for precision, (graph, box_heads) in parts.items():
         for nms_thresh in (None, NMS_THRESH) if nms else (None,):
             metadata = ModelMetadata(
-                CLASSES, backbone, CONF_THRESH, THETA_THRESH, K, MIN_CONF_THRESH,
+                CLASSES, backbone, CONF_THRESH, THETA_THRESH, K, CONF_THRESH,
                 nms_thresh=nms_thresh, precision=precision, default_size=model.input_size,
             )  # fmt: skip
             suffix = "" if nms_thresh is None else "-nms"
