@@ -13,7 +13,7 @@ from torch import Tensor
 from cli.arguments import bands
 from cli.flags import FLAGS, Flag
 from cli.run_dir import class_name, weights_name
-from cli.settings import asked_classes
+from cli.given import asked_classes
 from datasets import BaseDataset, DataOptions
 from datasets.digest import changes, digest_dataset
 from DOTA_devkit.errors import InputError

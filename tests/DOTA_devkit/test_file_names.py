@@ -144,7 +144,7 @@ BOX = "0 0 9 0 9 9 0 9"
         (read_labels, f"{BOX} ship 0\n{BOX} {{}} 0\n", MAX_CLASS_NAME, 2),
         (read_labels, f"{BOX} {{}}\n{BOX} ship\n", MAX_CLASS_NAME, 1),
         (read_labels, f"{BOX} ship 0\n\n{BOX} a {{}} 0\n", MAX_CLASS_NAME - 2, 3),  # two words
-        (read_rolabelimg, VOC, MAX_CLASS_NAME, 5),
+        (read_rolabelimg, VOC, MAX_CLASS_NAME, 4),
         (read_class_file, "ship\n\n{}\n", MAX_CLASS_NAME, 3),
         (read_ids, "a\n{}\nb", MAX_IMAGE_ID, 2),
         (read_task1, f"a 0.5 {BOX}\n{{}} 0.5 {BOX}\n", MAX_IMAGE_ID, 2),

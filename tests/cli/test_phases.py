@@ -22,7 +22,7 @@ def test_readme_commands_on_a_small_sample(tmp_path, monkeypatch, run_cli):
         return root
 
     monkeypatch.setattr("cli.run_dir.make_sample", make_small)
-    small = replace(SAMPLE, epochs=1, batch_size=3, input_hw=(64, 64), head_conv=8)
+    small = replace(SAMPLE, epochs=1, cpu_batch_size=3, input_hw=(64, 64), head_conv=8)
     monkeypatch.setattr("cli.run_dir.SAMPLE", small)
     result = run_cli("--phase", "train", "--backbone", "resnet18")
     assert result.code == 0 and "epoch 1/1  loss" in result.out and "AP 0." in result.out

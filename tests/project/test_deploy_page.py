@@ -191,8 +191,9 @@ def test_page_flags_exist():
     trtexec = {"--onnx", "--minShapes", "--optShapes", "--maxShapes", "--saveEngine",
                "--stronglyTyped", "--fp16", "--noTF32"}  # fmt: skip
     npm = {"--prefix"}
+    docker = {"--cpus"}
     split = set(re.findall(r"--\w+", (ROOT / "DOTA_devkit/commands/split.py").read_text()))
-    assert set(re.findall(r"--[a-zA-Z_]\w*", PAGE)) <= there | trtexec | npm | split
+    assert set(re.findall(r"--[a-zA-Z_]\w*", PAGE)) <= there | trtexec | npm | docker | split
 
 
 def test_page_lists_all_metadata_keys():

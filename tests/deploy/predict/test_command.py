@@ -20,6 +20,8 @@ def drawn(monkeypatch):
 
 
 class _WithRuntime(DrawnObjects):
+    squash = False
+
     class runtime:
         name, K, theta_thresh = "drawn", 500, 0.8
 
