@@ -12,8 +12,8 @@ from torch import Tensor
 
 from cli.arguments import bands
 from cli.flags import FLAGS, Flag
-from cli.run_dir import class_name, weights_name
 from cli.given import asked_classes
+from cli.run_dir import class_name, weights_name
 from datasets import BaseDataset, DataOptions
 from datasets.digest import changes, digest_dataset
 from DOTA_devkit.errors import InputError
