@@ -228,7 +228,7 @@ def test_neck_is_carried_from_training_to_finetuning(run_cli, run_training, data
     assert read_checkpoint(last).architecture.neck == 20
     assert run_cli("--phase", "eval", "--data_dir", data, "--weights", last).code == 0
     again = ["--phase", "train", "--data_dir", data, "--finetune", last, "--run_dir", "second",
-             "--epochs", 1, "--batch_size", 3]  # fmt: skip
+             "--epochs", 1, "--batch_size", 3, "--input_h", 64, "--input_w", 64]  # fmt: skip
     result = run_cli(*again)
     assert result.code == 0 and "newly initialized layers: none" in result.out
     assert read_checkpoint("second/weights_dota/model_last.pth").architecture.neck == 20
