@@ -158,10 +158,21 @@ def pack_rows(
     )
 
 
+def _decompositions() -> dict:
+    """Return the decompositions into core operators, without that of max pooling.
+
+    It would have a second output, the indices, which coremltools does not take. ExecuTorch
+    decomposes what is left by itself.
+    """
+    table = torch.export.default_decompositions()
+    table.pop(torch.ops.aten.max_pool2d.default, None)
+    return table
+
+
 def export_program(
     network: ExportNetwork, metadata: ModelMetadata, shape: InputShape
 ) -> ExportedProgram:
-    """Trace the program, made of the core operators alone, which ExecuTorch and others take.
+    """Trace the program, made of core operators and max pooling, which ExecuTorch and others take.
 
     Args:
         network: The network.
@@ -193,7 +204,7 @@ def export_program(
             tuple(examples.values()),
             dynamic_shapes=shapes,
             strict=False,  # not the default in PyTorch 2.6
-        ).run_decompositions()
+        ).run_decompositions(_decompositions())
     for node in program.graph.nodes:
         node.meta = {key: value for key, value in node.meta.items() if key in _KEPT_META}
     return program
