@@ -132,8 +132,10 @@ def test_killed_and_resumed_run_equals_an_undisturbed_one(tmp_path, workers):
     [(code, seconds)], output = run_attempts(tmp_path, "whole", data, workers, [NO_DEATH])
     assert code == 0, output
     rng = random.Random(workers)
-    moments = [("after", rng.uniform(0.1, 0.7) * seconds) for _ in range(2)]
-    deaths = [*moments, ("writing", rng.randint(1, 3)), ("renaming", rng.randint(1, 3))]
+    # The run is not to end before the last of them: each is early, and starts where the one before
+    # it died.
+    moments = [("after", rng.uniform(0.05, 0.3) * seconds) for _ in range(2)]
+    deaths = [("writing", rng.randint(1, 2)), ("renaming", rng.randint(1, 2)), *moments]
     results, output = run_attempts(tmp_path, "killed", data, workers, [*deaths, NO_DEATH])
     codes = [code for code, _ in results]
     assert codes[-1] == 0 and set(codes[:-1]) <= {-9, 0, 2}, output
