@@ -251,7 +251,7 @@ class FolderDataset(BaseDataset):
 
     def _remedy(self) -> str:
         return (
-            f"Known classes: {', '.join(self.category)}. Name all classes in the option classes or "
+            f"Known classes: {', '.join(self.category)}. Name all classes in `classes` or "
             f"in {Path(self.data_dir) / CLASS_FILE}, one per line; `python -m DOTA_devkit "
             "convert` renames and drops classes."
         )

@@ -143,7 +143,9 @@ def test_check_labels_lists_all_errors(folder):
     assert f"{folder / 'labelTxt' / 'b.txt'}:1" in text
     assert f"{folder / 'labelTxt' / 'd.txt'}: no such label file" in text
     assert "Unknown classes: car (1)" in text
-    assert "Known classes: plane, baseball-diamond" in text and "in the option classes" in text
+    assert (
+        "Known classes: plane, baseball-diamond" in text and "Name all classes in `classes`" in text
+    )
 
 
 def test_unknown_class_names_file_and_line(folder):
