@@ -95,14 +95,14 @@ def test_broken_images_are_logged_and_left_out(tmp_path, picture, caplog):
 
 def test_only_broken_images_is_an_error(tmp_path):
     (tmp_path / "a.png").write_text("not an image")
-    with pytest.raises(InputError, match=r"not one of 1 images can be used; .*a\.png"):
+    with pytest.raises(InputError, match=r"none of the 1 images can be used; .*a\.png"):
         run(tmp_path, tmp_path / "out")
 
 
 def test_only_truncated_images_is_an_error(tmp_path, picture):
     """Their headers are good, so the fault only shows when they are read."""
     picture.write_bytes(picture.read_bytes()[:-200])
-    with pytest.raises(InputError, match=r"not one of 1 images can be used; .*harbor\.png"):
+    with pytest.raises(InputError, match=r"none of the 1 images can be used; .*harbor\.png"):
         run(picture, tmp_path / "out")
     assert result_files(tmp_path / "out") == {}
 
