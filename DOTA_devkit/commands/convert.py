@@ -54,7 +54,7 @@ logger = logging.getLogger(__name__)
 
 EXAMPLES = """
 examples:
-  any labels to DOTA text, with four previews to check; the format is guessed and told:
+  any labels to DOTA text, with four previews to check; the format is detected and printed:
     convert annotations.xml labelTxt --images images --preview 4
   roLabelImg XML to DOTA text, with two classes merged and one dropped:
     convert Annotations labelTxt --from rolabelimg --rename Car=vehicle,Van=vehicle --drop Person
@@ -97,7 +97,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         "--from",
         choices=FORMATS,
         metavar="FORMAT",
-        help="format of the labels (default: guessed from the files)",
+        help="format of the labels (default: detected from the files)",
     )
     parser.add_argument(
         "--to",
