@@ -72,6 +72,14 @@ def test_source_without_images_is_refused(tmp_path, make, message):
     assert not (tmp_path / "out").exists()
 
 
+def test_folder_around_the_images_is_refused(tmp_path, picture):
+    """The folder of a data set holds other files, of which a label cache looks like an array."""
+    (tmp_path / "labelTxt.cache.npz").touch()
+    with pytest.raises(InputError, match="no image in this folder") as caught:
+        run(tmp_path, tmp_path / "out")
+    assert str(caught.value).endswith(f"; there are images in {picture.parent}")
+
+
 def test_list_of_image_ids_is_refused(tmp_path, picture):
     """One message about a list of ids such as `train.txt`, not one about each line."""
     (tmp_path / "test.txt").write_text("harbor\nP0706__1__0___0\n")
