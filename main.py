@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     wait_briefly()  # before the phase imports PyTorch
     args = parse_args(argv, {name: phase.about for name, phase in PHASES.items()})
     phase = PHASES[args.phase]
-    set_up_logging(args.verbose)
+    set_up_logging(args.verbose, partial(name_flags, phase=args.phase, quoted_only=True))
     for name in args.idle:
         logger.warning("%s has no effect in --phase %s", name, args.phase)
     with interrupts.remembered():

@@ -24,8 +24,9 @@ import numpy as np
 
 from deploy.benchmark import processor
 from deploy.detector import Detector
-from deploy.runtimes.registry import runtimes_of_file
+from deploy.runtimes.registry import require_file, runtimes_of_file
 from DOTA_devkit.cores import busy_cores, network_threads
+from DOTA_devkit.errors import InputError
 from DOTA_devkit.tables import format_table
 
 LONG_WAIT = {"GOMP_SPINCOUNT": "300000", "KMP_BLOCKTIME": "200"}
@@ -76,6 +77,11 @@ def main() -> None:
     add("--burners", type=int, default=1, help="busy processes beside them (%(default)s)")
     add("--turns", type=int, default=9, help="turns, whose medians are shown (%(default)s)")
     args = parser.parse_args()
+    try:
+        for file in args.files:
+            require_file(file)
+    except InputError as error:
+        parser.error(str(error))
     threads = network_threads()
     rows = []
     for file in args.files:
@@ -84,7 +90,8 @@ def main() -> None:
             if runtime == "pytorch":
                 rows.append(Row(file, runtime, threads, long_wait=True))
     load = busy_cores()
-    print(f"{processor()}, {os.cpu_count()} cores, load {'unknown' if load is None else load}")
+    shown = "unknown" if load is None else f"{load:.1f}"
+    print(f"{processor()}, {os.cpu_count()} cores, load {shown}")
     measure(rows, args.burners, args.turns)
     print(table(rows, args.burners))
 

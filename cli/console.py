@@ -97,10 +97,27 @@ class TqdmHandler(logging.StreamHandler):
         raise OSError(error.errno, error.strerror, "standard output")
 
 
-def set_up_logging(verbose: bool) -> None:
-    """Send log lines to standard output; `verbose` includes those for debugging."""
+class _FlagFormatter(VisibleFormatter):
+    """Formats log lines, in which parameters of the code below are named as flags."""
+
+    def __init__(self, name_flags: Callable[[str], str]) -> None:
+        super().__init__("%(message)s")
+        self._name_flags = name_flags
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Format one record."""
+        return self._name_flags(super().format(record))
+
+
+def set_up_logging(verbose: bool, name_flags: Callable[[str], str]) -> None:
+    """Send log lines to standard output.
+
+    Args:
+        verbose: whether to include those for debugging.
+        name_flags: replaces names of parameters in a line by flags.
+    """
     handler = TqdmHandler(sys.stdout)
-    handler.setFormatter(VisibleFormatter("%(message)s"))
+    handler.setFormatter(_FlagFormatter(name_flags))
     logging.basicConfig(
         level=logging.DEBUG if verbose else logging.INFO, handlers=[handler], force=True
     )

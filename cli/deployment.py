@@ -15,6 +15,7 @@ from deploy.predict import pipeline as prediction
 from deploy.predict.settings import ModelRecord, PredictSettings, Shard
 from deploy.predict.sources import find_sources
 from deploy.runtimes.base import DetectorSettings
+from deploy.runtimes.registry import require_file
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.files import refuse_unwritable
 
@@ -81,6 +82,8 @@ def benchmark(args: argparse.Namespace) -> None:
     files = [*([Path(args.weights)] if args.weights else []), *args.models]
     if not files:
         raise InputError("--phase benchmark needs --weights FILE (and more with --models)")
+    for file in files:  # now, as drawing the sample set takes a while
+        require_file(file)
     path = args.output or args.run_dir / "benchmark.json"
     if path.is_dir():
         raise InputError(f"--output {path} is a folder; expected the path of a JSON file")

@@ -107,8 +107,8 @@ def _run_flags(group) -> None:
                               "runtime can use, else cpu); under torchrun, cuda is the GPU of "
                               "the process's rank")})
     add("--threads", phases=DETECTING + EXPORT, type=positive, metavar="N",
-        help="CPU threads for the network, in every runtime (default: one per core); fewer may be "
-             "faster where other work keeps cores busy")
+        help="CPU threads of the network, in every runtime (default: one per core); fewer may be "
+             "faster if other programs keep the cores busy")
 
 
 def _data_flags(group) -> None:
@@ -118,7 +118,8 @@ def _data_flags(group) -> None:
         help="dota, hrsc, or path/to/file.py:ClassName of a BaseDataset (default: %(default)s)")
     add("--data_dir", phases=labeled + INFO, type=Path, metavar="DIR",
         help={**dict.fromkeys((*DATA_SET, "info"), "folder of the data (default: sample set)"),
-              "export": "folder of the data for check and calibration (default: sample set)"})
+              "export": "folder of the data for the comparison with the checkpoint and for "
+                        "calibration (default: sample set)"})
     add("--classes", phases=EVERY, metavar="A,B",
         help={**dict.fromkeys((*DATA_SET, "info"), "class names, a file of them, or dota1.0, "
                               "dota1.5, dota2.0 (default: classes.txt in the data folder, else "
@@ -126,11 +127,16 @@ def _data_flags(group) -> None:
               **dict.fromkeys((*MODEL_FILE, "export"), "class names, a file of them, or dota1.0, "
                               "dota1.5, dota2.0, for a checkpoint that does not name its own")})
     add("--train_list", phases=TRAIN + EXPORT, metavar="FILE",
-        help="image ids to train on (default: train.txt or trainval.txt)")
+        help={"train": "image ids to train on (default: train.txt or trainval.txt)",
+              "export": "image ids to calibrate with, for --int8 (default: train.txt or "
+                        "trainval.txt)"})
     add("--val_list", phases=DATA_SET, metavar="FILE",
         help="image ids of the validation list (default: val.txt)")
     add("--test_list", phases=TEST + EVAL + EXPORT, metavar="FILE",
-        help="image ids of the test list (default: test.txt or val.txt)")
+        help={**dict.fromkeys(TEST + EVAL, "image ids of the test list (default: test.txt or "
+                              "val.txt)"),
+              "export": "image ids to compare the file with the checkpoint on (default: test.txt "
+                        "or val.txt)"})
     add("--allow_overlap", phases=TRAIN, action="store_true",
         help="accept images that are in both the training and the validation list")
     add("--hrsc_level", phases=labeled, type=int, default=1, choices=(1, 2, 3),
@@ -142,11 +148,9 @@ def _data_flags(group) -> None:
     add("--max_objs", phases=TRAIN, type=positive, default=500, metavar="N",
         help="maximum number of training targets per image (default: %(default)s)")
     add("--input_h", phases=EVERY, type=positive, metavar="PX",
-        help={**dict.fromkeys((*DATA_SET, "info"), "input height (default: 608; sample: 192)"),
-              **dict.fromkeys((*MODEL_FILE, "export"), "input height (default: the model's)")})
+        help=_side("height"))
     add("--input_w", phases=EVERY, type=positive, metavar="PX",
-        help={**dict.fromkeys((*DATA_SET, "info"), "input width (default: 608; sample: 192)"),
-              **dict.fromkeys((*MODEL_FILE, "export"), "input width (default: the model's)")})
+        help=_side("width"))
     add("--no_augment", phases=TRAIN, action="store_true",
         help="no data augmentation, for example to overfit on purpose")
     squashed = "stretch images to the input instead of letterboxing them, as the original does"
@@ -156,26 +160,32 @@ def _data_flags(group) -> None:
               "export": "make a file for images that are stretched to the input instead of "
                         "letterboxed, as the original does"})
     images = DETECTING + EXPORT
+    depth = "conversion of 16 bits to 8: a contrast stretch of each band, or the upper 8 bits"
+    numbers = "numbers of the red, green and blue bands of TIFFs, such as 3,2,1"
     add("--depth", phases=images, choices=DEPTHS,
-        help={**dict.fromkeys(images, "what becomes of 16 bits: a contrast stretch of each band, "
-                              "or the upper 8 bits (default: as in training, else stretch)"),
-              "train": "what becomes of 16 bits: a contrast stretch of each band, or the upper 8 "
-                       "bits (default: stretch)",
-              **dict.fromkeys(TEST + EVAL, "what becomes of 16 bits: a contrast stretch of each "
-                              "band, or the upper 8 bits (default: as in training)")})
+        help={**dict.fromkeys(images, f"{depth} (default: as in training, else stretch)"),
+              "train": f"{depth} (default: stretch)",
+              **dict.fromkeys(TEST + EVAL, f"{depth} (default: as in training)")})
     add("--bands", phases=images, type=bands, metavar="R,G,B",
-        help={**dict.fromkeys(images, "bands of TIFFs that are red, green and blue, such as 3,2,1 "
-                              "(default: as in training, else by the files' own names and "
-                              "colors)"),
-              "train": "bands of TIFFs that are red, green and blue, such as 3,2,1 (default: by "
-                       "the files' own names and colors)"})
+        help={**dict.fromkeys(images, f"{numbers} (default: as in training, else by the files' "
+                              "own names and colors)"),
+              "train": f"{numbers} (default: by the files' own names and colors)"})
     add("--max_pixels", phases=images, type=positive, metavar="N",
-        help=f"refuse images of more pixels by their header (default: {MAX_PIXELS})")
+        help=f"refuse images whose header says that they have more pixels (default: {MAX_PIXELS})")
     add("--allow_remote", phases=images, action="store_true",
-        help="read virtual and remote images (VRT, WMS, /vsicurl), which read other files and "
-             "servers")
+        help="read virtual and remote images (VRT, WMS, /vsicurl), which can refer to other "
+             "files and servers")
     add("--num_workers", phases=DATA_SET, type=natural, metavar="N",
-        help="worker processes that load images")
+        help="worker processes that load images, 0 for none (default: one per core, at most 4; "
+             f"sample: {SAMPLE.num_workers})")
+
+
+def _side(name: str) -> dict[str, str]:
+    """Help of the height or width of the network's input."""
+    return {"train": f"input {name}, a multiple of 32 (default: 608; sample: 192)",
+            **dict.fromkeys(TEST + EVAL, f"input {name} (default: the checkpoint's)"),
+            "info": f"input {name} (default: the checkpoint's, or else 608; sample: 192)",
+            **dict.fromkeys(MODEL_FILE + EXPORT, f"input {name} (default: the model's)")}
 
 
 def _model_flags(group) -> None:
@@ -190,15 +200,21 @@ def _model_flags(group) -> None:
               "export": "checkpoint to export"})
     add("--backbone", phases=EVERY, choices=tuple(BACKBONES),
         help={**dict.fromkeys(TRAIN + INFO, "default: resnet101, or the checkpoint's"),
-              **dict.fromkeys(TEST + EVAL + MODEL_FILE + EXPORT,
-                              "backbone that the model file must have")})
+              **dict.fromkeys(TEST + EVAL + MODEL_FILE + EXPORT, "backbone that the model file "
+                              "must have (default: any)")})
+    new = TRAIN + INFO
     add("--head_conv", phases=built, type=positive, metavar="N",
-        help="hidden channels of the heads (default: 256; sample: 64)")
+        help={**dict.fromkeys(new, "hidden channels of the heads (default: 256; sample: 64)"),
+              **dict.fromkeys(TEST + EVAL, "hidden channels that the checkpoint's heads must "
+                              "have")})
     add("--neck", phases=built, type=positive, metavar="N",
-        help="channels of the merges and of the input of the heads (default: those of the "
-             "backbone's maps, as in the original)")
+        help={**dict.fromkeys(new, "channels of the merges and of the input of the heads, such as "
+                              "64 for a faster network (default: those of the backbone's feature "
+                              "maps, as in the original)"),
+              **dict.fromkeys(TEST + EVAL, "channels that the checkpoint's merges must have")})
     add("--head_bn", phases=built, action="store_true", default=None,
-        help="BatchNorm in the heads, which helps with small batches")
+        help={**dict.fromkeys(new, "BatchNorm in the heads, which helps with small batches"),
+              **dict.fromkeys(TEST + EVAL, "require BatchNorm in the checkpoint's heads")})
     add("--pretrained", phases=TRAIN, metavar="WHAT",
         help="initial weights of the backbone: imagenet, none, or a file (default: imagenet; "
              "sample: none)")
@@ -221,8 +237,8 @@ def _detection_flags(group) -> None:
         help=helped("maximum number of detections per image", f"{K}"))
     add("--conf_thresh", phases=phases, type=share, metavar="T",
         help={**helped("keep detections with a higher score", f"{CONF_THRESH:g}"),
-              "export": "score above which detections of the file are to be kept, which its "
-                        f"metadata say (default: {CONF_THRESH:g}); see --fix_conf",
+              "export": "score threshold in the file's metadata, which its users should "
+                        f"apply (default: {CONF_THRESH:g}); see --fix_conf",
               **dict.fromkeys(TRAIN + EVAL, "keep detections with a higher score (default: 0.01)")})
     add("--nms_thresh", phases=phases, type=share, metavar="IOU",
         help=helped("NMS suppresses boxes with a higher IoU", f"{NMS_THRESH:g}"))
@@ -247,11 +263,11 @@ def _training_flags(group) -> None:
         help="learning rate schedule "
              f"(default: {OWN_DATA.schedule}; sample: {SAMPLE.schedule})")
     add("--accumulate", phases=TRAIN, type=positive, metavar="N",
-        help="add up the gradients of N batches for a step, as of a batch N times as large "
-             "(default: 1)")
+        help="accumulate the gradients of N batches for each step, which equals a batch N times "
+             "as large (default: 1)")
     add("--patience", phases=TRAIN, type=natural, metavar="N",
-        help="end the run after N epochs without a better AP on the validation list, 0 for never "
-             "(default: 0)")
+        help="early stopping: end the run after N epochs without a better AP on the validation "
+             "list, 0 for never (default: 0)")
     add("--save_every", phases=TRAIN, type=natural, metavar="N",
         help="keep model_<epoch>.pth every N epochs, 0 for never (default: 5; sample: 0)")
     add("--save_minutes", phases=TRAIN, type=nonnegative_float, metavar="N",
@@ -261,12 +277,12 @@ def _training_flags(group) -> None:
     add("--skip_bad_images", phases=TRAIN, action="store_true",
         help="leave out images that cannot be read, and list them, instead of stopping")
     add("--resume_train", phases=TRAIN, idle_in=TEST + EVAL, nargs="?", const=LAST, metavar="FILE",
-        help="go on with a run that was stopped, with its own settings and data (default of FILE: "
+        help="resume a run that was stopped, with its own settings and data (default of FILE: "
              f"{LAST})")
     add("--overwrite", phases=TRAIN, action="store_true", help="replace an existing run")
     add("--seed", phases=TRAIN, type=natural, help="random seed (default: 317)")
     add("--ngpus", phases=TRAIN, idle_in=TEST + EVAL, type=positive, default=1, metavar="N",
-        help="GPUs to train on, with DataParallel (default: %(default)s)")
+        help="number of GPUs to train on, with DataParallel (default: %(default)s)")
 
 
 def _evaluation_flags(group) -> None:
@@ -342,8 +358,8 @@ def _export_flags(group) -> None:
     add("--nms", phases=EXPORT, choices=("none", "graph"), default="none",
         help="graph: include NMS at --nms_thresh in the file (default: %(default)s)")
     add("--layout", phases=EXPORT, choices=("corners", "light-fork", "heads"), default="corners",
-        help="outputs: corners, scores and labels; the light fork's rows [1, K, 12]; or the maps "
-             "before decoding, of convolutions only, for ncnn, TFLite and others (default: "
+        help="outputs: corners, scores and labels; the light fork's rows [1, K, 12]; or the "
+             "network's output maps without the decoder, for ncnn, TFLite and others (default: "
              "%(default)s)")
     add("--fix_conf", phases=EXPORT, action="store_true",
         help="output only detections with scores above --conf_thresh (default: above 0.01, so that "
@@ -355,8 +371,7 @@ def _export_flags(group) -> None:
     add("--int8", phases=EXPORT, action="store_true",
         help="quantize the network to int8, except for its first and last layers")
     add("--opset", phases=EXPORT, type=positive, metavar="N",
-        help="version of ONNX's operators that the file uses, for older runtimes from 13 on "
-             "(default: 18)")
+        help="ONNX opset of the file, from 13, for older or newer runtimes (default: 18)")
     add("--calibrate", phases=EXPORT, nargs="+", metavar="PATH",
         help="calibration images for --int8: images, folders, glob patterns or lists (default: "
              "the training images of --data_dir; the sample set for a model trained on it)")

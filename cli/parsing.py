@@ -41,6 +41,8 @@ def parse_args(argv: Sequence[str] | None, phases: Mapping[str, str]) -> argpars
         those that this phase does not take have their defaults.
     """
     words = sys.argv[1:] if argv is None else list(argv)
+    if words and words[0] in phases:  # as in `yolo predict`
+        sys.exit(fail(f"expected --phase {words[0]}, got {words[0]} without --phase", 2))
     phase = _phase_of(words, phases)
     idle = _idle_flags(words, phase)
     parser = Parser(

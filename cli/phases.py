@@ -70,8 +70,9 @@ _STARTS_OVER = "the same command starts over with the first image"
 
 PHASES = {
     "train": Phase("train a detector", _train, Advice(
-        "the last finished epoch, or a later step of the run, is kept: --resume_train goes on from "
-        "there with the same settings, and --finetune starts with its weights and any others",
+        "the last finished epoch, or a later step of the run, is kept: --resume_train continues "
+        "from there with the same settings, and --finetune starts a new run from its weights, with "
+        "any settings",
         _LIGHTER,
         "start again with a lower --init_lr, or with --head_bn for small batches, also from its "
         "weights (--finetune); --resume_train would repeat these steps",

@@ -123,7 +123,7 @@ def resumed(args: argparse.Namespace, run: RunDir) -> Checkpoint:
     if History(resume.history).stalled(args.patience or 0):
         raise InputError(
             f"{resume.path}: the AP has not risen for {args.patience} epochs, so that the run has "
-            "ended; to go on give a larger --patience"
+            "ended; to continue, give a larger --patience"
         )
     return resume
 

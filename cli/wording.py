@@ -23,7 +23,7 @@ _IDENTIFIER = re.compile(
 _FIRST_WORD = re.compile(r"^([a-z0-9]+)(?=[ :])")
 
 
-def name_flags(message: str, phase: str) -> str:
+def name_flags(message: str, phase: str, *, quoted_only: bool = False) -> str:
     """Replace the names of parameters in a message by the flags of a phase.
 
     Messages of the code below the command line name its parameters, as they are read by users of
@@ -31,14 +31,16 @@ def name_flags(message: str, phase: str) -> str:
     parameter only in backticks or where it begins the message.
 
     Args:
-        message: of an error.
+        message: of an error, or a log line.
         phase: whose flags there are.
+        quoted_only: replace only names in backticks. Log lines name settings as well, such as those
+            of a training ("batch_size 4").
     """
     flags = {flag.dest: flag.names[0] for flag in FLAGS if phase in flag.phases} | _FLAG_OF
 
     def flag(match: re.Match[str]) -> str:
         return flags.get(match[1], match[0])
 
-    for pattern in (_IDENTIFIER, _QUOTED, _FIRST_WORD):
+    for pattern in (_QUOTED,) if quoted_only else (_IDENTIFIER, _QUOTED, _FIRST_WORD):
         message = pattern.sub(flag, message)
     return message

@@ -125,10 +125,7 @@ class FolderDataset(BaseDataset):
         else:
             ids, source = self.images.resolve(read_list(path), path), path
         if self.phase == "train":
-            val_path = find_list(self.data_dir, "val", self.options)
-            if val_path is not None:
-                val_ids = [self.images.id_of(entry) for entry in read_list(val_path)]
-                check_overlap(ids, val_ids, self.options.allow_overlap)
+            self._refuse_overlap(ids, listed=path is not None)
         else:
             unique = list(dict.fromkeys(ids))
             if len(unique) < len(ids):
@@ -138,6 +135,26 @@ class FolderDataset(BaseDataset):
             ids = unique
         logger.info("%s: %d images from %s", self.phase, len(ids), source)
         return ids
+
+    def _refuse_overlap(self, train_ids: list[str], listed: bool) -> None:
+        """Raise an InputError if validation images are among the training images.
+
+        Args:
+            train_ids: Image ids for training.
+            listed: Whether a list names them; without one, they are all images of the folder.
+        """
+        val_path = find_list(self.data_dir, "val", self.options)
+        if val_path is None:
+            return
+        val_ids = [self.images.id_of(entry) for entry in read_list(val_path)]
+        try:
+            check_overlap(train_ids, val_ids, self.options.allow_overlap)
+        except InputError as error:
+            if listed:
+                raise
+            raise InputError(
+                f"{self.data_dir}: there is no train.txt, so training takes all images: {error}"
+            ) from None
 
     def load_image(self, index: int) -> np.ndarray:
         """Read an image [H, W, 3] in BGR."""
@@ -251,7 +268,7 @@ class FolderDataset(BaseDataset):
 
     def _remedy(self) -> str:
         return (
-            f"Known classes: {', '.join(self.category)}. Name all classes in the option classes or "
+            f"Known classes: {', '.join(self.category)}. Name all classes in `classes` or "
             f"in {Path(self.data_dir) / CLASS_FILE}, one per line; `python -m DOTA_devkit "
             "convert` renames and drops classes."
         )

@@ -69,7 +69,7 @@ def _imagenet_state(name: str) -> dict[str, Tensor]:
     known = get_backbone(name).imagenet
     if known is None:
         raise InputError(
-            f"torchvision has no ImageNet weights for {name}: set pretrained to a file or to none"
+            f"torchvision has no ImageNet weights for {name}: set `pretrained` to a file or to none"
         )
     from torchvision.models import get_weight  # takes longer to import than PyTorch
 
@@ -81,7 +81,7 @@ def _imagenet_state(name: str) -> dict[str, Tensor]:
     except Exception as error:  # no network, an interrupted download, a damaged cached file
         raise InputError(
             f"the ImageNet weights of {name} could not be downloaded from {weights.url} ({error}). "
-            "Without a network, download that file elsewhere and give its path "
-            "(pretrained=FILE), start from a detector (finetune=FILE), or start from random "
-            "weights (pretrained=none)"
+            "Without a network, download that file elsewhere and give its path as `pretrained`, "
+            "start from a detector with `finetune`, or start from random weights with `pretrained` "
+            "none"
         ) from error

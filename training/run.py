@@ -176,7 +176,7 @@ class Run:
             kept = f"the run up to {self.progress} is kept in {self.folder / LAST}"
             if isinstance(error, KeyboardInterrupt) or interrupts.pressed():
                 raise interrupts.Interrupted(
-                    f"{kept}; give `resume_train` to go on from there"
+                    f"{kept}; give `resume_train` to continue from there"
                 ) from error
             logger.info("%s", kept)
             raise

@@ -133,27 +133,27 @@ def add_reading(parser: argparse.ArgumentParser) -> None:
         "--depth",
         choices=DEPTHS,
         default=STRETCH,
-        help="what becomes of 16 bits: a contrast stretch of each band, or the upper 8 bits "
+        help="conversion of 16 bits to 8: a contrast stretch of each band, or the upper 8 bits "
         "(default: stretch)",
     )
     parser.add_argument(
         "--bands",
         type=bands,
         metavar="R,G,B",
-        help="bands of TIFFs that are red, green and blue, such as 3,2,1 (default: by the files' "
-        "own names and colors)",
+        help="numbers of the red, green and blue bands of TIFFs, such as 3,2,1 (default: by the "
+        "files' own names and colors)",
     )
     parser.add_argument(
         "--max_pixels",
         type=non_negative_int,
         default=MAX_PIXELS,
         metavar="N",
-        help="refuse images of more pixels by their header (default: %(default)s)",
+        help="refuse images whose header says that they have more pixels (default: %(default)s)",
     )
     parser.add_argument(
         "--allow_remote",
         action="store_true",
-        help="read virtual images (VRT, WMS), which read other files and servers",
+        help="read virtual images (VRT, WMS), which can refer to other files and servers",
     )
 
 

@@ -54,10 +54,10 @@ logger = logging.getLogger(__name__)
 
 EXAMPLES = """
 examples:
-  any labels to DOTA text, with four previews to check; the format is guessed and told:
+  any labels to DOTA text, with four previews to check; the format is detected and printed:
     convert annotations.xml labelTxt --images images --preview 4
   roLabelImg XML to DOTA text, with two classes merged and one dropped:
-    convert Annotations labelTxt --from rolabelimg --map Car=vehicle,Van=vehicle --drop Person
+    convert Annotations labelTxt --from rolabelimg --rename Car=vehicle,Van=vehicle --drop Person
   HRSC2016 XML, four categories instead of "ship":
     convert Annotations labelTxt --from hrsc --level 2
   DOTA text to COCO JSON, to YOLO-OBB and to Label Studio:
@@ -97,7 +97,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         "--from",
         choices=FORMATS,
         metavar="FORMAT",
-        help="format of the labels (default: guessed from the files)",
+        help="format of the labels (default: detected from the files)",
     )
     parser.add_argument(
         "--to",
@@ -372,9 +372,9 @@ def _report(
     dropped = sum(before.values()) - sum(after.values()) - len(flat)
     notes = [f"{sum(after.values())} objects of {len(annotations)} images -> {target.path}"]
     if dropped:
-        notes.append(f"{dropped} objects of classes in --drop removed")
+        notes.append(f"objects removed, as their class is in --drop: {dropped}")
     if flat:
-        notes.append(f"{len(flat)} boxes without area removed (first: {flat[0]})")
+        notes.append(f"boxes without area removed: {len(flat)} (first: {flat[0]})")
     fitted = [a.place(line) for a in annotations for line in a.fitted.tolist()]
     if fitted:
         notes.append(

@@ -24,7 +24,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         "stats",
         help="show classes, sizes, angles and likely mistakes in a folder of labels",
         description="Print statistics of a folder of DOTA labels: classes, sizes, angles, aspect "
-        "ratios, objects per image, what training would exclude, and labels that are most likely "
+        "ratios, objects per image, what training would ignore, and labels that are most likely "
         "mistakes.",
         epilog="example: stats data/labelTxt --classes data/classes.txt --plot stats.png",
     )
@@ -47,7 +47,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         type=float,
         default=10,
         metavar="PIXELS",
-        help="longer side below which training excludes an object (default: 10)",
+        help="longer side below which training ignores an object (default: 10)",
     )
     parser.add_argument(
         "--max_objs",

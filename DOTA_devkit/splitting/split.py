@@ -172,7 +172,9 @@ def split_images(
         _write_lists(Path(list_dir), list_name, counts.patch_ids, options.suffix)
     warn_of_crossing(counts.crossing)
     if counts.objects_dropped:
-        logger.info("dropped %d cut objects that have no four corners left", counts.objects_dropped)
+        logger.info(
+            "dropped %d clipped objects that no longer have four corners", counts.objects_dropped
+        )
     return SplitSummary(
         images=len(images),
         patch_ids=tuple(counts.patch_ids),

@@ -229,16 +229,16 @@ def warn_about_full_windows(images: Sequence[ImageResult], settings: PredictSett
     if full:
         logger.warning(
             "%s%s: a window reached the maximum of K detections, so there may be more with lower "
-            "scores: raise K (for an exported file, export it again with a larger K)%s",
+            "scores: raise `K` (for an exported file, export it again with a larger `K`)%s",
             full[0],
             f" and {len(full) - 1} more images" if len(full) > 1 else "",
-            ", or cut the image into windows (tile)" if settings.tile == WHOLE_IMAGE else "",
+            ", or cut the image into windows (`tile`)" if settings.tile == WHOLE_IMAGE else "",
         )  # fmt: skip
 
 
 def _nothing_usable(faults: Mapping[str, str]) -> InputError:
     first = next(iter(faults.values()))
-    return InputError(f"not one of {len(faults)} images can be used; the first: {first}")
+    return InputError(f"none of the {len(faults)} images can be used; the first: {first}")
 
 
 def _by_path(faults: Mapping[int, str], plan: Plan) -> dict[str, str]:

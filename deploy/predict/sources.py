@@ -126,7 +126,7 @@ def _find_item(item: str, name: str) -> list[Path]:
             raise InputError(
                 f"{path}: no image in this folder (looked for {', '.join(SUFFIXES[:8])} "
                 "and other suffixes that OpenCV reads; its subfolders are not searched: give "
-                f"'{path}/**' for those){_hint_of_any(sorted(path.iterdir()))}"
+                f"'{path}/**' for those){_hint_of_folder(path)}"
             )
         return images
     if path.is_file() and path.suffix.lower() in LIST_SUFFIXES:
@@ -142,6 +142,15 @@ def _find_item(item: str, name: str) -> list[Path]:
         others += _hint_of_any(matches)
         raise InputError(f"{name} {item}: no image matches{others}")
     return images
+
+
+def _hint_of_folder(path: Path) -> str:
+    """Return what there is in a folder without images: a subfolder with some, or other files."""
+    entries = sorted(path.iterdir())
+    for entry in entries:
+        if entry.is_dir() and os.access(entry, os.R_OK) and any(map(_is_image, entry.iterdir())):
+            return f"; there are images in {entry}"
+    return _hint_of_any(entries)
 
 
 def _hint_of_any(paths: Sequence[Path]) -> str:

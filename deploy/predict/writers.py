@@ -319,6 +319,9 @@ def _tell_of_unlocated(sources: Sequence[ImageSource], name: str) -> None:
     for text in shorten_faults(reasons):
         logger.warning("not in %s: %s", name, text)
     silent = [source.path for source in bare if not source.unlocated]
+    if len(silent) == len(sources):  # the usual case, for which one line is enough
+        logger.info("%s is not written, as no image has coordinates (%s)", name, COORDINATES_FROM)
+        return
     if silent:
         logger.info(
             "no coordinates in %d images, such as %s: they are not in %s; %s",

@@ -103,7 +103,12 @@ def open_runtime(path: Path, settings: DetectorSettings) -> Runtime:
         raise InputError(f"runtime must be one of {', '.join(RUNTIMES)}, got {name!r}")
     if name not in able:
         raise InputError(f"{path}: {name} cannot run this file, but {' or '.join(able)} can")
+    require_file(path)
+    return RUNTIMES[name].open(path, settings)
+
+
+def require_file(path: Path) -> None:
+    """Raise an InputError if there is no model file at a path."""
     if not path.is_file():
         found = "a folder, not a file" if path.is_dir() else "no such file"
         raise InputError(f"{path}: {found}{model_hint(path)}")
-    return RUNTIMES[name].open(path, settings)

@@ -56,7 +56,7 @@ def test_convert_reproduces_the_labels_of_hit_uav(shared, tmp_path, capsys):
         == 0
     )
     out = capsys.readouterr().out
-    assert "495 objects of classes in --drop removed" in out
+    assert "objects removed, as their class is in --drop: 495" in out
     expected = sorted((source / "labelTxt").glob("*.txt"))
     assert [p.name for p in expected] == sorted(p.name for p in (tmp_path / "labelTxt").iterdir())
     for path in expected:
@@ -145,7 +145,7 @@ def test_convert_drops_and_reports_boxes_without_area(folder, tmp_path, capsys):
     source = folder("xml", {"a.xml": flat})
     assert convert("rolabelimg", source, tmp_path / "out") == 0
     out = capsys.readouterr().out
-    assert "1 boxes without area removed" in out and "a.xml:1)" in out
+    assert "boxes without area removed: 1 " in out and "a.xml:1)" in out
     assert (tmp_path / "out" / "a.txt").read_text() == ""
 
 

@@ -41,7 +41,7 @@ def test_names_take_one_line():
 
 
 def test_log_lines_and_errors(capsys):
-    set_up_logging(verbose=False)
+    set_up_logging(verbose=False, name_flags=str)
     logging.getLogger("x").info("read %s", TITLE)
     fail(f"{TITLE}: no image", 2)
     out, err = capsys.readouterr()

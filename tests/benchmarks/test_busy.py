@@ -7,13 +7,13 @@ import sys
 
 import pytest
 
+from benchmarks import busy
 from DOTA_devkit.cores import network_threads
 from helpers.fixed_output_onnx import onnx_file
 from helpers.paths import ROOT
 
-pytestmark = pytest.mark.slow  # starts a process for each row
 
-
+@pytest.mark.slow  # starts a process for each row
 def test_rows_and_medians(tmp_path):
     for package in ("onnxruntime", "openvino"):
         pytest.importorskip(package)
@@ -34,3 +34,11 @@ def test_rows_and_medians(tmp_path):
         for threads in sorted({1, network_threads()})
     ]
     assert all(float(cell) > 0 for row in found for cell in row[-2:])
+
+
+def test_missing_file(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["busy", "gone.onnx"])
+    with pytest.raises(SystemExit) as stopped:
+        busy.main()
+    assert stopped.value.code == 2
+    assert "gone.onnx: no such file" in capsys.readouterr().err

@@ -97,6 +97,14 @@ def test_missing_model(call, phase):
     assert_refused(call(phase, weights="images"), "images", "a folder, not a file")
 
 
+def test_missing_model_is_noticed_before_the_sample_set_is_drawn(capsys, here):
+    ran = run_main(
+        capsys, ("--phase", "benchmark", "--weights", "model.pth", "--models", "gone.onnx")
+    )
+    assert_refused(ran, "gone.onnx: no such file")
+    assert made(here) == set()
+
+
 @pytest.mark.parametrize("phase", PHASES)
 def test_backbone_that_contradicts_the_checkpoint(call, phase):
     ran = call(phase, "--backbone", "resnet101")

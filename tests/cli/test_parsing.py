@@ -108,6 +108,7 @@ def test_flags_of_other_phases_have_default_values():
         (("--phase", "train", "--weights", "a"), ["--resume_train", "--finetune"]),
         (("--phase", "train", "--resume", "a"), ["--resume_train", "--finetune"]),
         (("--phase", "fly"), ["--phase", "'fly'", "train"]),
+        (("predict", "--source", "a"), ["expected --phase predict"]),
     ],
 )
 def test_refused_flags(capsys, words, parts):

@@ -35,6 +35,13 @@ def test_name_flags(message, expected):
     assert name_flags(message, "predict") == expected
 
 
+def test_name_flags_of_a_log_line():
+    line = "batch_size 4, K 500: raise `K`, or give `crs`"
+    assert name_flags(line, "predict", quoted_only=True) == (
+        "batch_size 4, K 500: raise --K, or give --crs"
+    )
+
+
 def test_name_flags_with_flags_of_other_names():
     assert name_flags("a lower lr", "train") == "a lower --init_lr"
     assert name_flags("epochs 0: at least 1 expected", "train") == (

@@ -88,6 +88,13 @@ def test_overlapping_lists(folder):
     assert len(DOTA(folder, "train", options=DataOptions(allow_overlap=True))) == 2
 
 
+def test_validation_list_without_a_training_list(folder):
+    (folder / "train.txt").unlink()
+    (folder / "val.txt").write_text("b\n")
+    with pytest.raises(InputError, match=r"no train\.txt, so training takes all images: 1 of 1"):
+        DOTA(folder, "train")
+
+
 @pytest.mark.parametrize("spoil, message", [
     (lambda f: (f / "train.txt").write_text("a\nz\n"), r"train\.txt: 1 of 2 ids have no image"),
     (lambda f: (f / "train.txt").write_text("\n"), "empty"),
@@ -143,7 +150,9 @@ def test_check_labels_lists_all_errors(folder):
     assert f"{folder / 'labelTxt' / 'b.txt'}:1" in text
     assert f"{folder / 'labelTxt' / 'd.txt'}: no such label file" in text
     assert "Unknown classes: car (1)" in text
-    assert "Known classes: plane, baseball-diamond" in text and "in the option classes" in text
+    assert (
+        "Known classes: plane, baseball-diamond" in text and "Name all classes in `classes`" in text
+    )
 
 
 def test_unknown_class_names_file_and_line(folder):

@@ -109,7 +109,7 @@ def test_imagenet_without_network_lists_alternatives(monkeypatch, tmp_path):
 
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))  # an empty cache
     monkeypatch.setattr("torch.hub.urlopen", offline)
-    with pytest.raises(InputError, match=r"no route to host.*pretrained=FILE.*pretrained=none"):
+    with pytest.raises(InputError, match=r"no route to host.*as `pretrained`.*`pretrained` none"):
         CTRBOX(HEADS, True, 4, 1, 8, backbone="resnet18")
 
 

@@ -72,6 +72,14 @@ def test_source_without_images_is_refused(tmp_path, make, message):
     assert not (tmp_path / "out").exists()
 
 
+def test_folder_around_the_images_is_refused(tmp_path, picture):
+    """The folder of a data set holds other files, of which a label cache looks like an array."""
+    (tmp_path / "labelTxt.cache.npz").touch()
+    with pytest.raises(InputError, match="no image in this folder") as caught:
+        run(tmp_path, tmp_path / "out")
+    assert str(caught.value).endswith(f"; there are images in {picture.parent}")
+
+
 def test_list_of_image_ids_is_refused(tmp_path, picture):
     """One message about a list of ids such as `train.txt`, not one about each line."""
     (tmp_path / "test.txt").write_text("harbor\nP0706__1__0___0\n")
@@ -95,14 +103,14 @@ def test_broken_images_are_logged_and_left_out(tmp_path, picture, caplog):
 
 def test_only_broken_images_is_an_error(tmp_path):
     (tmp_path / "a.png").write_text("not an image")
-    with pytest.raises(InputError, match=r"not one of 1 images can be used; .*a\.png"):
+    with pytest.raises(InputError, match=r"none of the 1 images can be used; .*a\.png"):
         run(tmp_path, tmp_path / "out")
 
 
 def test_only_truncated_images_is_an_error(tmp_path, picture):
     """Their headers are good, so the fault only shows when they are read."""
     picture.write_bytes(picture.read_bytes()[:-200])
-    with pytest.raises(InputError, match=r"not one of 1 images can be used; .*harbor\.png"):
+    with pytest.raises(InputError, match=r"none of the 1 images can be used; .*harbor\.png"):
         run(picture, tmp_path / "out")
     assert result_files(tmp_path / "out") == {}
 
