@@ -1,5 +1,6 @@
 """The pages on deployment and detection: every command and every Python snippet, in order."""
 
+import ast
 import re
 import shlex
 import subprocess
@@ -75,7 +76,8 @@ def test_deploy_page_commands_and_snippets(folder, capsys):
     for name in ("model.onnx", "whole.onnx", "int8.onnx", "model.xml", "model.bin", "model.pt2",
                  "trt.onnx", "from_openvino/detections.json"):  # fmt: skip
         assert (folder / name).is_file(), name
-    first, whole, *_ = printed
+    names, first, whole, *_ = printed
+    assert set(ast.literal_eval(names)) <= set(CLASSES)
     boxes = [line.split(" ", 2) for line in first.splitlines()]
     assert boxes and {name for name, *_ in boxes} <= set(CLASSES)
     assert all(0.3 < float(score) <= 1 for _, score, _ in boxes)
