@@ -140,6 +140,7 @@ def test_full_disk_is_an_error_and_leaves_no_files(tmp_path):
     assert list((tmp_path / "out").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_closed_output_pipe_is_no_traceback(tmp_path):
     labels = tmp_path / "labelTxt"
     labels.mkdir()
@@ -165,6 +166,7 @@ def test_no_progress_bars_without_a_terminal(tmp_path):
 HEAVY = ("cv2", "matplotlib", "tqdm", "torch", "torchvision", "rasterio", "PIL", "scipy")
 
 
+@pytest.mark.slow
 def test_commands_need_only_numpy_and_shapely(tmp_path):
     """merge, evaluate, lists, submit and convert run without any other package."""
     (tmp_path / "labelTxt").mkdir()

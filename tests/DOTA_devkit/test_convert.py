@@ -39,6 +39,7 @@ def convert(*arguments):
     return main(["convert", *map(str, arguments)])
 
 
+@pytest.mark.slow
 def test_convert_reproduces_the_labels_of_hit_uav(shared, tmp_path, capsys):
     source = shared / "data/hit_uav_small"
     assert (

@@ -124,6 +124,7 @@ class TestPairedIou:
 
     @pytest.mark.parametrize("offset", [(0, 0), (1e6, -1e6)])
     @pytest.mark.parametrize("kind", ["rectangles", "any", "integers"])
+    @pytest.mark.slow
     def test_iou_against_shapely(self, kind, offset):
         rng = np.random.default_rng(1)
         if kind == "rectangles":
@@ -231,6 +232,7 @@ class TestManyPairs:
 class TestNms:
     @pytest.mark.parametrize("threshold", [0, 0.1, 0.5, 1])
     @pytest.mark.parametrize(("count", "extent"), [(0, 1), (1, 1), (2, 5), (150, 100), (150, 40)])
+    @pytest.mark.slow
     def test_nms_against_brute_force(self, count, extent, threshold):
         rng = np.random.default_rng(7)
         corners = rotated_rectangles(rng, count, extent)

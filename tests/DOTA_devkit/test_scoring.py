@@ -162,6 +162,7 @@ class TestAgainstReference:
     @pytest.mark.parametrize("metric", scoring.METRICS)
     @pytest.mark.parametrize("threshold", [0.3, 0.5, 0.75])
     @pytest.mark.parametrize("rounded", [False, True])  # ties
+    @pytest.mark.slow
     def test_ap_against_reference(self, metric, threshold, rounded):
         for seed in range(2):
             detections, truth = random_scene(seed, rounded=rounded)

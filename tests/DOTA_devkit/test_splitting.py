@@ -317,6 +317,7 @@ class TestResuming:
         assert not list((tmp_path / "out").rglob("*.tmp"))
         assert split_folder(data, tmp_path / "out", self.options).written == 0
 
+    @pytest.mark.slow
     def test_resume_after_kill(self, data, tmp_path):
         split_folder(data, tmp_path / "whole", self.options)
         code = (
@@ -453,6 +454,7 @@ class TestWindowedTiff:
         path = tiff(np.zeros((9, 9, 3), np.uint8))
         assert not isinstance(open_source(path), WindowedTiff)
 
+    @pytest.mark.slow
     def test_windowed_tiff_of_real_files(self, shared, tmp_path, monkeypatch):
         pytest.importorskip("rasterio")
         images = {path.stem: path for path in (shared / "data" / "geotiff").glob("*.tif")}

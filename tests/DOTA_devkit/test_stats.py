@@ -158,6 +158,7 @@ def test_stats_match_published_numbers(shared):
     assert len(stats.problems["reaching outside the image by more than 2 pixels"]) == 20
 
 
+@pytest.mark.slow
 def test_command_with_plot(data, tmp_path, capsys):
     data({"x": [f"{BOX} 船 0", f"{BOX} b 0"]}, sized=["x"])
     (tmp_path / "classes.txt").write_text("b\n")

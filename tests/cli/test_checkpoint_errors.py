@@ -78,6 +78,7 @@ def test_resume_without_optimizer_state(run_cli, data, tmp_path):
     ],
 )
 @pytest.mark.parametrize("phase", ["train", "test", "eval"])
+@pytest.mark.slow
 def test_flags_that_contradict_a_checkpoint(
     run_cli, writable_data, trained_weights, phase, flags, message
 ):

@@ -71,6 +71,7 @@ DAMAGES = [no_data_folder, no_image_folder, unknown_id_in_list, empty_list, inva
 
 @pytest.mark.parametrize("phase", ["train", "test", "eval"])
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
+@pytest.mark.slow
 def test_invalid_data(run_cli, phase_arguments, writable_data, phase, damage):
     folder, parts = damage(writable_data)
     assert_refused(run_cli(*phase_arguments(phase, folder)), *parts)
@@ -115,6 +116,7 @@ def test_worker_process_that_fails(run_cli, phase_arguments, data, tmp_path, fau
         assert_refused(run_cli(*arguments, "--num_workers", 0), *parts)
 
 
+@pytest.mark.slow
 def test_bugs_are_not_hidden(run_cli, phase_arguments, data, tmp_path):
     (tmp_path / "failing.py").write_text(
         FAILING_DATASET.format(fault="raise RuntimeError('a bug')")

@@ -9,6 +9,7 @@ import main
 from helpers.command_line import assert_refused, limit_file_size
 
 
+@pytest.mark.slow
 def test_full_disk_keeps_the_last_checkpoint(run_cli, run_training, data, tmp_path):
     """Files above 1 MiB cannot be written: the checkpoint of the previous epoch is kept."""
     assert run_training(data).code == 0

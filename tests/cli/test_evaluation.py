@@ -37,6 +37,7 @@ def test_squash_stretches_the_images(run_cli, writable_data, tmp_path):
 
 
 @pytest.mark.parametrize("phase, threshold", [("test", "0.18"), ("eval", "0.01")])
+@pytest.mark.slow
 def test_default_score_thresholds(run_cli, phase_arguments, data, phase, threshold):
     arguments = phase_arguments(phase, data)
     assert f"above {threshold}" in run_cli(*arguments).out

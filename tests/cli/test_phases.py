@@ -5,12 +5,14 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pytest
 
 from cli.defaults import SAMPLE
 from helpers.command_line import assert_refused
 from helpers.data_folders import make_small_dota, picture, write_image
 
 
+@pytest.mark.slow
 def test_readme_commands_on_a_small_sample(tmp_path, monkeypatch, run_cli):
     """The commands are run as written, on a sample set of a few small images."""
     made = []
@@ -56,6 +58,7 @@ def test_info_of_a_checkpoint(run_cli, data, trained_run):
     assert_refused(result, "backbone is resnet18, but the file has mobilenetv2")
 
 
+@pytest.mark.slow
 def test_images_of_any_bit_depth(run_cli, run_training, writable_data):
     """Images of 16 bits, in gray and with an alpha channel are trained on and drawn."""
     rgb = picture(64, 64)

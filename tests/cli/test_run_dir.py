@@ -11,6 +11,7 @@ from helpers.networks import save_untrained
 from models import read_checkpoint
 
 
+@pytest.mark.slow
 def test_run_is_replaced_only_with_overwrite(run_training, data, tmp_path):
     assert run_training(data).code == 0
     users_file = tmp_path / "weights_dota" / "notes.txt"
@@ -23,6 +24,7 @@ def test_run_is_replaced_only_with_overwrite(run_training, data, tmp_path):
     assert users_file.exists()
 
 
+@pytest.mark.slow
 def test_run_dir_holds_weights_and_results(run_training, run_cli, data, tmp_path):
     folder = tmp_path / "a b" / "run"
     assert run_training(data, "--run_dir", folder, "--save_every", 1).code == 0
@@ -49,6 +51,7 @@ def test_weights_default_to_the_best_then_the_last(run_cli, data, tmp_path):
     assert_refused(result, "nowhere.pth", "weights_dota")
 
 
+@pytest.mark.slow
 def test_weights_name_in_the_run_folder_precedes_a_path(run_cli, data, tmp_path):
     (tmp_path / "weights_dota").mkdir()
     save_untrained(tmp_path / "model_1.pth")
@@ -71,6 +74,7 @@ def test_sample_set_is_in_dota_layout_only(run_cli):
     assert not Path("sample_data").exists()
 
 
+@pytest.mark.slow
 def test_resume_into_another_folder(run_cli, data, trained_weights, tmp_path):
     """A resumed run may go on in an empty folder, and replaces another run only on request."""
     arguments = ["--phase", "train", "--data_dir", data, "--epochs", 2]
@@ -118,6 +122,7 @@ def test_folder_in_use_by_another_training(run_cli, data, tmp_path):
         (["model_2.pth", "model_10.pth", "model_x.pth"], "model_10.pth"),
     ],
 )
+@pytest.mark.slow
 def test_run_killed_before_its_last_checkpoint(
     run_cli, run_training, data, trained_weights, tmp_path, present, resumed
 ):

@@ -16,6 +16,7 @@ from helpers.networks import save_untrained
 from models import read_checkpoint, save_checkpoint
 
 
+@pytest.mark.slow
 def test_resume_keeps_the_flags_of_the_run(run_training, run_cli, data, tmp_path):
     """The checkpoint may be given by name or by path; without a run there is nothing to resume."""
     arguments = ["--phase", "train", "--data_dir", data]
@@ -51,6 +52,7 @@ def started(run_training, writable_data, tmp_path):
     return tmp_path / "run", writable_data
 
 
+@pytest.mark.slow
 def test_resume_without_further_flags_keeps_all_settings(run_cli, started):
     """Not even the folder of the data is needed."""
     folder, _ = started
@@ -71,6 +73,7 @@ def test_resume_without_further_flags_keeps_all_settings(run_cli, started):
     assert len(read_checkpoint(folder / "weights_dota" / "model_last.pth").history) == 2
 
 
+@pytest.mark.slow
 def test_resume_takes_changes_that_leave_the_run_the_same(run_cli, started, tmp_path):
     folder, data = started
     moved = data.rename(tmp_path / "moved")
@@ -101,6 +104,7 @@ def test_resume_takes_changes_that_leave_the_run_the_same(run_cli, started, tmp_
         (["--backbone", "resnet18"], "backbone is resnet18, but the file has mobilenetv2"),
     ],
 )
+@pytest.mark.slow
 def test_resume_refuses_what_would_be_another_run(run_cli, started, flags, message):
     folder, data = started
     last = folder / "weights_dota" / "model_last.pth"
@@ -113,12 +117,14 @@ def test_resume_refuses_what_would_be_another_run(run_cli, started, flags, messa
     assert last.read_bytes() == before
 
 
+@pytest.mark.slow
 def test_augmentation_cannot_be_given_up_later(run_training, run_cli, data):
     assert run_training(data).code == 0
     arguments = ["--phase", "train", "--resume_train", "--num_epoch", 2, "--no_augment"]
     assert_refused(run_cli(*arguments), "--no_augment, without which it was started")
 
 
+@pytest.mark.slow
 def test_resume_of_an_older_checkpoint(run_cli, run_training, data, tmp_path):
     """It told less, and everything might be changed; what it tells is kept."""
     assert run_training(data, "--no_augment", "--min_size", 4).code == 0
@@ -140,6 +146,7 @@ def test_resume_of_an_older_checkpoint(run_cli, run_training, data, tmp_path):
     assert (extras["train"]["batch_size"], extras["train"]["lr"]) == (2, 0.01)
 
 
+@pytest.mark.slow
 def test_run_to_resume_is_found_in_its_folder(run_cli, run_training, data, tmp_path):
     """Without `data_dir` it is the only run there; with several, one must be named."""
     arguments = ["--phase", "train", "--num_epoch", 2, "--resume_train"]
@@ -156,6 +163,7 @@ def test_run_to_resume_is_found_in_its_folder(run_cli, run_training, data, tmp_p
     assert read_checkpoint(tmp_path / "new" / "weights_dota" / "model_last.pth").epoch == 2
 
 
+@pytest.mark.slow
 def test_dataset_of_a_user_is_not_imported_on_the_word_of_a_checkpoint(
     run_cli, run_training, data, tmp_path
 ):
@@ -196,6 +204,7 @@ def test_every_flag_of_the_training_is_kept_or_known_not_to_be():
         ("run", "data_dir", 3.5),
     ],
 )
+@pytest.mark.slow
 def test_flags_of_a_file_are_checked(
     run_cli, trained_weights, data, tmp_path, section, name, value
 ):
@@ -207,6 +216,7 @@ def test_flags_of_a_file_are_checked(
     assert_refused(result, "a.pth: what it stores for --", f"is {value!r}, but")
 
 
+@pytest.mark.slow
 def test_finetune_with_other_classes(run_cli, data, tmp_path):
     """The number of classes changes; backbone and head width are those of the checkpoint."""
     file = save_untrained(tmp_path / "x.pth", classes=("car", "bus", "van"), head_conv=16)
@@ -222,6 +232,7 @@ def test_finetune_with_other_classes(run_cli, data, tmp_path):
     assert_refused(result, file, "mobilenetv2")
 
 
+@pytest.mark.slow
 def test_neck_is_carried_from_training_to_finetuning(run_cli, run_training, data, tmp_path):
     assert run_training(data, "--neck", 20).code == 0
     last = tmp_path / "weights_dota" / "model_last.pth"
@@ -237,6 +248,7 @@ def test_neck_is_carried_from_training_to_finetuning(run_cli, run_training, data
     assert read_checkpoint("second/weights_dota/model_last.pth").architecture.neck == 24
 
 
+@pytest.mark.slow
 def test_save_every_keeps_numbered_checkpoints(run_training, data, tmp_path):
     assert run_training(data, "--epochs", 3, "--save_every", 2).code == 0
     names = {path.name for path in (tmp_path / "weights_dota").glob("*.pth")}
@@ -248,6 +260,7 @@ def test_more_gpus_than_available(run_training, data):
     assert result.code == 0 and "--ngpus 3" in result.out
 
 
+@pytest.mark.slow
 def test_training_on_fewer_images_than_a_batch(run_training, data):
     result = run_training(data, "--batch_size", 64)
     assert result.code == 0 and "epoch 1/1  loss" in result.out
@@ -260,6 +273,7 @@ def test_images_in_both_train_and_val_are_refused(run_training, writable_data):
     assert run_training(writable_data, "--allow_overlap").code == 0
 
 
+@pytest.mark.slow
 def test_training_stops_at_non_finite_losses(run_training, data, monkeypatch):
     monkeypatch.setattr(
         trainer.DetectionLoss, "forward",
@@ -271,6 +285,7 @@ def test_training_stops_at_non_finite_losses(run_training, data, monkeypatch):
     )
 
 
+@pytest.mark.slow
 def test_model_remembers_how_its_images_were_read(
     run_cli, run_training, writable_data, tmp_path, monkeypatch
 ):
@@ -333,6 +348,7 @@ def shorten_the_list(data):
         (None, rename_a_class, "from ship, plane to ship, aircraft"),
     ],
 )
+@pytest.mark.slow
 def test_resume_with_data_that_changed(
     run_training, run_cli, writable_data, before, change, message
 ):
@@ -354,6 +370,7 @@ def test_resume_with_data_that_changed(
     assert run_cli(*arguments).code == 0
 
 
+@pytest.mark.slow
 def test_resume_keeps_given_classes(run_training, run_cli, writable_data, tmp_path):
     """They are not those of the data, whose own may change."""
     (writable_data / "classes.txt").write_text("car")

@@ -367,6 +367,7 @@ def test_samples_are_equal_with_persistent_workers(folder):
     assert found == expected and found[0] != found[1]
 
 
+@pytest.mark.slow
 def test_workers_differ_without_set_epoch(folder):
     def run(seed):
         torch.manual_seed(seed)

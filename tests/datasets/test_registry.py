@@ -91,6 +91,7 @@ def test_class_in_a_file(tmp_path, own):
     assert dataset.check_labels().objects == {"box": 2}
 
 
+@pytest.mark.slow
 def test_class_in_a_file_with_spawned_workers(tmp_path, own):
     dataset = open_dataset(f"{own}:Own", tmp_path, "train", (64, 96))
     dataset.set_epoch(1, 2)

@@ -188,6 +188,7 @@ def test_scenes_without_objects(layout):
     assert image.std() > 5
 
 
+@pytest.mark.slow
 def test_scenes_have_varied_objects():
     drawn = [layouts.draw_scene(s) for s in np.random.SeedSequence(11).spawn(60)]
     labels = [label for _, found in drawn for label in found]
@@ -266,6 +267,7 @@ def test_folder_layout(small, tmp_path):
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["set"], "no other files"
 
 
+@pytest.mark.slow
 def test_same_seed_gives_the_same_bytes(small, tmp_path):
     here = folder.make_sample(tmp_path / "a", seed=3)
     code = (
@@ -289,6 +291,7 @@ def test_finished_set_is_reused(small, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("spoil", ["version", "seed", "image", "list"])
+@pytest.mark.slow
 def test_outdated_or_incomplete_set_is_recreated(small, tmp_path, monkeypatch, spoil):
     root = folder.make_sample(tmp_path / "set", seed=1 if spoil == "seed" else 0)
     if spoil == "version":

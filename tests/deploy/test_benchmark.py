@@ -36,6 +36,7 @@ def restored_threads():
     torch.set_num_threads(before)
 
 
+@pytest.mark.slow
 def test_table_and_json(tmp_path, weights, capsys, restored_threads):
     write_image(tmp_path / "images/a.png", picture())
     words = ["--phase", "benchmark", "--weights", weights, "--source", tmp_path / "images",
@@ -92,6 +93,7 @@ def test_plain_pytorch_gives_the_same_detections(weights):
     np.testing.assert_allclose(found.scores, expected.scores, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_first_checkpoint_is_the_baseline(tmp_path, weights):
     """It comes before exported files; without a checkpoint the first file is the baseline."""
     pytest.importorskip("onnxruntime")
@@ -109,6 +111,7 @@ def test_first_checkpoint_is_the_baseline(tmp_path, weights):
     assert rows[0] == (str(exported), "ONNX Runtime") and ratios[0] == 1
 
 
+@pytest.mark.slow
 def test_only_the_runtime_asked_for_is_timed(tmp_path, weights):
     """Only the runtime that was asked for is timed; a checkpoint has only one."""
     pytest.importorskip("openvino")

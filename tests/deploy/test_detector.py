@@ -47,6 +47,7 @@ def assert_same(one, other):
     np.testing.assert_allclose(one.corners, other.corners, atol=1e-2)
 
 
+@pytest.mark.slow
 def test_detect_matches_test_and_eval(weights, tmp_path):
     make_dota(tmp_path, {f"a{k}": [] for k in range(3)}, size=(150, 90), test=["a0", "a1", "a2"])
     options = DataOptions(classes=NAMES)
@@ -99,6 +100,7 @@ def test_invalid_images_are_refused(weights, image):
         Detector.load(weights).detect(image)
 
 
+@pytest.mark.slow
 def test_settings_by_name(weights):
     image = picture(150, 90)
     loose = Detector.load(weights, conf_thresh=0.05).detect(image)
@@ -176,18 +178,21 @@ def test_full_outputs_are_reported(weights):
          ReadOptions("high_byte", (4,))),
     ],
 )  # fmt: skip
+@pytest.mark.slow
 def test_images_are_read_as_in_training(weights, tmp_path, data, asked, expected):
     save_checkpoint(tmp_path / "a.pth", Checkpoint.of(load_model(weights), extras=data))
     assert Detector.load(tmp_path / "a.pth", **asked).reading == expected
 
 
 @pytest.mark.parametrize("data", ["x", {"depth": 7, "bands": []}])
+@pytest.mark.slow
 def test_damaged_data_options_are_refused(weights, tmp_path, data):
     save_checkpoint(tmp_path / "a.pth", Checkpoint.of(load_model(weights), extras={"data": data}))
     with pytest.raises(InputError, match=r"a\.pth: its data is .* expected"):
         Detector.load(tmp_path / "a.pth")
 
 
+@pytest.mark.slow
 def test_threads_share_a_detector(weights):
     detector = Detector.load(weights)
     images = [picture(100 + 9 * k, 90, seed=k) for k in range(12)]
@@ -336,6 +341,7 @@ def test_draw():
     assert (Detections().draw(image) == image).all()
 
 
+@pytest.mark.slow
 def test_supervision():
     supervision = pytest.importorskip("supervision")
     found = one_box([(30, 10), (32, 20), (12, 22), (10, 12)]).to_supervision()

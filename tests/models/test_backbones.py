@@ -20,6 +20,7 @@ PUBLISHED = {  # million parameters and GMAC at 608x608, 15 classes
 
 
 @pytest.mark.parametrize("name", BACKBONES)
+@pytest.mark.slow
 def test_every_backbone(name):
     channels = BACKBONES[name].channels
     with torch.device("meta"):
@@ -91,6 +92,7 @@ def test_indivisible_sizes_are_rounded_up(name):
 
 @pytest.mark.parametrize("name", ["resnet18", "resnet50", "mobilenetv2"])
 @pytest.mark.parametrize("training", [False, True])
+@pytest.mark.slow
 def test_features_match_torchvision(name, training):
     theirs = THEIRS[name](weights=None).train(training)
     ours = BACKBONES[name].build().train(training)

@@ -95,6 +95,7 @@ LAYOUTS = {
 
 @pytest.mark.parametrize("head_bn", [False, True])
 @pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.slow
 def test_resnet_layouts(layout, head_bn, tmp_path):
     model = new("resnet18", head_bn=head_bn)
     torch.save(LAYOUTS[layout](model.state_dict()), tmp_path / "a.pth")
@@ -108,6 +109,7 @@ def test_resnet_layouts(layout, head_bn, tmp_path):
 @pytest.mark.parametrize("prefix", [dict, prefixed])
 @pytest.mark.parametrize("layout", [dict, nested])
 @pytest.mark.parametrize("outside", [dict, outer])
+@pytest.mark.slow
 def test_mobilenet_layouts(outside, layout, prefix, head_bn, tmp_path):
     model = new("mobilenetv2", head_bn=head_bn)
     torch.save(outside(prefix(layout(model.state_dict()))), tmp_path / "a.pth")
@@ -178,6 +180,7 @@ def test_weights_that_are_no_real_numbers_are_refused(own_content, dtype):
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.slow
 def test_weights_that_are_not_finite_are_refused(value, tmp_path):
     """Every score would be NaN, and nothing be found without a word."""
     model = new()
@@ -212,6 +215,7 @@ def test_architecture_is_read_from_the_weights(backbone, heads, head_conv, head_
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
+@pytest.mark.slow
 def test_neck_is_read_from_the_weights(backbone):
     """A width of the table, at which only one of the merges differs from it, is no exception."""
     for neck in (1, 24, 64, 256, *BACKBONES[backbone].channels):
@@ -296,6 +300,7 @@ def test_round_trip(tmp_path):
 
 
 @pytest.mark.parametrize("wrap", [nn.DataParallel, torch.compile])
+@pytest.mark.slow
 def test_wrapped_models_are_unwrapped(wrap):
     model = new()
     assert list(Checkpoint.of(wrap(model)).model_state) == list(model.state_dict())
@@ -306,6 +311,7 @@ def test_extras_with_reserved_names(tmp_path):
         save_checkpoint(tmp_path / "a.pth", Checkpoint.of(new(), extras={"epoch": 3}))
 
 
+@pytest.mark.slow
 def test_training_resumes_exactly(tmp_path):
     """Two steps in a row equal one step, save, load, one step; dropout included."""
 
@@ -422,6 +428,7 @@ def wide_head(tmp_path):
         (lambda tmp_path: [1, 2], r"no weights found.*a list"),
     ],
 )
+@pytest.mark.slow
 def test_wrong_files_are_refused_with_the_difference(content, message, tmp_path):
     torch.save(content(tmp_path), tmp_path / "a.pth")
     with pytest.raises(InputError, match=rf"(?s)a\.pth: .*{message}"):
@@ -506,6 +513,7 @@ ALL_HEADS = [f"{head}.{layer}" for head in HEADS for layer in (0, 2)]
         ({"neck": 40}, [*ALL_MERGES, *(f"{head}.0" for head in HEADS)]),
     ],
 )
+@pytest.mark.slow
 def test_finetune_returns_new_layers(settings, layers, tmp_path):
     path = saved(new("mobilenetv2", classes=("a", "b", "c")), tmp_path)
     torch.manual_seed(1)
@@ -521,6 +529,7 @@ def test_finetune_returns_new_layers(settings, layers, tmp_path):
         assert torch.equal(value, before[key] if fresh else saved_state[key])
 
 
+@pytest.mark.slow
 def test_finetune_from_a_published_file(shared):
     model = CTRBOX({**HEADS, "hm": 4}, None, 4, 1, 256, backbone="mobilenetv2")
     assert finetune(model, shared / "fixtures/model_mobilenetv2.pth") == ["hm.2"]

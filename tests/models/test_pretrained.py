@@ -64,6 +64,7 @@ LAYOUTS = {
 
 @pytest.mark.parametrize("backbone", ["resnet18", "mobilenetv2"])
 @pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.slow
 def test_file_layouts(backbone, layout, theirs, tmp_path):
     torch.save(LAYOUTS[layout](theirs[backbone]), tmp_path / "w.pth")
     model = new(backbone)
@@ -77,6 +78,7 @@ def test_file_layouts(backbone, layout, theirs, tmp_path):
     assert same(model, expected)
 
 
+@pytest.mark.slow
 def test_weights_of_another_backbone(theirs, tmp_path):
     torch.save(theirs["mobilenetv2"], tmp_path / "w.pth")
     with pytest.raises(InputError, match=r"w\.pth: not .* resnet18.* backbone=mobilenetv2"):

@@ -47,6 +47,7 @@ def run(capsys, damaged):
     ("name", "kept"),
     [("im2", "batch [01] of 2 in epoch 1|its start"), ("im4", "batch 2 of 2 in epoch 1")],
 )
+@pytest.mark.slow
 def test_bad_image_stops_the_run_with_its_path(run, damaged, workers, name, kept, monkeypatch):
     """The run up to there is kept."""
     if name == "im4":  # of the validation list
@@ -59,6 +60,7 @@ def test_bad_image_stops_the_run_with_its_path(run, damaged, workers, name, kept
     assert re.search(f"the run up to ({kept}) is kept in weights_dota/model_last.pth", result.out)
 
 
+@pytest.mark.slow
 def test_bad_images_are_left_out_and_listed(run, damaged, tmp_path):
     """Each is listed once, not in each epoch; the other image of its batch is trained on."""
     result = run("--skip_bad_images", "--epochs", 2, batch_size=2)
@@ -74,6 +76,7 @@ def test_bad_images_are_left_out_and_listed(run, damaged, tmp_path):
     assert (tmp_path / "weights_dota" / "train_batch_0.jpg").is_file()
 
 
+@pytest.mark.slow
 def test_run_that_a_bad_image_stopped_goes_on_without_it(run, damaged, tmp_path, capsys):
     whole = ["--skip_bad_images", "--run_dir", tmp_path / "whole"]
     assert run(*whole, batch_size=1).code == 0

@@ -88,6 +88,7 @@ SIZES = {(64, 64): (1, 0, 0), (640, 320): (0.1, 0, 16), (320, 640): (0.1, 16, 0)
 
 
 @pytest.mark.parametrize("size", SIZES)
+@pytest.mark.slow
 def test_ap_of_given_detections(tmp_path, size):
     """The AP is the 11-point mean of VOC 2007, for inputs of several scales and pads.
 
@@ -281,6 +282,7 @@ def test_truth_dir_of_full_images(patches, tmp_path):
 
 
 @pytest.mark.parametrize("merge, full", [("auto", {}), ("no", FULL), ("auto", {"P": FULL["P"]})])
+@pytest.mark.slow
 def test_patches_are_scored_without_merging(patches, tmp_path, merge, full):
     write_labels(patches / "labelTxt", {**CUT, **full})
     scores = evaluate_boxes(patches, FOUND, tmp_path, merge=merge)

@@ -108,6 +108,7 @@ def use_nan_loss(monkeypatch, steps):
 
 
 @pytest.mark.parametrize("workers, schedule", [(0, "cosine"), (2, "exponential")])
+@pytest.mark.slow
 def test_resumed_run_equals_an_uninterrupted_one(data, tmp_path, workers, schedule):
     changes = {"num_workers": workers, "schedule": schedule}
     whole = fit(data, tmp_path / "whole", **changes)
@@ -126,6 +127,7 @@ def test_resumed_run_equals_an_uninterrupted_one(data, tmp_path, workers, schedu
 
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("stop", [0, 2, 3])
+@pytest.mark.slow
 def test_run_goes_on_at_the_very_step(data, tmp_path, monkeypatch, workers, stop):
     """Stop by Ctrl-C in the first step, within the second epoch, and in the last step of all."""
     changes = {"num_workers": workers, "schedule": "cosine"}
@@ -167,6 +169,7 @@ def press_in_step(monkeypatch, step):
     monkeypatch.setattr(trainer, "DetectionLoss", Pressing)
 
 
+@pytest.mark.slow
 def test_run_is_saved_when_its_validation_fails(data, tmp_path):
     """All steps of the epoch are done: the resumed run only has to validate."""
 
@@ -194,6 +197,7 @@ def test_an_error_in_a_step_is_not_saved(data, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(("minutes", "saves"), [(1e-9, 5), (0, 2), (60, 2)])
+@pytest.mark.slow
 def test_saves_within_an_epoch(data, tmp_path, monkeypatch, minutes, saves):
     """At the start, after each of the two steps of an epoch if it is time, and at its end."""
     written = []
@@ -202,6 +206,7 @@ def test_saves_within_an_epoch(data, tmp_path, monkeypatch, minutes, saves):
     assert [path.name for path in written] == [LAST] * (saves + (saves == 5))
 
 
+@pytest.mark.slow
 def test_resume_with_another_number_of_batches(data, tmp_path, monkeypatch):
     press_in_step(monkeypatch, 0)
     with pytest.raises(KeyboardInterrupt):
@@ -210,6 +215,7 @@ def test_resume_with_another_number_of_batches(data, tmp_path, monkeypatch):
         fit(data, tmp_path, resume=read_checkpoint(tmp_path / LAST), batch_size=1)
 
 
+@pytest.mark.slow
 def test_bad_steps_are_listed_once_and_counted_on(data, tmp_path, monkeypatch):
     """A run that is resumed at its start does the same bad step again."""
     use_nan_loss(monkeypatch, {0})
@@ -272,12 +278,14 @@ def fit_until_second_epoch(data, folder, changes):
             fit(data, folder, **changes)
 
 
+@pytest.mark.slow
 def test_weights_do_not_depend_on_the_workers(data, tmp_path):
     a = fit(data, tmp_path / "a", epochs=1, num_workers=0)
     b = fit(data, tmp_path / "b", epochs=1, num_workers=2)
     assert_same_weights(a, b)
 
 
+@pytest.mark.slow
 def test_seed_changes_the_run(data, tmp_path):
     fit(data, tmp_path / "a", epochs=1, seed=1)
     fit(data, tmp_path / "b", epochs=1, seed=2)
@@ -351,6 +359,7 @@ FOREIGN_STATES = {
 
 
 @pytest.mark.parametrize("change", FOREIGN_STATES)
+@pytest.mark.slow
 def test_resume_rejects_another_optimizer_state(one_epoch, change):
     """The fused Adam compares no shapes: a small tensor would be written beyond its end."""
     resume = read_checkpoint(one_epoch)
@@ -370,6 +379,7 @@ def test_resume_rejects_another_optimizer_state(one_epoch, change):
         lambda value: torch.stack([value, value], dim=-1)[..., 0],  # a view of every other value
     ],
 )
+@pytest.mark.slow
 def test_moments_are_copied_into_the_layout_of_their_parameters(one_epoch, change):
     """The fused Adam walks through memory, so that other strides would mix up the values."""
     resume = read_checkpoint(one_epoch)
@@ -423,6 +433,7 @@ def test_an_optimizer_state_of_older_pytorch(one_epoch):
 @pytest.mark.parametrize(
     "state", [3, torch.zeros(4), torch.zeros(5, dtype=torch.uint8), torch.ones(5056).byte()]
 )
+@pytest.mark.slow
 def test_a_random_state_that_is_none_is_refused(one_epoch, state):
     resume = read_checkpoint(one_epoch)
     resume.random_state = {"cpu": state}
@@ -454,6 +465,7 @@ def changed(index, value):
         changed(626, 0x7FF0000000000000),  # an infinite number
     ],
 )
+@pytest.mark.slow
 def test_a_state_of_python_or_numpy_that_is_none_is_refused(one_epoch, name, state):
     resume = read_checkpoint(one_epoch)
     resume.random_state = {name: state}
@@ -540,6 +552,7 @@ def test_one_bad_step_of_many(data, tmp_path, monkeypatch):
     assert len(losses) == 2 and np.isfinite(losses).all()
 
 
+@pytest.mark.slow
 def test_twenty_bad_steps_in_a_row_stop_the_run(data, tmp_path, monkeypatch):
     """The count goes on from epoch to epoch, and a good step sets it back to zero."""
     use_nan_loss(monkeypatch, {2} | set(range(4, 40)))
@@ -675,6 +688,7 @@ def test_warm_up(warmup_steps, steps_per_epoch, expected):
 # Files -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_files_of_a_run(data, tmp_path, real_curves):
     folder = tmp_path / "deep" / "run"
     model = fit(
@@ -700,6 +714,7 @@ def test_files_of_a_run(data, tmp_path, real_curves):
     assert cv2.imread(str(folder / "train_batch_0.jpg")).shape == (64, 128, 3)
 
 
+@pytest.mark.slow
 def test_best_checkpoint_is_the_later_of_equal_ones(data, tmp_path, monkeypatch):
     scores = iter([0.2, 0.5, 0.5, 0.1])
 
@@ -711,6 +726,7 @@ def test_best_checkpoint_is_the_later_of_equal_ones(data, tmp_path, monkeypatch)
     assert read_checkpoint(tmp_path / LAST).epoch == 4
 
 
+@pytest.mark.slow
 def test_resumed_run_keeps_its_best_checkpoint(data, tmp_path, monkeypatch):
     scores = iter([0.5, 0.4])
 
@@ -723,6 +739,7 @@ def test_resumed_run_keeps_its_best_checkpoint(data, tmp_path, monkeypatch):
     assert (tmp_path / "ap_list.txt").read_text() == "0.500000\n0.400000\n"
 
 
+@pytest.mark.slow
 def test_run_stopped_between_best_and_last_checkpoint(data, tmp_path, monkeypatch):
     """The best checkpoint of the epoch is not lost, as the resumed run repeats the epoch."""
 
@@ -780,6 +797,7 @@ def test_ignored_objects_are_logged_once(data, tmp_path, caplog):
     assert len(logged) == 1 and "min_size 1" in logged[0]
 
 
+@pytest.mark.slow
 def test_training_reduces_the_loss(data, tmp_path, monkeypatch):
     """Without augmentation, 12 epochs reduce the loss by more than 30 percent."""
     monkeypatch.setattr(trainer, "save_checkpoint", lambda path, checkpoint: None)
@@ -801,6 +819,7 @@ def frozen_norms():
 
 
 @pytest.mark.parametrize(("batch_size", "accumulate"), [(2, 2), (1, 4), (3, 2)])
+@pytest.mark.slow
 def test_accumulated_step_equals_that_of_the_large_batch(
     data, tmp_path, monkeypatch, batch_size, accumulate
 ):
@@ -826,6 +845,7 @@ def test_accumulated_step_equals_that_of_the_large_batch(
         assert (a - b).abs().max() < 2e-3  # Adam's first step is of the size of the rate
 
 
+@pytest.mark.slow
 def test_mean_of_empty_parts_is_that_of_the_large_batch(tmp_path):
     """Without any object, the heat map loss is divided by the mean number of the global batch."""
     make_dota(tmp_path, {f"im{k}": [] for k in range(4)}, train=[f"im{k}" for k in range(4)])
@@ -836,6 +856,7 @@ def test_mean_of_empty_parts_is_that_of_the_large_batch(tmp_path):
     assert a > 0 and a == pytest.approx(b, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_run_with_accumulated_gradients_goes_on_at_the_very_step(data, tmp_path, monkeypatch):
     """Stop it in the second step of the epoch, within its second batch of two."""
     changes = {"batch_size": 1, "accumulate": 2}
@@ -849,6 +870,7 @@ def test_run_with_accumulated_gradients_goes_on_at_the_very_step(data, tmp_path,
     assert_same_weights(whole, fit(data, tmp_path / "stopped", resume=resume, **changes))
 
 
+@pytest.mark.slow
 def test_run_ends_when_its_score_has_not_risen(data, tmp_path, caplog):
     """An equal score is no better one; a resumed run counts the epochs before it, too."""
     values = [0.2, 0.5, 0.5, 0.4, 0.9]

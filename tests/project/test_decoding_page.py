@@ -105,6 +105,7 @@ def folder(tmp_path_factory):
     ids=["python", "cpp", "js"],
 )
 @pytest.mark.parametrize("case", CASES)
+@pytest.mark.slow
 def test_code_on_the_page_equals_the_decoder(folder, rows_of, program, case):
     if rows_of is not python_rows and shutil.which(program) is None:
         pytest.skip(f"no {program}")

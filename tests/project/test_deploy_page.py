@@ -84,6 +84,7 @@ def test_deploy_page_commands_and_snippets(folder, capsys):
     assert int(whole.split()[0]) > 0
 
 
+@pytest.mark.slow
 def test_predict_page_commands_and_snippets(folder, capsys):
     page = (ROOT / "docs/predict.md").read_text(encoding="utf-8")
     commands = 0

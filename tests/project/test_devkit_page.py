@@ -114,6 +114,7 @@ def test_page_shows_every_command():
     }
 
 
+@pytest.mark.slow
 def test_page_commands_run_and_write_their_files(outputs):
     root = outputs["root"]
     assert len(list((root / "mydata/labelTxt_preview").glob("*.jpg"))) == 4

@@ -74,6 +74,7 @@ def test_devkit_imports_no_runtime(tmp_path):
 
 
 @pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+@pytest.mark.slow
 def test_exported_file_runs_without_pytorch(tmp_path, runtime):
     pytest.importorskip("onnx")
     pytest.importorskip(runtime)
@@ -90,6 +91,7 @@ def test_exported_file_runs_without_pytorch(tmp_path, runtime):
     assert imported_by(code, tmp_path) == [runtime]
 
 
+@pytest.mark.slow
 def test_checkpoint_runs_without_torchvision_and_compiler(tmp_path):
     for backbone in ("resnet18", "mobilenetv2"):
         model = CTRBOX({"hm": 1, **HEAD_CHANNELS}, None, 4, 1, 8, backbone=backbone,

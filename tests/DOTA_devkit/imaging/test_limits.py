@@ -59,6 +59,7 @@ def test_the_best_compression_is_allowed(tmp_path):
     assert read_image(tmp_path / "a.png").shape == (side, side, 3)
 
 
+@pytest.mark.slow
 def test_more_pixels_than_opencv_decodes(tmp_path, monkeypatch):
     side = 40_000
     path = tmp_path / "city.png"

@@ -65,6 +65,7 @@ def wms_of(url):
 
 @pytest.mark.parametrize("suffix", [".tif", ".jp2", ".vrt"])
 @pytest.mark.parametrize("kind", ["vrt", "vrt of a local file", "wms", " vrt"])
+@pytest.mark.slow
 def test_virtual_images_are_refused(tmp_path, server, suffix, kind):
     url, asked = server
     secret = write_tiff(tmp_path / "secret.tif", PIXELS)

@@ -177,6 +177,7 @@ def pictures(tmp_path):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_predictions_match_the_8_bit_image(pictures, tmp_path, caplog):
     save_checkpoint(tmp_path / "model.pth", Checkpoint.of(sharp_model()))
     detector = Detector.load(tmp_path / "model.pth", conf_thresh=0.3)

@@ -72,6 +72,7 @@ def test_coordinates_of_a_real_file(shared):
     assert source.georeference.ground_size((500, 500)) == pytest.approx((0.25, 0.25), rel=1e-3)
 
 
+@pytest.mark.slow
 def test_black_corner_of_real_file_is_skipped(shared, tmp_path):
     done = run(shared / "data" / "geotiff" / REAL, tmp_path, tile=256, formats=("geojson",))
     assert 0 < done.without_data < done.windows

@@ -126,7 +126,7 @@ def test_what_may_have_been_cut_is_warnings(tmp_path, picture, caplog):
     done = run(picture.parent, tmp_path / "out", AtMost(), formats=("json",), tile=0)
     assert [one.detections.complete for one in done.images] == [False, True]
     warnings = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
-    assert len(warnings) == 1 and "(tile)" in warnings[0]
+    assert len(warnings) == 1 and "(`tile`)" in warnings[0]
     assert "harbor.png: a window reached the maximum of K detections" in warnings[0]
     # one line, however many images there are
     caplog.clear()
@@ -175,6 +175,7 @@ def test_image_deleted_before_it_is_drawn(tmp_path, picture, monkeypatch, caplog
     assert list(content["left_out"]) == [str(picture)]
 
 
+@pytest.mark.slow
 def test_writing_many_detections_takes_little_memory(tmp_path, monkeypatch):
     """As Python objects, the values of each detection take a kilobyte or more."""
     count = 10_000

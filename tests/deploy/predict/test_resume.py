@@ -153,6 +153,7 @@ predict(Slow(), [{source!r}], PredictSettings(batch_size=1), Path({output!r}))
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
+@pytest.mark.slow
 def test_process_killed_by_the_system_is_resumed(tmp_path, picture):
     code = KILLED.format(
         root=str(ROOT), tests=str(ROOT / "tests"), source=str(picture), output=str(tmp_path / "out")

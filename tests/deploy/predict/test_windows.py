@@ -344,6 +344,7 @@ def uniform(rng, low, high):
         ("128 at 1", (100, 230), (20, 70), np.inf),
     ],
 )
+@pytest.mark.slow
 def test_object_of_any_size_comes_out_once(name, lengths, widths, max_side, error):
     size_wh = TILINGS[name][1]
     for seed in range(15):
@@ -413,6 +414,7 @@ def crossing_ships(rng, unit, size_wh):
 
 @pytest.mark.parametrize("name", TILINGS)
 @pytest.mark.parametrize("make", [row_of_ships, line_of_ships, a_small_one_beside, crossing_ships])
+@pytest.mark.slow
 def test_neighbors_of_any_size_all_come_out(make, name):
     size_wh = TILINGS[name][1]
     unit = 4.0 if name == "608" else 1.0
@@ -434,6 +436,7 @@ def test_neighbors_of_any_size_all_come_out(make, name):
         ),
     ],
 )  # fmt: skip
+@pytest.mark.slow
 def test_drawn_thick_object_comes_out_once(name, lengths, widths, detector, count):
     tiling, size_wh = TILINGS[name]
     for seed in range(count):

@@ -143,6 +143,7 @@ def test_decode_drops_boxes_that_are_not_finite(session):
     assert len(assert_same(session, maps)[0]) == 1
 
 
+@pytest.mark.slow
 def test_decode_map_beyond_float32_integers(session):
     """Use indices beyond 2 ** 24, so that no step may go through float32."""
     height, width = 2368, 2368
