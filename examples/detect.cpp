@@ -1,8 +1,8 @@
 // Detect in an image with an exported file in ONNX Runtime for C++.
 //
-//   python main.py --phase export --weights model.pth --output whole.onnx --input uint8 --color RGB --nms graph
+//   python main.py --phase export --weights model.pth --output whole_rgb.onnx --input uint8 --color RGB --nms graph
 //   g++ -std=c++17 -O2 -I ORT/include detect.cpp -L ORT/lib -lonnxruntime -o detect
-//   LD_LIBRARY_PATH=ORT/lib ./detect whole.onnx image.ppm [threshold]
+//   LD_LIBRARY_PATH=ORT/lib ./detect whole_rgb.onnx image.ppm [threshold]
 //
 // ORT is an unpacked release of https://github.com/microsoft/onnxruntime. The image is a binary PPM,
 // which needs no library to be read. The file scales the image and suppresses duplicates by itself,

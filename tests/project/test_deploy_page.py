@@ -235,3 +235,26 @@ def test_page_tolerances():
             f"{one.corner_error_px:g} px | {one.score_share:.0%} of them within "
         )
         assert row.replace("%", " %") + f"{one.score_error:g} |" in PAGE
+
+
+@pytest.mark.parametrize("size", [(58, 96), (301, 128), (33, 7)])
+def test_resize_in_integers_as_the_page_says(size):
+    """The formula is that of OpenCV, to the bit."""
+    formula = "(((v0 * (r0 >> 4)) >> 16) + ((v1 * (r1 >> 4)) >> 16) + 2) >> 2"
+    assert formula in PAGE
+    image = np.random.default_rng(0).integers(0, 256, (150, 90, 3), dtype=np.uint8)
+
+    def neighbors(source, scaled):
+        place = (np.arange(scaled) + 0.5) * source / scaled - 0.5
+        before = np.floor(place.astype(np.float32))
+        share = np.round(2048 * (place.astype(np.float32) - before)).astype(np.int64)
+        first, second = (np.clip(before + k, 0, source - 1).astype(int) for k in (0, 1))
+        return first, second, 2048 - share, share
+
+    left, right, w0, w1 = neighbors(90, size[0])
+    above, below, v0, v1 = (one.reshape(-1, 1, 1) for one in neighbors(150, size[1]))
+    pixels = image.astype(np.int64)
+    rows = w0[:, None] * pixels[:, left] + w1[:, None] * pixels[:, right]
+    r0, r1 = rows[above.ravel()], rows[below.ravel()]
+    ours = eval(formula, {"v0": v0, "v1": v1, "r0": r0, "r1": r1})
+    np.testing.assert_array_equal(ours, cv2.resize(image, size).astype(np.int64))
