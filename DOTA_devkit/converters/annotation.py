@@ -249,6 +249,13 @@ def size_from(width: float, height: float) -> tuple[int, int] | None:
     return (round(width), round(height)) if width >= 0.5 and height >= 0.5 else None
 
 
+def size_of_members(width: JsonValue | None, height: JsonValue | None) -> tuple[int, int] | None:
+    """Return the size of an image as two members of a JSON object tell it, see `size_from`."""
+    if width is None or height is None:
+        return None
+    return size_from(width.number(), height.number())
+
+
 def attributes_of(members: JsonValue | None) -> dict[str, Attribute]:
     """Return those members of a JSON object that are texts, finite numbers, true or false.
 

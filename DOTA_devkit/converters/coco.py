@@ -23,14 +23,14 @@ from DOTA_devkit.converters.annotation import (
     build_annotation,
     file_name_of,
     missing_size_error,
-    size_from,
+    size_of_members,
 )
 from DOTA_devkit.converters.datasets import DEGREES
 from DOTA_devkit.converters.rectangles import (
     box_of_outline,
+    box_of_outlines,
     rectangle_around,
     rotated_corners,
-    smallest_rectangle,
     upright_corners,
 )
 from DOTA_devkit.converters.rle import mask_outline
@@ -248,9 +248,7 @@ def _by_id(items: JsonValue) -> list[tuple[int | str, JsonValue]]:
 def _annotation(path: Path, image: JsonValue, records: list[ObjectRecord]) -> Annotation:
     name = image.required("file_name")
     width, height = image.find("width"), image.find("height")
-    size_wh = (
-        None if width is None or height is None else size_from(width.number(), height.number())
-    )
+    size_wh = size_of_members(width, height)
     file_name = file_name_of(name.text(), name.where)
     return build_annotation(path, records, size_wh, file_name, places="object")
 
@@ -334,6 +332,4 @@ def _outline(outline: JsonValue) -> tuple[np.ndarray, bool]:
                 f"{part.where}: expected x and y of at least 3 points, got {len(numbers)} numbers"
             )
         parts.append(numbers.reshape(-1, 2))
-    if len(parts) == 1:
-        return box_of_outline(parts[0])
-    return smallest_rectangle(np.concatenate(parts)).corners, True
+    return box_of_outlines(parts)

@@ -14,7 +14,7 @@ import numpy as np
 
 from DOTA_devkit.converters.annotation import Annotation, ObjectRecord, build_annotation
 from DOTA_devkit.converters.datasets import Source
-from DOTA_devkit.converters.rectangles import box_of_outline, smallest_rectangle
+from DOTA_devkit.converters.rectangles import box_of_outlines
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.faults import map_collecting
 from DOTA_devkit.imaging.raster import import_rasterio, open_raster, turn_of
@@ -159,10 +159,7 @@ def _record(
             f"properties {has}; name the right one with `class_property`"
         )
     name = found[0].text() if isinstance(found[0].value, str) else str(found[0].key())
-    if len(rings) == 1:
-        corners, fitted = box_of_outline(rings[0])
-    else:
-        corners, fitted = smallest_rectangle(np.concatenate(rings)).corners, True
+    corners, fitted = box_of_outlines(rings)
     score = properties.find("score")
     return ObjectRecord(
         name=name,

@@ -19,7 +19,7 @@ from DOTA_devkit.converters.annotation import (
     attributes_of,
     build_annotation,
     missing_size_error,
-    size_from,
+    size_of_members,
 )
 from DOTA_devkit.converters.datasets import Target
 from DOTA_devkit.converters.rectangles import box_of_outline, exact_rectangle, upright_corners
@@ -58,9 +58,7 @@ def read_labelme(path: Path | str) -> Annotation:
         else:
             left_out.append(f"{shape.where} ({kind_name})")
     width, height = root.find("imageWidth"), root.find("imageHeight")
-    size_wh = (
-        None if width is None or height is None else size_from(width.number(), height.number())
-    )
+    size_wh = size_of_members(width, height)
     return build_annotation(root.path, records, size_wh, places="shape", left_out=left_out)
 
 

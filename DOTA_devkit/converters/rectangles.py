@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -139,6 +140,16 @@ def box_of_outline(points: np.ndarray) -> tuple[np.ndarray, bool]:
     if len(points) == 4:
         return points, False
     return smallest_rectangle(points).corners, True
+
+
+def box_of_outlines(parts: Sequence[np.ndarray]) -> tuple[np.ndarray, bool]:
+    """Return the four corners of an object of one or several outlines, see `box_of_outline`.
+
+    Those of several are the corners of the smallest rectangle around all of them.
+    """
+    if len(parts) == 1:
+        return box_of_outline(parts[0])
+    return smallest_rectangle(np.concatenate(parts)).corners, True
 
 
 def _middle(values: np.ndarray) -> float:

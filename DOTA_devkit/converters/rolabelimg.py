@@ -6,6 +6,7 @@ Plain LabelImg and Pascal VOC files, which have `bndbox` alone, are a part of th
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from xml.sax.saxutils import escape
 
@@ -65,7 +66,31 @@ def read_rolabelimg(path: Path | str, angle_unit: str = RADIANS) -> Annotation:
             f"{root.where}: expected <annotation> (roLabelImg), got <{root.tag}>"
             + ("; the format 'hrsc' reads it" if root.tag == "HRSC_Image" else xml_hint(root.tag))
         )
-    records = [_read_object(element, angle_unit) for element in root.iter("object")]
+    return voc_annotation(path, root, lambda element: _read_box(element, angle_unit))
+
+
+def voc_annotation(
+    path: Path | str, root: XmlElement, corners_of: Callable[[XmlElement], np.ndarray]
+) -> Annotation:
+    """Read the objects of an XML file in the style of Pascal VOC, whose boxes differ by tool.
+
+    Args:
+        path: the XML file; its stem is the image id.
+        root: its root element.
+        corners_of: reads the corners ``[4, 2]`` of an <object>.
+
+    Raises:
+        InputError: a tag is missing or not what was expected; the message has file and line.
+    """
+    records = [
+        ObjectRecord(
+            name=element.required_text("name"),
+            corners=corners_of(element),
+            difficult=int(element.number("difficult", 0, DIFFICULTY)),
+            line=element.line,
+        )
+        for element in root.iter("object")
+    ]
     return build_annotation(Path(path), records, size_of(root))
 
 
@@ -73,15 +98,6 @@ def size_of(root: XmlElement) -> tuple[int, int] | None:
     """Return the size of the image in <size>, None if it is absent or 0."""
     size = root.find("size")
     return None if size is None else size_from(size.number("width", 0), size.number("height", 0))
-
-
-def _read_object(element: XmlElement, angle_unit: str) -> ObjectRecord:
-    return ObjectRecord(
-        name=element.required_text("name"),
-        corners=_read_box(element, angle_unit),
-        difficult=int(element.number("difficult", 0, DIFFICULTY)),
-        line=element.line,
-    )
 
 
 def _read_box(element: XmlElement, angle_unit: str) -> np.ndarray:

@@ -6,10 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from DOTA_devkit.converters.annotation import Annotation, ObjectRecord, build_annotation
-from DOTA_devkit.converters.rolabelimg import size_of
+from DOTA_devkit.converters.annotation import Annotation
+from DOTA_devkit.converters.rolabelimg import voc_annotation
 from DOTA_devkit.errors import InputError
-from DOTA_devkit.number_ranges import DIFFICULTY
 from DOTA_devkit.xml_tree import XmlElement, read_xml
 
 
@@ -30,16 +29,9 @@ def read_ssdd(path: Path | str) -> Annotation:
     root = read_xml(path)
     if root.tag != "annotation":
         raise InputError(f"{root.where}: expected <annotation> (SSDD), got <{root.tag}>")
-    records = [_record(element) for element in root.iter("object")]
-    return build_annotation(Path(path), records, size_of(root))
+    return voc_annotation(path, root, _corners)
 
 
-def _record(element: XmlElement) -> ObjectRecord:
+def _corners(element: XmlElement) -> np.ndarray:
     box = element.required("rotated_bndbox")
-    corners = [[box.number(f"{axis}{corner}") for axis in "xy"] for corner in (1, 2, 3, 4)]
-    return ObjectRecord(
-        name=element.required_text("name"),
-        corners=np.array(corners),
-        difficult=int(element.number("difficult", 0, DIFFICULTY)),
-        line=element.line,
-    )
+    return np.array([[box.number(f"{axis}{corner}") for axis in "xy"] for corner in (1, 2, 3, 4)])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,15 +41,20 @@ def parse_crs(text: str) -> CRS:
     import_rasterio()
     from rasterio.crs import CRS
 
-    try:
-        found = CRS.from_user_input(text)
-    except Exception:  # GDAL's errors have classes that are private to rasterio
-        found = None
+    found = _read_crs(CRS.from_user_input, text)
     if not found:
         raise InputError(
             f"crs: expected a coordinate reference system, such as EPSG:32633, got {text[:80]!r}"
         )
     return found
+
+
+def _read_crs(read: Callable[[str], CRS], text: str) -> CRS | None:
+    """Return what a function of rasterio makes of a text, None if it cannot read it."""
+    try:
+        return read(text)
+    except Exception:  # GDAL's errors have classes that are private to rasterio
+        return None
 
 
 def locate_image(
@@ -201,10 +206,7 @@ def _from_prj(path: Path) -> CRS | None:
     if prj is None:
         return None
     text = "" if prj.stat().st_size > _MAX_BYTES else " ".join(read_lines(prj)).strip()
-    try:
-        found = CRS.from_wkt(text)
-    except Exception:  # GDAL's errors have classes that are private to rasterio
-        found = None
+    found = _read_crs(CRS.from_wkt, text)
     if not found:
         raise InputError(
             f"{prj}: expected the WKT of a coordinate reference system, got {text[:40]!r}"
