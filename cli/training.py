@@ -112,8 +112,6 @@ def resumed(args: argparse.Namespace, run: RunDir) -> Checkpoint:
         raise InputError(f"{resume.path} has no optimizer state to resume from: use --finetune")
     check_flags(args, resume, asked_classes(args))
     restore_flags(args, resume)
-    if args.threads is not None:
-        torch.set_num_threads(args.threads)
     epochs = args.epochs or run.defaults.epochs
     if resume.epoch >= epochs:
         raise InputError(
