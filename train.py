@@ -20,11 +20,16 @@ from DOTA_devkit.errors import InputError
 from DOTA_devkit.progress import progress_bar
 from inference import to_device
 from models import CTRBOX, Checkpoint, DetectionLoss, save_checkpoint
+from models.assignment import object_cells
 from models.losses import ObjectCounts
+from models.rectangle_loss import RectangleLoss
+from structures.boxes import RECTANGLE
 from structures.drawing import contact_sheet, draw_targets, write_picture
+from training.average import WeightAverage
 from training.files import BAD_BATCHES, BAD_IMAGES, LAST, is_same_file
 from training.guards import BadImages, BadSteps, NormStatistics
 from training.history import History, epoch_line
+from training.optimizer import make_optimizer
 from training.run import Run
 from training.schedule import learning_rate, set_rate
 from training.settings import TrainSettings
@@ -78,14 +83,15 @@ def train(
         raise InputError("patience needs a validation list, whose AP it waits for")
     folder.mkdir(parents=True, exist_ok=True)
     model.to(device, memory_format=torch.channels_last)
-    # Fused: on a CPU the unfused step takes as long as a small network's backward pass.
-    optimizer = torch.optim.Adam(model.parameters(), settings.lr, fused=True)
-    run = Run(model, optimizer, settings, folder, save_checkpoint, extras)
+    optimizer = make_optimizer(model, settings)
+    average = WeightAverage(model, settings.ema_decay) if settings.ema_decay else None
+    run = Run(model, optimizer, settings, folder, save_checkpoint, extras, average)
     if resume is not None:
         run.resume(resume)
     parallel = nn.DataParallel(model, list(range(gpus))) if gpus > 1 else model
     images = min(settings.batch_size * settings.accumulate, len(train_set))
-    criterion = DetectionLoss(train_set.mean_objects(images))
+    loss = RectangleLoss if model.box_coding == RECTANGLE else DetectionLoss
+    criterion = loss(train_set.mean_objects(images))
     if settings.accumulate > 1:
         logger.info(
             "a step sees a global batch of %d images, in %d batches of %d",
@@ -101,7 +107,7 @@ def train(
             loader = epoch_loader(train_set, settings, epoch, device, run)
             row = train_one_epoch(parallel, loader, criterion, optimizer, settings, run, device)
             if score is not None and (epoch % settings.val_every == 0 or epoch == settings.epochs):
-                row["ap"] = validate(model, score)
+                row["ap"] = validate(model if run.average is None else run.average.model, score)
             logger.info("%s  %s", epoch_line(row, settings.epochs), progress.time_text())
             run.finish_epoch(row)
     if run.progress.epoch <= settings.epochs:
@@ -112,7 +118,7 @@ def train(
 def train_one_epoch(
     model: nn.Module,
     loader: torch.utils.data.DataLoader,
-    criterion: DetectionLoss,
+    criterion: nn.Module,
     optimizer: torch.optim.Optimizer,
     settings: TrainSettings,
     run: Run,
@@ -164,6 +170,8 @@ def train_one_epoch(
                     )
                     if finite:
                         bad_steps.good()
+                        if run.average is not None:
+                            run.average.update()
                         progress.add_losses(losses)
                     else:
                         image_ids = [image_id_of[index] for index in indices]
@@ -216,7 +224,7 @@ def is_trainable(batch: Mapping[str, torch.Tensor]) -> bool:
 def train_step(
     model: nn.Module,
     batches: Sequence[dict[str, torch.Tensor]],
-    criterion: DetectionLoss,
+    criterion: nn.Module,
     optimizer: torch.optim.Optimizer,
     clip_norm: float,
     statistics: NormStatistics,
@@ -248,7 +256,9 @@ def train_step(
     for batch in batches:
         images = to_device(batch.pop("input"), device)
         targets = {k: v.to(device, non_blocking=True) for k, v in batch.items()}
-        losses = criterion(model(images, logits=True), targets, logits=True, **parts)
+        targets = criterion.assign(targets)
+        maps = model(images, logits=True, cells=object_cells(targets))
+        losses = criterion(maps, targets, logits=True, **parts)
         sum(losses.values()).backward()
         for name, value in losses.items():
             totals[name] = totals[name] + value.detach() if name in totals else value.detach()

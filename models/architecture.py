@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -21,7 +21,7 @@ from models.state_keys import (
     nearest_backbone,
     shapes_of,
 )
-from structures.boxes import HEAD_CHANNELS, STRIDE
+from structures.boxes import HEAD_CHANNELS, STRIDE, VECTORS
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,7 @@ class Architecture:
         head_conv: Hidden channels of each head.
         head_bn: Whether the heads have BatchNorm.
         neck: Channels of the merges, or None for those of the backbone's maps.
+        box_coding: One of `structures.boxes.BOX_CODINGS`, which the weights alone do not tell.
     """
 
     backbone: str
@@ -43,6 +44,7 @@ class Architecture:
     head_conv: int
     head_bn: bool
     neck: int | None = None
+    box_coding: str = VECTORS
 
     @classmethod
     def of(cls, model: CTRBOX) -> Architecture:
@@ -54,6 +56,7 @@ class Architecture:
             model.head_conv,
             model.head_bn,
             model.neck,
+            model.box_coding,
         )
 
     def build(
@@ -73,16 +76,20 @@ class Architecture:
             classes=classes,
             input_size=input_size,
             neck=self.neck,
+            box_coding=self.box_coding,
         )
 
 
-def recognize(state: Mapping[str, Tensor], backbone: str | None = None) -> Architecture:
+def recognize(
+    state: Mapping[str, Tensor], backbone: str | None = None, box_coding: str = VECTORS
+) -> Architecture:
     """Find the architecture that weights belong to.
 
     Args:
         state: Weights under the names of `canonical_state`.
         backbone: The name given in the file; it decides if several backbones of the table have the
             same keys and shapes.
+        box_coding: As given in the file.
 
     Returns:
         The architecture whose keys and shapes are exactly those of the weights.
@@ -116,7 +123,7 @@ def recognize(state: Mapping[str, Tensor], backbone: str | None = None) -> Archi
             f"its backbone is not in the table ({', '.join(BACKBONES)}); the nearest is {nearest}: "
             f"{difference}"
         )
-    architecture = _recognize_heads(shapes, name)
+    architecture = replace(_recognize_heads(shapes, name), box_coding=box_coding)
     with torch.device("meta"):
         expected = shapes_of(architecture.build().state_dict())
     if expected != shapes:

@@ -20,7 +20,7 @@ from DOTA_devkit.errors import InputError
 from DOTA_devkit.imaging import ReadOptions
 from models.architecture import Architecture, recognize
 from models.ctrbox_net import CTRBOX
-from models.schema import check_weights, checked_entries
+from models.schema import brief, check_weights, checked_entries
 from models.state_keys import canonical_state
 from models.torch_files import (
     read_torch_file,
@@ -28,6 +28,7 @@ from models.torch_files import (
     split_state,
     write_torch_file,
 )
+from structures.boxes import BOX_CODINGS, HEAD_CHANNELS, VECTORS
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +42,7 @@ class Checkpoint:
 
     Attributes:
         model_state: Weights under the names of `CTRBOX`.
-        architecture: Backbone, heads, `head_conv`, `head_bn` and `neck`.
+        architecture: Backbone, heads, `head_conv`, `head_bn`, `neck` and `box_coding`.
         classes: Class names in the order of the channels of `hm`, or None if the file has none.
         input_size: (height, width) of training, or None.
         epoch: Number of the last completed epoch.
@@ -133,6 +134,8 @@ class Checkpoint:
         }
         if architecture.neck is not None:
             content["neck"] = architecture.neck
+        if architecture.box_coding != VECTORS:
+            content["box_coding"] = architecture.box_coding
         if self.optimizer_state is not None:
             content["optimizer_state_dict"] = self.optimizer_state
         if reserved := content.keys() & self.extras.keys():
@@ -152,9 +155,16 @@ class Checkpoint:
         """
         state, rest = split_state(content, path)
         state = canonical_state(state)
-        backbone = rest.pop("backbone", None)
+        backbone, box_coding = rest.pop("backbone", None), rest.pop("box_coding", VECTORS)
+        if box_coding not in BOX_CODINGS:
+            raise InputError(
+                f"{path}: its box_coding is {brief(box_coding)}, but one of "
+                f"{', '.join(BOX_CODINGS)} is expected"
+            )
         try:
-            architecture = recognize(state, backbone if isinstance(backbone, str) else None)
+            architecture = recognize(
+                state, backbone if isinstance(backbone, str) else None, box_coding
+            )
         except InputError as error:
             raise InputError(f"{path}: {error}") from None
         check_weights(state, path)
@@ -302,8 +312,8 @@ def finetune(model: CTRBOX, path: str | Path) -> list[str]:
     """Initialize a model with the weights of a detector that was trained on other data.
 
     Layers of the same shape are copied. The others keep their new weights: the last layer of the
-    heat map if the classes differ, the heads if `head_conv` or `head_bn` differ, or the merges and
-    the heads if `neck` differs.
+    heat map if the classes differ, those of the boxes if `box_coding` differs, the heads if
+    `head_conv` or `head_bn` differ, or the merges and the heads if `neck` differs.
 
     Args:
         model: The model to initialize, in place.
@@ -335,6 +345,9 @@ def finetune(model: CTRBOX, path: str | Path) -> list[str]:
     last = f"hm.{3 if model.head_bn else 2}"
     if model.classes and checkpoint.classes and model.classes != checkpoint.classes:
         new = [*new, last] if last not in new else new  # as many classes, but different ones
+    if model.box_coding != checkpoint.architecture.box_coding:  # these mean something else
+        coded = (layer for layer in layers if layer.split(".")[0] in HEAD_CHANNELS)
+        new = list(dict.fromkeys([*new, *(layer for layer in coded if layer.endswith(last[2:]))]))
     copied = {key: state[key] for layer, keys in layers.items() if layer not in new for key in keys}
     model.load_state_dict(own | copied)
     logger.info("fine-tuning from %s; newly initialized layers: %s", path, ", ".join(new) or "none")

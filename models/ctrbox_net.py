@@ -8,9 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from models.backbones import get_backbone
+from models.box_coding import decoded_maps, start_as_rectangles
+from models.heads_at_cells import head_at_cells
 from models.model_parts import CombinationModule, make_head
 from models.pretrained import load_pretrained
-from structures.boxes import STRIDE
+from structures.boxes import BOX_CODINGS, RECTANGLE, STRIDE, VECTORS
 
 SIGMOID_HEADS = ("hm", "cls_theta")  # trained with cross-entropy; the others are regressed
 PRIOR_LOGIT = -2.19  # initial logit of the heat map: a probability of 0.1
@@ -32,10 +34,12 @@ class CTRBOX(nn.Module):
         input_size: (height, width) that the model is meant for, or None.
         neck: Channels of the three merges, and thus of the input of the heads. None takes those of
             the backbone's own maps, as the original does.
+        box_coding: One of `structures.boxes.BOX_CODINGS`, how the heads `wh` and `cls_theta` are
+            trained: as the original's boundary vectors, or as rectangles.
 
     Raises:
-        ValueError: `down_ratio` is not 4, `neck` is not positive, or the number of `classes`
-            differs from the channels of `hm`.
+        ValueError: `down_ratio` is not 4, `neck` is not positive, `box_coding` is unknown, or the
+            number of `classes` differs from the channels of `hm`.
         InputError: The backbone is unknown, or `pretrained` cannot be obtained or does not fit.
     """
 
@@ -52,6 +56,7 @@ class CTRBOX(nn.Module):
         classes: tuple[str, ...] | None = None,
         input_size: tuple[int, int] | None = None,
         neck: int | None = None,
+        box_coding: str = VECTORS,
     ) -> None:
         super().__init__()
         if down_ratio != STRIDE:
@@ -66,6 +71,10 @@ class CTRBOX(nn.Module):
             )
         if neck is not None and neck < 1:
             raise ValueError(f"neck must be a positive number of channels or None, got {neck}")
+        if box_coding not in BOX_CODINGS:
+            raise ValueError(
+                f"box_coding must be one of {', '.join(BOX_CODINGS)}, got {box_coding!r}"
+            )
         row = get_backbone(backbone)
         c2, c3, c4, c5 = row.channels
         self.heads = dict(heads)
@@ -74,6 +83,7 @@ class CTRBOX(nn.Module):
         self.head_conv = head_conv
         self.head_bn = head_bn
         self.neck = neck
+        self.box_coding = box_coding
         self.classes = None if classes is None else tuple(classes)
         self.input_size = None if input_size is None else tuple(input_size)
 
@@ -86,36 +96,50 @@ class CTRBOX(nn.Module):
             bias = PRIOR_LOGIT if name == "hm" else 0.0
             head = make_head(self.dec_c2.c_out, head_conv, channels, kernel_size, head_bn, bias)
             self.add_module(name, head)
+        if box_coding == RECTANGLE:
+            start_as_rectangles(self.get_submodule("wh")[-1], self.get_submodule("reg")[-1])
 
         if pretrained not in (False, None, "none"):
             source = "imagenet" if pretrained is True else pretrained
             load_pretrained(self.base_network, backbone, source)
 
-    def forward(self, x: Tensor, logits: bool = False) -> dict[str, Tensor]:
+    def forward(
+        self, x: Tensor, logits: bool = False, cells: Tensor | None = None
+    ) -> dict[str, Tensor]:
         """Compute the output maps of a batch of images.
 
         Args:
             x: [B, 3, H, W] images in BGR, `pixel / 255 - 0.5`; H and W are multiples of 32.
-            logits: Return `hm` and `cls_theta` before their sigmoid, as the losses expect them.
-                (An argument rather than a method, so that it works through DataParallel.)
+            logits: Return the heads as the losses expect them: `hm` and `cls_theta` before their
+                sigmoid, and `wh` as it is coded. (An argument rather than a method, so that it
+                works through a wrapper for several devices.)
+            cells: [B, K] int64, `y * W + x` of some cells of the maps, or `EMPTY`. All heads but
+                `hm` are then computed at these cells alone, as training needs them.
 
         Returns:
-            A map [B, channels, H / 4, W / 4] for each head. With the usual heads, in cells of that
-            grid:
+            A map [B, channels, H / 4, W / 4] for each head, or with `cells` values
+            [B, K, channels] for those but `hm`. With the usual heads, in cells of that grid:
             `hm`: probability [0, 1] that an object of the class has its center in the cell;
             `wh`: vectors (x, y) from the center to the midpoints of the top, right, bottom and
             left edges, then width and height of the axis-aligned rectangle around the box;
             `reg`: offset (x, y) of the center from the cell's top left corner, 0 to 1;
-            `cls_theta`: probability [0, 1] that the box is rotated, so that the vectors apply.
+            `cls_theta`: probability [0, 1] that the box is rotated, so that the vectors apply; 1
+            with the box coding "rectangle", whose vectors are right for upright boxes as well.
         """
         c2, c3, c4, c5 = self.base_network(x)
         merged = self.dec_c4(c5, c4)
         merged = self.dec_c3(merged, c3)
         merged = self.dec_c2(merged, c2)
-        maps = {name: self.get_submodule(name)(merged) for name in self.heads}
+        maps = {
+            name: head(merged)
+            if cells is None or name == "hm"
+            else head_at_cells(head, merged, cells)
+            for name, head in ((name, self.get_submodule(name)) for name in self.heads)
+        }
         if logits:
             return maps
-        return {
+        maps = {
             name: torch.sigmoid(values) if name in SIGMOID_HEADS else values
             for name, values in maps.items()
         }
+        return decoded_maps(maps) if self.box_coding == RECTANGLE else maps

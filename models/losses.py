@@ -61,7 +61,10 @@ class ObjectCounts(NamedTuple):
         is_center = targets["hm"].eq(1).float()
         if (weight := targets.get("hm_weight")) is not None:
             is_center = is_center * weight.float()
-        return cls(is_center.sum(), targets["reg_mask"].float().sum())
+        objects = targets.get("objects")
+        return cls(
+            is_center.sum(), targets["reg_mask"].float().sum() if objects is None else objects
+        )
 
     def __add__(self, other: ObjectCounts) -> ObjectCounts:
         return ObjectCounts(self.centers + other.centers, self.objects + other.objects)
@@ -134,6 +137,10 @@ class DetectionLoss(nn.Module):
             raise ValueError(f"mean_objects must be finite, got {mean_objects}")
         self.mean_objects = max(float(mean_objects), 1.0)
 
+    def assign(self, targets: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Return the targets by cell: an object is learned by the cell of its center alone."""
+        return targets
+
     def forward(
         self,
         maps: dict[str, Tensor],
@@ -145,7 +152,8 @@ class DetectionLoss(nn.Module):
 
         Args:
             maps: The model's output for a batch, of any floating type: `hm` [B, C, H, W],
-                `wh` [B, 10, H, W], `reg` [B, 2, H, W], `cls_theta` [B, 1, H, W].
+                `wh` [B, 10, H, W], `reg` [B, 2, H, W], `cls_theta` [B, 1, H, W]. All but `hm` may
+                also be [B, K, channels], the values at the objects' cells.
             targets: `hm` [B, C, H, W] in 0 to 1; for up to K objects per image `wh` [B, K, 10],
                 `reg` [B, K, 2], `cls_theta` [B, K, 1], `ind` [B, K] int64 (their cells,
                 `y * W + x`) and `reg_mask` [B, K] (1 where there is an object). The optional
@@ -163,13 +171,17 @@ class DetectionLoss(nn.Module):
         centers, objects = counts or (None, None)
         mask, cells = targets["reg_mask"], targets["ind"]
 
+        def at_objects(name: str) -> Tensor:
+            values = maps[name]
+            return values if values.ndim == 3 else gather_cells(values, cells)
+
         def regression(name: str) -> Tensor:
-            predicted = gather_cells(maps[name], cells).float()
+            predicted = at_objects(name).float()
             error = F.smooth_l1_loss(predicted, targets[name].float(), reduction="none")
             return masked_mean(error, mask, objects)
 
         with torch.autocast(maps["hm"].device.type, enabled=False):
-            rotated = bernoulli(gather_cells(maps["cls_theta"], cells))
+            rotated = bernoulli(at_objects("cls_theta"))
             is_rotated = targets["cls_theta"].float()
             cross_entropy = -is_rotated * rotated.log_p - (1 - is_rotated) * rotated.log_not_p
             return {

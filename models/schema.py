@@ -72,6 +72,7 @@ _ENTRIES = {
     "data": _Entry("a dict of options", _are_options, optional=True),
     "validation": _Entry("a dict of settings", _are_options, optional=True),
     "progress": _Entry("a dict of numbers", _are_numbers, optional=True),
+    "train_state_dict": _Entry("a dict of tensors", _are_tensors, optional=True),
     "scaler_state_dict": _Entry("a dict of numbers", _are_numbers, optional=True),
     "data_digest": _Entry("a dict of tensors", _are_tensors, optional=True),
     "run": _Entry("a dict of settings", _are_options, optional=True),

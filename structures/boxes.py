@@ -27,6 +27,11 @@ WH = {
 """Channels of `wh`, in cells: the vectors (x, y) from the center to the midpoints of the top,
 right, bottom and left edge, then width and height of the enclosing axis-aligned rectangle."""
 
+VECTORS, RECTANGLE = "vectors", "rectangle"
+BOX_CODINGS = (VECTORS, RECTANGLE)
+"""How a network is trained to describe a box: by the vectors of `WH`, or by a symmetric matrix, see
+`models.box_coding`."""
+
 UPRIGHT_MIDPOINTS = ((0.0, -0.5), (0.5, 0.0), (0.0, 0.5), (-0.5, 0.0))
 """Midpoints (x, y) of the top, right, bottom and left edge of an axis-aligned box, relative to its
 center and in units of its width and height."""

@@ -15,11 +15,18 @@ from torch import nn
 from DOTA_devkit import interrupts
 from DOTA_devkit.errors import InputError
 from models import Checkpoint
+from training.average import WeightAverage
 from training.epoch import EpochProgress
 from training.files import BEST, LAST
 from training.history import History
 from training.settings import TrainSettings
-from training.state import load_optimizer_state, random_state, restore_random_state
+from training.state import (
+    TRAINED_STATE,
+    load_optimizer_state,
+    load_trained_state,
+    random_state,
+    restore_random_state,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -34,9 +41,12 @@ class Run:
         folder: of the checkpoints.
         save: writes a checkpoint, `models.save_checkpoint`.
         extras: plain values that every checkpoint carries beside the rest.
+        average: the average of the network's weights, if the run has one: checkpoints then hold it
+            as their weights, and those of training beside it.
 
     Attributes:
         folder: see above.
+        average: see above.
         progress: the place of the run.
         history: the finished epochs.
         loader_state: state of the loader's generator at the start of the epoch, from which order
@@ -51,11 +61,12 @@ class Run:
         folder: Path,
         save: Callable[[Path, Checkpoint], None],
         extras: Mapping[str, object] | None = None,
+        average: WeightAverage | None = None,
     ):
         self.progress = EpochProgress(1)
         self.history = History()
         self.loader_state: torch.Tensor | None = None
-        self._model, self._optimizer = model, optimizer
+        self._model, self._optimizer, self.average = model, optimizer, average
         self._settings, self.folder, self._extras = settings, folder, dict(extras or {})
         self._write = save
         self._busy = False  # in the middle of a step, or of saving
@@ -63,7 +74,7 @@ class Run:
         self._saved_at = time.monotonic()
 
     def resume(self, resume: Checkpoint) -> None:
-        """Take everything but the weights from a checkpoint.
+        """Take everything from a checkpoint but the weights that its model was built with.
 
         Raises:
             InputError: something in it does not belong to this model, or is damaged.
@@ -72,6 +83,9 @@ class Run:
         self.progress = EpochProgress.of_entry(entry, resume.epoch + 1, resume.path)
         self.history.rows = list(resume.history)
         load_optimizer_state(self._optimizer, resume)
+        if self.average is not None:
+            load_trained_state(self._model, resume)
+            self.average.steps = int(entry.get("averaged", 0))
         self.loader_state = restore_random_state(resume)
         batch = f", batch {self.progress.step + 1}" if self.progress.step else ""
         logger.info(
@@ -94,16 +108,23 @@ class Run:
 
     def checkpoint(self) -> Checkpoint:
         """Return all that the run needs to go on from here."""
+        average = self.average
+        progress = self.progress.entry()
+        trained: dict[str, object] = {}
+        if average is not None:
+            progress["averaged"] = average.steps
+            trained[TRAINED_STATE] = self._model.state_dict()
         return Checkpoint.of(
-            self._model,
+            self._model if average is None else average.model,
             epoch=self.progress.epoch - 1,
             optimizer=self._optimizer,
             history=self.history.rows,
             random_state=random_state(self.loader_state),
             extras={
                 **self._extras,
+                **trained,
                 "train": asdict(self._settings),
-                "progress": self.progress.entry(),
+                "progress": progress,
                 # All steps are in float32: there is no loss scale, whose state would be here.
                 "scaler_state_dict": {},
             },

@@ -9,6 +9,7 @@ from typing import Any
 from DOTA_devkit.errors import InputError
 
 SCHEDULES = ("exponential", "cosine")
+OPTIMIZERS = ("adam", "adamw")
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,10 @@ class TrainSettings:
         batch_size: images of a step.
         accumulate: batches of a step, whose gradients are added up: a step sees
             `batch_size * accumulate` images at the memory of one batch.
+        optimizer: "adam", as the original has it, or "adamw".
+        weight_decay: of adamw, on the weights of convolutions alone.
+        ema_decay: limit of the decay of the averaged weights (see `training.average`), which are
+            what is scored and saved for use; 0 for no average.
         lr: highest learning rate.
         schedule: "exponential" multiplies the rate by `lr_gamma` after every epoch, as the original
             does; "cosine" lowers it along half a cosine to 1 % of `lr`.
@@ -40,6 +45,9 @@ class TrainSettings:
     epochs: int = 80
     batch_size: int = 16
     accumulate: int = 1
+    optimizer: str = "adam"
+    weight_decay: float = 0.0
+    ema_decay: float = 0.0
     lr: float = 1.25e-4
     schedule: str = "exponential"
     lr_gamma: float = 0.96
@@ -71,8 +79,12 @@ class TrainSettings:
             if one.name not in values:
                 continue
             value, low = values[one.name], _LEAST.get(one.name, 0)
-            if one.name == "schedule":
-                expected, fits = f"one of {', '.join(SCHEDULES)}", value in SCHEDULES
+            if one.name in _CHOICES:
+                choices = _CHOICES[one.name]
+                expected, fits = f"one of {', '.join(choices)}", value in choices
+            elif one.name == "ema_decay":
+                expected = "a number from 0 to below 1"
+                fits = type(value) in (int, float) and 0 <= value < 1
             elif isinstance(one.default, bool):
                 expected, fits = "true or false", isinstance(value, bool)
             else:
@@ -87,6 +99,8 @@ class TrainSettings:
             found[one.name] = value
         return found
 
+
+_CHOICES = {"schedule": SCHEDULES, "optimizer": OPTIMIZERS}
 
 _LEAST = {"epochs": 1, "batch_size": 1, "accumulate": 1, "val_every": 1, "max_bad_steps": 1}
 """Least value of the settings for which it is not 0."""

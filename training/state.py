@@ -18,8 +18,11 @@ from torch import Tensor, nn
 
 from DOTA_devkit.errors import InputError
 from models import Checkpoint
-from models.schema import brief
-from models.torch_files import is_dense
+from models.schema import brief, check_weights
+from models.torch_files import is_dense, refuse_non_finite
+
+TRAINED_STATE = "train_state_dict"
+"""Key of the weights that the optimizer works on, where the others are their average."""
 
 _MOMENTS = ("exp_avg", "exp_avg_sq")
 
@@ -33,7 +36,7 @@ def load_optimizer_state(optimizer: torch.optim.Optimizer, resume: Checkpoint) -
     the learning rate is set at each step, and how it is computed stays as it is in `optimizer`.
 
     Args:
-        optimizer: An Adam with one group of parameters.
+        optimizer: An Adam or AdamW.
         resume: The checkpoint.
 
     Raises:
@@ -55,17 +58,23 @@ def _checked_state(optimizer: torch.optim.Optimizer, content: object) -> dict[st
         ValueError: Something in `content` is missing, or not what Adam expects.
     """
     own = optimizer.state_dict()["param_groups"]
-    parameters: list[nn.Parameter] = optimizer.param_groups[0]["params"]
+    parameters = [one for group in optimizer.param_groups for one in group["params"]]
     states = _entry(content, "state", Mapping)
     groups = _entry(content, "param_groups", Sequence)
     if len(groups) != len(own):
-        raise ValueError(f"{len(own)} group of parameters is expected, but it has {len(groups)}")
-    settings = _checked_settings(groups[0])
-    numbers = _entry(groups[0], "params", Sequence)
-    if len(numbers) != len(parameters) or not all(isinstance(n, int) for n in numbers):
-        raise ValueError(f"{len(parameters)} parameters are expected, but it lists {len(numbers)}")
-    index_of = {number: index for index, number in enumerate(numbers)}
-    moments = (*_MOMENTS, "max_exp_avg_sq") if settings["amsgrad"] else _MOMENTS
+        expected = "1 group" if len(own) == 1 else f"{len(own)} groups"
+        raise ValueError(f"{expected} of parameters must be there, but it has {len(groups)}")
+    settings = [_checked_settings(group) for group in groups]
+    index_of: dict[int, int] = {}
+    moments_of: list[tuple[str, ...]] = []
+    for group, expected, values in zip(groups, own, settings, strict=True):
+        numbers = _entry(group, "params", Sequence)
+        count = len(expected["params"])
+        if len(numbers) != count or not all(isinstance(n, int) for n in numbers):
+            raise ValueError(f"{count} parameters are expected, but it lists {len(numbers)}")
+        index_of |= {number: len(moments_of) + index for index, number in enumerate(numbers)}
+        moments = (*_MOMENTS, "max_exp_avg_sq") if values["amsgrad"] else _MOMENTS
+        moments_of += [moments] * count
     state = {}
     for number, entries in states.items():
         index = index_of.get(number) if isinstance(number, int) else None
@@ -78,9 +87,12 @@ def _checked_state(optimizer: torch.optim.Optimizer, content: object) -> dict[st
             name: _checked_moment(
                 _entry(entries, name, Tensor, where), parameters[index], f"{name} of {where}"
             )
-            for name in moments
+            for name in moments_of[index]
         }
-    return {"state": state, "param_groups": [own[0] | settings]}
+    return {
+        "state": state,
+        "param_groups": [one | values for one, values in zip(own, settings, strict=True)],
+    }
 
 
 def _entry(content: object, name: str, kind: type, where: str = "") -> Any:
@@ -138,6 +150,30 @@ def _checked_moment(value: Tensor, parameter: nn.Parameter, name: str) -> Tensor
         raise ValueError(f"{name} holds values that no training gives")
     copy = torch.empty_like(parameter, memory_format=torch.preserve_format, requires_grad=False)
     return copy.copy_(value)
+
+
+def load_trained_state(model: nn.Module, resume: Checkpoint) -> None:
+    """Load the weights of training, which a run with averaged weights stores beside these.
+
+    Args:
+        model: The network, which has the averaged ones.
+        resume: The checkpoint.
+
+    Raises:
+        InputError: They are missing, or are not those of the model.
+    """
+    state, own = resume.extras.get(TRAINED_STATE), model.state_dict()
+    fits = state is not None and state.keys() == own.keys()
+    if not fits or any(
+        not is_dense(state[name]) or state[name].shape != value.shape for name, value in own.items()
+    ):
+        raise InputError(
+            f"{resume.path}: its {TRAINED_STATE} is missing or damaged, so that its run cannot go "
+            "on; to start over with its weights use finetune"
+        )
+    check_weights(state, resume.path)
+    refuse_non_finite(state, resume.path)
+    model.load_state_dict(state)
 
 
 def seed_all(seed: int) -> None:

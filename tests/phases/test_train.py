@@ -1,5 +1,6 @@
 """The training loop: exact resume, skipped steps, learning rates, and the files it writes."""
 
+import copy
 import csv
 import math
 import random
@@ -87,6 +88,9 @@ class NanLoss(torch.nn.Module):
         self.inner = original_loss(mean_objects)
         self.step = -1
 
+    def assign(self, targets):
+        return self.inner.assign(targets)
+
     def forward(self, maps, targets, logits=False):
         self.step += 1
         losses = self.inner(maps, targets, logits)
@@ -155,18 +159,65 @@ def test_run_goes_on_at_the_very_step(data, tmp_path, monkeypatch, workers, stop
     assert ours.optimizer_state["param_groups"] == theirs.optimizer_state["param_groups"]
 
 
-def press_in_step(monkeypatch, step):
+@pytest.mark.slow
+def test_run_with_averaged_weights_goes_on_at_the_very_step(data, tmp_path, monkeypatch):
+    changes = {"optimizer": "adamw", "weight_decay": 0.01, "ema_decay": 0.9, "schedule": "cosine"}
+
+    def rectangles():
+        return tiny_model(box_coding="rectangle", head_bn=True)
+
+    whole = fit(data, tmp_path / "whole", model=rectangles(), **changes)
+    stopped = tmp_path / "stopped"
+    press_in_step(monkeypatch, 2, trainer.RectangleLoss)
+    with pytest.raises(interrupts.Interrupted):
+        fit(data, stopped, model=rectangles(), **changes)
+    monkeypatch.undo()
+    monkeypatch.setattr("training.history.plot_history", lambda rows, path: None)
+    resumed = fit(data, stopped, resume=read_checkpoint(stopped / LAST), **changes)
+    assert_same_weights(whole, resumed)
+    ours, theirs = (read_checkpoint(tmp_path / name / LAST) for name in ("whole", "stopped"))
+    assert_same_weights(build_model(ours), build_model(theirs))
+    assert ours.architecture.box_coding == theirs.architecture.box_coding == "rectangle"
+    assert ours.extras["progress"]["averaged"] == theirs.extras["progress"]["averaged"] == 4
+    averaged, trained = ours.model_state, ours.extras["train_state_dict"]
+    assert all(torch.equal(trained[key], value) for key, value in whole.state_dict().items())
+    assert not torch.equal(averaged["hm.0.weight"], trained["hm.0.weight"])
+
+
+def test_the_averaged_weights_are_scored_and_saved(data, tmp_path):
+    scored = []
+    fit(data, tmp_path, epochs=1, ema_decay=0.5,
+        score=lambda model: scored.append(copy.deepcopy(model)) or 0.5)  # fmt: skip
+    assert_same_weights(scored[0], build_model(read_checkpoint(tmp_path / BEST)))
+
+
+@pytest.mark.parametrize("damage", ["missing", "shape", "nan"])
+def test_damaged_weights_of_training_are_refused(data, tmp_path, damage):
+    fit(data, tmp_path, epochs=1, ema_decay=0.5)
+    resume = read_checkpoint(tmp_path / LAST)
+    trained = resume.extras["train_state_dict"]
+    if damage == "missing":
+        del resume.extras["train_state_dict"]
+    elif damage == "shape":
+        trained["hm.0.bias"] = torch.zeros(3)
+    else:
+        trained["hm.0.bias"] = torch.full_like(trained["hm.0.bias"], math.nan)
+    with pytest.raises(InputError, match="model_last"):
+        fit(data, tmp_path, ema_decay=0.5, resume=resume)
+
+
+def press_in_step(monkeypatch, step, loss=original_loss):
     """Press Ctrl-C in the middle of a step, counted from 0."""
     steps = iter(range(100))
 
-    class Pressing(original_loss):
+    class Pressing(loss):
         def forward(self, maps, targets, logits=False, counts=None):
             losses = super().forward(maps, targets, logits, counts)
             if next(steps) == step:
                 signal.raise_signal(signal.SIGINT)
             return losses
 
-    monkeypatch.setattr(trainer, "DetectionLoss", Pressing)
+    monkeypatch.setattr(trainer, loss.__name__, Pressing)
 
 
 @pytest.mark.slow

@@ -1,0 +1,98 @@
+"""How the channels of the head `wh` stand for a box: as vectors, or as a symmetric matrix.
+
+The vectors from the center to the edges, as the original trains them, change places where a box
+turns through the axes, and near that angle a network that minimizes an error learns their mean: a
+skewed diamond. The symmetric matrix
+
+    S = p * e eT + q * f fT        (e, f the unit vectors along the sides, p, q half their lengths)
+
+of a box is unique and changes smoothly with size and angle, and any symmetric matrix is that of a
+rectangle again: its eigenvectors are the directions of the sides, its eigenvalues half of their
+lengths. The columns of S take the places of the vectors r and b, and those of -S of l and t, which
+for an upright box is the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from structures.boxes import WH
+
+_STEEP = 6e4
+"""Slope of each half of the switch between the two sides; float16 goes up to 65504."""
+
+
+def symmetric_matrix(vectors: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Average the vectors of a head into a symmetric matrix.
+
+    Args:
+        vectors: [N, 8 or more, ...], t, r, b, l as (x, y) in the first channels.
+
+    Returns:
+        The entries xx, xy and yy of the matrix, [N, ...] each.
+    """
+    (tx, ty), (rx, ry), (bx, by), (lx, ly) = (
+        vectors[:, WH[name]].unbind(1) for name in ("t", "r", "b", "l")
+    )
+    return (rx - lx) / 2, (ry - ly + bx - tx) / 4, (by - ty) / 2
+
+
+def rectangle_vectors(vectors: Tensor) -> Tensor:
+    """Convert the output of a head that was trained as a matrix to the vectors of the rectangle.
+
+    These are plain arithmetic operations, which every runtime has. A cell without an object may
+    give a rectangle of any size.
+
+    Args:
+        vectors: [N, 10, ...], the channels of `structures.boxes.WH`; the last two are not read.
+
+    Returns:
+        [N, 10, ...]: the vectors t, r, b, l to the midpoints of the edges, r being that which is
+        nearest to the direction of x, and the size of the enclosing upright rectangle.
+    """
+    xx, xy, yy = symmetric_matrix(vectors)
+    middle, half = (xx + yy) / 2, (xx - yy) / 2
+    radius = torch.sqrt(half * half + xy * xy)
+    # +1 if the side near the x axis has the larger eigenvalue, else -1.
+    steep = torch.clamp(half * _STEEP, -1, 1)
+    sign = 2 * torch.clamp(steep * _STEEP + 1, 0, 1) - 1
+    # Its direction, from the half of the angle between 2 half and 2 xy.
+    x, y = radius + half.abs() + TINY, xy * sign
+    length = torch.sqrt(x * x + y * y)
+    x, y = x / length, y / length
+    along = torch.clamp(middle + sign * radius, min=LEAST_HALF_SIDE)
+    across = torch.clamp(middle - sign * radius, min=LEAST_HALF_SIDE)
+    rx, ry, bx, by = along * x, along * y, -across * y, across * x
+    width, height = 2 * (rx.abs() + bx.abs()), 2 * (ry.abs() + by.abs())
+    return torch.stack([-bx, -by, rx, ry, bx, by, -rx, -ry, width, height], dim=1)
+
+
+LEAST_HALF_SIDE = 1 / 8
+"""Least half side of a rectangle, in cells: half a pixel of the input."""
+
+TINY = 1e-6
+"""Added to the direction of a side, so that a square, whose direction is 0, gets that of x."""
+
+
+def decoded_maps(maps: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return head maps of rectangles in the meaning of the original's, by name."""
+    return {
+        **maps,
+        "wh": rectangle_vectors(maps["wh"]),
+        "cls_theta": torch.ones_like(maps["cls_theta"]),
+    }
+
+
+def start_as_rectangles(wh: nn.Conv2d, reg: nn.Conv2d) -> None:
+    """Let the output convolutions of new heads begin with a square in the middle of its cell.
+
+    Its half sides are 2 cells, a usual object: from 0 on, where a box has no area, the first steps
+    would go into any direction.
+    """
+    with torch.no_grad():
+        for name, values in (("t", (0, -2)), ("r", (2, 0)), ("b", (0, 2)), ("l", (-2, 0))):
+            wh.bias[WH[name]] = torch.tensor(values, dtype=wh.bias.dtype)
+        reg.bias.fill_(0.5)

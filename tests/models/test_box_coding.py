@@ -1,0 +1,83 @@
+"""Box codings: a symmetric matrix is that of one rectangle, and changes smoothly with it."""
+
+import numpy as np
+import pytest
+import torch
+from shapely.geometry import Polygon
+
+from models.box_coding import rectangle_vectors, symmetric_matrix
+from structures.boxes import UPRIGHT_MIDPOINTS, vectors_to_corners
+
+
+def coded(length: float, width: float, degrees: float) -> torch.Tensor:
+    """The head's output [1, 10] for a box, by an eigendecomposition written the other way round."""
+    turn = np.deg2rad(degrees)
+    axes = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+    matrix = axes @ np.diag([length / 2, width / 2]) @ axes.T
+    right, bottom = matrix[:, 0], matrix[:, 1]
+    return torch.from_numpy(np.concatenate([-bottom, right, bottom, -right, [0, 0]]))[None]
+
+
+def polygon_of(vectors: torch.Tensor) -> Polygon:
+    return Polygon(vectors_to_corners(np.zeros((1, 2)), vectors[:, :8].numpy())[0])
+
+
+def box(length: float, width: float, degrees: float) -> Polygon:
+    turn = np.deg2rad(degrees)
+    along = np.array([np.cos(turn), np.sin(turn)]) * length / 2
+    across = np.array([-np.sin(turn), np.cos(turn)]) * width / 2
+    return Polygon([along + across, along - across, -along - across, across - along])
+
+
+@pytest.mark.parametrize("degrees", [0, 1e-4, 10, 44.9, 45, 45.1, 89.99, 90, 91, 135, 179.9])
+@pytest.mark.parametrize("length", [3.0, 3.001, 40.0])
+def test_the_rectangle_of_a_box_is_the_box(length, degrees):
+    found = polygon_of(rectangle_vectors(coded(length, 3.0, degrees)))
+    expected = box(length, 3.0, degrees)
+    if length == 3.0:  # the matrix of a square does not tell its angle
+        assert found.area == pytest.approx(expected.area, rel=1e-3)
+        return
+    tolerance = 0.01 if length < 3.1 else 1e-4
+    assert found.symmetric_difference(expected).area / expected.area < tolerance
+
+
+@pytest.mark.parametrize("degrees", [0, 30, -30, 44, 60, 120])
+def test_vectors_keep_their_sides(degrees):
+    """r points right, b down, and opposite vectors are opposite."""
+    top, right, bottom, left = rectangle_vectors(coded(8, 2, degrees))[0, :8].reshape(4, 2)
+    assert right[0] >= right[1].abs() - 1e-6 and bottom[1] >= bottom[0].abs() - 1e-6
+    torch.testing.assert_close(top, -bottom)
+    torch.testing.assert_close(left, -right)
+
+
+def test_an_upright_box_has_the_vectors_of_the_original():
+    size = np.array([6.0, 2.0])
+    found = rectangle_vectors(coded(*size, 0))[0]
+    expected = np.concatenate([(np.array(UPRIGHT_MIDPOINTS) * size).ravel(), size])
+    np.testing.assert_allclose(found.numpy(), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("degrees", [17, 45, 128])
+def test_size_is_that_of_the_enclosing_rectangle(degrees):
+    found = rectangle_vectors(coded(9, 4, degrees))
+    left, top, right, bottom = polygon_of(found).bounds
+    np.testing.assert_allclose(found[0, 8:].numpy(), [right - left, bottom - top], atol=1e-4)
+
+
+def test_the_code_has_no_jump():
+    """Boxes a hundredth of a degree apart have almost the same code, all the way round."""
+    codes = torch.cat([coded(10, 3, degrees) for degrees in np.arange(0, 360, 0.01)])
+    assert (codes.roll(-1, 0) - codes).abs().max() < 2e-3
+
+
+def test_four_vectors_are_averaged():
+    vectors = torch.tensor([[0.5, -2.0, 3.0, 1.0, 1.5, 4.0, -5.0, 0.0, 9.0, 9.0]])
+    xx, xy, yy = symmetric_matrix(vectors)
+    assert (xx.item(), xy.item(), yy.item()) == (4.0, (1.0 - 0.0 + 1.5 - 0.5) / 4, 3.0)
+
+
+@pytest.mark.parametrize("value", [0.0, -3.0, 1e4])
+def test_any_output_gives_a_finite_rectangle(value):
+    found = rectangle_vectors(torch.full((1, 10, 2, 3), value))
+    assert found.shape == (1, 10, 2, 3) and torch.isfinite(found).all()
+    assert (found[:, 8:] >= 0.25 - 1e-6).all()
