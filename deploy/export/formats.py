@@ -184,12 +184,13 @@ def onnx_files(job: ExportJob) -> tuple[onnx.ModelProto, onnx.ModelProto | None]
     box_heads = fuse_heads(job.network.box_heads)
     logger.info("building and checking the graph")
     shape = settings.input_shape()
-    file = assemble(graph, box_heads, metadata, shape)
+    coding = job.network.box_coding
+    file = assemble(graph, box_heads, metadata, shape, box_coding=coding)
     check_model(file)
     file = with_opset(file, settings.opset)
     if metadata.nms_thresh is None:
         return file, None
-    shown = assemble(graph, box_heads, metadata, shape, show_before_nms=True)
+    shown = assemble(graph, box_heads, metadata, shape, show_before_nms=True, box_coding=coding)
     return file, with_opset(shown, settings.opset)
 
 

@@ -12,7 +12,9 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from deploy.export.graph.heads import BOX_HEADS, HeadsAtPeaks
 from DOTA_devkit.errors import InputError
 from models import CTRBOX
+from models.box_coding import decoded_maps
 from models.ctrbox_net import SIGMOID_HEADS
+from structures.boxes import RECTANGLE
 
 OUTPUTS = ("hm", "features")
 
@@ -28,6 +30,7 @@ class ExportNetwork(nn.Module):
 
     Attributes:
         box_heads: The heads of `BOX_HEADS`, in that order.
+        box_coding: How they are coded, one of `structures.boxes.BOX_CODINGS`.
     """
 
     def __init__(self, model: CTRBOX) -> None:
@@ -39,6 +42,7 @@ class ExportNetwork(nn.Module):
         self.hm = model.hm
         # A plain list, since they are not part of what is traced.
         self.box_heads = [model.get_submodule(name) for name in BOX_HEADS]
+        self.box_coding = model.box_coding
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Compute the heat map and the features.
@@ -75,11 +79,14 @@ class HeadMaps(nn.Module):
             input: [B, 3, H, W].
         """
         heatmap, features = self.network(input)
-        maps = [head(features) for head in self.box_heads]
-        return heatmap, *(
-            torch.sigmoid(values) if name in SIGMOID_HEADS else values
-            for name, values in zip(BOX_HEADS, maps, strict=True)
-        )
+        maps = {
+            name: torch.sigmoid(values) if name in SIGMOID_HEADS else values
+            for name, head in zip(BOX_HEADS, self.box_heads, strict=True)
+            for values in (head(features),)
+        }
+        if self.network.box_coding == RECTANGLE:
+            maps = decoded_maps(maps)
+        return heatmap, *maps.values()
 
 
 def double(x: Tensor) -> Tensor:
@@ -123,7 +130,7 @@ def check_same_maps(network: ExportNetwork, model: CTRBOX) -> None:
         )
     heatmap, features = network(image)
     cells = torch.arange(heatmap[0, 0].numel())[None]
-    values = HeadsAtPeaks(network.box_heads)(features, cells).transpose(1, 2)
+    values = HeadsAtPeaks(network.box_heads, network.box_coding)(features, cells).transpose(1, 2)
     expected = torch.cat([maps[name] for name in BOX_HEADS], dim=1).flatten(2)
     for name, ours, theirs in (("hm", heatmap, maps["hm"]), ("the boxes", values, expected)):
         error = (ours - theirs).abs().max().item()

@@ -197,7 +197,9 @@ def export_program(
     if metadata.layout == "heads":
         module = HeadMaps(network)
     else:
-        module = TorchDetector(network, HeadsAtPeaks(network.box_heads), metadata)
+        module = TorchDetector(
+            network, HeadsAtPeaks(network.box_heads, network.box_coding), metadata
+        )
     with torch.no_grad(), quiet():
         program = torch.export.export(
             module.eval(),

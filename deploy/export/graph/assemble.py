@@ -15,7 +15,9 @@ from deploy.export.graph.decode import Boxes, Peaks
 from deploy.export.graph.heads import FusedHeads, heads_at_cells
 from deploy.export.graph.letterbox import FittedAxis
 from deploy.export.graph.nms import suppress
+from deploy.export.graph.rectangles import decode_rectangles
 from deploy.metadata import OUTPUTS, RELEASE, ModelMetadata
+from structures.boxes import RECTANGLE, VECTORS
 
 BEFORE_NMS = ("before_nms_corners", "before_nms_scores", "before_nms_labels")
 """Outputs that `assemble` adds for the parity check."""
@@ -45,6 +47,7 @@ def assemble(
     metadata: ModelMetadata,
     shape: InputShape,
     show_before_nms: bool = False,
+    box_coding: str = VECTORS,
 ) -> onnx.ModelProto:
     """Assemble the model whose contract is `metadata`.
 
@@ -54,6 +57,7 @@ def assemble(
         metadata: What the model computes and in which layout.
         shape: What of the input's shape is fixed.
         show_before_nms: Whether to add the outputs `BEFORE_NMS`, the rows before NMS.
+        box_coding: How the network's boxes are coded, one of `structures.boxes.BOX_CODINGS`.
     """
     graph = Graph("bbavectors.")
     axes, network_input = _add_input(graph, metadata, shape)
@@ -62,6 +66,8 @@ def assemble(
     features = graph.value("features", output_types(network)["features"])
     peaks = decode_graph.find_peaks(graph, heatmap, metadata.K)
     values = heads_at_cells(graph, box_heads, features, peaks.cells)
+    if box_coding == RECTANGLE:
+        values = decode_rectangles(graph, values)
     boxes = decode_graph.decode_boxes(graph, values, peaks, metadata.theta_thresh)
     batch = shape.batch or "batch"
     if metadata.layout == "light-fork":

@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from deploy.export.graph.builder import Graph, Value
+from models.box_coding import rectangle_vectors
 from models.ctrbox_net import SIGMOID_HEADS
-from structures.boxes import HEAD_CHANNELS
+from structures.boxes import HEAD_CHANNELS, RECTANGLE, VECTORS
 
 BOX_HEADS = tuple(HEAD_CHANNELS)
 """`wh`, `reg`, `cls_theta`: the order of the output channels."""
@@ -85,10 +86,16 @@ def kernel_offsets(radius: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 class HeadsAtPeaks(nn.Module):
-    """The heads in PyTorch, with copies of their weights."""
+    """The heads in PyTorch, with copies of their weights.
 
-    def __init__(self, heads: Sequence[nn.Sequential]) -> None:
+    Args:
+        heads: Those of `BOX_HEADS`, in that order.
+        box_coding: How they are coded, one of `structures.boxes.BOX_CODINGS`.
+    """
+
+    def __init__(self, heads: Sequence[nn.Sequential], box_coding: str = VECTORS) -> None:
         super().__init__()
+        self.box_coding = box_coding
         fused = fuse_heads(heads)
         self.radii = [one.radius for one in fused]
         for name in ("first", "first_bias", "last", "last_bias"):
@@ -128,6 +135,10 @@ class HeadsAtPeaks(nn.Module):
             hidden = hidden.reshape(batch, cells.shape[1], len(self.last[number]))
             found.append(hidden @ self.last[number] + self.last_bias[number])
         values = torch.cat(found, dim=2)
+        if self.box_coding == RECTANGLE:
+            vectors, offset, theta = values.split([*HEAD_CHANNELS.values()], dim=2)
+            vectors = rectangle_vectors(vectors.transpose(1, 2)).transpose(1, 2)
+            return torch.cat([vectors, offset, torch.ones_like(theta)], dim=2)
         return torch.where(self.sigmoid, torch.sigmoid(values), values)
 
 
