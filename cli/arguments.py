@@ -35,6 +35,7 @@ positive = number(int, lambda value: value > 0, "a whole number above 0")
 natural = number(int, lambda value: value >= 0, "a whole number of 0 or more")
 nonnegative_float = number(float, lambda value: 0 <= value < float("inf"), "a number of 0 or more")
 positive_float = number(float, lambda value: 0 < value < float("inf"), "a number above 0")
+decay = number(float, lambda value: 0 <= value < 1, "a number from 0 to below 1")
 share = number(float, lambda value: 0 <= value <= 1, "a number from 0 to 1")
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from cli.devices import default_device
 from DOTA_devkit.cores import usable_cores
@@ -18,12 +20,12 @@ class Defaults:
     cpu_batch_size: int
     gpu_batch_size: int
     input_hw: tuple[int, int]
-    lr: float
-    schedule: str
     head_conv: int
     pretrained: str
     save_every: int
     num_workers: int
+    recipe_settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """By the name of a recipe, what its settings are for these data."""
 
     @property
     def batch_size(self) -> int:
@@ -40,8 +42,6 @@ OWN_DATA = Defaults(
     cpu_batch_size=8,
     gpu_batch_size=16,
     input_hw=INPUT_HW,
-    lr=1.25e-4,
-    schedule="exponential",
     head_conv=256,
     pretrained="imagenet",
     save_every=5,
@@ -54,10 +54,9 @@ SAMPLE = Defaults(
     cpu_batch_size=4,
     gpu_batch_size=4,
     input_hw=(192, 192),
-    lr=2e-3,
-    schedule="cosine",
     head_conv=64,
     pretrained="none",
     save_every=0,
     num_workers=0,
+    recipe_settings={"paper": {"lr": 2e-3, "schedule": "cosine"}},
 )

@@ -14,6 +14,7 @@ from typing import Any
 
 from cli.arguments import (
     bands,
+    decay,
     device,
     formats,
     natural,
@@ -25,6 +26,7 @@ from cli.arguments import (
     share,
 )
 from cli.defaults import OWN_DATA, SAMPLE
+from cli.recipes import RECIPES
 from deploy.export.types import SUFFIXES
 from deploy.predict.settings import FORMATS
 from deploy.runtimes.registry import RUNTIMES
@@ -258,10 +260,18 @@ def _training_flags(group) -> None:
         type=positive, metavar="N",
         help=f"number of epochs (default: {OWN_DATA.epochs}; sample: {SAMPLE.epochs})")
     add("--init_lr", phases=TRAIN, idle_in=TEST + EVAL, type=positive_float, metavar="LR",
-        help=f"initial learning rate (default: {OWN_DATA.lr}; sample: {SAMPLE.lr})")
+        help="highest learning rate (default: 0.002; with --recipe paper 0.000125, or 0.002 on "
+             "the sample)")
     add("--schedule", phases=TRAIN, choices=SCHEDULES,
-        help="learning rate schedule "
-             f"(default: {OWN_DATA.schedule}; sample: {SAMPLE.schedule})")
+        help="learning rate schedule (default: cosine; with --recipe paper exponential, or cosine "
+             "on the sample)")
+    add("--recipe", phases=TRAIN, choices=RECIPES,
+        help="how the network is trained: boxes as rectangles with the settings that fit them, or "
+             "as in the paper, whose checkpoints the original can load (default: rectangle, or "
+             "that of the checkpoint to fine-tune)")
+    add("--ema", phases=TRAIN, type=decay, metavar="DECAY",
+        help="decay of the exponential moving average of the weights, which is scored and saved, 0 "
+             "for none (default: 0.998; with --recipe paper 0)")
     add("--accumulate", phases=TRAIN, type=positive, metavar="N",
         help="accumulate the gradients of N batches for each step, which equals a batch N times "
              "as large (default: 1)")

@@ -43,6 +43,8 @@ PLACES = {
     "batch_size": _Place("train", "batch_size"),
     "accumulate": _Place("train", "accumulate"),
     "init_lr": _Place("train", "lr"),
+    "ema": _Place("train", "ema_decay"),
+    "recipe": _Place("run", "recipe"),
     "schedule": _Place("train", "schedule"),
     "save_every": _Place("train", "save_every", free=True),
     "save_minutes": _Place("train", "save_minutes", free=True),
@@ -112,6 +114,7 @@ def run_entries(
         "run": {
             "own_classes": args.classes is None,
             "data_dir": None if args.data_dir is None else os.path.abspath(args.data_dir),
+            "recipe": args.recipe,
             "threads": args.threads,
             "ngpus": args.ngpus,
             "allow_overlap": options.allow_overlap,

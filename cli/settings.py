@@ -11,6 +11,7 @@ import torch
 
 from cli.defaults import Defaults
 from cli.given import given, nms_thresh, reading_flags
+from cli.recipes import recipe_settings
 from cli.run_dir import RunDir
 from datasets import DataOptions
 from DOTA_devkit.errors import InputError
@@ -102,13 +103,17 @@ def data_options(
 def train_settings(
     args: argparse.Namespace, run: RunDir, resume: Checkpoint | None
 ) -> TrainSettings:
-    """Settings of a training: the flags, else those of the resumed run, else the defaults."""
-    before = TrainSettings.checked(resume.extras.get("train", {}), resume.path) if resume else {}
+    """Settings of a training: the flags, else those of the resumed run, else the defaults.
+
+    A resumed run has the settings that it was started with, whatever recipe is the default now.
+    """
+    if resume is not None:
+        before = TrainSettings.checked(resume.extras.get("train", {}), resume.path)
+    else:
+        before = recipe_settings(args.recipe, run.defaults)
     defaults = {
         "epochs": run.defaults.epochs,
         "batch_size": run.defaults.batch_size,
-        "lr": run.defaults.lr,
-        "schedule": run.defaults.schedule,
         "save_every": run.defaults.save_every,
         "num_workers": run.defaults.num_workers,
     } | before
@@ -116,6 +121,7 @@ def train_settings(
         epochs=args.epochs,
         batch_size=args.batch_size,
         accumulate=args.accumulate,
+        ema_decay=args.ema,
         lr=args.init_lr,
         schedule=args.schedule,
         save_every=args.save_every,

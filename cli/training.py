@@ -15,6 +15,7 @@ import train as trainer
 from cli.defaults import Defaults
 from cli.devices import torch_device
 from cli.given import asked_classes, given
+from cli.recipes import DEFAULT, RECIPES, recipe_line
 from cli.resume import (
     classes_to_open,
     digest_entry,
@@ -69,6 +70,9 @@ def train_in(args: argparse.Namespace, run: RunDir) -> None:
     if not (in_place or run.sample or args.overwrite):
         refuse_to_replace(run.weights)
 
+    if resume is None:
+        args.recipe = choose_recipe(args)
+        logger.info("recipe %s: %s", args.recipe, recipe_line(args, run.defaults))
     settings = train_settings(args, run, resume)
     evaluation = eval_settings(args, "train", run)
     classes = classes_to_open(args, resume) if resume else asked_classes(args)
@@ -99,6 +103,20 @@ def train_in(args: argparse.Namespace, run: RunDir) -> None:
         extras=extras,
     )  # fmt: skip
     logger.info("checkpoints, curves and images of the targets are in %s", run.weights)
+
+
+def choose_recipe(args: argparse.Namespace) -> str:
+    """Return the recipe of a new run: the asked one, or else the one that fits.
+
+    A detector that was trained with boxes as vectors is fine-tuned with them, so that its heads
+    keep what they know.
+    """
+    if args.recipe is not None:
+        return args.recipe
+    if args.finetune is not None:
+        coding = read_checkpoint(args.finetune).architecture.box_coding
+        return next(name for name, recipe in RECIPES.items() if recipe.box_coding == coding)
+    return DEFAULT
 
 
 def resumed(args: argparse.Namespace, run: RunDir) -> Checkpoint:
@@ -187,7 +205,8 @@ def new_model(
         return network(args, classes, input_hw, args.head_conv or defaults.head_conv, pretrained)
     there = read_checkpoint(args.finetune).architecture
     args.backbone = args.backbone or there.backbone
-    args.head_bn = there.head_bn if args.head_bn is None else args.head_bn
+    if args.head_bn is None and there.box_coding == RECIPES[args.recipe].box_coding:
+        args.head_bn = there.head_bn
     args.neck = args.neck or there.neck
     model = network(args, classes, input_hw, args.head_conv or there.head_conv, "none")
     finetune(model, args.finetune)
@@ -202,6 +221,7 @@ def network(
     pretrained: str,
 ) -> CTRBOX:
     """Build the network that the flags describe."""
+    recipe = RECIPES[args.recipe or DEFAULT]
     return CTRBOX(
         heads={"hm": len(classes), **HEAD_CHANNELS},
         pretrained=pretrained,
@@ -209,8 +229,9 @@ def network(
         final_kernel=1,
         head_conv=head_conv,
         backbone=args.backbone or "resnet101",
-        head_bn=bool(args.head_bn),
+        head_bn=recipe.head_bn if args.head_bn is None else args.head_bn,
         classes=classes,
         input_size=input_hw,
         neck=args.neck,
+        box_coding=recipe.box_coding,
     )

@@ -14,11 +14,11 @@ from models.box_coding import symmetric_matrix
 from models.losses import ObjectCounts, bernoulli_from_logits, focal_loss
 from structures.boxes import WH
 
-SIDE_WEIGHT = 1.0
+SIDE_WEIGHT = 3.0
 """Weight of the errors of size and angle, and of those of the center."""
-OVERLAP_WEIGHT = 1.0
+OVERLAP_WEIGHT = 2.0
 """Weight of the distance of the boxes' Gaussians."""
-BETA = 0.2
+BETA = 0.1
 """Errors below it, in half sides, are squared."""
 
 _LEAST_HALF_SIDE = 0.25

@@ -1,0 +1,61 @@
+"""What `--recipe` stands for: how boxes are coded, and with which settings a network is trained."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from cli.defaults import Defaults
+from structures.boxes import RECTANGLE, VECTORS
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A way to train, of which flags may change parts.
+
+    Attributes:
+        box_coding: One of `structures.boxes.BOX_CODINGS`.
+        head_bn: Whether the heads have BatchNorm.
+        settings: Name in `training.settings.TrainSettings` -> value.
+    """
+
+    box_coding: str
+    head_bn: bool
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+DEFAULT = "rectangle"
+
+RECIPES = {
+    DEFAULT: Recipe(
+        RECTANGLE,
+        head_bn=True,
+        settings={
+            "optimizer": "adamw",
+            "weight_decay": 0.01,
+            "ema_decay": 0.998,
+            "lr": 2e-3,
+            "schedule": "cosine",
+            "warmup_steps": 30,
+        },
+    ),
+    "paper": Recipe(VECTORS, head_bn=False, settings={"lr": 1.25e-4, "schedule": "exponential"}),
+}
+"""By the name that `--recipe` takes."""
+
+
+def recipe_settings(name: str, defaults: Defaults) -> dict[str, Any]:
+    """Return the settings of a recipe for some data."""
+    return {**RECIPES[name].settings, **defaults.recipe_settings.get(name, {})}
+
+
+def recipe_line(args: argparse.Namespace, defaults: Defaults) -> str:
+    """Say in a line what the recipe chooses."""
+    recipe = RECIPES[args.recipe]
+    chosen = ", ".join(
+        f"{name} {value}" for name, value in recipe_settings(args.recipe, defaults).items()
+    )
+    norm = "with" if recipe.head_bn or args.head_bn else "without"
+    return f"boxes coded as {recipe.box_coding}, heads {norm} BatchNorm, {chosen}"
