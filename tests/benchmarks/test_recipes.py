@@ -1,0 +1,33 @@
+"""The comparison of recipes: a row each, and runs that are there are not made again."""
+
+import sys
+
+import pytest
+
+from benchmarks import recipes
+from helpers.command_line import TINY_TRAINING
+from helpers.data_folders import make_small_dota
+
+
+@pytest.mark.slow  # trains in processes of their own
+def test_a_row_for_each_recipe(tmp_path, monkeypatch, capfd):
+    data = make_small_dota(tmp_path / "data", train=3, val=1)
+    monkeypatch.chdir(tmp_path)
+    words = ["recipes", str(data), "--recipes", "rectangle --ema 0;paper", "--seeds", "5",
+             "--flags", " ".join(TINY_TRAINING)]  # fmt: skip
+    monkeypatch.setattr(sys, "argv", words)
+    assert recipes.main() == 0
+    header, first, second = capfd.readouterr().out.splitlines()[-3:]
+    assert header.split() == ["recipe", "AP50", "voc07", "AP75", "voc12"]
+    assert first.startswith("rectangle --ema 0  ") and second.startswith("paper  ")
+    assert (tmp_path / "recipes/data/rectangle_ema_0_seed5/voc12.json").is_file()
+
+    monkeypatch.setattr(recipes.subprocess, "run", None)  # would fail if it were called
+    assert recipes.main() == 0
+    assert capfd.readouterr().out.splitlines() == [header, first, second]
+
+
+def test_a_failing_run_is_an_error(tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr(sys, "argv", ["recipes", str(tmp_path / "none"), "--seeds", "1"])
+    assert recipes.main() == 2
+    assert "this command failed" in capfd.readouterr().err.splitlines()[-1]
