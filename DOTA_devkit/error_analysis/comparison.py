@@ -14,6 +14,7 @@ A draw only changes how often each image counts, so that detections are matched 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
@@ -29,6 +30,8 @@ from DOTA_devkit.progress import progress
 from DOTA_devkit.scoring.evaluation import nan_mean
 from DOTA_devkit.scoring.report import Row, format_rows
 from DOTA_devkit.scoring.truth import Truth
+
+logger = logging.getLogger(__name__)
 
 CONFIDENCE = 0.95
 """Share of the draws whose differences lie in the interval."""
@@ -132,6 +135,35 @@ class Comparison:
         return asdict(self) | {"confidence": CONFIDENCE, "verdict": self.mean.verdict}
 
 
+def pool_to_compare(
+    detections: Mapping[str, Task1], truth: Truth, *, rectangles: bool = False
+) -> DetectionPool:
+    """Collect the detections of a result to compare with.
+
+    Args:
+        detections: class name -> its detections.
+        truth: the labels of the images that are compared.
+        rectangles: compare axis-aligned bounding rectangles, as in Task2.
+
+    Raises:
+        InputError: it has detections, and none of them is on these images.
+    """
+    pool = DetectionPool.of(detections, truth, rectangles=rectangles)
+    if pool.unlisted and not len(pool.scores):
+        other = next(table.image_ids[0] for table in detections.values() if len(table))
+        raise InputError(
+            f"`against`: expected results of the images that are scored, such as "
+            f"{truth.image_ids[0] if truth.image_ids else '...'}, got those of others, such as "
+            f"{other}"
+        )
+    if pool.unlisted:
+        logger.warning(
+            "ignoring %d detections of the result to compare with, on images that are not listed",
+            pool.unlisted,
+        )
+    return pool
+
+
 def compare_results(
     detections: Mapping[str, Task1] | DetectionPool,
     against: Mapping[str, Task1] | DetectionPool,
@@ -159,17 +191,15 @@ def compare_results(
         The differences.
 
     Raises:
-        InputError: `resamples` is not positive.
+        InputError: `resamples` is not positive, or `against` is a result of other images.
     """
     if resamples < 1:
         raise InputError(f"`resamples` must be at least 1, got {resamples}")
-    pools = [
-        one
-        if isinstance(one, DetectionPool)
-        else DetectionPool.of(one, truth, rectangles=rectangles)
-        for one in (detections, against)
-    ]
-    results = [_Result.of(pool, tuple(iou_thresholds), metric) for pool in pools]
+    if not isinstance(detections, DetectionPool):
+        detections = DetectionPool.of(detections, truth, rectangles=rectangles)
+    if not isinstance(against, DetectionPool):
+        against = pool_to_compare(against, truth, rectangles=rectangles)
+    results = [_Result.of(pool, tuple(iou_thresholds), metric) for pool in (detections, against)]
     groups = _groups(truth.image_ids)
     drawn = int(groups.max(initial=-1)) + 1
     measured = np.stack([result.aps(metric) for result in results])
@@ -178,8 +208,8 @@ def compare_results(
     for k in progress(range(len(draws)), "resampling"):
         weights = np.bincount(rng.integers(drawn, size=drawn), minlength=drawn)[groups]
         draws[k] = [result.aps(metric, weights) for result in results]
-    objects = [int(np.sum((truth.labels == k) & ~truth.difficult))
-               for k in range(len(truth.classes))]  # fmt: skip
+    labels = truth.labels[~truth.difficult]
+    objects = np.bincount(labels, minlength=len(truth.classes)).tolist()
     classes = tuple(
         _difference(name, objects[k], measured[:, k], draws[:, :, k])
         for k, name in enumerate(truth.classes)

@@ -198,8 +198,9 @@ def analyze_errors(
 def class_losses(matched: MatchedPool, metric: str) -> tuple[ClassLosses, ...]:
     """Compute the AP that each class loses to each cause."""
     before = [matched.ranking(k).ap(metric) for k in range(len(matched.pool.truth.classes))]
+    # Nothing put right costs AP; what is below 0 is rounding.
     lost = {
-        cause: np.subtract(_class_aps(matched, repair, metric), before)
+        cause: np.maximum(np.subtract(_class_aps(matched, repair, metric), before), 0)
         for cause, repair in _repairs(matched).items()
     }
     counts = _counts(matched)

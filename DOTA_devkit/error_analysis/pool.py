@@ -32,6 +32,7 @@ class DetectionPool:
         object_areas: ``[M]``, those of the objects.
         same: pairs of a detection and an object of one class.
         other: pairs of a detection and an object of another class.
+        unlisted: number of detections that were left out, as their image is not scored.
     """
 
     truth: Truth
@@ -43,6 +44,7 @@ class DetectionPool:
     object_areas: np.ndarray
     same: OverlapPairs
     other: OverlapPairs
+    unlisted: int = 0
 
     @staticmethod
     def of(
@@ -55,7 +57,7 @@ class DetectionPool:
             truth: the labels.
             rectangles: compare axis-aligned bounding rectangles, as in Task2.
         """
-        per_class, _ = detections_by_class(detections, truth)
+        per_class, unlisted = detections_by_class(detections, truth)
         images = np.concatenate([np.zeros(0, np.int64), *(one.images for one in per_class)])
         corners = np.concatenate([np.zeros((0, 4, 2)), *(one.corners for one in per_class)])
         labels = np.repeat(np.arange(len(per_class)), [len(one.scores) for one in per_class])
@@ -72,6 +74,7 @@ class DetectionPool:
             object_areas=labeled.area,
             same=pairs.select(same),
             other=pairs.select(~same),
+            unlisted=unlisted,
         )
 
     def match(self, metric: str, threshold: float, ignored: np.ndarray) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
@@ -54,7 +55,7 @@ def worst_images(
         analysis: the errors.
         evaluation: the scores of the same detections, for the score threshold of each class: that
             of its best F1. A class without one has the median of the others.
-        count: how many images at most; those without any error are left out.
+        count: how many images at most; those that show no error are left out.
 
     Returns:
         The images, the worst first; equal ones in the order of the truth.
@@ -66,11 +67,10 @@ def worst_images(
     found[matched.matched[kept & matched.hit]] = True
     not_found = matched.counted & ~found
     order = np.argsort(-lost, kind="stable")
-    return [
-        _errors_in(matched, int(image), float(lost[image]), kept, not_found)
-        for image in order[:count]
-        if lost[image] > 0
-    ]
+    order = order[lost[order] > 0].tolist()
+    images = (_errors_in(matched, image, float(lost[image]), kept, not_found) for image in order)
+    # What only detections with low scores cost cannot be seen.
+    return list(islice((one for one in images if one.counts), count))
 
 
 def _score_thresholds(evaluation: Evaluation) -> np.ndarray:

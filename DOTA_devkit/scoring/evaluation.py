@@ -98,6 +98,11 @@ class Evaluation:
         """Mean AP over classes and IoU thresholds: COCO's headline number."""
         return float(nan_mean(self.mean_ap, axis=0))
 
+    @property
+    def headline_thresholds(self) -> tuple[float, ...]:
+        """The IoU thresholds that the headline number is the mean of: for VOC the first one."""
+        return self.iou_thresholds if self.metric == "coco" else self.iou_thresholds[:1]
+
     def mean_ap_at(self, iou_threshold: float) -> float:
         """Mean AP at one of the IoU thresholds; nan if it was not evaluated."""
         near = np.isclose(self.iou_thresholds, iou_threshold)

@@ -323,7 +323,7 @@ def check_sums(found, truth, metric):
             assert row.ap == pytest.approx(ap, abs=1e-12, nan_ok=True)
             assert sum(row.counts[kind] for kind in kinds) == row.counts["all false positives"]
             if row.objects:
-                assert min(row.lost.values()) >= -1e-12
+                assert min(row.lost.values()) >= 0
                 assert max(row.lost.values()) <= 1 - row.ap + 1e-12
                 for kind in kinds[2:]:
                     assert row.lost[kind] <= row.lost["all false positives"] + 1e-12
