@@ -40,7 +40,8 @@ RESAMPLES = 1000
 """Default number of draws; the ends of the interval then move by some percent with the seed."""
 
 FEW_IMAGES = 20
-"""With fewer images the interval is too narrow, as so few do not show how much images differ."""
+"""With fewer images that have objects, the interval is too narrow, as so few do not show how much
+images differ."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ class Difference:
     Attributes:
         name: class name.
         objects: number of objects, without those marked difficult.
+        images: number of images with such objects, patches of one image counted once.
         ap: AP of the result.
         against: AP of the result that it is compared with.
         difference: `ap` - `against`.
@@ -60,6 +62,7 @@ class Difference:
 
     name: str
     objects: int
+    images: int
     ap: float
     against: float
     difference: float
@@ -72,9 +75,10 @@ class Difference:
         """What the interval says, in words."""
         if np.isnan(self.low):
             return "no interval"
-        if self.low > 0:
-            return "better"
-        return "worse" if self.high < 0 else "no clear difference"
+        few = ", but few images" if self.images < FEW_IMAGES else ""
+        if self.low <= 0 <= self.high:
+            return "no clear difference"
+        return ("better" if self.low > 0 else "worse") + few
 
 
 @dataclass(frozen=True)
@@ -105,6 +109,7 @@ class Comparison:
             {
                 "class": one.name,
                 "objects": one.objects,
+                "images": one.images,
                 "AP": one.ap,
                 "against": one.against,
                 "difference": one.difference,
@@ -126,8 +131,8 @@ class Comparison:
             f"{100 * one.low:+.2f} to {100 * one.high:+.2f} ({self.resamples} draws of "
             f"{self.drawn} images): {one.verdict}."
         )
-        if self.drawn < FEW_IMAGES:
-            text += f" With fewer than {FEW_IMAGES} images, take it as a rough guide only."
+        if one.images < FEW_IMAGES:
+            text += f" With objects in fewer than {FEW_IMAGES} images, it is a rough guide only."
         return text
 
     def to_dict(self) -> dict:
@@ -208,13 +213,18 @@ def compare_results(
     for k in progress(range(len(draws)), "resampling"):
         weights = np.bincount(rng.integers(drawn, size=drawn), minlength=drawn)[groups]
         draws[k] = [result.aps(metric, weights) for result in results]
-    labels = truth.labels[~truth.difficult]
-    objects = np.bincount(labels, minlength=len(truth.classes)).tolist()
+    counted = ~truth.difficult
     classes = tuple(
-        _difference(name, objects[k], measured[:, k], draws[:, :, k])
+        _difference(
+            name,
+            groups[truth.images[counted & (truth.labels == k)]],
+            measured[:, k],
+            draws[:, :, k],
+        )
         for k, name in enumerate(truth.classes)
     )
-    mean = _difference("mean", sum(objects), nan_mean(measured, 1), nan_mean(draws, 2))
+    everywhere = groups[truth.images[counted]]
+    mean = _difference("mean", everywhere, nan_mean(measured, 1), nan_mean(draws, 2))
     return Comparison(metric, tuple(iou_thresholds), classes, mean, drawn, resamples, seed)
 
 
@@ -248,8 +258,17 @@ def _groups(image_ids: Sequence[str]) -> np.ndarray:
     )
 
 
-def _difference(name: str, objects: int, measured: np.ndarray, draws: np.ndarray) -> Difference:
-    """Build the difference of a class from its APs ``[2]`` and those of the draws ``[R, 2]``."""
+def _difference(
+    name: str, groups: np.ndarray, measured: np.ndarray, draws: np.ndarray
+) -> Difference:
+    """Build the difference of a class.
+
+    Args:
+        name: of the class.
+        groups: ``[M]``, number of the image of each object.
+        measured: ``[2]``, the APs.
+        draws: ``[R, 2]``, those of the draws.
+    """
     ap, against = measured.tolist()
     # Rounded, as an error of the last digit would make equal results differ clearly.
     differences = np.round(draws[:, 0] - draws[:, 1], 12)
@@ -259,4 +278,5 @@ def _difference(name: str, objects: int, measured: np.ndarray, draws: np.ndarray
         tail = (1 - CONFIDENCE) / 2
         low, high = np.quantile(differences, [tail, 1 - tail]).tolist()
         better = float(np.mean(differences > 0))
-    return Difference(name, objects, ap, against, ap - against, low, high, better)
+    images = len(np.unique(groups))
+    return Difference(name, len(groups), images, ap, against, ap - against, low, high, better)

@@ -146,7 +146,9 @@ class ErrorReport:
         yield element("p", element("b", comparison.summary()))
         yield element("p", _INTERVAL_NOTE)
         rows = [_difference_row(one) for one in (*comparison.classes, comparison.mean)]
-        yield table(("class", "objects", "AP", "against", "difference", "interval", ""), rows)
+        yield table(
+            ("class", "objects", "images", "AP", "against", "difference", "interval", ""), rows
+        )
 
     def _tables(self) -> Iterable[Html]:
         yield element("h2", "AP lost, by class")
@@ -221,8 +223,8 @@ def _difference_row(one: Difference) -> tuple[object, ...]:
     interval = "-" if math.isnan(one.low) else f"{100 * one.low:+.2f} to {100 * one.high:+.2f}"
     difference = "-" if math.isnan(one.difference) else f"{100 * one.difference:+.2f}"
     return (
-        one.name, one.objects, _points(one.ap), _points(one.against), difference, interval,
-        one.verdict,
+        one.name, one.objects, one.images, _points(one.ap), _points(one.against), difference,
+        interval, one.verdict,
     )  # fmt: skip
 
 

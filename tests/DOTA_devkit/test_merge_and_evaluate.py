@@ -303,8 +303,8 @@ def test_evaluate_errors_and_against(tmp_path, labels, capsys):
     first = table(out.partition("against")[0])
     assert first["ship"] == before["ship"] and first["mean"] == before["mean"]
     ships = [line.split() for line in out.splitlines() if line.startswith("ship")]
-    # AP, against, difference: one of two ships at 11 points, none.
-    assert ships[1][1:5] == ["2", "54.55", "0.00", "54.55"]
+    # Objects, images, AP, against, difference: one of two ships at 11 points, none.
+    assert ships[1][1:6] == ["2", "1", "54.55", "0.00", "54.55"]
     assert ships[2][:3] == ["ship", "2", "54.55"] and "(20 draws of 3 images)" in out
     assert f"written: {tmp_path / 'e.html'}" in out and f"written: {tmp_path / 'e.json'}" in out
     numbers = json.loads((tmp_path / "e.json").read_text())

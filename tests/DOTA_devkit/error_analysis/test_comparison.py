@@ -117,7 +117,7 @@ def test_patches_of_an_image_are_drawn_together():
     truth = truth_of_squares({one: [(square(0, 0), 0, 0)] for one in ids})
     found = {"ship": task1([(one, 0.9, square(0, 0)) for one in ids[:20]])}
     result = compare_results(found, {}, truth, metric="voc12", resamples=100)
-    assert result.drawn == 2
+    assert result.drawn == result.mean.images == 2
     assert (result.mean.low, result.mean.high) == (0, 1)
 
 
@@ -142,9 +142,15 @@ def test_class_that_some_draws_lack():
     assert math.isnan(car.ap) and math.isnan(car.low)
 
 
-def test_few_images_are_told():
-    found, truth = scene_of(4, range(4), "P{}")
-    assert "rough guide" in compare_results(found, {}, truth, resamples=5).summary()
+@pytest.mark.parametrize(("images", "few"), [(19, True), (20, False)])
+def test_few_images_are_told(images, few):
+    """Only images with objects tell anything about a class."""
+    truth = truth_of_squares({f"P{k}": [(square(0, 0), 0, 0)] * (k < images) for k in range(25)})
+    found = {"ship": task1([(f"P{k}", 0.9, square(0, 0)) for k in range(25)])}
+    result = compare_results(found, {}, truth, resamples=5)
+    assert result.drawn == 25 and result.mean.images == result.classes[0].images == images
+    assert ("rough guide" in result.summary()) == few
+    assert result.mean.verdict == ("better, but few images" if few else "better")
 
 
 def test_resamples_must_be_positive():
