@@ -4,23 +4,40 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import nn
 
 from datasets import BaseDataset, FolderDataset
+from DOTA_devkit.error_analysis import (
+    WORST,
+    DetectionPool,
+    ErrorKind,
+    ErrorReport,
+    ImageReader,
+    analyze_errors,
+    compare_results,
+    pool_to_compare,
+    read_image_of,
+    worst_images,
+)
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.file_names import result_name
 from DOTA_devkit.files import sweep_leftovers
-from DOTA_devkit.formats import read_task1
+from DOTA_devkit.formats import Task1, read_task1
+from DOTA_devkit.images import find_images, guess_image_folder
+from DOTA_devkit.merging import merge_detections, unlabeled_patches
 from DOTA_devkit.patches import parse_patch_id, source_name
 from DOTA_devkit.scoring import (
     COCO_THRESHOLDS,
     Evaluation,
     Truth,
     evaluate,
+    load_detections,
     load_truth,
     plot_evaluation,
 )
@@ -30,7 +47,7 @@ from structures.task1 import to_task1, write_results
 
 logger = logging.getLogger(__name__)
 
-REPORTS = ("ap.csv", "ap.json", "evaluation.png", "Task1.zip")
+REPORTS = ("ap.csv", "ap.json", "evaluation.png", "errors.html", "errors.json", "Task1.zip")
 
 
 @dataclass(frozen=True)
@@ -44,12 +61,17 @@ class EvalSettings:
         merge: "yes", "no", or "auto", which merges patches if every id is a patch id and there are
             labels of the full images.
         truth_dir: labels of the full images, None for the data set's own folder.
+        worst: number of images on the page about the errors, those that cost most AP.
+        against: folder of Task1 files of the same images to compare with, such as those of an
+            earlier evaluation; None for no comparison.
     """
 
     inference: InferenceSettings = field(default_factory=InferenceSettings)
     metric: str = "voc07"
     merge: str = "auto"
     truth_dir: Path | None = None
+    worst: int = WORST
+    against: Path | None = None
 
     @property
     def iou_thresholds(self) -> tuple[float, ...]:
@@ -113,6 +135,8 @@ def evaluate_split(
     """
     merge = should_merge(dataset, settings)
     truth = full_truth(dataset, settings) if merge else dataset.truth()
+    # Read first, as it may be the folder that this evaluation replaces.
+    against = compared_results(dataset, truth, settings)
     timing = Timing()
     found = run_over(model, dataset, settings.inference, device, timing)
     pairs = ((one.image_id, one.detections) for one in found)
@@ -124,11 +148,7 @@ def evaluate_split(
     folder = result_dir
     if merge:
         folder = merge_dir
-        merge_dir.mkdir(parents=True, exist_ok=True)
-        dataset.merge_crop_image_results(str(result_dir), str(merge_dir))
-        paths = {name: merge_dir / result_name(name) for name in dataset.category}
-        tables = {name: read_task1(path) for name, path in paths.items() if path.is_file()}
-        logger.info("patches merged by polygon NMS into %s", merge_dir)
+        tables = merge_patches(dataset, result_dir, merge_dir)
     archive = write_submission(folder, folder / "Task1.zip", dataset.category)
     logger.info("zip file for the evaluation server: %s", archive)
 
@@ -139,11 +159,42 @@ def evaluate_split(
     else:
         scores = evaluate(tables, truth, settings.iou_thresholds, settings.metric)
         report(scores, folder, settings)
+        read_image = full_image_reader(dataset, settings) if merge else image_reader(dataset)
+        report_errors(scores, (tables, against), truth, folder, settings, read_image)
     if has_own_evaluation(dataset):
         logger.info(
             "%s.dec_evaluation: %s", type(dataset).__name__, dataset.dec_evaluation(str(folder))
         )
     return scores
+
+
+def merge_patches(dataset: BaseDataset, result_dir: Path, merge_dir: Path) -> dict[str, Task1]:
+    """Merge the results of patches by NMS, and return them: class name -> detections."""
+    merge_dir.mkdir(parents=True, exist_ok=True)
+    dataset.merge_crop_image_results(str(result_dir), str(merge_dir))
+    paths = {name: merge_dir / result_name(name) for name in dataset.category}
+    logger.info("patches merged by polygon NMS into %s", merge_dir)
+    return {name: read_task1(path) for name, path in paths.items() if path.is_file()}
+
+
+def compared_results(
+    dataset: BaseDataset, truth: Truth | None, settings: EvalSettings
+) -> DetectionPool | None:
+    """Read the results of `EvalSettings.against`; those of patches are merged if others are scored.
+
+    Returns:
+        The results; None if there is nothing to compare.
+
+    Raises:
+        InputError: the folder has no results of any class, or they are of other images.
+    """
+    if settings.against is None or truth is None:
+        return None
+    tables = load_detections(settings.against, dataset.category)
+    if unlabeled_patches(tables, truth.image_ids):
+        threshold = dataset.options.nms_thresh
+        tables = {name: merge_detections(table, threshold) for name, table in tables.items()}
+    return pool_to_compare(tables, truth)
 
 
 def clear_reports(*folders: Path) -> None:
@@ -216,3 +267,63 @@ def report(scores: Evaluation, folder: Path, settings: EvalSettings) -> None:
     except InputError as error:
         logger.warning("the curves are not plotted: %s", error)
     logger.info("table (ap.csv, ap.json) and curves (evaluation.png) are in %s", folder)
+
+
+def report_errors(
+    scores: Evaluation,
+    results: tuple[Mapping[str, Task1], DetectionPool | None],
+    truth: Truth,
+    folder: Path,
+    settings: EvalSettings,
+    read_image: ImageReader,
+) -> None:
+    """Write what AP is lost to as a page and as JSON, and log the most important numbers.
+
+    Args:
+        scores: the scores of the first result.
+        results: the result, and that to compare it with, if there is one.
+        truth: the labels.
+        folder: where the files are written.
+        settings: how it was scored.
+        read_image: gives the images of the pictures.
+    """
+    tables, against = results
+    pool = DetectionPool.of(tables, truth)
+    analysis = analyze_errors(pool, truth, scores.iou_thresholds[0], scores.metric)
+    if (mean := analysis.mean()).objects:
+        lost = sorted(((mean.lost[kind.value], kind.value) for kind in ErrorKind), reverse=True)
+        logger.info("AP lost to: %s", ", ".join(f"{name} {100 * ap:.2f}" for ap, name in lost))
+    comparison = None
+    if against is not None:
+        comparison = compare_results(
+            pool, against, truth, scores.headline_thresholds, scores.metric
+        )
+        logger.info("against %s:\n%s", settings.against, comparison.table())
+        logger.info("%s", comparison.summary())
+    worst = worst_images(analysis, scores, settings.worst)
+    report = ErrorReport(analysis, worst, comparison, str(settings.against))
+    report.write(folder / "errors.html", read_image)
+    logger.info("errors (errors.html, errors.json) are in %s", folder)
+
+
+def image_reader(dataset: BaseDataset) -> ImageReader:
+    """Return a function that reads the images of a data set by their ids."""
+    indices = {image_id: index for index, image_id in enumerate(dataset.img_ids)}
+
+    def read(image_id: str) -> np.ndarray:
+        return np.clip(dataset.source_image(indices[image_id]), 0, 255).astype(np.uint8)
+
+    return read
+
+
+def full_image_reader(dataset: BaseDataset, settings: EvalSettings) -> ImageReader:
+    """Return a function that reads the full images that lie beside their labels."""
+    labels = settings.truth_dir or getattr(dataset, "label_path", None)
+    folder = None if labels is None else guess_image_folder(labels)
+    images: dict[str, Path] = {}
+    if folder is not None:
+        try:
+            images = find_images(folder)
+        except InputError as error:  # two images of one id
+            logger.warning("no pictures of the errors: %s", error)
+    return read_image_of(images, dataset.options.reading)

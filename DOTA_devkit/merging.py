@@ -138,6 +138,19 @@ def merge_file(
     return read, kept
 
 
+def unlabeled_patches(detections: Mapping[str, Task1], image_ids: Iterable[str]) -> list[str]:
+    """Return the ids of patches that are not among those of the labeled images, sorted.
+
+    If there are any, the detections are to be merged before they are scored.
+
+    Args:
+        detections: class name -> detections.
+        image_ids: the labeled images.
+    """
+    detected = {image_id for found in detections.values() for image_id in found.image_ids}
+    return sorted(i for i in detected.difference(image_ids) if parse_patch_id(i))
+
+
 def merge_detections(
     detections: Task1,
     iou_threshold: float = IOU_THRESHOLD,

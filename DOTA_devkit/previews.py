@@ -15,7 +15,8 @@ from DOTA_devkit.progress import progress
 
 _LONGEST_SIDE_PX = 1600
 _LEGEND_LINE_PX = 22
-_SMALL_OBJECT_PX = 40  # in the preview; a thick outline would hide a smaller object
+SMALL_OBJECT_PX = 40
+"""Longer side of an object in a picture, below which a thick outline would hide it."""
 _FONT_SCALE = 0.5
 _SUBPIXEL_BITS = 4  # fractional bits of drawn positions, for the outlines of small boxes
 _SUBPIXELS = 1 << _SUBPIXEL_BITS
@@ -101,23 +102,29 @@ def draw_labels(
     legend = _draw_legend(annotation, colors, image.shape[1])
     picture = np.concatenate([image, legend])
     labels = annotation.labels
-    corners = np.round(labels.corners * scale * _SUBPIXELS).clip(-(2**30), 2**30).astype(np.int32)
+    corners = labels.corners * scale
     for box, name, difficult in zip(corners, labels.names, labels.difficult, strict=True):
-        small = np.ptp(box, axis=0).max() < _SMALL_OBJECT_PX * _SUBPIXELS
-        cv2.polylines(
-            picture,
-            [box.reshape(-1, 1, 2)],
-            True,
-            colors[name],
-            1 if small or difficult else 2,
-            cv2.LINE_AA,
-            _SUBPIXEL_BITS,
-        )
-        x, y = (int(value) for value in box[0])
+        small = np.ptp(box, axis=0).max() < SMALL_OBJECT_PX
+        draw_outline(picture, box, colors[name], 1 if small or difficult else 2)
+        x, y = _subpixels(box[0]).tolist()
         radius = (2 if small else 3) * _SUBPIXELS
         cv2.circle(picture, (x, y), radius, colors[name], -1, cv2.LINE_AA, _SUBPIXEL_BITS)
     picture[image.shape[0] :] = legend  # redrawn over boxes that reach below the image
     return picture
+
+
+def draw_outline(
+    picture: np.ndarray, corners: np.ndarray, color: tuple[int, int, int], thickness: int
+) -> None:
+    """Draw a closed polygon ``[4, 2]``, in pixels of the BGR picture, into it."""
+    cv2 = import_cv2()
+    points = _subpixels(corners).reshape(-1, 1, 2)
+    cv2.polylines(picture, [points], True, color, thickness, cv2.LINE_AA, _SUBPIXEL_BITS)
+
+
+def _subpixels(points: np.ndarray) -> np.ndarray:
+    """Convert positions in pixels to the integers that OpenCV draws at."""
+    return np.round(points * _SUBPIXELS).clip(-(2**30), 2**30).astype(np.int32)
 
 
 def _draw_legend(
@@ -130,11 +137,11 @@ def _draw_legend(
     lines = [(f"{annotation.image_id}: {len(annotation.labels.names)} objects", (255, 255, 255))]
     for name in names:
         count = list(annotation.labels.names).count(name)
-        lines.append((f"{_drawable(name, colors)}: {count}", colors[name]))
+        lines.append((f"{_class_label(name, colors)}: {count}", colors[name]))
     for row, (text, color) in enumerate(lines):
         cv2.putText(
             strip,
-            text.encode("ascii", "replace").decode(),
+            drawable(text),
             (6, _LEGEND_LINE_PX * (row + 1) - 7),
             cv2.FONT_HERSHEY_SIMPLEX,
             _FONT_SCALE,
@@ -145,6 +152,11 @@ def _draw_legend(
     return strip
 
 
-def _drawable(name: str, colors: Mapping[str, tuple[int, int, int]]) -> str:
+def drawable(text: str) -> str:
+    """Return a text with question marks for what OpenCV cannot draw, which is all but ASCII."""
+    return text.encode("ascii", "replace").decode()
+
+
+def _class_label(name: str, colors: Mapping[str, tuple[int, int, int]]) -> str:
     """Return ASCII text for a class, as OpenCV draws nothing else: its name or its number."""
     return name if name.isascii() else f"class {sorted(colors).index(name)}"

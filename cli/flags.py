@@ -30,6 +30,7 @@ from cli.recipes import RECIPES
 from deploy.export.types import SUFFIXES
 from deploy.predict.settings import FORMATS
 from deploy.runtimes.registry import RUNTIMES
+from DOTA_devkit.error_analysis import WORST
 from DOTA_devkit.imaging.options import DEPTHS, MAX_PIXELS
 from DOTA_devkit.scoring import METRICS
 from models.backbones import BACKBONES
@@ -305,6 +306,11 @@ def _evaluation_flags(group) -> None:
     add("--truth_dir", phases=EVAL, type=Path, metavar="DIR",
         help="folder of the labels of the full images, for merged results (default: the labels "
              "of the data)")
+    add("--worst", phases=EVAL, type=natural, default=WORST, metavar="N",
+        help="images on the page about the errors, those that cost most AP (default: %(default)s)")
+    add("--against", phases=EVAL, type=Path, metavar="DIR",
+        help="folder of Task1 files of the same images, such as the results of another model: show "
+             "the differences of AP, with 95 %% confidence intervals")
     add("--show", phases=TEST, action="store_true", help="show each drawn image in a window")
 
 

@@ -160,6 +160,8 @@ def eval_settings(args: argparse.Namespace, phase: str, run: RunDir) -> EvalSett
         metric=args.metric,
         merge=args.merge,
         truth_dir=args.truth_dir,
+        worst=args.worst,
+        against=args.against,
     )
 
 

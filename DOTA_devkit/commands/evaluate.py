@@ -12,19 +12,33 @@ from DOTA_devkit.commands.arguments import (
     add_classes,
     add_overwrite,
     fraction,
+    images_of_labels,
     label_folder,
+    non_negative_int,
     positive_numbers,
+)
+from DOTA_devkit.error_analysis import (
+    RESAMPLES,
+    WORST,
+    DetectionPool,
+    ErrorReport,
+    analyze_errors,
+    compare_results,
+    pool_to_compare,
+    read_image_of,
+    report_files,
+    worst_images,
 )
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.file_kinds import folder_hint
 from DOTA_devkit.file_names import class_of, find_result_files
 from DOTA_devkit.files import refuse_existing
 from DOTA_devkit.formats import DOTA_CLASSES, Task1, read_ids
-from DOTA_devkit.merging import merge_detections
-from DOTA_devkit.patches import parse_patch_id
+from DOTA_devkit.merging import merge_detections, unlabeled_patches
 from DOTA_devkit.progress import progress
 from DOTA_devkit.scoring import (
     METRICS,
+    Evaluation,
     Truth,
     evaluate,
     load_detections,
@@ -38,6 +52,7 @@ examples:
   evaluate merged data/labelTxt --list data/test.txt
   evaluate merged data/labelTxt --list data/test.txt --iou 0.5,0.75 --plot curves.png --csv ap.csv
   evaluate merged data/labelTxt --metric coco
+  evaluate merged data/labelTxt --list data/test.txt --errors errors.html --against merged_before
 """
 
 
@@ -49,7 +64,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         description="Score Task1_<class>.txt (or Task2) against a folder of labels: AP per class, "
         "its mean over the classes that have objects, AP by object size, precision and recall at "
         "the best F1. Results of patches are merged first if the labels are those of whole "
-        "images. Difficult objects are ignored.",
+        "images. Difficult objects are ignored. On request, also what AP is lost to, and whether "
+        "another result differs by more than chance.",
         epilog=EXAMPLES,
         formatter_class=HelpFormatter,
     )
@@ -69,6 +85,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     )
     _add_metric_options(parser)
     _add_output_options(parser)
+    _add_analysis_options(parser)
     parser.set_defaults(run=run)
 
 
@@ -115,22 +132,72 @@ def _add_output_options(parser: argparse.ArgumentParser) -> None:
     add_overwrite(parser, "files")
 
 
+def _add_analysis_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--errors",
+        type=Path,
+        metavar="FILE",
+        help="write a page (.html) about the errors: AP lost to wrong classes, bad localization, "
+        "duplicates, background and missed objects, and the worst images; its numbers become a "
+        ".json file beside it",
+    )
+    parser.add_argument(
+        "--images",
+        type=Path,
+        metavar="DIR",
+        help="folder of the images for the page (default: images beside the labels)",
+    )
+    parser.add_argument(
+        "--worst",
+        type=non_negative_int,
+        default=WORST,
+        metavar="N",
+        help="number of images on the page, those that cost most AP (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--against",
+        type=Path,
+        metavar="DIR",
+        help="folder of other result files for the same images: show the differences of AP, with "
+        "95 %% confidence intervals (paired bootstrap over images)",
+    )
+    parser.add_argument(
+        "--resamples",
+        type=non_negative_int,
+        default=RESAMPLES,
+        metavar="N",
+        help="number of draws of the bootstrap (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--seed",
+        type=non_negative_int,
+        default=0,
+        metavar="N",
+        help="seed of the bootstrap (default: %(default)s)",
+    )
+
+
 def run(arguments: argparse.Namespace) -> None:
     """Run the command."""
     outputs = [path for path in (arguments.csv, arguments.json, arguments.plot) if path]
+    outputs += report_files(arguments.errors) if arguments.errors else []
     refuse_existing(outputs, arguments.overwrite)
     labels = label_folder(arguments.labels)
     image_ids = read_ids(arguments.list) if arguments.list else _labeled_ids(labels)
     classes = _classes(arguments, labels, image_ids)
     truth = load_truth(labels, image_ids, classes)
-    detections = load_detections(arguments.results, classes, arguments.task)
-    detections = _merge_patches(arguments, detections, truth)
+    detections = _load(arguments, arguments.results, truth)
+    against = None
+    if arguments.against:
+        tables = _load(arguments, arguments.against, truth)
+        against = pool_to_compare(tables, truth, rectangles=arguments.task == 2)
     evaluation = evaluate(
         detections, truth, arguments.iou, arguments.metric, rectangles=arguments.task == 2
     )
     thresholds = ", ".join(f"{threshold:g}" for threshold in evaluation.iou_thresholds)
     print(f"{len(truth.image_ids)} images, metric {arguments.metric}, IoU {thresholds}\n")
     print(evaluation.table())
+    _analyze(arguments, detections, against, truth, evaluation)
     if arguments.csv:
         evaluation.to_csv(arguments.csv)
     if arguments.json:
@@ -139,6 +206,39 @@ def run(arguments: argparse.Namespace) -> None:
         plot_evaluation(evaluation, arguments.plot)
     for path in outputs:
         print(f"written: {path}")
+
+
+def _analyze(
+    arguments: argparse.Namespace,
+    detections: Mapping[str, Task1],
+    against: DetectionPool | None,
+    truth: Truth,
+    evaluation: Evaluation,
+) -> None:
+    """Compare two results, and write the page about the errors, as far as they are asked for."""
+    if against is None and not arguments.errors:
+        return
+    pool = DetectionPool.of(detections, truth, rectangles=arguments.task == 2)
+    comparison = None
+    if against is not None:
+        comparison = compare_results(
+            pool, against, truth, evaluation.headline_thresholds, arguments.metric,
+            resamples=arguments.resamples, seed=arguments.seed,
+        )  # fmt: skip
+        print(f"\nagainst {visible(str(arguments.against))}:\n")
+        print(f"{comparison.table()}\n\n{comparison.summary()}")
+    if not arguments.errors:
+        return
+    analysis = analyze_errors(pool, truth, evaluation.iou_thresholds[0], arguments.metric)
+    print(f"\nAP lost to each kind of error:\n\n{analysis.table()}")
+    images = images_of_labels(arguments.images, label_folder(arguments.labels))
+    report = ErrorReport(
+        analysis,
+        worst_images(analysis, evaluation, arguments.worst),
+        comparison,
+        str(arguments.against),
+    )
+    report.write(arguments.errors, read_image_of(images))
 
 
 def _labeled_ids(labels: Path) -> list[str]:
@@ -166,13 +266,10 @@ def _classes(
     return tuple(sorted(found))
 
 
-def _merge_patches(
-    arguments: argparse.Namespace, detections: Mapping[str, Task1], truth: Truth
-) -> Mapping[str, Task1]:
-    """Merge the detections if they are those of patches and the labels are not."""
-    labeled = set(truth.image_ids)
-    detected = {image_id for found in detections.values() for image_id in found.image_ids}
-    patches = sorted(i for i in detected - labeled if parse_patch_id(i))
+def _load(arguments: argparse.Namespace, folder: Path, truth: Truth) -> Mapping[str, Task1]:
+    """Read detections, and merge them if they are those of patches and the labels are not."""
+    detections = load_detections(folder, truth.classes, arguments.task)
+    patches = unlabeled_patches(detections, truth.image_ids)
     if not patches:
         return detections
     print(

@@ -91,12 +91,17 @@ class Evaluation:
     @property
     def mean_ap(self) -> np.ndarray:
         """Mean AP ``[T]`` over the classes that have objects; nan if none has."""
-        return _nan_mean(self.ap, axis=0)
+        return nan_mean(self.ap, axis=0)
 
     @property
     def map(self) -> float:
         """Mean AP over classes and IoU thresholds: COCO's headline number."""
-        return float(_nan_mean(self.mean_ap, axis=0))
+        return float(nan_mean(self.mean_ap, axis=0))
+
+    @property
+    def headline_thresholds(self) -> tuple[float, ...]:
+        """The IoU thresholds that the headline number is the mean of: for VOC the first one."""
+        return self.iou_thresholds if self.metric == "coco" else self.iou_thresholds[:1]
 
     def mean_ap_at(self, iou_threshold: float) -> float:
         """Mean AP at one of the IoU thresholds; nan if it was not evaluated."""
@@ -107,7 +112,7 @@ class Evaluation:
     def mean_ap_by_size(self) -> dict[str, float]:
         """Size range -> mean AP at the first threshold, over the classes with such objects."""
         return {
-            size: float(_nan_mean(np.array([score.ap_by_size[size] for score in self.classes]), 0))
+            size: float(nan_mean(np.array([score.ap_by_size[size] for score in self.classes]), 0))
             for size in SIZES
         }
 
@@ -120,7 +125,7 @@ class Evaluation:
         for score in self.classes:
             row = {"class": score.name, "objects": score.objects, "detections": score.detections}
             if averaged:
-                row["AP"] = float(_nan_mean(score.ap, 0))
+                row["AP"] = float(nan_mean(score.ap, 0))
             row |= dict(zip(columns, score.ap.tolist(), strict=True))
             row |= {f"AP {size}": ap for size, ap in score.ap_by_size.items()}
             row |= {
@@ -139,7 +144,7 @@ class Evaluation:
             mean["AP"] = self.map
         mean |= dict(zip(columns, self.mean_ap.tolist(), strict=True))
         mean |= {f"AP {size}": ap for size, ap in self.mean_ap_by_size.items()}
-        mean["best F1"] = float(_nan_mean(np.array([score.best_f1 for score in self.classes]), 0))
+        mean["best F1"] = float(nan_mean(np.array([score.best_f1 for score in self.classes]), 0))
         return [*rows, mean]
 
     def table(self) -> str:
@@ -188,7 +193,7 @@ class Evaluation:
             file.write("\n")
 
 
-def _nan_mean(values: np.ndarray, axis: int) -> np.ndarray:
+def nan_mean(values: np.ndarray, axis: int) -> np.ndarray:
     """As `np.nanmean`, but without a warning if all values are nan."""
     known = ~np.isnan(values)
     count = known.sum(axis=axis)

@@ -10,7 +10,7 @@ missed, and neither does a detection that stands for it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import repeat
 
@@ -34,6 +34,11 @@ class ClassDetections:
     images: np.ndarray
     scores: np.ndarray
     corners: np.ndarray
+
+
+def fits(iou: np.ndarray, metric: str, threshold: float) -> np.ndarray:
+    """Whether IoUs are large enough for a match: above the threshold, for COCO also equal to it."""
+    return iou >= min(threshold, 1 - 1e-10) if metric == "coco" else iou > threshold
 
 
 def detections_by_class(
@@ -134,8 +139,8 @@ class OverlapPairs:
         return self._match_voc(threshold, ignored)
 
     def _match_voc(self, threshold: float, ignored: np.ndarray) -> np.ndarray:
-        best, best_iou = self._best
-        claims = np.flatnonzero(best_iou > threshold)
+        best, best_iou = self.best
+        claims = np.flatnonzero(fits(best_iou, "voc07", threshold))
         objects = best[claims]
         first = np.full(self.n_objects, -1)
         # In reverse, so that the detection with the highest score is written last.
@@ -145,8 +150,14 @@ class OverlapPairs:
         matched[claims[is_match]] = objects[is_match]
         return matched
 
+    def select(self, rows: np.ndarray) -> OverlapPairs:
+        """Keep the pairs in the mask ``rows`` ``[P]``; the numbers of all stay."""
+        return replace(
+            self, detections=self.detections[rows], objects=self.objects[rows], iou=self.iou[rows]
+        )
+
     @cached_property
-    def _best(self) -> tuple[np.ndarray, np.ndarray]:
+    def best(self) -> tuple[np.ndarray, np.ndarray]:
         """The object each detection overlaps most (the first of equals, or -1) and the IoU."""
         best, best_iou = np.full(self.n_detections, -1), np.zeros(self.n_detections)
         if len(self.detections):
@@ -168,7 +179,7 @@ class OverlapPairs:
         with the highest score. As all objects rank the detections alike, this ends in the same
         pairs as matching them one after the other.
         """
-        usable = np.flatnonzero(self.iou >= min(threshold, 1 - 1e-10))
+        usable = np.flatnonzero(fits(self.iou, "coco", threshold))
         detections, objects = self.detections[usable], self.objects[usable]
         # Objects that count come first; of equal IoUs COCO's code takes the last.
         order = np.lexsort((-objects, -self.iou[usable], ignored[objects], detections))

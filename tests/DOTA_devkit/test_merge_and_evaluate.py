@@ -9,6 +9,7 @@ import pytest
 
 from DOTA_devkit.commands import main
 from DOTA_devkit.commands.arguments import class_thresholds
+from helpers.data_folders import picture, write_image
 
 SQUARE = "10 20 30 20 30 60 10 60"
 BESIDE = "12 20 32 20 32 60 12 60"  # shares 18 of 22 columns with SQUARE: IoU 0.818
@@ -283,3 +284,58 @@ def test_evaluate_errors(tmp_path, labels, capsys):
     assert run("evaluate", results, labels, "--list", tmp_path / "none.txt") == 2
     error = capsys.readouterr().err
     assert "none.txt" in error and "Traceback" not in error
+
+
+# --- errors and comparison --------------------------------------------------------------------
+
+
+def test_evaluate_errors_and_against(tmp_path, labels, capsys):
+    """Other results are merged like the results, and the numbers of the table stay."""
+    images = write_image(tmp_path / "images" / "P0.png", picture(200, 100)).parent
+    results = write(tmp_path / "r", {"Task1_ship.txt": [f"P0__1__0___0 0.9 {SQUARE}"]})
+    other = write(tmp_path / "o", {"Task1_ship.txt": [f"P2 0.9 {SQUARE}"]})
+    arguments = ["evaluate", results, labels]
+    assert run(*arguments) == 0
+    before = table(capsys.readouterr().out)
+    arguments += ["--errors", tmp_path / "e.html", "--against", other, "--resamples", 20]
+    assert run(*arguments) == 0
+    out = capsys.readouterr().out
+    first = table(out.partition("against")[0])
+    assert first["ship"] == before["ship"] and first["mean"] == before["mean"]
+    ships = [line.split() for line in out.splitlines() if line.startswith("ship")]
+    # Objects, images, AP, against, difference: one of two ships at 11 points, none.
+    assert ships[1][1:6] == ["2", "1", "54.55", "0.00", "54.55"]
+    assert ships[2][:3] == ["ship", "2", "54.55"] and "(20 draws of 3 images)" in out
+    assert f"written: {tmp_path / 'e.html'}" in out and f"written: {tmp_path / 'e.json'}" in out
+    numbers = json.loads((tmp_path / "e.json").read_text())
+    assert numbers["comparison"]["resamples"] == 20 and numbers["metric"] == "voc07"
+    assert (tmp_path / "e.html").read_text().count("<img") == 1
+    assert run(*arguments) == 2
+    assert "e.html and 1 more would be replaced" in capsys.readouterr().err
+    assert run(*arguments, "--overwrite", "--images", images, "--worst", 0) == 0
+    assert "<img" not in (tmp_path / "e.html").read_text()
+
+
+def test_evaluate_errors_of_bad_input(tmp_path, labels, capsys):
+    results = write(tmp_path / "r", {"Task1_ship.txt": [f"P0 0.9 {SQUARE}"]})
+    others = write(tmp_path / "o", {"Task1_ship.txt": [f"Q7 0.9 {SQUARE}"]})
+    for arguments, message in (
+        (["--errors", tmp_path / "e.json"], f"--errors {tmp_path / 'e.json'}: expected the name"),
+        (["--against", others], "--against: expected results of the images that are scored"),
+        (["--against", tmp_path / "none"], "expected files such as Task1_"),
+        (["--against", results, "--resamples", 0], "--resamples must be at least 1, got 0"),
+        (["--errors", tmp_path / "e.html", "--images", tmp_path / "none"], "no such folder of"),
+    ):
+        assert run("evaluate", results, labels, *arguments) == 2
+        assert message in capsys.readouterr().err
+    assert not list(tmp_path.glob("e.*"))
+
+
+def test_evaluate_list_that_leads_out_of_the_folder(tmp_path, labels, capsys):
+    """Pictures are looked up by ids as well; none of them may name a file elsewhere."""
+    results = write(tmp_path / "r", {"Task1_ship.txt": [f"P0 0.9 {SQUARE}"]})
+    write(tmp_path / "lists", {"test.txt": ["../labelTxt/P0"]})
+    arguments = ["--list", tmp_path / "lists/test.txt", "--errors", tmp_path / "e.html"]
+    assert run("evaluate", results, labels, *arguments) == 2
+    assert "leads out of the folder" in capsys.readouterr().err
+    assert not (tmp_path / "e.html").exists()

@@ -21,32 +21,14 @@ from DOTA_devkit.scoring import (
     load_truth,
 )
 from helpers.recorded_ties import RECORDED_TIES
-
-
-def square(x: float, y: float, side: float = 10) -> np.ndarray:
-    return np.array([[x, y], [x + side, y], [x + side, y + side], [x, y + side]], float)
-
-
-def task1(rows: list[tuple[str, float, np.ndarray]]) -> Task1:
-    return Task1(
-        [row[0] for row in rows],
-        np.array([row[1] for row in rows], float),
-        np.reshape([row[2] for row in rows], (-1, 4, 2)),
-    )
-
-
-def truth_of_squares(
-    objects: dict[str, list[tuple[np.ndarray, int, int]]], classes=("ship",)
-) -> Truth:
-    return Truth.from_arrays(
-        {
-            image_id: tuple(np.array(column) for column in zip(*rows, strict=True))
-            if rows
-            else (np.zeros((0, 4, 2)), np.zeros(0), np.zeros(0))
-            for image_id, rows in objects.items()
-        },
-        classes,
-    )
+from helpers.scenes import (
+    reference_ap,
+    reference_area,
+    reference_iou,
+    square,
+    task1,
+    truth_of_squares,
+)
 
 
 def random_scene(seed: int, images: int = 4, boxes: int = 12, rounded: bool = False):
@@ -64,29 +46,6 @@ def random_scene(seed: int, images: int = 4, boxes: int = 12, rounded: bool = Fa
     if rounded:
         found = Task1(found.image_ids, found.scores.round(1), found.corners)
     return {"ship": found}, Truth.from_arrays(objects, ["ship"])
-
-
-def reference_area(corners: np.ndarray) -> float:
-    return shapely.make_valid(shapely.Polygon(corners)).area
-
-
-def reference_iou(a: np.ndarray, b: np.ndarray) -> float:
-    a, b = (shapely.make_valid(shapely.Polygon(c)) for c in (a, b))
-    shared = a.intersection(b).area
-    return shared / (a.area + b.area - shared)
-
-
-def reference_ap(recall: list[float], precision: list[float], metric: str) -> float:
-    if metric == "voc12":
-        area, before = 0.0, 0.0
-        for k in range(len(recall)):
-            area += (recall[k] - before) * max(precision[k:])
-            before = recall[k]
-        return area
-    points = np.arange(0.0, 1.1, 0.1) if metric == "voc07" else np.linspace(0, 1, 101)
-    best = [max([p for r, p in zip(recall, precision, strict=True) if r >= t], default=0)
-            for t in points]  # fmt: skip
-    return sum(best) / len(points)
 
 
 def reference_evaluation(

@@ -161,6 +161,7 @@ def test_files_and_log_of_an_evaluation(tmp_path, caplog):
     result = tmp_path / "result"
     assert {path.name for path in result.iterdir()} == {
         "Task1_ship.txt", "Task1_plane.txt", "Task1.zip", "ap.csv", "ap.json", "evaluation.png",
+        "errors.html", "errors.json",
     }  # fmt: skip
     with zipfile.ZipFile(result / "Task1.zip") as archive:
         for name in CLASSES:
@@ -170,10 +171,31 @@ def test_files_and_log_of_an_evaluation(tmp_path, caplog):
         rows = {row["class"]: row for row in csv.DictReader(file)}
     assert float(rows["ship"]["AP50"]) == 1 and set(rows) == {*CLASSES, "mean"}
     assert json.loads((result / "ap.json").read_text())
+    errors = json.loads((result / "errors.json").read_text())
+    # One of the two planes is missed: at 11 points, five of them.
+    assert errors["sizes"]["all"]["mean"]["lost"]["missed"] == pytest.approx(5 / 11 / 2)
+    assert [one["counts"] for one in errors["worst_images"]] == [{"not found": 1}]
+    assert (result / "errors.html").read_text().count("data:image/jpeg") == 1
     log = "\n".join(caplog.messages)
     assert "scores above 0.01" in log and "voc07" in log
-    assert f"AP {headline(scores):.4f}" in log
+    assert f"AP {headline(scores):.4f}" in log and "AP lost to: missed 22.73" in log
     assert not (tmp_path / "merge").exists()
+
+
+def test_comparison_with_an_earlier_evaluation(tmp_path, caplog):
+    """The folder may be that of the new results: it is read before they are written."""
+    data = make_small_dota(tmp_path / "data", train=1, val=2)
+    ship, plane = (21, 24, 24, 16, 0.9, 0), (44, 46, 18, 19, 0.8, 1)
+    evaluate_boxes(data, [[ship], []], tmp_path)
+    with caplog.at_level("INFO"):
+        evaluate_boxes(data, [[ship, plane], [ship]], tmp_path, against=tmp_path / "result")
+    mean = json.loads((tmp_path / "result" / "errors.json").read_text())["comparison"]["mean"]
+    # Before: one of two ships, 6 of 11 points. Now: both, and one of two planes.
+    assert mean["against"] == pytest.approx(6 / 11 / 2)
+    assert mean["difference"] == pytest.approx((1 + 6 / 11) / 2 - 6 / 11 / 2)
+    assert "of 2 images" in "\n".join(caplog.messages)
+    with pytest.raises(InputError, match=r"expected files such as Task1_ship\.txt"):
+        evaluate_boxes(data, [[], []], tmp_path, against=tmp_path / "data")
 
 
 def test_images_without_labels_get_results_and_no_scores(tmp_path, caplog):
@@ -266,6 +288,10 @@ def test_patches_are_merged_if_full_images_are_labeled(patches, tmp_path, merge)
     (line,) = (tmp_path / "merge" / "Task1_plane.txt").read_text().splitlines()
     assert list(map(float, line.split()[2:])) == [80, 48, 80, 80, 48, 80, 48, 48]
     assert (tmp_path / "merge" / "ap.csv").is_file()
+    # The results of the patches, which the second run compares with, are merged as well.
+    again = evaluate_boxes(patches, FOUND, tmp_path, merge=merge, against=tmp_path / "result")
+    errors = json.loads((tmp_path / "merge" / "errors.json").read_text())
+    assert errors["comparison"]["mean"]["against"] == headline(again) == 1
     assert (tmp_path / "merge" / "Task1.zip").is_file()
     assert not (tmp_path / "result" / "ap.csv").exists()
     assert len((tmp_path / "result" / "Task1_ship.txt").read_text().splitlines()) == 2

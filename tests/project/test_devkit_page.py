@@ -128,6 +128,9 @@ def test_page_commands_run_and_write_their_files(outputs):
         root / "mydata/labelTxt/P0003.txt"
     ).read_text()
     assert (root / "mydata/stats.png").is_file() and (root / "ap.png").is_file()
+    assert (root / "errors.html").is_file() and (root / "errors.json").is_file()
+    assert "+0.00 to +0.00" in output(outputs, "evaluate merged mydata/labelTxt --list "
+                                      "mydata/test.txt --against")  # fmt: skip
     assert "2" in output(outputs, "lists").splitlines()[1]
     train = (root / "mydata/train.txt").read_text().split()
     cut = {path.name.split("__")[0] for path in (root / "patches_train/images").glob("*.png")}
