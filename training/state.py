@@ -17,9 +17,9 @@ import torch
 from torch import Tensor, nn
 
 from DOTA_devkit.errors import InputError
+from DOTA_devkit.torch_files import is_dense
 from models import Checkpoint
 from models.schema import brief
-from models.torch_files import is_dense
 
 _MOMENTS = ("exp_avg", "exp_avg_sq")
 
