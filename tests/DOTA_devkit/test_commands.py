@@ -73,6 +73,7 @@ def test_parser_has_all_commands():
         "lists",
         "stats",
         "submit",
+        "doctor",
     }
     assert len(COMMANDS) == 7
 
