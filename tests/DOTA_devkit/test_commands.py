@@ -75,7 +75,7 @@ def test_parser_has_all_commands():
         "submit",
         "doctor",
     }
-    assert len(COMMANDS) == 7
+    assert len(COMMANDS) == 8
 
 
 def test_every_argument_has_a_help_text():
