@@ -31,6 +31,14 @@ def group_by_source(image_ids: Iterable[str]) -> dict[str, list[str]]:
     return dict(sorted(groups.items()))
 
 
+def count_overlap(train_ids: Sequence[str], val_ids: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the ids in both lists, and the source images of which both lists have patches."""
+    ids = sorted(set(train_ids) & set(val_ids))
+    sources = {source_name(image_id) for image_id in train_ids}
+    sources &= {source_name(image_id) for image_id in val_ids}
+    return ids, sorted(sources)
+
+
 def split_ids(
     image_ids: Iterable[str], shares: Mapping[str, float], seed: int = 0
 ) -> dict[str, list[str]]:

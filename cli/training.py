@@ -36,6 +36,7 @@ from cli.settings import (
     usable_gpus,
 )
 from datasets import BaseDataset, DataOptions, open_dataset
+from datasets.diagnosis import finding_lines
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.files import sweep_leftovers
 from DOTA_devkit.locks import locked
@@ -159,6 +160,9 @@ def open_sets(
         refuse_other_classes(resume, train_set)  # before labels have unknown classes
     for dataset in filter(None, (train_set, val_set)):
         dataset.check_labels()
+    if resume is None:  # which was told when the run began
+        for line in finding_lines(train_set, val_set):
+            logger.warning("%s", line)
     return train_set, val_set
 
 

@@ -188,9 +188,7 @@ class FolderDataset(BaseDataset):
             InputError: Labels are wrong; one message lists the errors of all files: unreadable
                 lines with file and line, missing files and unknown class names.
         """
-        paths = [Path(self.load_annoFolder(img_id)) for img_id in self.img_ids]
-        cache = self._cache_path() if self.options.cache_labels else None
-        labels, errors = collect_labels(paths, self.read_label_files, cache)
+        paths, labels, errors = self._collect_labels()
         self._require_label_files(paths)
         warn_of_crossing(
             [
@@ -220,6 +218,22 @@ class FolderDataset(BaseDataset):
         raise_errors(errors + unknown, "errors in the labels", remedy)
         self._labels = _PackedLabels(packed)
         return self._summarize([(item.corners, indices) for item, indices in packed])
+
+    def label_files(self) -> list[tuple[Path, Labels]]:
+        """Return the label file of each image and what is in it, from the cache if unchanged.
+
+        Raises:
+            InputError: Some cannot be used.
+        """
+        paths, labels, errors = self._collect_labels()
+        raise_errors(errors, "errors in the labels")
+        return list(zip(paths, labels, strict=True))
+
+    def _collect_labels(self) -> tuple[list[Path], list[Labels | None], list[str]]:
+        """Return the label files, their labels, and the errors in them, see `collect_labels`."""
+        paths = [Path(self.load_annoFolder(img_id)) for img_id in self.img_ids]
+        cache = self._cache_path() if self.options.cache_labels else None
+        return paths, *collect_labels(paths, self.read_label_files, cache)
 
     def _require_label_files(self, paths: Sequence[Path]) -> None:
         """Raise an InputError if all label files are missing, as in another layout of folders."""

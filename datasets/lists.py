@@ -9,7 +9,7 @@ from pathlib import Path
 from datasets.options import DataOptions
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.formats import read_ids
-from DOTA_devkit.patches import source_name
+from DOTA_devkit.lists import count_overlap
 
 logger = logging.getLogger(__name__)
 
@@ -60,14 +60,6 @@ def read_list(path: Path) -> list[str]:
     if not entries:
         raise InputError(f"{path}: the list is empty, expected one image id per line")
     return entries
-
-
-def count_overlap(train_ids: Sequence[str], val_ids: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Return the ids in both lists, and the source images of which both lists have patches."""
-    ids = sorted(set(train_ids) & set(val_ids))
-    sources = {source_name(image_id) for image_id in train_ids}
-    sources &= {source_name(image_id) for image_id in val_ids}
-    return ids, sorted(sources)
 
 
 def check_overlap(train_ids: Sequence[str], val_ids: Sequence[str], allow: bool = False) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from datasets.geometry import reaches_size
+from DOTA_devkit.letterboxing import enlarging_advice
 from structures import boxes
 
 
@@ -40,15 +40,11 @@ class SmallTargets:
         """
         height, width = self.input_hw
         counts = ", ".join(f"{name} {n} of {targets[name]}" for name, n in self.objects.items())
-        # One percent more, as the size of the scaled image is rounded to whole pixels.
-        factor = 1.01 * self.cell / self.shortest
-        enlarged = [math.ceil(side * factor / 32) * 32 for side in self.input_hw]
         return (
             f"{len(self)} objects are smaller than a cell of the network's maps when their image "
             f"is scaled to the input of {height}x{width} (longer side below {self.cell} px), and "
-            f"are hardly learned: {counts}. Split the images (python -m DOTA_devkit split DATA_DIR "
-            f"TARGET --size {min(self.input_hw)}), or train with a larger input: {enlarged[0]}x"
-            f"{enlarged[1]} (input_h x input_w) shows all of them"
+            f"are hardly learned: {counts}. "
+            f"{enlarging_advice(self.input_hw, self.shortest, self.cell)}"
         )
 
 

@@ -18,16 +18,16 @@ from torch import Tensor, nn
 
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.imaging import ReadOptions
-from models.architecture import Architecture, recognize
-from models.ctrbox_net import CTRBOX
-from models.schema import brief, check_weights, checked_entries
-from models.state_keys import canonical_state
-from models.torch_files import (
+from DOTA_devkit.torch_files import (
     read_torch_file,
     refuse_non_finite,
     split_state,
     write_torch_file,
 )
+from models.architecture import Architecture, recognize
+from models.ctrbox_net import CTRBOX
+from models.schema import brief, check_weights, checked_entries
+from models.state_keys import canonical_state
 from structures.boxes import BOX_CODINGS, HEAD_CHANNELS, VECTORS
 
 logger = logging.getLogger(__name__)

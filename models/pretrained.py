@@ -9,6 +9,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from DOTA_devkit.errors import InputError
+from DOTA_devkit.torch_files import read_torch_file, refuse_non_finite, split_state
 from models.backbones import get_backbone
 from models.state_keys import (
     BACKBONE_PREFIX,
@@ -18,7 +19,6 @@ from models.state_keys import (
     match_backbone,
     shapes_of,
 )
-from models.torch_files import read_torch_file, refuse_non_finite, split_state
 
 logger = logging.getLogger(__name__)
 

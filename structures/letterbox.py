@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from DOTA_devkit.letterboxing import fit_inside
+
 
 @dataclass(frozen=True)
 class Letterbox:
@@ -43,16 +45,10 @@ class Letterbox:
             squash: Stretch the image to the input instead of keeping its aspect ratio, in which
                 the longer side fits (small images are enlarged).
         """
-        (source_w, source_h), (input_w, input_h) = source_wh, input_wh
+        source_wh, input_wh = tuple(source_wh), tuple(input_wh)
         if squash:
-            return cls((source_w, source_h), (input_w, input_h), (input_w, input_h), (0, 0))
-        # in integers, so that every runtime rounds the same way if a side ends in .5
-        if input_w * source_h <= input_h * source_w:
-            inner_w, inner_h = input_w, max(1, _rounded(source_h * input_w, source_w))
-        else:
-            inner_w, inner_h = max(1, _rounded(source_w * input_h, source_h)), input_h
-        pad = ((input_w - inner_w) // 2, (input_h - inner_h) // 2)
-        return cls((source_w, source_h), (input_w, input_h), (inner_w, inner_h), pad)
+            return cls(source_wh, input_wh, input_wh, (0, 0))
+        return cls(source_wh, input_wh, *fit_inside(source_wh, input_wh))
 
     @property
     def scale(self) -> tuple[float, float]:
@@ -86,11 +82,6 @@ class Letterbox:
     def to_source(self, points: np.ndarray) -> np.ndarray:
         """Map points [..., 2] from input to source pixels."""
         return (points - np.array(self.pad)) / np.array(self.scale)
-
-
-def _rounded(numerator: int, denominator: int) -> int:
-    """Divide positive integers and round to the nearest integer, halves up."""
-    return (2 * numerator + denominator) // (2 * denominator)
 
 
 IDENTITY_TABLE = np.arange(256, dtype=np.float32)

@@ -17,9 +17,9 @@ import torch
 from torch import Tensor, nn
 
 from DOTA_devkit.errors import InputError
+from DOTA_devkit.torch_files import is_dense, refuse_non_finite
 from models import Checkpoint
 from models.schema import brief, check_weights
-from models.torch_files import is_dense, refuse_non_finite
 
 TRAINED_STATE = "train_state_dict"
 """Key of the weights that the optimizer works on, where the others are their average."""

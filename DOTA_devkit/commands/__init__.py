@@ -1,8 +1,8 @@
 """The command line of the devkit: one module per command, each with `add_parser` and `run`.
 
 All code that uses argparse, prints to stdout, names flags and turns errors into exit codes (0 only
-for success, 2 for bad input, 130 for Ctrl-C, 143 for SIGTERM) belongs here. The work itself does
-not.
+for success, 1 for data or results that must be mended, 2 for bad input, 130 for Ctrl-C, 143 for
+SIGTERM) belongs here. The work itself does not.
 """
 
 from __future__ import annotations
@@ -10,17 +10,16 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-import re
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 from DOTA_devkit import interrupts
-from DOTA_devkit.commands import convert, evaluate, lists, merge, split, stats, submit
-from DOTA_devkit.commands.arguments import CommandParser
+from DOTA_devkit.commands import convert, doctor, evaluate, lists, merge, split, stats, submit
+from DOTA_devkit.commands.arguments import CommandParser, name_flags
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.terminal import VisibleFormatter, visible
 
-COMMANDS = (split, merge, evaluate, convert, lists, stats, submit)
+COMMANDS = (split, merge, evaluate, convert, lists, stats, doctor, submit)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -45,8 +44,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: command and arguments, by default those of the process.
 
     Returns:
-        The exit code: 0 for success, 1 if the reader of the output went away, 2 for bad input or
-        a failed file operation, 130 for Ctrl-C, 143 for SIGTERM.
+        The exit code: 0 for success, 1 if the reader of the output went away or `doctor` found
+        what must be mended, 2 for bad input or a failed file operation, 130 for Ctrl-C, 143 for
+        SIGTERM.
     """
     # OpenCV reads GeoTIFFs well, but warns about each tag that it does not know.
     os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
@@ -64,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(arguments: argparse.Namespace) -> int:
     try:
-        arguments.run(arguments)
+        code = arguments.run(arguments) or 0
         sys.stdout.flush()
     except BrokenPipeError:  # the reader is gone, as after `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -76,19 +76,4 @@ def _run(arguments: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return interrupts.cause()[1]
-    return 0
-
-
-def name_flags(message: str, parameters: Collection[str]) -> str:
-    """Replace the parameters that an error names in backticks by the flags of the command.
-
-    Args:
-        message: the message of an `InputError`, such as "... give `overwrite`".
-        parameters: names of the parameters that are flags of the command.
-
-    Returns:
-        The message for the command line, such as "... give --overwrite".
-    """
-    return re.sub(
-        r"`(\w+)`", lambda match: f"--{match[1]}" if match[1] in parameters else match[0], message
-    )
+    return code

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import re
+from collections.abc import Collection
 from pathlib import Path
 
 from DOTA_devkit.class_lists import parse_class_list
@@ -208,3 +210,18 @@ def listed_ids(path: Path) -> list[str]:
     """Read the image ids of a list, whose lines may be file names of images."""
     ids = [Path(line) for line in read_ids(path)]
     return [p.stem if p.suffix.lower() in IMAGE_SUFFIXES else p.name for p in ids]
+
+
+def name_flags(message: str, parameters: Collection[str]) -> str:
+    """Replace the parameters that an error names in backticks by the flags of the command.
+
+    Args:
+        message: the message of an `InputError`, such as "... give `overwrite`".
+        parameters: names of the parameters that are flags of the command.
+
+    Returns:
+        The message for the command line, such as "... give --overwrite".
+    """
+    return re.sub(
+        r"`(\w+)`", lambda match: f"--{match[1]}" if match[1] in parameters else match[0], message
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -14,6 +15,10 @@ _PNG_TAIL_BYTES = 1 << 16
 """Bytes at the end of a PNG that are searched for EXIF data, which may follow the pixels."""
 
 _WIDTH_TAG, _HEIGHT_TAG, _ORIENTATION_TAG = 256, 257, 274
+_BITS_TAG, _COLORS_TAG, _EXTRA_TAG = 258, 262, 338
+_SINGLE_TAGS = (_WIDTH_TAG, _HEIGHT_TAG, _ORIENTATION_TAG, _COLORS_TAG)
+_FIRST_TAGS = (_BITS_TAG, _EXTRA_TAG)
+_TIFF_PALETTE = 3  # a value of _COLORS_TAG
 
 
 def header_size_wh(path: Path | str) -> tuple[int, int] | None:
@@ -54,6 +59,57 @@ def orientation_of(path: Path | str) -> int:
         if magic[:2] == b"\xff\xd8":
             return _jpeg_header(file)[1]
         return _tiff_tags(file, magic).get(_ORIENTATION_TAG, 1)
+
+
+@dataclass(frozen=True)
+class PixelKind:
+    """What the numbers of an image file stand for.
+
+    Attributes:
+        bits: Bits per channel.
+        alpha: Whether there is a channel, or a color, that makes pixels transparent.
+        palette: Whether the numbers are those of colors in a table.
+    """
+
+    bits: int = 8
+    alpha: bool = False
+    palette: bool = False
+
+
+def pixel_kind(path: Path | str) -> PixelKind:
+    """Return what the header of a PNG, TIFF or GIF says about its pixels; else the default.
+
+    Raises:
+        OSError: The file cannot be opened.
+    """
+    with open(path, "rb") as file:
+        magic = file.read(8)
+        if magic == b"\x89PNG\r\n\x1a\n":
+            return _png_kind(file)
+        if magic[:4] == b"GIF8":
+            return PixelKind(palette=True)
+        tags = _tiff_tags(file, magic)
+    return PixelKind(
+        bits=tags.get(_BITS_TAG, 8 if _WIDTH_TAG not in tags else 1),
+        alpha=tags.get(_EXTRA_TAG, 0) in (1, 2),
+        palette=tags.get(_COLORS_TAG) == _TIFF_PALETTE,
+    )
+
+
+def _png_kind(file: BinaryIO) -> PixelKind:
+    """Return the kind of a PNG; its transparency may be in a part of its own before the pixels."""
+    bits, color, transparent = 8, 2, False
+    while len(header := file.read(8)) == 8:
+        length, kind = struct.unpack(">I4s", header)
+        if kind == b"IHDR" and len(head := file.read(10)) == 10:
+            bits, color = head[8], head[9]
+            length -= 10
+        transparent |= kind == b"tRNS"
+        if kind == b"IDAT":
+            break
+        file.seek(length + 4, 1)
+    palette = color == 3
+    return PixelKind(8 if palette else bits, transparent or color in (4, 6), palette)
 
 
 def _png_size(file: BinaryIO) -> tuple[int, int] | None:
@@ -130,8 +186,9 @@ def _tiff_tags(file: BinaryIO, magic: bytes) -> dict[int, int]:
 def _tiff_entries(
     file: BinaryIO, order: str, big: bool, offset: bytes
 ) -> Iterator[tuple[int, int]]:
-    """Yield tag and value of the tags that are of interest and have one value."""
+    """Yield tag and value of the tags that are of interest: a single one, or the first of some."""
     formats = {3: "H", 4: "I", 16: "Q"}  # left-aligned in the bytes of the value
+    first_of_many = []
     number, size = ("Q", 20) if big else ("I", 12)
     offset = struct.unpack(order + number, file.read(8) if big else offset)[0]
     file.seek(offset)
@@ -139,5 +196,15 @@ def _tiff_entries(
     for _ in range(min(count, 1 << 16)):
         entry = file.read(size)
         tag, kind, values = struct.unpack_from(order + "HH" + number, entry)
-        if tag in (_WIDTH_TAG, _HEIGHT_TAG, _ORIENTATION_TAG) and kind in formats and values == 1:
-            yield tag, struct.unpack_from(order + formats[kind], entry, size - (8 if big else 4))[0]
+        value_at = size - (8 if big else 4)
+        if tag in _SINGLE_TAGS and kind in formats and values == 1:
+            yield tag, struct.unpack_from(order + formats[kind], entry, value_at)[0]
+        elif tag in _FIRST_TAGS and kind == 3 and values:  # one number for each channel
+            if 2 * values <= size - value_at:
+                yield tag, struct.unpack_from(order + "H", entry, value_at)[0]
+            else:
+                place = struct.unpack_from(order + ("Q" if big else "I"), entry, value_at)[0]
+                first_of_many.append((tag, place))
+    for tag, place in first_of_many:
+        file.seek(place)
+        yield tag, struct.unpack(order + "H", file.read(2))[0]

@@ -5,7 +5,7 @@ files belongs to `DOTA_devkit.formats`, scoring detections to `DOTA_devkit.scori
 """
 
 from DOTA_devkit.stats.boxes import BoxMeasures, measure_boxes
-from DOTA_devkit.stats.label_set import LabelSet, read_label_set
+from DOTA_devkit.stats.label_set import LabelSet, collect_label_set, read_label_set
 from DOTA_devkit.stats.plots import plot_stats
 from DOTA_devkit.stats.report import Stats, collect_stats
 
@@ -13,6 +13,7 @@ __all__ = [
     "BoxMeasures",
     "LabelSet",
     "Stats",
+    "collect_label_set",
     "collect_stats",
     "measure_boxes",
     "plot_stats",

@@ -13,6 +13,7 @@ from DOTA_devkit.class_lists import CLASS_FILE
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.faults import map_collecting, read_all_labels
 from DOTA_devkit.file_kinds import folder_hint, labels_hint
+from DOTA_devkit.formats import Labels
 from DOTA_devkit.imaging import image_size_wh
 from DOTA_devkit.progress import progress
 
@@ -33,6 +34,8 @@ class LabelSet:
         lines: ``[N]`` int64, line numbers in the label files, starting at 1.
         crossing: ``[N]`` bool, whether the file has the corners in an order that crosses; here
             they are in the order around the box.
+        units: ``[I]``, what `lines` count in the files of images in other formats than text, such
+            as "shape"; None for lines. Empty if all are lines.
     """
 
     image_ids: list[str]
@@ -44,6 +47,7 @@ class LabelSet:
     difficult: np.ndarray
     lines: np.ndarray
     crossing: np.ndarray
+    units: tuple[str | None, ...] = ()
 
     def rows_by_class(self) -> dict[str, np.ndarray]:
         """Return class name -> indices of its objects, ascending; the most frequent class first."""
@@ -56,8 +60,11 @@ class LabelSet:
 
     def where(self, objects: np.ndarray) -> list[str]:
         """Return ``file name:line`` of `objects`, given as indices or as a mask ``[N]``."""
+        units = self.units or (None,) * len(self.image_ids)
         return [
-            f"{self.label_paths[image].name}:{line}"
+            f"{self.label_paths[image].name}: {units[image]} {line}"
+            if units[image]
+            else f"{self.label_paths[image].name}:{line}"
             for image, line in zip(self.image_index[objects], self.lines[objects], strict=True)
         ]
 
@@ -91,19 +98,40 @@ def read_label_set(label_dir: Path | str, images: Mapping[str, Path] | None = No
     labeled = [image_id for image_id in image_ids if image_id in paths]
     labels = read_all_labels([paths[image_id] for image_id in labeled])
     by_id = dict(zip(labeled, labels, strict=True))
-    counts = [len(by_id[i]) if i in by_id else 0 for i in image_ids]
+    return collect_label_set(image_ids, paths, by_id, _read_sizes(image_ids, images or {}))
+
+
+def collect_label_set(
+    image_ids: list[str],
+    paths: Mapping[str, Path],
+    labels: Mapping[str, Labels],
+    sizes_wh: np.ndarray,
+    units: Mapping[str, str | None] | None = None,
+) -> LabelSet:
+    """Put the labels of images together.
+
+    Args:
+        image_ids: ``[I]``.
+        paths: image id -> label file, for the images that have one.
+        labels: image id -> what is in the file.
+        sizes_wh: see `LabelSet`.
+        units: image id -> see `LabelSet.units`.
+    """
+    entries = [labels[image_id] for image_id in image_ids if image_id in labels]
+    counts = [len(labels[i]) if i in labels else 0 for i in image_ids]
     return LabelSet(
         image_ids=image_ids,
         label_paths=[paths.get(image_id) for image_id in image_ids],
-        sizes_wh=_read_sizes(image_ids, images or {}),
+        sizes_wh=sizes_wh,
         image_index=np.repeat(np.arange(len(image_ids)), counts),
-        corners=np.concatenate([np.zeros((0, 4, 2)), *(entry.corners for entry in labels)]),
-        names=np.array([name for entry in labels for name in entry.names], dtype=object),
-        difficult=np.array([d for entry in labels for d in entry.difficult], dtype=np.int64),
-        lines=np.array([line for entry in labels for line in entry.lines], dtype=np.int64),
+        corners=np.concatenate([np.zeros((0, 4, 2)), *(entry.corners for entry in entries)]),
+        names=np.array([name for entry in entries for name in entry.names], dtype=object),
+        difficult=np.array([d for entry in entries for d in entry.difficult], dtype=np.int64),
+        lines=np.array([line for entry in entries for line in entry.lines], dtype=np.int64),
         crossing=np.concatenate(
-            [np.zeros(0, bool), *(np.isin(entry.lines, entry.crossing) for entry in labels)]
+            [np.zeros(0, bool), *(np.isin(entry.lines, entry.crossing) for entry in entries)]
         ),
+        units=tuple(map(units.get, image_ids)) if units else (),
     )
 
 

@@ -28,7 +28,9 @@ def find_problems(data: LabelSet, classes: Sequence[str] | None = None) -> dict[
         that were looked for but not found have an empty list.
     """
     problems = _outside_problems(data)
-    problems[f"labeled twice (same class, IoU above {DUPLICATE_IOU:g})"] = _duplicates(data)
+    problems[f"labeled twice (same class, IoU above {DUPLICATE_IOU:g})"] = data.where(
+        labeled_twice(data)
+    )
     problems["corners in an order that crosses"] = data.where(data.crossing)
     problems["boxes without area"] = data.where(polygon_area(data.corners) == 0)
     if classes is not None:
@@ -53,12 +55,7 @@ def _outside_problems(data: LabelSet) -> dict[str, list[str]]:
     """Find labels outside the image; return nothing if no sizes are known."""
     if not np.isfinite(data.sizes_wh).any():
         return {}
-    size = data.sizes_wh[data.image_index][:, None]  # nan compares as inside
-    excess = np.maximum(-data.corners, data.corners - size)  # [N, 4, 2]
-    reaching = (excess > OUTSIDE_TOLERANCE_PX).any(axis=(1, 2))
-    entirely = ((data.corners < 0).all(axis=1) | (data.corners > size).all(axis=1)).any(axis=1)
-    center = data.corners.mean(axis=1, keepdims=True)
-    center_out = ((center < 0) | (center > size)).any(axis=(1, 2))
+    reaching, center_out, entirely = outside_masks(data)
     return {
         f"reaching outside the image by more than {OUTSIDE_TOLERANCE_PX:g} pixels": data.where(
             reaching
@@ -68,12 +65,40 @@ def _outside_problems(data: LabelSet) -> dict[str, list[str]]:
     }
 
 
-def _duplicates(data: LabelSet) -> list[str]:
-    """Find every object that nearly coincides with an earlier one of its class and image."""
+def outside_masks(data: LabelSet) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Tell which objects lie outside their image, as masks ``[N]``; none where no size is known.
+
+    Returns:
+        Those that reach outside by more than `OUTSIDE_TOLERANCE_PX`, those with their center
+        outside, and those that are entirely outside.
+    """
+    size = data.sizes_wh[data.image_index][:, None]  # nan compares as inside
+    excess = np.maximum(-data.corners, data.corners - size)  # [N, 4, 2]
+    reaching = (excess > OUTSIDE_TOLERANCE_PX).any(axis=(1, 2))
+    entirely = ((data.corners < 0).all(axis=1) | (data.corners > size).all(axis=1)).any(axis=1)
+    center = data.corners.mean(axis=1, keepdims=True)
+    return reaching, ((center < 0) | (center > size)).any(axis=(1, 2)), entirely
+
+
+def labeled_twice(data: LabelSet, across_classes: bool = False) -> np.ndarray:
+    """Find every object that nearly coincides with an earlier one of its image.
+
+    Args:
+        data: the labels.
+        across_classes: look for an earlier one of another class, else for one of the same.
+
+    Returns:
+        Indices of the objects, ascending.
+    """
     classes = data.rows_by_class()
     numbers = np.zeros(len(data.names), np.int64)
     for number, rows in enumerate(classes.values()):
         numbers[rows] = number
-    groups = data.image_index * max(len(classes), 1) + numbers
+    groups = data.image_index
+    if not across_classes:
+        groups = groups * max(len(classes), 1) + numbers
     later, earlier, overlap = grouped_iou(data.corners, data.corners, groups, groups)
-    return data.where(np.unique(later[(earlier < later) & (overlap > DUPLICATE_IOU)]))
+    found = (earlier < later) & (overlap > DUPLICATE_IOU)
+    if across_classes:
+        found &= numbers[earlier] != numbers[later]
+    return np.unique(later[found])

@@ -24,8 +24,8 @@ from deploy.sidecar import refuse_foreign_sidecar, sidecar_path, write_sidecar
 from DOTA_devkit import interrupts
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.files import refuse_unwritable
+from DOTA_devkit.torch_files import refuse_non_finite
 from models import CTRBOX
-from models.torch_files import refuse_non_finite
 
 logger = logging.getLogger(__name__)
 

@@ -73,8 +73,9 @@ def test_parser_has_all_commands():
         "lists",
         "stats",
         "submit",
+        "doctor",
     }
-    assert len(COMMANDS) == 7
+    assert len(COMMANDS) == 8
 
 
 def test_every_argument_has_a_help_text():

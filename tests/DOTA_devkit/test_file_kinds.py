@@ -19,8 +19,8 @@ from DOTA_devkit.errors import InputError
 from DOTA_devkit.file_kinds import image_hint, kind_of, model_hint
 from DOTA_devkit.images import IMAGE_SUFFIXES
 from DOTA_devkit.imaging import read_image
+from DOTA_devkit.torch_files import read_torch_file
 from helpers.data_folders import make_dota, picture, write_image
-from models.torch_files import read_torch_file
 
 
 def refusal(function, *arguments):

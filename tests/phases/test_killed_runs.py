@@ -21,7 +21,7 @@ ATTEMPTS = """
 import io, json, os, signal, sys, time
 from pathlib import Path
 import torch
-import main, models.torch_files, training.history
+import main, DOTA_devkit.torch_files, training.history
 
 torch.set_num_threads(1)
 training.history.plot_history = lambda rows, path: None
@@ -45,7 +45,7 @@ def half_written(calls):
         file.flush()
         die()
 
-    models.torch_files.torch.save = save
+    DOTA_devkit.torch_files.torch.save = save
 
 
 def not_renamed(calls):

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from DOTA_devkit.commands import main
+from DOTA_devkit.doctor import CHECKS
 from DOTA_devkit.formats import DOTA_CLASSES, read_labels
 from helpers.paths import ROOT
 
@@ -111,7 +112,14 @@ def test_page_shows_every_command():
         "lists",
         "stats",
         "submit",
+        "doctor",
     }
+
+
+def test_page_shows_every_check_of_the_doctor():
+    table = re.findall(r"^\| `(\w+)` \| (.*) \|$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+    rows = {name: about for name, about in table if name in CHECKS}
+    assert rows == {name: check.about for name, check in CHECKS.items()}
 
 
 @pytest.mark.slow

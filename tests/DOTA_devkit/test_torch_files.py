@@ -16,8 +16,8 @@ import torch
 from torch import nn
 
 from DOTA_devkit.errors import InputError
+from DOTA_devkit.torch_files import read_torch_file, split_state, to_plain, write_torch_file
 from helpers.command_line import limit_file_size
-from models.torch_files import read_torch_file, split_state, to_plain, write_torch_file
 
 FORK = multiprocessing.get_context("fork")  # needs no import of PyTorch in each process
 
