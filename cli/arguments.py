@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Callable
 
 from deploy.predict.settings import FORMATS, Shard
+from DOTA_devkit.class_thresholds import DEFAULT, Thresholds, parse_thresholds
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.imaging.options import ReadOptions
 
@@ -36,6 +37,15 @@ natural = number(int, lambda value: value >= 0, "a whole number of 0 or more")
 nonnegative_float = number(float, lambda value: 0 <= value < float("inf"), "a number of 0 or more")
 positive_float = number(float, lambda value: 0 < value < float("inf"), "a number above 0")
 share = number(float, lambda value: 0 <= value <= 1, "a number from 0 to 1")
+
+
+def thresholds(text: str) -> Thresholds:
+    """A number from 0 to 1, or CLASS=number for single classes, separated by commas."""
+    try:
+        found = parse_thresholds(text)
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return found[DEFAULT] if found.keys() == {DEFAULT} else found
 
 
 def scales(text: str) -> tuple[float, ...]:

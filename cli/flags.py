@@ -23,6 +23,7 @@ from cli.arguments import (
     scales,
     shard,
     share,
+    thresholds,
 )
 from cli.defaults import OWN_DATA, SAMPLE
 from deploy.export.types import SUFFIXES
@@ -31,7 +32,7 @@ from deploy.runtimes.registry import RUNTIMES
 from DOTA_devkit.imaging.options import DEPTHS, MAX_PIXELS
 from DOTA_devkit.scoring import METRICS
 from models.backbones import BACKBONES
-from structures.defaults import CONF_THRESH, NMS_THRESH, THETA_THRESH, K
+from structures.defaults import CONF_THRESH, EVAL_CONF_THRESH, NMS_THRESH, THETA_THRESH, K
 from training.files import LAST
 from training.settings import SCHEDULES
 
@@ -235,11 +236,14 @@ def _detection_flags(group) -> None:
 
     add("--K", phases=phases, type=positive, metavar="N",
         help=helped("maximum number of detections per image", f"{K}"))
-    add("--conf_thresh", phases=phases, type=share, metavar="T",
-        help={**helped("keep detections with a higher score", f"{CONF_THRESH:g}"),
+    kept = "keep detections with a higher score"
+    by_class = f"{kept}, also of single classes: 0.1,plane=0.4,ship=0.2"
+    add("--conf_thresh", phases=phases, type=thresholds, metavar="T",
+        help={**helped(by_class, f"{CONF_THRESH:g}"),
               "export": "score threshold in the file's metadata, which its users should "
                         f"apply (default: {CONF_THRESH:g}); see --fix_conf",
-              **dict.fromkeys(TRAIN + EVAL, "keep detections with a higher score (default: 0.01)")})
+              "train": f"{kept} (default: {EVAL_CONF_THRESH:g})",
+              "eval": f"{by_class} (default: {EVAL_CONF_THRESH:g})"})
     add("--nms_thresh", phases=phases, type=share, metavar="IOU",
         help=helped("NMS suppresses boxes with a higher IoU", f"{NMS_THRESH:g}"))
     add("--theta_thresh", phases=phases, type=share, metavar="T",

@@ -12,6 +12,7 @@ from DOTA_devkit.errors import InputError
 if TYPE_CHECKING:
     import numpy as np
 
+    from DOTA_devkit.class_thresholds import Thresholds
     from DOTA_devkit.imaging import ReadOptions
     from structures.detections import Detections
     from structures.letterbox import Letterbox
@@ -30,7 +31,7 @@ class DetectorLike(Protocol):
     """What a prediction needs of a detector; `deploy.detector.Detector` is one."""
 
     classes: tuple[str, ...]
-    conf_thresh: float
+    conf_thresh: Thresholds
     nms_thresh: float
     input_hw: tuple[int, int]
     fixed_hw: bool

@@ -19,6 +19,7 @@ import numpy as np
 
 from deploy.predict.settings import ModelRecord
 from deploy.predict.sources import COORDINATES_FROM, ImageSource
+from DOTA_devkit.class_thresholds import Thresholds
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.faults import shorten_faults
 from DOTA_devkit.file_names import path_inside
@@ -66,7 +67,7 @@ class RunInfo:
 
     Attributes:
         classes: Class names in the order of the labels.
-        conf_thresh: Score above which detections were kept.
+        conf_thresh: Score above which detections were kept, or class name -> score.
         nms_thresh: IoU above which detections were suppressed, within each class.
         tile: Width and height of a window in input pixels, None for whole images.
         overlap: Overlap of neighboring windows in input pixels.
@@ -76,7 +77,7 @@ class RunInfo:
     """
 
     classes: tuple[str, ...]
-    conf_thresh: float
+    conf_thresh: Thresholds
     nms_thresh: float
     tile: tuple[int, int] | None
     overlap: int
