@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
-from deploy.predict.settings import FORMATS, Shard
+from deploy.predict.settings import FORMATS, LABEL_FORMATS, Shard
 from DOTA_devkit.class_thresholds import DEFAULT, Thresholds, parse_thresholds
-from DOTA_devkit.errors import InputError
+from DOTA_devkit.errors import InputError, did_you_mean
 from DOTA_devkit.imaging.options import ReadOptions
 
 
@@ -56,8 +56,11 @@ def scales(text: str) -> tuple[float, ...]:
 def formats(text: str) -> tuple[str, ...]:
     """Output formats of `predict`, separated by commas."""
     asked = tuple(part.strip() for part in text.split(","))
-    if unknown := [name for name in asked if name not in FORMATS]:
-        raise argparse.ArgumentTypeError(f"{', '.join(FORMATS)} expected, got {unknown[0]!r}")
+    known = (*FORMATS, *LABEL_FORMATS)
+    if unknown := [name for name in asked if name not in known]:
+        raise argparse.ArgumentTypeError(
+            f"{', '.join(known)} expected, got {unknown[0]!r}{did_you_mean(unknown[0], known)}"
+        )
     return asked
 
 

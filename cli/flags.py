@@ -27,7 +27,7 @@ from cli.arguments import (
 )
 from cli.defaults import OWN_DATA, SAMPLE
 from deploy.export.types import SUFFIXES
-from deploy.predict.settings import FORMATS
+from deploy.predict.settings import FORMATS, LABEL_FORMATS
 from deploy.runtimes.registry import RUNTIMES
 from DOTA_devkit.imaging.options import DEPTHS, MAX_PIXELS
 from DOTA_devkit.scoring import METRICS
@@ -283,7 +283,10 @@ def _training_flags(group) -> None:
     add("--resume_train", phases=TRAIN, idle_in=TEST + EVAL, nargs="?", const=LAST, metavar="FILE",
         help="resume a run that was stopped, with its own settings and data (default of FILE: "
              f"{LAST})")
-    add("--overwrite", phases=TRAIN, action="store_true", help="replace an existing run")
+    add("--overwrite", phases=TRAIN + PREDICT, action="store_true",
+        help={"train": "replace an existing run",
+              "predict": "replace labels of an earlier run (without it an error, as they may have "
+                         "been corrected)"})
     add("--seed", phases=TRAIN, type=natural, help="random seed (default: 317)")
     add("--ngpus", phases=TRAIN, idle_in=TEST + EVAL, type=positive, default=1, metavar="N",
         help="number of GPUs to train on, with DataParallel (default: %(default)s)")
@@ -316,7 +319,8 @@ def _prediction_flags(group) -> None:
               "export": "path of the exported file (default: next to the checkpoint, with the "
                         "suffix of the format)"})
     add("--formats", phases=PREDICT, type=formats, default=FORMATS, metavar="A,B",
-        help=f"output formats (default: {','.join(FORMATS)})")
+        help=f"output formats (default: {','.join(FORMATS)}); as labels, to be corrected in a "
+             f"tool: {', '.join(LABEL_FORMATS)}")
     add("--tile", phases=PREDICT, type=natural, metavar="PX",
         help="side of a window in input pixels, 0 for one window over the whole image (default: "
              "the model's input size; images that are hardly larger are processed as a whole, as "
