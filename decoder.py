@@ -6,7 +6,7 @@ depends on the number of objects rather than on the size of the map.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -33,18 +33,29 @@ class DecDecoder:
 
     Args:
         K: Maximum number of detections per image.
-        conf_thresh: Only peaks with a score above it are kept.
+        conf_thresh: Only peaks with a score above it are kept; a sequence has the one of each
+            class.
         num_classes: Number of channels that `hm` must have.
         theta_thresh: If `cls_theta` is above it, the box is rotated and its four boundary vectors
             are used, else its axis-aligned rectangle.
 
     Raises:
-        ValueError: K is below 1.
+        ValueError: K is below 1, or there is not one threshold for each class.
     """
 
-    def __init__(self, K: int, conf_thresh: float, num_classes: int, theta_thresh: float = 0.8):
+    def __init__(
+        self,
+        K: int,
+        conf_thresh: float | Sequence[float],
+        num_classes: int,
+        theta_thresh: float = 0.8,
+    ):
         if K < 1:
             raise ValueError(f"K must be at least 1, got {K}")
+        if np.shape(conf_thresh) not in ((), (num_classes,)):
+            raise ValueError(
+                f"conf_thresh has {np.size(conf_thresh)} values, but num_classes is {num_classes}"
+            )
         self.K = K
         self.conf_thresh = conf_thresh
         self.num_classes = num_classes
@@ -119,13 +130,17 @@ class DecDecoder:
             heatmap: [C, H, W] float32 scores.
 
         Returns:
-            Scores [M] above `conf_thresh` in descending order, class indices [M] and flat cell
+            Scores [M] above the threshold in descending order, class indices [M] and flat cell
             indices `y * W + x` [M], with M at most K.
         """
         local_max = max_pool_3x3(heatmap)
+        threshold = self.conf_thresh
+        if np.ndim(threshold):
+            threshold = heatmap.new_tensor(threshold)[:, None, None]
+        peak = (heatmap > threshold) & (heatmap == local_max)
         flat = heatmap.flatten()
         # nonzero lists indices in rising order, and the stable sort keeps that order among ties
-        index = torch.nonzero((flat > self.conf_thresh) & (flat == local_max.flatten()))[:, 0]
+        index = torch.nonzero(peak.flatten())[:, 0]
         scores, order = torch.sort(flat[index], descending=True, stable=True)
         index = index[order[: self.K]]
         area = heatmap.shape[1] * heatmap.shape[2]

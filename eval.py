@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from datasets import BaseDataset, FolderDataset
+from DOTA_devkit.class_thresholds import thresholds_text
 from DOTA_devkit.error_analysis import (
     WORST,
     DetectionPool,
@@ -254,9 +255,9 @@ def report(scores: Evaluation, folder: Path, settings: EvalSettings) -> None:
     """Log the AP table, write it as CSV and JSON, and draw curves and confusion matrix."""
     inference = settings.inference
     logger.info(
-        "%s, IoU %s, scores above %g, NMS at IoU %g; mean over the classes with objects",
+        "%s, IoU %s, scores above %s, NMS at IoU %g; mean over the classes with objects",
         scores.metric, "0.50:0.05:0.95" if scores.metric == "coco" else "0.5 and 0.75",
-        inference.conf_thresh, inference.nms_thresh,
+        thresholds_text(inference.conf_thresh), inference.nms_thresh,
     )  # fmt: skip
     logger.info("%s", scores.table())
     logger.info("AP %.4f (%s)", headline(scores), scores.metric)

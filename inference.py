@@ -14,9 +14,10 @@ from torch import nn
 from datasets import BaseDataset, collate
 from datasets.batching import iterate_loader, prepare_worker
 from decoder import DecDecoder, to_source
+from DOTA_devkit.class_thresholds import Thresholds, resolve_thresholds, thresholds_by_label
 from DOTA_devkit.progress import progress_bar
 from structures.boxes import STRIDE
-from structures.defaults import NMS_THRESH, THETA_THRESH, K
+from structures.defaults import EVAL_CONF_THRESH, NMS_THRESH, THETA_THRESH, K
 from structures.detections import Detections
 from structures.letterbox import Letterbox
 
@@ -26,7 +27,8 @@ class InferenceSettings:
     """How a trained network is run over a list of images.
 
     Attributes:
-        conf_thresh: detections with a higher score are kept.
+        conf_thresh: detections with a higher score are kept; a mapping has the thresholds of
+            single classes, see `DOTA_devkit.class_thresholds`.
         nms_thresh: a higher IoU suppresses.
         theta_thresh: with a higher `cls_theta` a box is rotated.
         K: most detections of an image.
@@ -35,7 +37,7 @@ class InferenceSettings:
         squash: images are stretched to the input instead of being padded.
     """
 
-    conf_thresh: float = 0.01
+    conf_thresh: Thresholds = EVAL_CONF_THRESH
     nms_thresh: float = NMS_THRESH
     theta_thresh: float = THETA_THRESH
     K: int = K
@@ -109,8 +111,14 @@ def run_over(
         description: title of the progress bar.
     """
     timing = timing if timing is not None else Timing()
+    conf_thresh = resolve_thresholds(
+        settings.conf_thresh, dataset.category, EVAL_CONF_THRESH, "conf_thresh"
+    )
     decoder = DecDecoder(
-        settings.K, settings.conf_thresh, dataset.num_classes, settings.theta_thresh
+        settings.K,
+        thresholds_by_label(conf_thresh),
+        dataset.num_classes,
+        settings.theta_thresh,
     )
     loader = torch.utils.data.DataLoader(
         dataset,

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from datasets import BaseDataset
+from DOTA_devkit.class_thresholds import thresholds_text
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.file_names import path_inside
 from inference import ImageDetections, InferenceSettings, Timing, run_over
@@ -63,9 +64,11 @@ def test_split(
     pairs = ((one.image_id, one.detections) for one in found)
     write_results(to_task1(pairs, dataset.category), result_dir)
     logger.info(
-        "%d detections with a score above %g in %d images",
-        sum(len(one.detections) for one in found), settings.conf_thresh, len(found),
-    )  # fmt: skip
+        "%d detections with a score above %s in %d images",
+        sum(len(one.detections) for one in found),
+        thresholds_text(settings.conf_thresh),
+        len(found),
+    )
     logger.info("%s", timing)
     logger.info(
         "drawn images (ground truth in white) in %s, Task1 files in %s", pictures, result_dir

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from DOTA_devkit.class_thresholds import Thresholds, thresholds_of_classes
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.file_names import class_of, find_result_files
 from DOTA_devkit.files import replacing
@@ -48,7 +49,7 @@ LINES_PER_STEP = 1 << 16
 def merge_results(
     source_dirs: Path | str | Sequence[Path | str],
     target_dir: Path | str,
-    iou_threshold: float | Mapping[str, float] = IOU_THRESHOLD,
+    iou_threshold: Thresholds = IOU_THRESHOLD,
     kind: str | Suppression = "polygon",
     *,
     patches: bool = True,
@@ -210,7 +211,7 @@ def _run(job: _Job) -> tuple[int, int]:
 
 
 def _collect_files(
-    sources: Sequence[Path], target_dir: Path, iou_threshold: float | Mapping[str, float]
+    sources: Sequence[Path], target_dir: Path, iou_threshold: Thresholds
 ) -> list[tuple[tuple[Path, ...], Path, float]]:
     """Check the folders and thresholds; list (sources, target, threshold) per file name."""
     files: dict[str, list[Path]] = {}
@@ -225,20 +226,12 @@ def _collect_files(
             files.setdefault(path.name, []).append(path)
     if not files:
         raise InputError(f"no result files (*.txt) in {', '.join(map(str, sources))}")
-    thresholds = iou_threshold if isinstance(iou_threshold, Mapping) else {"default": iou_threshold}
     classes = {name: class_of(name) for name in files}
-    unknown = sorted(set(thresholds) - set(classes.values()) - {"default"})
-    if unknown:
-        raise InputError(
-            f"iou_threshold is given for {', '.join(unknown)}, but there are only result files of "
-            f"{', '.join(classes.values())}"
-        )
-    for name, threshold in thresholds.items():
-        if not 0 <= threshold <= 1:
-            raise InputError(f"iou_threshold of {name} must be in [0, 1], got {threshold}")
-    default = thresholds.get("default", IOU_THRESHOLD)
+    thresholds = thresholds_of_classes(
+        iou_threshold, tuple(classes.values()), IOU_THRESHOLD, "iou_threshold"
+    )
     return [
-        (tuple(paths), target_dir / name, thresholds.get(classes[name], default))
+        (tuple(paths), target_dir / name, thresholds[classes[name]])
         for name, paths in files.items()
     ]
 

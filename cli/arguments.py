@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
-from deploy.predict.settings import FORMATS, Shard
-from DOTA_devkit.errors import InputError
+from deploy.predict.settings import FORMATS, LABEL_FORMATS, Shard
+from DOTA_devkit.class_thresholds import DEFAULT, Thresholds, parse_thresholds
+from DOTA_devkit.errors import InputError, did_you_mean
 from DOTA_devkit.imaging.options import ReadOptions
 
 
@@ -39,6 +40,15 @@ decay = number(float, lambda value: 0 <= value < 1, "a number from 0 to below 1"
 share = number(float, lambda value: 0 <= value <= 1, "a number from 0 to 1")
 
 
+def thresholds(text: str) -> Thresholds:
+    """A number from 0 to 1, or CLASS=number for single classes, separated by commas."""
+    try:
+        found = parse_thresholds(text)
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return found[DEFAULT] if found.keys() == {DEFAULT} else found
+
+
 def scales(text: str) -> tuple[float, ...]:
     """Numbers above 0, separated by commas."""
     return tuple(positive_float(part) for part in text.split(","))
@@ -47,8 +57,11 @@ def scales(text: str) -> tuple[float, ...]:
 def formats(text: str) -> tuple[str, ...]:
     """Output formats of `predict`, separated by commas."""
     asked = tuple(part.strip() for part in text.split(","))
-    if unknown := [name for name in asked if name not in FORMATS]:
-        raise argparse.ArgumentTypeError(f"{', '.join(FORMATS)} expected, got {unknown[0]!r}")
+    known = (*FORMATS, *LABEL_FORMATS)
+    if unknown := [name for name in asked if name not in known]:
+        raise argparse.ArgumentTypeError(
+            f"{', '.join(known)} expected, got {unknown[0]!r}{did_you_mean(unknown[0], known)}"
+        )
     return asked
 
 

@@ -45,6 +45,7 @@ def predict(args: argparse.Namespace) -> int:
         batch_size=args.batch_size or PREDICT_BATCH["cuda" if "cuda" in options.device else "cpu"],
         formats=args.formats,
         shard=args.shard or Shard.from_environment(),
+        overwrite=args.overwrite,
     )
     runtime = detector.runtime
     model = ModelRecord(

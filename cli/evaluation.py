@@ -32,7 +32,7 @@ def test(args: argparse.Namespace) -> None:
     """Draw what a checkpoint detects in the test images, and measure its speed."""
     run = RunDir.of(args)
     model, dataset = load_for_inference(args, run)
-    settings = inference_settings(args, "test", run)
+    settings = inference_settings(args, "test", run, dataset.category)
     tester.test_split(model, dataset, settings, run.result, torch_device(args), show=args.show)
 
 
@@ -40,7 +40,7 @@ def evaluate(args: argparse.Namespace) -> None:
     """Compute the AP of a checkpoint on the test images."""
     run = RunDir.of(args)
     model, dataset = load_for_inference(args, run)
-    settings = eval_settings(args, "eval", run)
+    settings = eval_settings(args, "eval", run, dataset.category)
     evaluator.evaluate_split(model, dataset, settings, run.result, run.merge, torch_device(args))
 
 

@@ -13,7 +13,7 @@ import torch
 
 from cli.defaults import OWN_DATA
 from cli.devices import tell_if_busy, use_threads
-from cli.given import asked_classes, given, nms_thresh, reading_flags
+from cli.given import asked_classes, given, nms_thresh, one_conf_thresh, reading_flags
 from cli.run_dir import RunDir
 from cli.settings import data_options, input_size
 from datasets import BaseDataset, open_dataset
@@ -80,7 +80,7 @@ def export_settings(
         check_nms_thresh=nms_thresh(args),
         reading=export_reading(args, trained),
         **given(
-            conf_thresh=args.conf_thresh,
+            conf_thresh=one_conf_thresh(args),
             theta_thresh=args.theta_thresh,
             K=args.K,
             opset=args.opset,

@@ -24,17 +24,18 @@ from cli.arguments import (
     scales,
     shard,
     share,
+    thresholds,
 )
 from cli.defaults import OWN_DATA, SAMPLE
 from cli.recipes import RECIPES
 from deploy.export.types import SUFFIXES
-from deploy.predict.settings import FORMATS
+from deploy.predict.settings import FORMATS, LABEL_FORMATS
 from deploy.runtimes.registry import RUNTIMES
 from DOTA_devkit.error_analysis import WORST
 from DOTA_devkit.imaging.options import DEPTHS, MAX_PIXELS
 from DOTA_devkit.scoring import METRICS
 from models.backbones import BACKBONES
-from structures.defaults import CONF_THRESH, NMS_THRESH, THETA_THRESH, K
+from structures.defaults import CONF_THRESH, EVAL_CONF_THRESH, NMS_THRESH, THETA_THRESH, K
 from training.files import LAST
 from training.settings import SCHEDULES
 
@@ -238,11 +239,14 @@ def _detection_flags(group) -> None:
 
     add("--K", phases=phases, type=positive, metavar="N",
         help=helped("maximum number of detections per image", f"{K}"))
-    add("--conf_thresh", phases=phases, type=share, metavar="T",
-        help={**helped("keep detections with a higher score", f"{CONF_THRESH:g}"),
+    kept = "keep detections with a higher score"
+    by_class = f"{kept}, also of single classes: 0.1,plane=0.4,ship=0.2"
+    add("--conf_thresh", phases=phases, type=thresholds, metavar="T",
+        help={**helped(by_class, f"{CONF_THRESH:g}"),
               "export": "score threshold in the file's metadata, which its users should "
                         f"apply (default: {CONF_THRESH:g}); see --fix_conf",
-              **dict.fromkeys(TRAIN + EVAL, "keep detections with a higher score (default: 0.01)")})
+              "train": f"{kept} (default: {EVAL_CONF_THRESH:g})",
+              "eval": f"{by_class} (default: {EVAL_CONF_THRESH:g})"})
     add("--nms_thresh", phases=phases, type=share, metavar="IOU",
         help=helped("NMS suppresses boxes with a higher IoU", f"{NMS_THRESH:g}"))
     add("--theta_thresh", phases=phases, type=share, metavar="T",
@@ -290,7 +294,10 @@ def _training_flags(group) -> None:
     add("--resume_train", phases=TRAIN, idle_in=TEST + EVAL, nargs="?", const=LAST, metavar="FILE",
         help="resume a run that was stopped, with its own settings and data (default of FILE: "
              f"{LAST})")
-    add("--overwrite", phases=TRAIN, action="store_true", help="replace an existing run")
+    add("--overwrite", phases=TRAIN + PREDICT, action="store_true",
+        help={"train": "replace an existing run",
+              "predict": "replace labels of an earlier run (without it an error, as they may have "
+                         "been corrected)"})
     add("--seed", phases=TRAIN, type=natural, help="random seed (default: 317)")
     add("--ngpus", phases=TRAIN, idle_in=TEST + EVAL, type=positive, default=1, metavar="N",
         help="number of GPUs to train on, with DataParallel (default: %(default)s)")
@@ -328,7 +335,8 @@ def _prediction_flags(group) -> None:
               "export": "path of the exported file (default: next to the checkpoint, with the "
                         "suffix of the format)"})
     add("--formats", phases=PREDICT, type=formats, default=FORMATS, metavar="A,B",
-        help=f"output formats (default: {','.join(FORMATS)})")
+        help=f"output formats (default: {','.join(FORMATS)}); as labels, to be corrected in a "
+             f"tool: {', '.join(LABEL_FORMATS)}")
     add("--tile", phases=PREDICT, type=natural, metavar="PX",
         help="side of a window in input pixels, 0 for one window over the whole image (default: "
              "the model's input size; images that are hardly larger are processed as a whole, as "

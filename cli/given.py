@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from typing import Any
 
 from DOTA_devkit.class_lists import parse_class_list
+from DOTA_devkit.class_thresholds import thresholds_text
+from DOTA_devkit.errors import InputError
 from structures.defaults import NMS_THRESH
 
 
@@ -27,6 +30,16 @@ def reading_flags(args: argparse.Namespace) -> dict[str, Any]:
 def nms_thresh(args: argparse.Namespace) -> float:
     """IoU of the suppression."""
     return NMS_THRESH if args.nms_thresh is None else args.nms_thresh
+
+
+def one_conf_thresh(args: argparse.Namespace) -> float | None:
+    """Score threshold of a phase that has one for all classes, None if it was not given."""
+    if isinstance(args.conf_thresh, Mapping):
+        raise InputError(
+            f"--phase {args.phase} takes one --conf_thresh for all classes, a number from 0 to 1, "
+            f"got {thresholds_text(args.conf_thresh)}"
+        )
+    return args.conf_thresh
 
 
 def asked_classes(args: argparse.Namespace) -> tuple[str, ...] | None:

@@ -10,23 +10,24 @@ from dataclasses import replace
 import torch
 
 from cli.defaults import Defaults
-from cli.given import given, nms_thresh, reading_flags
+from cli.given import given, nms_thresh, one_conf_thresh, reading_flags
 from cli.recipes import recipe_settings
 from cli.run_dir import RunDir
 from datasets import DataOptions
+from DOTA_devkit.class_thresholds import resolve_thresholds
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.imaging import HIGH_BYTE, ReadOptions
 from eval import EvalSettings
 from inference import InferenceSettings
 from models import Checkpoint
-from structures.defaults import CONF_THRESH
+from structures.defaults import CONF_THRESH, EVAL_CONF_THRESH
 from training.settings import TrainSettings
 
 logger = logging.getLogger("bbavectors")
 
 
-PHASE_CONF_THRESH = {"test": CONF_THRESH, "eval": 0.01, "train": 0.01}
-"""Score above which detections are kept; AP needs the low ones as well."""
+PHASE_CONF_THRESH = {"test": CONF_THRESH, "eval": EVAL_CONF_THRESH, "train": EVAL_CONF_THRESH}
+"""Score above which detections are kept, of classes for which no other is given."""
 
 
 def read_options(args: argparse.Namespace, checkpoint: Checkpoint | None) -> ReadOptions:
@@ -135,15 +136,32 @@ def train_settings(
     return TrainSettings(**(defaults | asked))
 
 
-def inference_settings(args: argparse.Namespace, phase: str, run: RunDir) -> InferenceSettings:
-    """How a phase runs the network over a list of images."""
+def inference_settings(
+    args: argparse.Namespace, phase: str, run: RunDir, classes: Sequence[str] | None = None
+) -> InferenceSettings:
+    """How a phase runs the network over a list of images.
+
+    Args:
+        args: the flags.
+        phase: the phase.
+        run: its folders and defaults.
+        classes: class names of the images; None where all have one score threshold.
+
+    Raises:
+        InputError: a score threshold is of another class.
+    """
+    conf_thresh = resolve_thresholds(
+        one_conf_thresh(args) if classes is None else args.conf_thresh,
+        classes or (),
+        PHASE_CONF_THRESH[phase],
+        "conf_thresh",
+    )
     defaults = {
-        "conf_thresh": PHASE_CONF_THRESH[phase],
         "batch_size": run.defaults.batch_size,
         "num_workers": run.defaults.num_workers,
     }
     asked = given(
-        conf_thresh=args.conf_thresh,
+        conf_thresh=conf_thresh,
         nms_thresh=args.nms_thresh,
         theta_thresh=args.theta_thresh,
         K=args.K,
@@ -153,10 +171,12 @@ def inference_settings(args: argparse.Namespace, phase: str, run: RunDir) -> Inf
     return InferenceSettings(**(defaults | asked), squash=args.squash)
 
 
-def eval_settings(args: argparse.Namespace, phase: str, run: RunDir) -> EvalSettings:
-    """How a phase detects and scores."""
+def eval_settings(
+    args: argparse.Namespace, phase: str, run: RunDir, classes: Sequence[str] | None = None
+) -> EvalSettings:
+    """How a phase detects and scores; `classes` as for `inference_settings`."""
     return EvalSettings(
-        inference=inference_settings(args, phase, run),
+        inference=inference_settings(args, phase, run, classes),
         metric=args.metric,
         merge=args.merge,
         truth_dir=args.truth_dir,

@@ -18,6 +18,7 @@ import numpy as np
 
 from deploy.runtimes.base import DetectorSettings, Runtime, first_given
 from deploy.runtimes.registry import open_runtime
+from DOTA_devkit.class_thresholds import Thresholds
 from DOTA_devkit.errors import InputError, did_you_mean
 from DOTA_devkit.imaging import ReadOptions, bgr_of_array, read_image
 from structures.defaults import NMS_THRESH
@@ -56,9 +57,10 @@ class Detector:
             path: A checkpoint, an ONNX file or an OpenVINO model of this project.
             settings: How it is run.
             **changes: Fields of `DetectorSettings` that replace those of `settings`, for example
-                `conf_thresh=0.3`: `device`, `classes`, `backbone`, `input_hw`, `conf_thresh`,
-                `nms_thresh`, `theta_thresh`, `K`, `squash`, `runtime`, `batch_size`, `threads`,
-                `depth`, `bands`, `max_pixels` and `allow_remote`.
+                `conf_thresh=0.3`, or `conf_thresh={"plane": 0.4, "ship": 0.2}` for single classes:
+                `device`, `classes`, `backbone`, `input_hw`, `conf_thresh`, `nms_thresh`,
+                `theta_thresh`, `K`, `squash`, `runtime`, `batch_size`, `threads`, `depth`,
+                `bands`, `max_pixels` and `allow_remote`.
 
         Raises:
             InputError: There is no such file, it is not a model of this project, or the settings
@@ -80,8 +82,8 @@ class Detector:
         return self.runtime.classes
 
     @property
-    def conf_thresh(self) -> float:
-        """Score above which detections are kept."""
+    def conf_thresh(self) -> Thresholds:
+        """Score above which detections are kept; class name -> score where classes differ."""
         return self.runtime.conf_thresh
 
     @property

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 CONF_THRESH = 0.18
-"""Score above which a detection is kept; an evaluation keeps lower ones for its PR curve."""
+"""Score above which a detection is kept."""
+
+EVAL_CONF_THRESH = 0.01
+"""Score above which an evaluation keeps detections: its PR curve needs the low ones as well."""
 
 NMS_THRESH = 0.1
 """IoU above which the higher-scoring of two detections of a class suppresses the other."""

@@ -8,6 +8,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from DOTA_devkit.class_lists import parse_class_list
+from DOTA_devkit.class_thresholds import parse_thresholds
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.formats import read_ids
 from DOTA_devkit.images import IMAGE_SUFFIXES, find_images, guess_image_folder
@@ -81,17 +82,11 @@ def fraction(text: str) -> float:
 
 
 def class_thresholds(text: str) -> dict[str, float]:
-    """Parse 0.1,ship=0.2 into class -> threshold; "default" is the one of all other classes."""
-    thresholds = {}
-    for part in filter(None, map(str.strip, text.split(","))):
-        name, equals, value = part.rpartition("=")
-        key = name.strip() if equals else "default"
-        if not key or key in thresholds:
-            raise argparse.ArgumentTypeError(
-                f"{part!r}: expected T once, and CLASS=T for single classes"
-            )
-        thresholds[key] = fraction(value.strip())
-    return thresholds
+    """Parse 0.1,ship=0.2 into class -> threshold, see `parse_thresholds`."""
+    try:
+        return parse_thresholds(text)
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def positive_numbers(text: str) -> tuple[float, ...]:

@@ -220,7 +220,8 @@ def run(arguments: argparse.Namespace) -> None:
         annotations = with_image_sizes(annotations, source.images, frame)
     else:
         check_image_sizes(annotations, source.images, frame)
-    refuse_turned_images(annotations, source.images, arguments.to)
+    labeled = [a.image_id for a in annotations if a.labels.names and a.image_id in source.images]
+    refuse_turned_images([source.images[image_id] for image_id in labeled], arguments.to)
     target = _target(arguments, source, annotations, target_path)
     examples, preview_dir = _plan_previews(arguments, source, target, annotations)
     class_file = target.path.parent / CLASS_FILE if arguments.write_classes else None

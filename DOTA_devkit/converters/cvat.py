@@ -188,11 +188,17 @@ def write_cvat(path: Path, annotations: Sequence[Annotation], target: Target) ->
 
 def _write_shapes(file: IO[str], annotation: Annotation) -> None:
     labels = annotation.labels
-    for corners, name, difficult, attributes in zip(
-        labels.corners, labels.names, labels.difficult, annotation.attributes, strict=True
+    for corners, name, difficult, score, attributes in zip(
+        labels.corners,
+        labels.names,
+        labels.difficult,
+        annotation.scores,
+        annotation.attributes,
+        strict=True,
     ):
         occluded = int(attributes.get(_OCCLUDED) is True)
-        common = f'label={quoteattr(name)} source="manual" occluded="{occluded}"'
+        source = "manual" if np.isnan(score) else "auto"  # the format has no place for the score
+        common = f'label={quoteattr(name)} source="{source}" occluded="{occluded}"'
         box = exact_rectangle(corners)
         if box is None:
             tag = "polygon"

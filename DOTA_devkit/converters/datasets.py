@@ -69,12 +69,15 @@ class Target:
         format: a key of `DOTA_devkit.converters.table.FORMATS`.
         classes: all class names in the order of their numbers, None if only names are written.
         images: image id -> file.
+        model_version: name of the model whose predictions the labels are, for Label Studio; None if
+            it is unknown.
     """
 
     path: Path
     format: str
     classes: tuple[str, ...] | None = None
     images: Mapping[str, Path] = field(default_factory=dict)
+    model_version: str | None = None
 
     def file_name(self, annotation: Annotation) -> str:
         """Return the file name of an image; ``<id>.png`` if it is unknown."""

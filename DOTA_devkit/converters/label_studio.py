@@ -265,7 +265,7 @@ def _write(path: Path, annotations: Sequence[Annotation], target: Target, key: s
             raise missing_size_error(annotation)
         result: dict[str, Any] = {"result": _results(annotation, annotation.size_wh)}
         if key == PREDICTIONS:
-            result["model_version"] = "DOTA_devkit"
+            result["model_version"] = target.model_version or "DOTA_devkit"
             known = annotation.scores[~np.isnan(annotation.scores)]
             if len(known):
                 result["score"] = float(known.mean())

@@ -119,14 +119,11 @@ def _remedy(path: Path) -> str:
     return f"exiftool -Orientation= {path.name} removes the tag, and the labels fit then"
 
 
-def refuse_turned_images(
-    annotations: Iterable[Annotation], images: Mapping[str, Path], target_format: str
-) -> None:
+def refuse_turned_images(images: Iterable[Path], target_format: str) -> None:
     """Refuse images that EXIF data turns if the tool of a format does not turn them.
 
     Args:
-        annotations: the labels about to be written.
-        images: image id -> file.
+        images: the files whose labels are about to be written.
         target_format: a name of `FORMATS`.
 
     Raises:
@@ -135,13 +132,12 @@ def refuse_turned_images(
     if FORMATS[target_format].frame != STORED:
         return
 
-    def check(annotation: Annotation) -> None:
-        path = images[annotation.image_id]
-        if annotation.labels.names and (orientation := orientation_of(path)) != 1:
+    def check(path: Path) -> None:
+        if (orientation := orientation_of(path)) != 1:
             raise InputError(
                 f"{path} has the orientation tag {orientation}, by which it is turned here, while "
                 f"the tool of {target_format} shows it as it is stored, beside its labels; "
                 f"exiftran -ai {path.name} turns its pixels, and the labels fit then"
             )
 
-    map_collecting(check, [a for a in annotations if a.image_id in images])
+    map_collecting(check, images)

@@ -20,6 +20,7 @@ import numpy as np
 
 from deploy.predict.detect import detect_batch
 from deploy.predict.journal import BatchResult, FinishedElsewhere, Journal, progress_folder
+from deploy.predict.labels import refuse_existing_labels, refuse_unfit_images
 from deploy.predict.plan import Plan, plan_images, tiling_of
 from deploy.predict.reading import prefetch, read_batches
 from deploy.predict.seams import collect_windows, merge_windows
@@ -111,6 +112,7 @@ def predict(
     if not plan.jobs:
         raise _nothing_usable(faults)
     refuse_to_replace_images(plan.paths, plan.sources, settings.formats, output)
+    refuse_unfit_images(plan.sources, detector.classes, settings.formats)
 
     def prediction(**result: Any) -> Prediction:
         return Prediction(len(plan.jobs), time.perf_counter() - begin, faults, **result)
@@ -119,6 +121,10 @@ def predict(
     if shard.count == 1:  # else another process may be writing its results
         sweep_leftovers(output)
     folder = progress_folder(output, _work(plan, detector, settings, model))
+    if not folder.is_dir():  # else labels that are there are those of this run, which was stopped
+        refuse_existing_labels(
+            plan.sources, detector.classes, settings.formats, output, settings.overwrite
+        )
     if not numbers and not folder.is_dir():
         logger.info("nothing to do for this process: there are only %d batches", len(plan.batches))
         return prediction(written_elsewhere=True)
@@ -253,7 +259,7 @@ def _work(
 
     It has no paths, because machines that share the work may have the files in other places.
     """
-    unsearched = ("formats", "shard", "crs")
+    unsearched = ("formats", "shard", "overwrite", "crs")
     searched = {k: v for k, v in asdict(settings).items() if k not in unsearched}
     if settings.gsd is not None:  # then the files beside an image decide its windows, too
         searched["affines"] = [s.georeference and s.georeference.affine for s in plan.sources]

@@ -7,17 +7,29 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from DOTA_devkit.converters.table import WRITTEN
 from DOTA_devkit.errors import InputError
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from DOTA_devkit.class_thresholds import Thresholds
     from DOTA_devkit.imaging import ReadOptions
     from structures.detections import Detections
     from structures.letterbox import Letterbox
 
 FORMATS = ("pictures", "task1", "json", "csv", "geojson")
-"""Names of the result formats, see `deploy.predict.writers`."""
+"""Names of the result formats that are written by default, see `deploy.predict.writers`."""
+
+_LABEL_STUDIO, _LABEL_STUDIO_PREDICTIONS = "label-studio", "label-studio-predictions"
+
+LABEL_FORMATS = {
+    name: name for name in WRITTEN if name not in (_LABEL_STUDIO, _LABEL_STUDIO_PREDICTIONS)
+} | {"labelstudio": _LABEL_STUDIO_PREDICTIONS}
+"""Name of each format of labels that can be written too -> its name in the devkit's table.
+
+Label Studio gets predictions, which it shows apart from what people have annotated.
+"""
 
 WHOLE_IMAGE = 0
 """Value of `PredictSettings.tile` for one window over the whole image."""
@@ -30,7 +42,7 @@ class DetectorLike(Protocol):
     """What a prediction needs of a detector; `deploy.detector.Detector` is one."""
 
     classes: tuple[str, ...]
-    conf_thresh: float
+    conf_thresh: Thresholds
     nms_thresh: float
     input_hw: tuple[int, int]
     fixed_hw: bool
@@ -173,8 +185,10 @@ class PredictSettings:
         crs: Coordinate reference system of images that do not tell theirs, such as "EPSG:32633";
             None if there are none.
         batch_size: Windows that go through the network together.
-        formats: Names out of `FORMATS` to write.
+        formats: Names out of `FORMATS` and `LABEL_FORMATS` to write.
         shard: Part of the work that this process does.
+        overwrite: Whether labels of an earlier run are replaced, which may have been corrected
+            since; other results always are.
     """
 
     tile: int | None = None
@@ -185,3 +199,4 @@ class PredictSettings:
     batch_size: int = 8
     formats: tuple[str, ...] = FORMATS
     shard: Shard = field(default_factory=Shard)
+    overwrite: bool = False

@@ -1,4 +1,4 @@
-"""The results of a prediction as files: Task1, JSON, CSV, GeoJSON and pictures.
+"""The results of a prediction as files: Task1, JSON, CSV, GeoJSON, pictures and labels.
 
 All of them are replaced as a whole (`DOTA_devkit.files.replacing`), never written in place.
 """
@@ -12,13 +12,16 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from deploy.predict.settings import ModelRecord
+from deploy.predict.labels import write_labels
+from deploy.predict.settings import LABEL_FORMATS, ModelRecord
 from deploy.predict.sources import COORDINATES_FROM, ImageSource
+from DOTA_devkit.class_thresholds import Thresholds
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.faults import shorten_faults
 from DOTA_devkit.file_names import path_inside
@@ -66,7 +69,7 @@ class RunInfo:
 
     Attributes:
         classes: Class names in the order of the labels.
-        conf_thresh: Score above which detections were kept.
+        conf_thresh: Score above which detections were kept, or class name -> score.
         nms_thresh: IoU above which detections were suppressed, within each class.
         tile: Width and height of a window in input pixels, None for whole images.
         overlap: Overlap of neighboring windows in input pixels.
@@ -76,7 +79,7 @@ class RunInfo:
     """
 
     classes: tuple[str, ...]
-    conf_thresh: float
+    conf_thresh: Thresholds
     nms_thresh: float
     tile: tuple[int, int] | None
     overlap: int
@@ -340,11 +343,21 @@ def _features(found: Detections, source: ImageSource) -> list[dict[str, Any]]:
     return collection["features"]
 
 
+def _write_labels(name: str, results: Results, folder: Path) -> dict[str, str]:
+    """Write the labels of one format of `LABEL_FORMATS`."""
+    found = [(one.source, one.detections) for one in results.images]
+    model = results.info.model
+    version = None if model is None else Path(model.weights).name
+    write_labels(name, found, results.info.classes, folder, version)
+    return {}
+
+
 WRITERS: Mapping[str, Callable[[Results, Path], dict[str, str]]] = {
     "task1": _write_task1,
     "csv": _write_csv,
     "geojson": _write_geojson,
     "pictures": _write_pictures,
+    **{name: partial(_write_labels, name) for name in LABEL_FORMATS},
     "json": _write_json,  # last, as it lists what the other files lack
 }
 """Format -> the function that writes it into the folder of the results, in the order of writing.

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, Protocol
 
+from DOTA_devkit.class_thresholds import Thresholds, check_thresholds, resolve_thresholds
 from DOTA_devkit.cores import network_threads
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.imaging.options import ReadOptions
@@ -33,7 +34,9 @@ class DetectorSettings:
         classes: Class names, for a checkpoint that has none.
         backbone: Backbone that the file must have, None for any.
         input_hw: Height and width of the network's input (`INPUT_HW`).
-        conf_thresh: Scores above it are kept (`CONF_THRESH`).
+        conf_thresh: Scores above it are kept (`CONF_THRESH`). A mapping has the threshold of single
+            classes by name; its key "default" stands for all others, which otherwise have the
+            threshold of the file.
         nms_thresh: IoU above which NMS suppresses (`NMS_THRESH`).
         theta_thresh: Value of `cls_theta` above which a box counts as rotated (`THETA_THRESH`).
         K: Most detections of an image (`K`). An input larger than the model's, which `predict`
@@ -55,7 +58,7 @@ class DetectorSettings:
     classes: Sequence[str] | None = None
     backbone: str | None = None
     input_hw: tuple[int, int] | None = None
-    conf_thresh: float | None = None
+    conf_thresh: Thresholds | None = None
     nms_thresh: float | None = None
     theta_thresh: float | None = None
     K: int | None = None
@@ -69,7 +72,9 @@ class DetectorSettings:
     allow_remote: bool | None = None
 
     def __post_init__(self) -> None:
-        for name in ("conf_thresh", "nms_thresh", "theta_thresh"):
+        if self.conf_thresh is not None:
+            check_thresholds(self.conf_thresh, "conf_thresh")
+        for name in ("nms_thresh", "theta_thresh"):
             value = getattr(self, name)
             if value is not None and not (_is_number(value, Real) and 0 <= value <= 1):
                 raise InputError(f"{name} must be a number from 0 to 1, got {value!r}")
@@ -81,6 +86,18 @@ class DetectorSettings:
                 raise InputError(f"{name} must be a whole number of 1 or more, got {value!r}")
         if isinstance(self.classes, str):
             raise InputError(f"classes must be a list of names, got the text {self.classes!r}")
+
+    def conf_thresh_of(self, classes: Sequence[str], default: float) -> Thresholds:
+        """Return the score threshold of a model: one number, or class name -> number.
+
+        Args:
+            classes: Its class names.
+            default: Threshold of classes for which none was asked.
+
+        Raises:
+            InputError: A threshold is of a class that the model does not have.
+        """
+        return resolve_thresholds(self.conf_thresh, classes, default, "conf_thresh")
 
     def used_threads(self) -> int:
         """Return the number of CPU threads that the network uses."""
@@ -113,7 +130,8 @@ class Runtime(Protocol):
         squash: Whether it is meant for images that are stretched to the input, None if the file
             does not tell.
         fixed_hw: Whether it takes only images of that size.
-        conf_thresh: Scores above it are kept.
+        conf_thresh: Scores above it are kept; where classes differ, class name -> threshold, in the
+            order of the labels.
         theta_thresh: Value of `cls_theta` above which a box counts as rotated.
         K: Most detections of an image of `input_hw`.
         nms_thresh: IoU threshold of the NMS in the file, None if there is none in it.
@@ -125,7 +143,7 @@ class Runtime(Protocol):
     input_hw: tuple[int, int]
     squash: bool | None
     fixed_hw: bool
-    conf_thresh: float
+    conf_thresh: Thresholds
     theta_thresh: float
     K: int
     nms_thresh: float | None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +11,11 @@ import numpy as np
 
 from deploy.metadata import OUTPUTS, ModelMetadata
 from deploy.runtimes.base import DetectorSettings, first_given
+from DOTA_devkit.class_thresholds import (
+    lowest_threshold,
+    thresholds_by_label,
+    thresholds_text,
+)
 from DOTA_devkit.errors import InputError
 from structures.defaults import INPUT_HW
 from structures.detections import Detections
@@ -55,7 +60,7 @@ class ExportedRuntime:
         self.path = path
         self.metadata = metadata
         self.classes = metadata.classes
-        self.conf_thresh = first_given(settings.conf_thresh, metadata.conf_thresh)
+        self.conf_thresh = settings.conf_thresh_of(metadata.classes, metadata.conf_thresh)
         self.theta_thresh = first_given(settings.theta_thresh, metadata.theta_thresh)
         self.K = first_given(settings.K, metadata.K)
         self.nms_thresh = metadata.nms_thresh
@@ -103,16 +108,19 @@ class ExportedRuntime:
         if self.metadata.layout == "heads":
             return self._decode_maps(outputs)
         found = []
+        lowest = lowest_threshold(self.conf_thresh)
+        by_label = np.array(thresholds_by_label(self.conf_thresh), np.float32)
         rows = (outputs[name] for name in OUTPUTS)
         for corners, scores, labels in zip(*rows, strict=True):
-            keep = (labels >= 0) & (scores > self.conf_thresh)
+            filled = (labels >= 0) & (scores > lowest)
+            keep = filled & (scores > by_label[labels]) if by_label.ndim else filled
             found.append(
                 Detections(
                     corners[keep].astype(np.float32, copy=False),
                     scores[keep].astype(np.float32, copy=False),
                     labels[keep].astype(np.int64, copy=False),
                     # NMS in the file frees rows, so with it this cannot be known
-                    complete=not keep[-1],
+                    complete=not filled[-1],
                 )
             )
         return found
@@ -122,13 +130,14 @@ class ExportedRuntime:
 
         from decoder import DecDecoder
 
-        decoder = DecDecoder(self.K, self.conf_thresh, len(self.classes), self.theta_thresh)
+        conf_thresh = thresholds_by_label(self.conf_thresh)
+        decoder = DecDecoder(self.K, conf_thresh, len(self.classes), self.theta_thresh)
         return decoder.decode({name: torch.from_numpy(values) for name, values in maps.items()})
 
     def _inputs(self, batch: np.ndarray) -> dict[str, np.ndarray]:
         inputs = {"input": batch}
         if self._takes_conf:
-            inputs["conf_thresh"] = np.array(self.conf_thresh, np.float32)
+            inputs["conf_thresh"] = np.array(lowest_threshold(self.conf_thresh), np.float32)
         return inputs
 
 
@@ -136,7 +145,7 @@ def _check_settings(
     path: Path, metadata: ModelMetadata, settings: DetectorSettings, takes_conf: bool
 ) -> None:
     """Raise an InputError if the settings ask for something that the file has fixed otherwise."""
-    conf, nms = settings.conf_thresh, settings.nms_thresh
+    nms = settings.nms_thresh
     faults = []
     if settings.classes is not None and tuple(settings.classes) != metadata.classes:
         faults.append(
@@ -145,8 +154,14 @@ def _check_settings(
     if settings.backbone not in (None, metadata.backbone):
         faults.append(f"backbone {settings.backbone}: it has {metadata.backbone}")
     lowest = 0 if takes_conf else first_given(metadata.min_conf_thresh, metadata.conf_thresh)
-    if conf is not None and conf < lowest:
-        faults.append(f"conf_thresh {conf:g}: it outputs scores above {lowest:g}")
+    if settings.conf_thresh is not None:
+        asked = settings.conf_thresh_of(metadata.classes, metadata.conf_thresh)
+        if lowest_threshold(asked) < lowest:
+            if isinstance(asked, Mapping):
+                asked = {name: value for name, value in asked.items() if value < lowest}
+            faults.append(
+                f"conf_thresh {thresholds_text(asked)}: it outputs scores above {lowest:g}"
+            )
     if metadata.layout == "heads":  # decoded here, so as the settings say
         settings = replace(settings, theta_thresh=None, K=None)
     if settings.theta_thresh not in (None, metadata.theta_thresh):

@@ -11,6 +11,7 @@ import torch
 
 from decoder import DecDecoder
 from deploy.runtimes.base import DetectorSettings, first_given
+from DOTA_devkit.class_thresholds import thresholds_by_label
 from DOTA_devkit.errors import InputError
 from inference import to_device
 from models import build_model, read_checkpoint
@@ -43,7 +44,7 @@ class TorchRuntime:
         self.classes = checkpoint.classes
         self.reading = checkpoint.reading
         self.input_hw = checkpoint.input_size or INPUT_HW
-        self.conf_thresh = first_given(settings.conf_thresh, CONF_THRESH)
+        self.conf_thresh = settings.conf_thresh_of(self.classes, CONF_THRESH)
         self.K = first_given(settings.K, K)
         self._reference_cells = math.prod(settings.input_hw or self.input_hw) // STRIDE**2
         self.theta_thresh = first_given(settings.theta_thresh, THETA_THRESH)
@@ -72,7 +73,10 @@ class TorchRuntime:
         # an input larger than the model's, such as a whole image, may hold more in proportion
         ratio = max(1.0, math.prod(outputs["hm"].shape[2:]) / self._reference_cells)
         decoder = DecDecoder(
-            math.ceil(self.K * ratio), self.conf_thresh, len(self.classes), self.theta_thresh
+            math.ceil(self.K * ratio),
+            thresholds_by_label(self.conf_thresh),
+            len(self.classes),
+            self.theta_thresh,
         )
         return decoder.decode(outputs)
 

@@ -1,7 +1,6 @@
 """The convert command on whole folders: what it writes, rejects and draws."""
 
 import json
-import struct
 
 import cv2
 import numpy as np
@@ -10,6 +9,7 @@ import pytest
 from DOTA_devkit.class_lists import parse_class_list
 from DOTA_devkit.commands import main
 from DOTA_devkit.formats import DOTA_CLASSES, read_labels
+from helpers.data_folders import write_turned_jpeg
 
 XML = """<annotation><object><name>{}</name>
 <robndbox><cx>20</cx><cy>40</cy><w>20</w><h>40</h><angle>0</angle></robndbox>
@@ -284,12 +284,7 @@ SIZED = XML.replace("<object>", "<size><width>{}</width><height>{}</height></siz
 
 def turned_jpeg(path, orientation, width=100, height=80):
     """Write a JPEG that EXIF data turns; `width` and `height` are those of its stored pixels."""
-    tag = b"MM\0*" + struct.pack(">IHHHIHHI", 8, 1, 0x0112, 3, 1, orientation, 0, 0)
-    segment = b"Exif\0\0" + tag
-    _, jpeg = cv2.imencode(".jpg", np.full((height, width, 3), 90, np.uint8))
-    jpeg = jpeg.tobytes()
-    exif = b"\xff\xe1" + struct.pack(">H", len(segment) + 2) + segment
-    path.write_bytes(jpeg[:2] + exif + jpeg[2:])
+    write_turned_jpeg(path, orientation, np.full((height, width, 3), 90, np.uint8))
 
 
 @pytest.mark.parametrize("target", ["dota", "coco", "yolo"])

@@ -226,7 +226,7 @@ class TestErrors:
 
     def test_invalid_thresholds_and_kind(self, source, tmp_path):
         with pytest.raises(
-            InputError, match=r"iou_threshold of default must be in \[0, 1\], got 1\.5"
+            InputError, match=r"iou_threshold must be a number from 0 to 1, got 1\.5"
         ):
             merge_results(source, tmp_path / "out", 1.5)
         with pytest.raises(InputError, match=r"is given for boat, but there are only .* ship$"):

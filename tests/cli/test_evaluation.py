@@ -1,5 +1,8 @@
 """The phases test and eval on the command line: input size, squash, score thresholds."""
 
+import json
+from pathlib import Path
+
 import pytest
 
 import test as tester
@@ -42,3 +45,26 @@ def test_default_score_thresholds(run_cli, phase_arguments, data, phase, thresho
     arguments = phase_arguments(phase, data)
     assert f"above {threshold}" in run_cli(*arguments).out
     assert "above 0.3" in run_cli(*arguments, "--conf_thresh", 0.3).out
+
+
+@pytest.mark.slow
+def test_score_thresholds_of_single_classes(run_cli, phase_arguments, data):
+    evaluate = phase_arguments("eval", data)
+    result = run_cli(*evaluate, "--conf_thresh", "plane=0.9")
+    assert result.code == 0 and "scores above ship 0.01, plane 0.9" in result.out
+    scores = json.loads(Path("result_dota/ap.json").read_text())
+    assert scores["settings"]["conf_thresh"] == {"ship": 0.01, "plane": 0.9}
+    test = phase_arguments("test", data)
+    assert "above ship 0.3, plane 0.2 in" in run_cli(*test, "--conf_thresh", "0.3,plane=0.2").out
+    kept = Path("result_dota/pictures/im3.jpg").stat()
+    for arguments in (evaluate, test):
+        result = run_cli(*arguments, "--conf_thresh", "plan=0.4")
+        assert_refused(result, "--conf_thresh is given for plan (did you mean plane?)")
+    assert Path("result_dota/pictures/im3.jpg").stat() == kept  # nothing was deleted
+
+
+@pytest.mark.parametrize("phase", ["train", "export"])
+def test_phases_with_one_score_threshold(run_cli, phase_arguments, data, phase):
+    result = run_cli(*phase_arguments(phase, data), "--conf_thresh", "plane=0.4")
+    assert_refused(result, f"--phase {phase} takes one --conf_thresh", "got plane 0.4")
+    assert not list(Path().glob("weights_*"))

@@ -19,6 +19,8 @@ from helpers.command_line import assert_refused
         ("--init_lr -1", ["--init_lr", "'-1'"]),
         ("--init_lr nan", ["--init_lr", "'nan'"]),
         ("--conf_thresh 1.5", ["--conf_thresh", "from 0 to 1", "'1.5'"]),
+        ("--conf_thresh 0.1,plane", ["--conf_thresh", "CLASS=number", "'plane'"]),
+        ("--phase predict --formats json,label-studio", ["'label-studio' (did you mean labelst"]),
         ("--phase eval --metric voc99", ["--metric", "voc07"]),
         ("--no_such_flag", ["--no_such_flag"]),
     ],

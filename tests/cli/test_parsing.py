@@ -119,4 +119,4 @@ def test_refused_flags(capsys, words, parts):
 def test_flags_may_be_abbreviated_within_the_phase():
     """The parser of the original takes abbreviations, too."""
     assert parse("--phase", "train", "--backb", "resnet18").backbone == "resnet18"
-    assert parse("--phase", "predict", "--over", "7").overlap == 7
+    assert parse("--phase", "predict", "--overl", "7").overlap == 7

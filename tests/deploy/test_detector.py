@@ -107,6 +107,12 @@ def test_settings_by_name(weights):
     strict = Detector.load(weights, conf_thresh=0.6).detect(image)
     assert len(strict) < len(loose) and (strict.scores > 0.6).all()
     assert len(Detector.load(weights, K=2).detect(image)) <= 2
+    by_class = Detector.load(weights, conf_thresh={"ship": 0.6, "default": 0.05})
+    assert by_class.conf_thresh == {"plane": 0.05, "ship": 0.6, "harbor": 0.05}
+    assert_same(by_class.detect(image), loose[(loose.labels != 1) | (loose.scores > 0.6)])
+    assert Detector.load(weights, conf_thresh={"ship": 0.18}).conf_thresh == 0.18
+    with pytest.raises(InputError, match=r"conf_thresh is given for sip \(did you mean ship\?\)"):
+        Detector.load(weights, conf_thresh={"sip": 0.5})
     assert Detector.load(weights, input_hw=(64, 64)).detect(image).corners.dtype == np.float32
     with pytest.raises(InputError, match=r"input_hw must be multiples of 32, got 50x64"):
         Detector.load(weights, input_hw=(50, 64))
@@ -130,7 +136,7 @@ def test_unknown_settings_are_told_with_the_known_ones(name, told):
 @pytest.mark.parametrize(
     "settings",
     [
-        {"conf_thresh": 18}, {"conf_thresh": "0.3"}, {"nms_thresh": -0.1},
+        {"conf_thresh": 18}, {"conf_thresh": "0.3"}, {"conf_thresh": [0.3]}, {"nms_thresh": -0.1},
         {"theta_thresh": float("nan")}, {"K": 0}, {"K": 2.5}, {"K": True}, {"batch_size": 0},
         {"batch_size": None}, {"threads": 0}, {"classes": "ship"},
     ],

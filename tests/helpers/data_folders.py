@@ -1,5 +1,6 @@
 """Small folders of images and labels."""
 
+import struct
 from pathlib import Path
 
 import cv2
@@ -23,6 +24,16 @@ def write_image(path, image):
     assert ok
     path.write_bytes(data.tobytes())
     return path
+
+
+def write_turned_jpeg(path, orientation, stored):
+    """Write the stored pixels [height, width, 3] as a JPEG that EXIF data turns."""
+    tag = b"MM\0*" + struct.pack(">IHHHIHHI", 8, 1, 0x0112, 3, 1, orientation, 0, 0)
+    segment = b"Exif\0\0" + tag
+    _, data = cv2.imencode(".jpg", stored)
+    jpeg = data.tobytes()
+    exif = b"\xff\xe1" + struct.pack(">H", len(segment) + 2) + segment
+    path.write_bytes(jpeg[:2] + exif + jpeg[2:])
 
 
 def line(x, y, width, height, name, difficult=0):

@@ -110,6 +110,24 @@ def test_score_at_the_threshold_is_dropped():
     assert DecDecoder(10, 0.49, 2).ctdet_decode(maps).shape == (1, 1, 12)
 
 
+def test_threshold_of_each_class():
+    """A class has its own, and the K best are those of the peaks that are left."""
+    maps = blank(3)
+    for label, x in ((0, 1), (1, 3), (2, 5)):
+        maps["hm"][0, label, 2, x] = 0.5
+        maps["hm"][0, label, 4, x] = 0.3
+
+    def kept(K, conf_thresh):
+        rows = DecDecoder(K, conf_thresh, 3).ctdet_decode(maps)[0]
+        return [(round(float(row[10]), 4), int(row[11])) for row in rows]
+
+    assert kept(10, (0.4, 0.5, 0.2)) == [(0.5, 0), (0.5, 2), (0.3, 2)]
+    assert kept(2, (1.0, 0.4, 0.2)) == [(0.5, 1), (0.5, 2)]
+    assert kept(10, np.full(3, 0.3, np.float32)) == kept(10, 0.3)
+    with pytest.raises(ValueError, match="conf_thresh has 2 values, but num_classes is 3"):
+        DecDecoder(10, (0.1, 0.2), 3)
+
+
 def test_theta_selects_vectors_or_rectangle():
     maps = blank()
     maps["hm"][0, 1, 3, 5] = 0.7

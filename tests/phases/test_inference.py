@@ -9,6 +9,7 @@ import torch
 from datasets import DataOptions, open_dataset
 from datasets.batching import iterate_loader
 from decoder import DecDecoder
+from DOTA_devkit.errors import InputError
 from helpers.data_folders import CLASSES, make_dota, make_small_dota
 from helpers.networks import FixedBoxesNetwork, tiny_model
 from inference import InferenceSettings, Timing, postprocess, run_over
@@ -101,6 +102,11 @@ def test_thresholds_and_K_are_used(tmp_path):
     assert scores(nms_thresh=0.34) == [0.9, 0.8, 0.3]
     assert scores(conf_thresh=0.5) == [0.9]
     assert scores(nms_thresh=1.0, K=2) == [0.9, 0.8]
+    boxes.append((20, 48, 8, 8, 0.2, 1))
+    assert scores(conf_thresh={"ship": 0.5}) == [0.9, 0.2]
+    assert scores(conf_thresh={"plane": 0.3, "default": 0.1}) == [0.9, 0.3]
+    with pytest.raises(InputError, match=r"conf_thresh is given for ships \(did you mean ship\?\)"):
+        scores(conf_thresh={"ships": 0.5})
 
 
 def test_source_images_are_kept_on_request(tmp_path):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from deploy.predict import pipeline, writers
-from deploy.predict.settings import FORMATS
+from deploy.predict.settings import FORMATS, LABEL_FORMATS
 from deploy.predict.sources import ImageSource
 from deploy.predict.writers import ImageResult, Results, RunInfo, write_files
 from DOTA_devkit.errors import InputError
@@ -57,7 +57,7 @@ def test_result_files(tmp_path, picture):
 
 
 def test_every_format_has_a_writer():
-    assert set(FORMATS) == set(writers.WRITERS)
+    assert {*FORMATS, *LABEL_FORMATS} == set(writers.WRITERS)
     assert list(writers.WRITERS)[-1] == "json"  # it lists what the other files lack
 
 

@@ -152,6 +152,21 @@ def test_conf_thresh_of_an_exported_file(sharp, tmp_path, runtime, kind):
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
+@pytest.mark.parametrize("name", ["free.onnx", "conf.onnx", "nms.onnx", "maps.onnx"])
+def test_conf_thresh_of_single_classes(sharp, runtime, name):
+    """The file filters by the lowest one at most, and the rest is done behind it."""
+    pytest.importorskip(runtime)
+    asked = {CLASSES[0]: 0.6, "default": 0.3}
+    path = export(sharp, name, *FILES[name])
+    found = Detector.load(path, runtime=runtime, input_hw=SIZE_HW, conf_thresh=asked)
+    expected = checkpoint(sharp, conf_thresh=asked).detect(pictures(sharp))
+    assert found.conf_thresh == dict.fromkeys(CLASSES, 0.3) | {CLASSES[0]: 0.6}
+    assert_same(found.detect(pictures(sharp)), expected)
+    loose = checkpoint(sharp, conf_thresh=0.3).detect(pictures(sharp))
+    assert 0 < sum(map(len, expected)) < sum(map(len, loose))
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
 @pytest.mark.parametrize("earlier", [False, True])
 def test_fixed_conf_thresh_of_an_exported_file(sharp, tmp_path, runtime, earlier):
     pytest.importorskip(runtime)
@@ -303,12 +318,19 @@ def test_onnx_file_with_known_rows(tmp_path, runtime, batch):
         np.testing.assert_allclose(one.corners, [expected, expected], atol=1e-5)
     assert len(Detector.load(path, runtime=runtime, conf_thresh=0.5).detect(found and np.zeros(
         (64, 96, 3), np.uint8))) == 1  # fmt: skip
+    image = np.zeros((64, 96, 3), np.uint8)
+    for asked, names in (({"ship": 0.5}, ["harbor"]), ({"plane": 0.9, "harbor": 0.95}, ["ship"])):
+        detector = Detector.load(path, runtime=runtime, conf_thresh=asked)
+        assert detector.detect(image).class_names() == names
 
 
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
         ({"conf_thresh": 0.1}, r"conf_thresh 0.1: it outputs scores above 0.3"),
+        ({"conf_thresh": 0}, r"conf_thresh 0: it outputs scores above 0.3"),
+        ({"conf_thresh": {"ship": 0.1}}, r"conf_thresh ship 0.1: it outputs scores above 0.3"),
+        ({"conf_thresh": {"ships": 0.9}}, r"conf_thresh is given for ships \(did you mean ship\?"),
         ({"theta_thresh": 0.5}, r"theta_thresh 0.5: it has 0.8"),
         ({"K": 100}, r"K 100: it has 3"),
         ({"classes": ("a",)}, r"classes a: it has plane, ship, harbor"),
