@@ -52,6 +52,18 @@ def _mobilenetv2() -> nn.Module:
     return MobileNetV2Features()
 
 
+def _mobilenet_v3_large() -> nn.Module:
+    from models.mobilenetv3 import MobileNetV3LargeFeatures
+
+    return MobileNetV3LargeFeatures()
+
+
+def _efficientnet_b0() -> nn.Module:
+    from models.efficientnet import EfficientNetB0Features
+
+    return EfficientNetB0Features()
+
+
 BACKBONES: dict[str, Backbone] = {
     "resnet18": Backbone(
         lambda: _resnet(False, [2, 2, 2, 2]),
@@ -77,6 +89,16 @@ BACKBONES: dict[str, Backbone] = {
         _mobilenetv2,
         (24, 32, 96, 320),
         "MobileNet_V2_Weights.IMAGENET1K_V1",
+    ),
+    "mobilenet_v3_large": Backbone(
+        _mobilenet_v3_large,
+        (24, 40, 112, 160),
+        "MobileNet_V3_Large_Weights.IMAGENET1K_V1",
+    ),
+    "efficientnet_b0": Backbone(
+        _efficientnet_b0,
+        (24, 40, 112, 320),
+        "EfficientNet_B0_Weights.IMAGENET1K_V1",
     ),
 }
 

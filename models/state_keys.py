@@ -14,7 +14,9 @@ from models.backbones import BACKBONES
 
 BACKBONE_PREFIX = "base_network."  # prefix of the backbone's keys in a detector
 _WRAPPERS = ("module.", "_orig_mod.")  # prefixes of DataParallel and torch.compile
-_UNUSED = re.compile(r"(fc|classifier|features\.18)\.")
+# A classifier, or the 1x1 convolution with its norm behind the last block of a MobileNet or
+# EfficientNet (the convolution before the first block is `features.0`).
+_UNUSED = re.compile(r"(fc|classifier)\.|features\.[1-9]\d*\.[01]\.\w+$")
 _NESTED = re.compile(
     r"(?P<block>features\.\d+\.conv)\.(?P<unit>\d+)\.(?P<layer>\d+)\.(?P<name>\w+)"
 )
@@ -48,8 +50,8 @@ def canonical_keys(state: dict[str, _Value]) -> dict[str, _Value]:
 
     torchvision nests the layers of a MobileNetV2 block: `features.4.conv.<unit>.<layer>` for the
     units of convolution, norm and activation, followed by a convolution and a norm on their own.
-    In the flat layout each unit takes three numbers. Classifiers and MobileNetV2's last 1x1
-    convolution are dropped.
+    In the flat layout each unit takes three numbers. Classifiers, and the last 1x1 convolution of
+    MobileNets and EfficientNets, are dropped.
 
     Args:
         state: Keys relative to the backbone (no `base_network.`), in any known layout.

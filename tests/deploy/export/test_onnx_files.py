@@ -210,8 +210,17 @@ def test_report_is_printed(folder, capsys):
     assert "parity on 4 images" in text and "1 batches of several" in text
 
 
-@pytest.mark.parametrize("backbone", ["resnet18", "mobilenetv2"])
-@pytest.mark.parametrize(("head_bn", "neck"), [(False, None), (True, None), (True, 24)])
+FOLDED = [
+    (backbone, head_bn, neck)
+    for backbone in ("resnet18", "mobilenetv2")
+    for head_bn, neck in ((False, None), (True, None), (True, 24))
+]
+
+
+@pytest.mark.parametrize(
+    ("backbone", "head_bn", "neck"),
+    [*FOLDED, ("mobilenet_v3_large", False, None), ("efficientnet_b0", False, None)],
+)
 def test_folding_batch_norms_keeps_the_maps(backbone, head_bn, neck):
     model = sharp_model(backbone, head_bn, neck=neck)
     before = {key: value.clone() for key, value in model.state_dict().items()}
