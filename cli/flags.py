@@ -100,15 +100,19 @@ def _run_flags(group) -> None:
     add = group("run")
     add("--run_dir", phases=DETECTING + INFO, type=Path, default=Path(), metavar="DIR",
         help="folder of weights_*, result_* and merge_* (default: the current folder)")
-    add("--device", phases=DETECTING, type=device, metavar="DEVICE",
+    add("--device", phases=DETECTING + INFO, type=device, metavar="DEVICE",
         help={**dict.fromkeys(DATA_SET, "cpu, cuda or cuda:N (default: cuda with a GPU, else "
                               "cpu)"),
+              "info": "device that --all times on: cpu, cuda or cuda:N (default: cuda with a GPU, "
+                      "else cpu)",
               **dict.fromkeys(MODEL_FILE, "cpu, cuda or cuda:N (default: cuda with a GPU that the "
                               "runtime can use, else cpu); under torchrun, cuda is the GPU of "
                               "the process's rank")})
-    add("--threads", phases=DETECTING + EXPORT, type=positive, metavar="N",
-        help="CPU threads of the network, in every runtime (default: one per core); fewer may be "
-             "faster if other programs keep the cores busy")
+    add("--threads", phases=EVERY, type=positive, metavar="N",
+        help={**dict.fromkeys(DETECTING + EXPORT, "CPU threads of the network, in every runtime "
+                              "(default: one per core); fewer may be faster if other programs "
+                              "keep the cores busy"),
+              "info": "CPU threads that --all times with (default: one per core)"})
 
 
 def _data_flags(group) -> None:
@@ -202,6 +206,9 @@ def _model_flags(group) -> None:
         help={**dict.fromkeys(TRAIN + INFO, "default: resnet101, or the checkpoint's"),
               **dict.fromkeys(TEST + EVAL + MODEL_FILE + EXPORT, "backbone that the model file "
                               "must have (default: any)")})
+    add("--all", phases=INFO, action="store_true",
+        help="show a table of all backbones instead, with the network's parameters, its GMAC and "
+             "the milliseconds per image on this machine")
     new = TRAIN + INFO
     add("--head_conv", phases=built, type=positive, metavar="N",
         help={**dict.fromkeys(new, "hidden channels of the heads (default: 256; sample: 64)"),

@@ -15,6 +15,8 @@ HEADS = {"hm": 15, "wh": 10, "reg": 2, "cls_theta": 1}
 PUBLISHED = {  # million parameters and GMAC at 608x608, 15 classes
     "resnet101": (72.4, 203.5),
     "resnet18": (13.5, 33.3),
+    "efficientnet_b0": (4.25, 9.4),
+    "mobilenet_v3_large": (3.31, 8.0),
     "mobilenetv2": (2.40, 8.6),
 }
 
