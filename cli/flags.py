@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from cli.arguments import (
+    backbone,
     bands,
     device,
     formats,
@@ -30,7 +31,7 @@ from deploy.predict.settings import FORMATS
 from deploy.runtimes.registry import RUNTIMES
 from DOTA_devkit.imaging.options import DEPTHS, MAX_PIXELS
 from DOTA_devkit.scoring import METRICS
-from models.backbones import BACKBONES
+from models.backbones import known_backbones
 from structures.defaults import CONF_THRESH, NMS_THRESH, THETA_THRESH, K
 from training.files import LAST
 from training.settings import SCHEDULES
@@ -202,13 +203,14 @@ def _model_flags(group) -> None:
               "info": "checkpoint by name or path (default: a network as set by the flags)",
               **dict.fromkeys(MODEL_FILE, "model file: a checkpoint or an exported file"),
               "export": "checkpoint to export"})
-    add("--backbone", phases=EVERY, choices=tuple(BACKBONES),
-        help={**dict.fromkeys(TRAIN + INFO, "default: resnet101, or the checkpoint's"),
+    add("--backbone", phases=EVERY, type=backbone, metavar="NAME",
+        help={**dict.fromkeys(TRAIN + INFO, f"{known_backbones()} (default: resnet101, or the "
+                              "checkpoint's)"),
               **dict.fromkeys(TEST + EVAL + MODEL_FILE + EXPORT, "backbone that the model file "
                               "must have (default: any)")})
     add("--all", phases=INFO, action="store_true",
         help="show a table of all backbones instead, with the network's parameters, its GMAC and "
-             "the milliseconds per image on this machine")
+             "the milliseconds per image on this machine; --backbone timm/NAME adds a row")
     new = TRAIN + INFO
     add("--head_conv", phases=built, type=positive, metavar="N",
         help={**dict.fromkeys(new, "hidden channels of the heads (default: 256; sample: 64)"),
@@ -223,8 +225,8 @@ def _model_flags(group) -> None:
         help={**dict.fromkeys(new, "BatchNorm in the heads, which helps with small batches"),
               **dict.fromkeys(TEST + EVAL, "require BatchNorm in the checkpoint's heads")})
     add("--pretrained", phases=TRAIN, metavar="WHAT",
-        help="initial weights of the backbone: imagenet, none, or a file (default: imagenet; "
-             "sample: none)")
+        help="initial weights of the backbone: imagenet (of torchvision or timm), none, or a file "
+             "(default: imagenet; sample: none)")
     add("--finetune", phases=TRAIN, type=Path, metavar="FILE",
         help="start from the weights of a detector checkpoint")
     # The original defines it and never reads it.

@@ -10,7 +10,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from models.backbones import BACKBONES
+from models.backbones import BACKBONES, get_backbone, is_timm
 
 BACKBONE_PREFIX = "base_network."  # prefix of the backbone's keys in a detector
 _WRAPPERS = ("module.", "_orig_mod.")  # prefixes of DataParallel and torch.compile
@@ -96,7 +96,7 @@ def shapes_of(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
 @cache
 def _backbone_shapes(name: str) -> dict[str, tuple[int, ...]]:
     with torch.device("meta"):
-        return shapes_of(BACKBONES[name].build().state_dict())
+        return shapes_of(get_backbone(name).build().state_dict())
 
 
 def match_backbone(
@@ -106,23 +106,35 @@ def match_backbone(
 
     Args:
         shapes: Shapes by key, relative to the backbone (no `base_network.`).
-        preferred: The name to return if several backbones match and it is one of them.
+        preferred: The name to return if several backbones match and it is one of them. A model of
+            timm is only found with its name.
 
     Returns:
-        A name in `models.backbones.BACKBONES`, or None.
+        A name in `models.backbones.BACKBONES`, the name of the model of timm, or None.
+
+    Raises:
+        InputError: The model of timm cannot be used, for example because timm is not installed.
     """
     # the likely one first, as each has to be built
-    names = [preferred, *BACKBONES] if preferred in BACKBONES else BACKBONES
+    is_known = preferred in BACKBONES or is_timm(preferred)
+    names = [preferred, *BACKBONES] if is_known else BACKBONES
     return next((name for name in names if _backbone_shapes(name) == shapes), None)
 
 
-def nearest_backbone(shapes: Mapping[str, tuple[int, ...]]) -> tuple[str, str]:
-    """Find the backbone that shares most keys and shapes, and describe the difference."""
+def nearest_backbone(
+    shapes: Mapping[str, tuple[int, ...]], named: str | None = None
+) -> tuple[str, str]:
+    """Find the backbone that shares most keys and shapes, and describe the difference.
+
+    Args:
+        shapes: Shapes by key, relative to the backbone.
+        named: The model of timm that a file names, which is then taken for the nearest.
+    """
 
     def count_differences(name: str) -> int:
         return len(_backbone_shapes(name).items() ^ shapes.items())
 
-    nearest = min(BACKBONES, key=count_differences)
+    nearest = named if is_timm(named) else min(BACKBONES, key=count_differences)
     return nearest, describe_difference(_backbone_shapes(nearest), shapes)
 
 
