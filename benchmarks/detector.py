@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from decoder import DecDecoder
-from inference import InferenceSettings, postprocess, to_device
+from inference import InferenceSettings, network_ms, postprocess
 from models import BACKBONES, CTRBOX
 from structures.boxes import HEAD_CHANNELS, STRIDE, WH
 
@@ -36,15 +36,11 @@ def median_ms(run: Callable[[], object], repeats: int) -> float:
     return statistics.median(times)
 
 
-def network_ms(backbone: str, size: int, repeats: int) -> float:
+def backbone_ms(backbone: str, size: int, repeats: int) -> float:
     """Time one image in a network with random weights, which take as long as trained ones."""
     heads = {"hm": CLASSES, **HEAD_CHANNELS}
-    model = CTRBOX(heads, None, STRIDE, 1, 256, backbone=backbone).eval()
-    device = torch.device("cpu")
-    model.to(device, memory_format=torch.channels_last)
-    image = to_device(torch.rand(1, 3, size, size) - 0.5, device)
-    with torch.no_grad():
-        return median_ms(lambda: model(image), repeats)
+    model = CTRBOX(heads, None, STRIDE, 1, 256, backbone=backbone)
+    return network_ms(model, (size, size), torch.device("cpu"), repeats)
 
 
 def crowded_maps(size: int, objects: int, seed: int = 0) -> dict[str, torch.Tensor]:
@@ -92,8 +88,8 @@ def main() -> None:
     print(f"decode and NMS of 500 detections: {post:.1f} ms ", end="")
     print(f"(the original, recorded on 2 cores: {ORIGINAL_POSTPROCESS_MS:.0f} ms)")
     for backbone in args.backbones.split(","):
-        milliseconds = network_ms(backbone, args.size, args.repeats)
-        print(f"{backbone:<12} {milliseconds:8.1f} ms per image", flush=True)
+        milliseconds = backbone_ms(backbone, args.size, args.repeats)
+        print(f"{backbone:<18} {milliseconds:8.1f} ms per image", flush=True)
 
 
 if __name__ == "__main__":

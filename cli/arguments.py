@@ -9,6 +9,7 @@ from deploy.predict.settings import FORMATS, LABEL_FORMATS, Shard
 from DOTA_devkit.class_thresholds import DEFAULT, Thresholds, parse_thresholds
 from DOTA_devkit.errors import InputError, did_you_mean
 from DOTA_devkit.imaging.options import ReadOptions
+from models.backbones import BACKBONES, TIMM, is_timm, known_backbones
 
 
 def number(kind: type, allowed: Callable[[float], bool], expected: str) -> Callable[[str], float]:
@@ -38,6 +39,15 @@ nonnegative_float = number(float, lambda value: 0 <= value < float("inf"), "a nu
 positive_float = number(float, lambda value: 0 < value < float("inf"), "a number above 0")
 decay = number(float, lambda value: 0 <= value < 1, "a number from 0 to below 1")
 share = number(float, lambda value: 0 <= value <= 1, "a number from 0 to 1")
+
+
+def backbone(text: str) -> str:
+    """Type of a name of the backbone table or of timm, which knows its own names."""
+    if text not in BACKBONES and (not is_timm(text) or text == TIMM):
+        raise argparse.ArgumentTypeError(
+            f"{known_backbones()} expected, got {text!r}{did_you_mean(text, BACKBONES)}"
+        )
+    return text
 
 
 def thresholds(text: str) -> Thresholds:

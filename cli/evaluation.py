@@ -1,4 +1,4 @@
-"""The phases test, eval and info: a checkpoint on the test images, and a network in figures."""
+"""The phases test and eval: a checkpoint on the test images."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import logging
 
 import eval as evaluator
 import test as tester
-from cli.defaults import OWN_DATA
 from cli.devices import torch_device
 from cli.given import asked_classes
 from cli.run_dir import RunDir
@@ -19,11 +18,8 @@ from cli.settings import (
     input_size,
     read_options,
 )
-from cli.training import network
 from datasets import BaseDataset, open_dataset
-from DOTA_devkit.formats import DOTA_CLASSES
 from models import CTRBOX, build_model, read_checkpoint
-from models.info import describe
 
 logger = logging.getLogger("bbavectors")
 
@@ -42,20 +38,6 @@ def evaluate(args: argparse.Namespace) -> None:
     model, dataset = load_for_inference(args, run)
     settings = eval_settings(args, "eval", run, dataset.category)
     evaluator.evaluate_split(model, dataset, settings, run.result, run.merge, torch_device(args))
-
-
-def info(args: argparse.Namespace) -> None:
-    """Show the parts of a network, its parameters and its cost: of a checkpoint or by flags."""
-    if args.weights:
-        checkpoint = read_checkpoint(RunDir.of(args).checkpoint(args.weights))
-        check_flags(args, checkpoint, asked_classes(args))
-        model = build_model(checkpoint)
-        input_hw = input_size(args, OWN_DATA, model.input_size)
-    else:
-        input_hw = input_size(args, OWN_DATA, None)
-        classes = asked_classes(args) or DOTA_CLASSES["1.0"]
-        model = network(args, classes, input_hw, args.head_conv or OWN_DATA.head_conv, "none")
-    logger.info("%s", describe(model, input_hw))
 
 
 def load_for_inference(args: argparse.Namespace, run: RunDir) -> tuple[CTRBOX, BaseDataset]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from cli.arguments import (
+    backbone,
     bands,
     decay,
     device,
@@ -34,7 +35,7 @@ from deploy.runtimes.registry import RUNTIMES
 from DOTA_devkit.error_analysis import WORST
 from DOTA_devkit.imaging.options import DEPTHS, MAX_PIXELS
 from DOTA_devkit.scoring import METRICS
-from models.backbones import BACKBONES
+from models.backbones import known_backbones
 from structures.defaults import CONF_THRESH, EVAL_CONF_THRESH, NMS_THRESH, THETA_THRESH, K
 from training.files import LAST
 from training.settings import SCHEDULES
@@ -104,15 +105,19 @@ def _run_flags(group) -> None:
     add = group("run")
     add("--run_dir", phases=DETECTING + INFO, type=Path, default=Path(), metavar="DIR",
         help="folder of weights_*, result_* and merge_* (default: the current folder)")
-    add("--device", phases=DETECTING, type=device, metavar="DEVICE",
+    add("--device", phases=DETECTING + INFO, type=device, metavar="DEVICE",
         help={**dict.fromkeys(DATA_SET, "cpu, cuda or cuda:N (default: cuda with a GPU, else "
                               "cpu)"),
+              "info": "device that --all times on: cpu, cuda or cuda:N (default: cuda with a GPU, "
+                      "else cpu)",
               **dict.fromkeys(MODEL_FILE, "cpu, cuda or cuda:N (default: cuda with a GPU that the "
                               "runtime can use, else cpu); under torchrun, cuda is the GPU of "
                               "the process's rank")})
-    add("--threads", phases=DETECTING + EXPORT, type=positive, metavar="N",
-        help="CPU threads of the network, in every runtime (default: one per core); fewer may be "
-             "faster if other programs keep the cores busy")
+    add("--threads", phases=EVERY, type=positive, metavar="N",
+        help={**dict.fromkeys(DETECTING + EXPORT, "CPU threads of the network, in every runtime "
+                              "(default: one per core); fewer may be faster if other programs "
+                              "keep the cores busy"),
+              "info": "CPU threads that --all times with (default: one per core)"})
 
 
 def _data_flags(group) -> None:
@@ -202,10 +207,14 @@ def _model_flags(group) -> None:
               "info": "checkpoint by name or path (default: a network as set by the flags)",
               **dict.fromkeys(MODEL_FILE, "model file: a checkpoint or an exported file"),
               "export": "checkpoint to export"})
-    add("--backbone", phases=EVERY, choices=tuple(BACKBONES),
-        help={**dict.fromkeys(TRAIN + INFO, "default: resnet101, or the checkpoint's"),
+    add("--backbone", phases=EVERY, type=backbone, metavar="NAME",
+        help={**dict.fromkeys(TRAIN + INFO, f"{known_backbones()} (default: resnet101, or the "
+                              "checkpoint's)"),
               **dict.fromkeys(TEST + EVAL + MODEL_FILE + EXPORT, "backbone that the model file "
                               "must have (default: any)")})
+    add("--all", phases=INFO, action="store_true",
+        help="show a table of all backbones instead, with the network's parameters, its GMAC and "
+             "the milliseconds per image on this machine; --backbone timm/NAME adds a row")
     new = TRAIN + INFO
     add("--head_conv", phases=built, type=positive, metavar="N",
         help={**dict.fromkeys(new, "hidden channels of the heads (default: 256; sample: 64)"),
@@ -220,8 +229,8 @@ def _model_flags(group) -> None:
         help={**dict.fromkeys(new, "BatchNorm in the heads, which helps with small batches"),
               **dict.fromkeys(TEST + EVAL, "require BatchNorm in the checkpoint's heads")})
     add("--pretrained", phases=TRAIN, metavar="WHAT",
-        help="initial weights of the backbone: imagenet, none, or a file (default: imagenet; "
-             "sample: none)")
+        help="initial weights of the backbone: imagenet (of torchvision or timm), none, or a file "
+             "(default: imagenet; sample: none)")
     add("--finetune", phases=TRAIN, type=Path, metavar="FILE",
         help="start from the weights of a detector checkpoint")
     # The original defines it and never reads it.

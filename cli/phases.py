@@ -60,7 +60,7 @@ def _benchmark(args: argparse.Namespace) -> None:
 
 
 def _info(args: argparse.Namespace) -> None:
-    from cli.evaluation import info
+    from cli.info import info
 
     info(args)
 

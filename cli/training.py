@@ -42,6 +42,7 @@ from DOTA_devkit.files import sweep_leftovers
 from DOTA_devkit.locks import locked
 from eval import EvalSettings, average_precision
 from models import CTRBOX, Checkpoint, build_model, finetune, read_checkpoint
+from models.backbones import get_backbone
 from structures.boxes import HEAD_CHANNELS, STRIDE
 from training import files
 from training.guards import BadImages
@@ -188,13 +189,15 @@ def scorer(
 
 
 def refuse_contradictions(args: argparse.Namespace) -> None:
-    """Raise an InputError for flags that exclude each other."""
+    """Raise an InputError for flags that exclude each other, or a backbone that cannot be used."""
     first_weights = {"--finetune": args.finetune, "--pretrained": args.pretrained}
     named = list(given(**first_weights))
     if args.resume_train and named:
         raise InputError(f"--resume_train cannot be combined with {named[0]}: leave one out")
     if len(named) > 1:
         raise InputError("--finetune cannot be combined with --pretrained: leave one out")
+    if args.backbone:
+        get_backbone(args.backbone)  # before all labels are read
 
 
 def new_model(

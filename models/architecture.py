@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from importlib import metadata
 
 import torch
 from torch import Tensor
 
 from DOTA_devkit.errors import InputError
-from models.backbones import BACKBONES
+from models.backbones import BACKBONES, is_timm
 from models.ctrbox_net import CTRBOX
 from models.state_keys import (
     BACKBONE_PREFIX,
@@ -29,7 +30,7 @@ class Architecture:
     """Everything that determines the names and shapes of the weights of a `CTRBOX`.
 
     Attributes:
-        backbone: A name in `models.backbones.BACKBONES`.
+        backbone: A name in `models.backbones.BACKBONES`, or `timm/NAME`.
         heads: Channels of each output map by head name.
         final_kernel: Kernel size of the last convolution of each head except `wh`.
         head_conv: Hidden channels of each head.
@@ -96,7 +97,8 @@ def recognize(
 
     Raises:
         InputError: These are not the weights of this detector, or their backbone is not in the
-            table. The message does not name the file; the caller adds it.
+            table, nor the model of timm that is named. The message does not name the file; the
+            caller adds it.
     """
     shapes = shapes_of(state)
     body = {
@@ -118,7 +120,17 @@ def recognize(
         )
     name = match_backbone(body, backbone)
     if name is None:
-        nearest, difference = nearest_backbone(body)
+        nearest, difference = nearest_backbone(body, backbone)
+        if is_timm(backbone):
+            raise InputError(
+                f"its backbone differs from {backbone} of the installed timm "
+                f"{metadata.version('timm')}: {difference}"
+            )
+        if all(key.startswith("timm.") for key in body):
+            raise InputError(
+                "its backbone is a model of timm, but the file does not say which: it needs the "
+                "entry backbone, such as 'timm/convnext_tiny'"
+            )
         raise InputError(
             f"its backbone is not in the table ({', '.join(BACKBONES)}); the nearest is {nearest}: "
             f"{difference}"

@@ -1,5 +1,7 @@
 """The backbone table: a new backbone is one row of `BACKBONES`.
 
+Models of timm are used by name, `timm/NAME`, and have no row (`models.timm_features`).
+
 A row says how the network is built, how many channels its feature maps have at strides 4, 8, 16
 and 32, and where its ImageNet weights come from. The merges and heads take their widths from the
 table, the command line its choices and the tests their cases.
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
 
 FEATURE_STRIDES = (4, 8, 16, 32)
 
+TIMM = "timm/"
+"""What the names of timm's models begin with."""
+
 
 @dataclass(frozen=True)
 class Backbone:
@@ -33,11 +38,14 @@ class Backbone:
         channels: Channels of the feature maps at strides 4, 8, 16 and 32.
         imagenet: Name of torchvision's weights, as `torchvision.models.get_weight` takes it, or
             None if it has none.
+        convolutional: Whether a graph of it that is traced at one input size holds for all sizes,
+            as that of convolutions does. If that is not known, the export tests it.
     """
 
     build: Callable[[], nn.Module]
     channels: tuple[int, int, int, int]
     imagenet: str | None = None
+    convolutional: bool = True
 
 
 def _resnet(bottleneck: bool, layers: list[int]) -> nn.Module:
@@ -50,6 +58,18 @@ def _mobilenetv2() -> nn.Module:
     from models.mobilenetv2 import MobileNetV2Features
 
     return MobileNetV2Features()
+
+
+def _mobilenet_v3_large() -> nn.Module:
+    from models.mobilenetv3 import MobileNetV3LargeFeatures
+
+    return MobileNetV3LargeFeatures()
+
+
+def _efficientnet_b0() -> nn.Module:
+    from models.efficientnet import EfficientNetB0Features
+
+    return EfficientNetB0Features()
 
 
 BACKBONES: dict[str, Backbone] = {
@@ -78,16 +98,40 @@ BACKBONES: dict[str, Backbone] = {
         (24, 32, 96, 320),
         "MobileNet_V2_Weights.IMAGENET1K_V1",
     ),
+    "mobilenet_v3_large": Backbone(
+        _mobilenet_v3_large,
+        (24, 40, 112, 160),
+        "MobileNet_V3_Large_Weights.IMAGENET1K_V1",
+    ),
+    "efficientnet_b0": Backbone(
+        _efficientnet_b0,
+        (24, 40, 112, 320),
+        "EfficientNet_B0_Weights.IMAGENET1K_V1",
+    ),
 }
 
 
 def get_backbone(name: str) -> Backbone:
-    """Look up a row of `BACKBONES`.
+    """Look up a row of `BACKBONES`, or make that of a model of timm.
 
     Raises:
-        InputError: The name is unknown; the message lists the known ones.
+        InputError: The name is unknown, and the message lists the known ones; or the model of timm
+            cannot be used.
     """
+    if is_timm(name):
+        from models.timm_features import timm_backbone
+
+        return timm_backbone(name)
     if name not in BACKBONES:
-        known = ", ".join(BACKBONES)
-        raise InputError(f"backbone {name!r} is unknown: choose one of {known}")
+        raise InputError(f"backbone {name!r} is unknown: choose one of {known_backbones()}")
     return BACKBONES[name]
+
+
+def is_timm(name: str | None) -> bool:
+    """Whether a name is that of a model of timm."""
+    return name is not None and name.startswith(TIMM)
+
+
+def known_backbones() -> str:
+    """Return the names that there are, for messages and help."""
+    return f"{', '.join(BACKBONES)}, or {TIMM}NAME for a model of timm"

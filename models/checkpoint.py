@@ -25,6 +25,7 @@ from DOTA_devkit.torch_files import (
     write_torch_file,
 )
 from models.architecture import Architecture, recognize
+from models.backbones import is_timm
 from models.ctrbox_net import CTRBOX
 from models.schema import brief, check_weights, checked_entries
 from models.state_keys import canonical_state
@@ -301,7 +302,9 @@ def load_model(
 
 def build_model(checkpoint: Checkpoint, device: str | torch.device = "cpu") -> CTRBOX:
     """Build the detector of a checkpoint that has been read, in eval mode."""
-    with torch.device("meta"):  # skips the random initialization: the weights come from the file
+    # The weights come from the file, so that the random initialization can be skipped; but modules
+    # of timm may hold tensors that are not in its state.
+    with torch.device("cpu" if is_timm(checkpoint.architecture.backbone) else "meta"):
         model = checkpoint.architecture.build(checkpoint.classes, checkpoint.input_size)
     state = {key: value.clone() for key, value in checkpoint.model_state.items()}
     model.load_state_dict(state, assign=True)

@@ -23,12 +23,12 @@ class CTRBOX(nn.Module):
 
     Args:
         heads: Channels of each output map, `{'hm': classes, 'wh': 10, 'reg': 2, 'cls_theta': 1}`.
-        pretrained: Initial weights of the backbone: True or 'imagenet' for torchvision's, a path
-            for those of a file, False, None or 'none' for random ones.
+        pretrained: Initial weights of the backbone: True or 'imagenet' for torchvision's or
+            timm's, a path for those of a file, False, None or 'none' for random ones.
         down_ratio: Stride of the output maps; only 4 is supported.
         final_kernel: Kernel size of the last convolution of each head except `wh`, where it is 3.
         head_conv: Hidden channels of each head.
-        backbone: A name in `models.backbones.BACKBONES`.
+        backbone: A name in `models.backbones.BACKBONES`, or `timm/NAME` for a model of timm.
         head_bn: Use BatchNorm in the heads, which helps with small batches.
         classes: Class names in the order of the channels of `hm`, or None if they are unknown.
         input_size: (height, width) that the model is meant for, or None.
@@ -40,7 +40,8 @@ class CTRBOX(nn.Module):
     Raises:
         ValueError: `down_ratio` is not 4, `neck` is not positive, `box_coding` is unknown, or the
             number of `classes` differs from the channels of `hm`.
-        InputError: The backbone is unknown, or `pretrained` cannot be obtained or does not fit.
+        InputError: The backbone is unknown or cannot be used, or `pretrained` cannot be obtained
+            or does not fit.
     """
 
     def __init__(

@@ -13,12 +13,14 @@ Features = tuple[Tensor, Tensor, Tensor, Tensor]
 def initialize(network: nn.Module) -> None:
     """Give the layers of a backbone or classifier new weights, as torchvision does.
 
-    Convolutions get Kaiming's (fan out), linear layers small ones. On the meta device, where
-    tensors have no values, nothing is done: PyTorch would load its compiler for it.
+    Convolutions get Kaiming's (fan out) and biases of 0, linear layers small weights. On the meta
+    device, where tensors have no values, nothing is done: PyTorch would load its compiler for it.
     """
     for module in network.modules():
         if isinstance(module, nn.Conv2d) and not module.weight.is_meta:
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
         elif isinstance(module, nn.Linear) and not module.weight.is_meta:
             nn.init.normal_(module.weight, 0, 0.01)
 

@@ -10,11 +10,13 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from models.backbones import BACKBONES
+from models.backbones import BACKBONES, get_backbone, is_timm
 
 BACKBONE_PREFIX = "base_network."  # prefix of the backbone's keys in a detector
 _WRAPPERS = ("module.", "_orig_mod.")  # prefixes of DataParallel and torch.compile
-_UNUSED = re.compile(r"(fc|classifier|features\.18)\.")
+# A classifier, or the 1x1 convolution with its norm behind the last block of a MobileNet or
+# EfficientNet (the convolution before the first block is `features.0`).
+_UNUSED = re.compile(r"(fc|classifier)\.|features\.[1-9]\d*\.[01]\.\w+$")
 _NESTED = re.compile(
     r"(?P<block>features\.\d+\.conv)\.(?P<unit>\d+)\.(?P<layer>\d+)\.(?P<name>\w+)"
 )
@@ -48,8 +50,8 @@ def canonical_keys(state: dict[str, _Value]) -> dict[str, _Value]:
 
     torchvision nests the layers of a MobileNetV2 block: `features.4.conv.<unit>.<layer>` for the
     units of convolution, norm and activation, followed by a convolution and a norm on their own.
-    In the flat layout each unit takes three numbers. Classifiers and MobileNetV2's last 1x1
-    convolution are dropped.
+    In the flat layout each unit takes three numbers. Classifiers, and the last 1x1 convolution of
+    MobileNets and EfficientNets, are dropped.
 
     Args:
         state: Keys relative to the backbone (no `base_network.`), in any known layout.
@@ -94,7 +96,7 @@ def shapes_of(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
 @cache
 def _backbone_shapes(name: str) -> dict[str, tuple[int, ...]]:
     with torch.device("meta"):
-        return shapes_of(BACKBONES[name].build().state_dict())
+        return shapes_of(get_backbone(name).build().state_dict())
 
 
 def match_backbone(
@@ -104,23 +106,35 @@ def match_backbone(
 
     Args:
         shapes: Shapes by key, relative to the backbone (no `base_network.`).
-        preferred: The name to return if several backbones match and it is one of them.
+        preferred: The name to return if several backbones match and it is one of them. A model of
+            timm is only found with its name.
 
     Returns:
-        A name in `models.backbones.BACKBONES`, or None.
+        A name in `models.backbones.BACKBONES`, the name of the model of timm, or None.
+
+    Raises:
+        InputError: The model of timm cannot be used, for example because timm is not installed.
     """
     # the likely one first, as each has to be built
-    names = [preferred, *BACKBONES] if preferred in BACKBONES else BACKBONES
+    is_known = preferred in BACKBONES or is_timm(preferred)
+    names = [preferred, *BACKBONES] if is_known else BACKBONES
     return next((name for name in names if _backbone_shapes(name) == shapes), None)
 
 
-def nearest_backbone(shapes: Mapping[str, tuple[int, ...]]) -> tuple[str, str]:
-    """Find the backbone that shares most keys and shapes, and describe the difference."""
+def nearest_backbone(
+    shapes: Mapping[str, tuple[int, ...]], named: str | None = None
+) -> tuple[str, str]:
+    """Find the backbone that shares most keys and shapes, and describe the difference.
+
+    Args:
+        shapes: Shapes by key, relative to the backbone.
+        named: The model of timm that a file names, which is then taken for the nearest.
+    """
 
     def count_differences(name: str) -> int:
         return len(_backbone_shapes(name).items() ^ shapes.items())
 
-    nearest = min(BACKBONES, key=count_differences)
+    nearest = named if is_timm(named) else min(BACKBONES, key=count_differences)
     return nearest, describe_difference(_backbone_shapes(nearest), shapes)
 
 

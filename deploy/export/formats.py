@@ -22,9 +22,10 @@ from deploy.export.graph.heads import fuse_heads
 from deploy.export.graph.opset import with_opset
 from deploy.export.graph.upsample import convolve_before_upsampling
 from deploy.export.network import ExportNetwork
-from deploy.export.network_onnx import export_head_maps, export_network
+from deploy.export.network_onnx import export_head_maps
 from deploy.export.quantize import quantize
 from deploy.export.settings import ExportSettings
+from deploy.export.trace import traced_network, traced_program
 from deploy.export.types import ModelRunner
 from deploy.metadata import ModelMetadata
 from deploy.runtimes.onnx_runtime import open_session
@@ -108,7 +109,7 @@ def build_torch(job: ExportJob) -> BuiltModel:
     """Build a PyTorch program (`.pt2`)."""
     logger.info("tracing network and decoder")
     shape = job.settings.input_shape()
-    program = torch_program.export_program(job.network, job.metadata, shape)
+    program = traced_program(job.network, job.metadata, shape)
     content = torch_program.serialize(program, job.metadata)
     run = torch_program.runner(content, job.metadata.outputs)
     return BuiltModel(run, lambda output: write_bytes(output, content))
@@ -177,7 +178,7 @@ def onnx_files(job: ExportJob) -> tuple[onnx.ModelProto, onnx.ModelProto | None]
         logger.info("tracing the network")
         # OpenVINO's float16 is a compression of the weights alone, done when it converts.
         half = settings.half and settings.format != "openvino"
-        graph = export_network(job.network, half)
+        graph = traced_network(job.network, settings, half)
         # On a GPU products are cheaper than memory accesses.
         if not half and settings.format != "tensorrt":
             graph = convolve_before_upsampling(graph)
@@ -215,7 +216,10 @@ def quantized_network(job: ExportJob) -> onnx.ModelProto:
     ]
     batches = [normalize(box.apply(image))[None] for box, image in zip(boxes, images, strict=True)]
     equalize(network, batches)
-    return quantize(export_network(network), batches)
+    graph = traced_network(network, job.settings)
+    # A network that is not convolutional may only take the batch size of its trace.
+    static = None if network.convolutional else job.settings.static
+    return quantize(graph, [np.repeat(batch, static[2] if static else 1, 0) for batch in batches])
 
 
 def open_checked(file: onnx.ModelProto, settings: ExportSettings) -> InferenceSession:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from collections import Counter
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -12,11 +14,14 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from deploy.export.graph.heads import BOX_HEADS, HeadsAtPeaks
 from DOTA_devkit.errors import InputError
 from models import CTRBOX
+from models.backbones import get_backbone
 from models.box_coding import decoded_maps
 from models.ctrbox_net import SIGMOID_HEADS
 from structures.boxes import RECTANGLE
 
 OUTPUTS = ("hm", "features")
+
+_TRIAL_SHAPE = (1, 3, 64, 96)
 
 
 class ExportNetwork(nn.Module):
@@ -31,12 +36,16 @@ class ExportNetwork(nn.Module):
     Attributes:
         box_heads: The heads of `BOX_HEADS`, in that order.
         box_coding: How they are coded, one of `structures.boxes.BOX_CODINGS`.
+        backbone: Name of the backbone.
+        convolutional: As of the backbone, see `models.backbones.Backbone`.
     """
 
     def __init__(self, model: CTRBOX) -> None:
         super().__init__()
         model = copy.deepcopy(model).cpu().float().eval().requires_grad_(False)
-        fold_batch_norms(model)
+        fold_batch_norms(model, torch.zeros(_TRIAL_SHAPE))
+        self.backbone = model.backbone
+        self.convolutional = get_backbone(model.backbone).convolutional
         self.base_network = model.base_network
         self.dec_c4, self.dec_c3, self.dec_c2 = model.dec_c4, model.dec_c3, model.dec_c2
         self.hm = model.hm
@@ -98,19 +107,55 @@ def double(x: Tensor) -> Tensor:
     return F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
 
 
-def fold_batch_norms(module: nn.Module) -> None:
-    """Fold each BatchNorm into the convolution before it, in place.
+@torch.no_grad()
+def fold_batch_norms(network: nn.Module, image: Tensor) -> None:
+    """Fold each BatchNorm into the convolution whose output it normalizes, in place.
 
-    That is the sibling module defined just before it, as in every backbone of the table;
-    `check_same_maps` fails where that does not hold.
+    One run of the network tells which convolution that is. A BatchNorm of anything else stays.
+
+    Args:
+        network: The network, in eval mode.
+        image: An input of it.
     """
-    before: tuple[str, nn.Module] | None = None
-    for name, child in module.named_children():
-        if isinstance(child, nn.BatchNorm2d) and before and isinstance(before[1], nn.Conv2d):
-            setattr(module, before[0], fuse_conv_bn_eval(before[1], child))
-            setattr(module, name, nn.Identity())
-        fold_batch_norms(child)
-        before = (name, child)
+    made: dict[int, tuple[str, Tensor, int]] = {}  # the tensors are kept, or ids would be reused
+    pairs: dict[str, str] = {}
+    runs: Counter[str] = Counter()
+
+    def after_convolution(name: str, module: nn.Module, inputs: object, output: Tensor) -> None:
+        runs[name] += 1
+        made[id(output)] = (name, output, output._version)
+
+    def before_norm(name: str, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        runs[name] += 1
+        maker, output, version = made.get(id(inputs[0]), ("", inputs[0], -1))
+        if output._version == version:  # no activation has changed it in place
+            pairs[name] = maker
+
+    hooks = []
+    for name, module in network.named_modules():
+        if isinstance(module, nn.Conv2d):
+            hooks.append(module.register_forward_hook(partial(after_convolution, name)))
+        elif isinstance(module, nn.BatchNorm2d):
+            hooks.append(module.register_forward_pre_hook(partial(before_norm, name)))
+    network(image)
+    for hook in hooks:
+        hook.remove()
+    for norm, convolution in pairs.items():
+        if runs[norm] == runs[convolution] == 1:
+            before, folded = network.get_submodule(convolution), network.get_submodule(norm)
+            _replace(network, convolution, fuse_conv_bn_eval(before, folded))
+            _replace(network, norm, _without_norm(folded))
+
+
+def _without_norm(norm: nn.BatchNorm2d) -> nn.Module:
+    """Return what a BatchNorm does besides: those of timm can include an activation."""
+    others = [part for name, part in norm.named_children() if name in ("drop", "act")]
+    return nn.Sequential(*others) if others else nn.Identity()
+
+
+def _replace(network: nn.Module, name: str, module: nn.Module) -> None:
+    parent, _, own = name.rpartition(".")
+    setattr(network.get_submodule(parent), own, module)
 
 
 @torch.no_grad()
@@ -118,10 +163,10 @@ def check_same_maps(network: ExportNetwork, model: CTRBOX) -> None:
     """Check that the network computes what the model does.
 
     Raises:
-        ValueError: Folding, or computing heads at cells instead of as maps, changed the result.
-        InputError: The model computes values that are not finite.
+        InputError: Folding, or computing heads at cells instead of as maps, changed the result, or
+            the model computes values that are not finite.
     """
-    image = torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(0)) - 0.5
+    image = torch.rand(_TRIAL_SHAPE, generator=torch.Generator().manual_seed(0)) - 0.5
     maps = copy.deepcopy(model).cpu().float().eval()(image)
     if not all(torch.isfinite(values).all() for values in maps.values()):
         raise InputError(
@@ -135,7 +180,7 @@ def check_same_maps(network: ExportNetwork, model: CTRBOX) -> None:
     for name, ours, theirs in (("hm", heatmap, maps["hm"]), ("the boxes", values, expected)):
         error = (ours - theirs).abs().max().item()
         if not error <= 1e-3 * max(1.0, theirs.abs().max().item()):
-            raise ValueError(
-                f"folding the BatchNorms of {model.backbone} changed {name} by {error:.3g}: its "
-                "modules do not define each BatchNorm right after its convolution"
+            raise InputError(
+                f"the checkpoint cannot be exported: folding the BatchNorms of {model.backbone} "
+                f"changed {name} by {error:.3g}"
             )

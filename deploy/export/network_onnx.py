@@ -19,6 +19,9 @@ from deploy.metadata import MAPS
 SIZE_MULTIPLE = 32
 """Height and width of the network's input are multiples of this."""
 
+TRACED_SHAPE = (2, 2 * SIZE_MULTIPLE, 3 * SIZE_MULTIPLE)
+"""Batch size, height and width at which a network is traced where they are free."""
+
 
 class _Precision(nn.Module):
     """Runs the network in float16 if `half`; input and heat map stay float32, features do not."""
@@ -33,7 +36,9 @@ class _Precision(nn.Module):
         return heatmap.float(), features
 
 
-def export_network(network: ExportNetwork, half: bool = False) -> onnx.ModelProto:
+def export_network(
+    network: ExportNetwork, half: bool = False, shape: tuple[int, int, int] = TRACED_SHAPE
+) -> onnx.ModelProto:
     """Export the network with free batch size, height and width.
 
     A convolutional network does the same at every size. It is traced at one fixed size, since
@@ -43,12 +48,15 @@ def export_network(network: ExportNetwork, half: bool = False) -> onnx.ModelProt
     Args:
         network: The network; it is converted to float16 in place if `half`.
         half: Whether to export it in float16.
+        shape: Batch size, height and width of the trace, which matter where the network is not
+            convolutional.
 
     Returns:
         A model with the input `input` float32 [B, 3, H, W] and the outputs `hm` float32 and
         `features`, float16 if `half`.
     """
-    example = torch.zeros(2, 3, 2 * SIZE_MULTIPLE, 3 * SIZE_MULTIPLE)
+    batch, height, width = shape
+    example = torch.zeros(batch, 3, height, width)
     model = _trace(_Precision(network, half), example, OUTPUTS)
     for value in (*model.graph.input, *model.graph.output):
         dimensions = value.type.tensor_type.shape.dim

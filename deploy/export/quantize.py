@@ -18,6 +18,7 @@ import numpy as np
 import onnx
 
 from deploy.export.network_onnx import quiet
+from DOTA_devkit.errors import InputError
 
 QUANTIZED_OPS = ("Conv", "Add", "Concat", "MaxPool", "Resize", "Relu", "Clip")
 """Operators that are quantized; between them the values stay in 8 bits."""
@@ -63,6 +64,7 @@ def quantize(network: onnx.ModelProto, batches: Sequence[np.ndarray]) -> onnx.Mo
             op_types_to_quantize=list(QUANTIZED_OPS),
             nodes_to_exclude=[
                 *nodes_before_stride_4(network.graph),
+                *other_additions(network.graph),
                 *heatmap_output_nodes(network.graph),
             ],
             per_channel=True,
@@ -98,15 +100,36 @@ def with_node_names(network: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def nodes_before_stride_4(graph: onnx.GraphProto) -> list[str]:
-    """Return the names of the nodes up to the second one that halves its map."""
-    names, halved = [], 0
+    """Return the names of the nodes up to the one that makes the first map of stride 4.
+
+    Raises:
+        InputError: No node does: the network gets there without a stride.
+    """
+    names, stride = [], 1
     for node in graph.node:
         names.append(node.name)
-        strides = next((list(a.ints) for a in node.attribute if a.name == "strides"), [])
-        halved += strides == [2, 2]
-        if halved == 2:
+        strides = next((list(a.ints) for a in node.attribute if a.name == "strides"), [1])
+        stride *= strides[0]
+        if stride >= 4:
             return names
-    raise ValueError("the network never reaches stride 4")
+    raise InputError(
+        "int8 does not support this backbone: no convolution or pooling takes it to stride 4"
+    )
+
+
+def other_additions(graph: onnx.GraphProto) -> list[str]:
+    """Return the names of the additions of values that are not in 8 bits.
+
+    Those of attention and linear layers are among them: 8 bits would be too coarse for a mask.
+    """
+    in_8_bits: set[str] = set()
+    names = []
+    for node in graph.node:
+        if node.op_type == "Add" and not in_8_bits.issuperset(node.input):
+            names.append(node.name)
+        elif node.op_type in QUANTIZED_OPS:
+            in_8_bits.update(node.output)
+    return names
 
 
 def heatmap_output_nodes(graph: onnx.GraphProto) -> list[str]:

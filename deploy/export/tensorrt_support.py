@@ -180,6 +180,7 @@ _RULES: dict[str, Callable[[onnx.NodeProto, Scope], str | None]] = {
     "MaxPool": _max_pool,
     "Resize": _resize,
     "ReduceMax": _constant_axes,
+    "ReduceMean": _constant_axes,
     "ReduceMin": _constant_axes,
     "ReduceSum": _constant_axes,
     "Unsqueeze": _constant_axes,

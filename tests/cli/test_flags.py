@@ -1,5 +1,6 @@
 """Flags with invalid values, and flags that contradict each other or the data."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,9 @@ from helpers.command_line import assert_refused
     ("flags", "parts"),
     [
         ("--phase fly", ["--phase", "fly", "train"]),
-        ("--backbone vgg16", ["--backbone", "vgg16", "resnet101"]),
+        ("--backbone vgg16", ["--backbone", "vgg16", "resnet101", "or timm/NAME"]),
+        ("--backbone mobilenetv3", ["'mobilenetv3' (did you mean mobilenetv2?)"]),
+        ("--backbone timm/", ["--backbone", "or timm/NAME for a model of timm expected", "timm/"]),
         ("--device tpu9", ["--device", "tpu9"]),
         ("--device cuda:77", ["cuda:77 is not available"]),
         ("--epochs 0", ["--epochs", "a whole number above 0 expected, got '0'"]),
@@ -54,4 +57,11 @@ def test_inconsistent_flags(run_cli, data, flags, parts):
     arguments = ["--phase", "train", "--data_dir", data, "--backbone", "mobilenetv2"]
     result = run_cli(*arguments, *flags.split())
     assert_refused(result, *parts)
+    assert not list(Path().glob("weights_*"))
+
+
+def test_timm_that_is_not_installed(run_cli, data, monkeypatch):
+    monkeypatch.setitem(sys.modules, "timm", None)
+    result = run_cli("--phase", "train", "--data_dir", data, "--backbone", "timm/resnet18")
+    assert_refused(result, "backbone 'timm/resnet18' needs timm: pip install -e '.[timm]'")
     assert not list(Path().glob("weights_*"))

@@ -6,10 +6,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from cli.defaults import SAMPLE
 from helpers.command_line import assert_refused
 from helpers.data_folders import make_small_dota, picture, write_image
+from models import BACKBONES, CTRBOX
+from models.info import describe
+from structures.boxes import HEAD_CHANNELS
 
 
 @pytest.mark.slow
@@ -48,6 +52,37 @@ def test_info_of_a_new_network(run_cli):
     network = ["--backbone", "mobilenetv2", "--head_conv", 16, "--input_h", 64]
     result = run_cli("--phase", "info", *network)
     assert result.code == 0 and "mobilenetv2" in result.out and "GMAC" in result.out
+
+
+@pytest.mark.slow
+def test_info_of_all_backbones(run_cli):
+    network = ["--classes", "a,b", "--neck", 8, "--head_conv", 8, "--input_h", 64, "--input_w", 96]
+    result = run_cli("--phase", "info", "--all", "--threads", 1, "--device", "cpu", *network)
+    assert result.code == 0, result.err
+    lines = result.out.splitlines()
+    header = "input 64x96, 2 classes, heads with 8 hidden channels, merges 8 channels wide"
+    start = lines.index(header) + 2
+    for line, (name, row) in zip(lines[start:], BACKBONES.items(), strict=False):
+        *cells, parameters, unit, gmac, milliseconds = line.split()
+        assert cells == f"{name} {', '.join(map(str, row.channels))}".split()
+        with torch.device("meta"):
+            model = CTRBOX({"hm": 2, **HEAD_CHANNELS}, None, 4, 1, 8, backbone=name, neck=8)
+        expected = describe(model, (64, 96))
+        assert (parameters, unit) == (f"{expected.parameters / 1e6:.1f}", "M")
+        assert gmac == f"{expected.macs / 1e9:.1f}" and float(milliseconds) > 0
+    assert "threads: 1, medians of 5 runs" in lines[start + len(BACKBONES)]
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--all", "--weights", "model.pth"], "--all cannot be combined with --weights"),
+        (["--threads", 1], "--threads is for the times that --all measures"),
+        (["--device", "cpu"], "--device is for the times that --all measures"),
+    ],
+)
+def test_info_flags_that_contradict(run_cli, flags, message):
+    assert_refused(run_cli("--phase", "info", *flags), message)
 
 
 def test_info_of_a_checkpoint(run_cli, data, trained_run):

@@ -15,6 +15,8 @@ HEADS = {"hm": 15, "wh": 10, "reg": 2, "cls_theta": 1}
 PUBLISHED = {  # million parameters and GMAC at 608x608, 15 classes
     "resnet101": (72.4, 203.5),
     "resnet18": (13.5, 33.3),
+    "efficientnet_b0": (4.25, 9.4),
+    "mobilenet_v3_large": (3.31, 8.0),
     "mobilenetv2": (2.40, 8.6),
 }
 
@@ -50,6 +52,13 @@ THEIRS = {  # the functions of torchvision that build the same networks
     "resnet50": torchvision.models.resnet50,
     "resnet101": torchvision.models.resnet101,
     "mobilenetv2": torchvision.models.mobilenet_v2,
+    "mobilenet_v3_large": torchvision.models.mobilenet_v3_large,
+    "efficientnet_b0": torchvision.models.efficientnet_b0,
+}
+LAST_BLOCKS = {  # of torchvision's `features` at strides 4, 8, 16 and 32
+    "mobilenetv2": (3, 6, 13, 17),
+    "mobilenet_v3_large": (3, 6, 12, 15),
+    "efficientnet_b0": (2, 3, 5, 7),
 }
 
 
@@ -60,7 +69,7 @@ def test_imagenet_weights_are_torchvisions_for_this_network(name):
     assert weights in torchvision.models.get_model_weights(build)
 
 
-@pytest.mark.parametrize("name", ["resnet18", "resnet50", "mobilenetv2"])
+@pytest.mark.parametrize("name", ["resnet18", "resnet50", *LAST_BLOCKS])
 def test_a_seed_gives_the_weights_of_torchvision(name):
     """Tensors, their order (that of an optimizer's state) and the random numbers that follow."""
     torch.manual_seed(5)
@@ -82,7 +91,7 @@ def test_deeper_networks_have_the_layers_of_torchvision(name):
     ]
 
 
-@pytest.mark.parametrize("name", ["resnet18", "mobilenetv2"])
+@pytest.mark.parametrize("name", ["resnet18", *LAST_BLOCKS])
 def test_indivisible_sizes_are_rounded_up(name):
     network = BACKBONES[name].build().eval()
     with torch.no_grad():
@@ -90,7 +99,7 @@ def test_indivisible_sizes_are_rounded_up(name):
     assert [tuple(feature.shape[2:]) for feature in maps] == [(18, 25), (9, 13), (5, 7), (3, 4)]
 
 
-@pytest.mark.parametrize("name", ["resnet18", "resnet50", "mobilenetv2"])
+@pytest.mark.parametrize("name", ["resnet18", "resnet50", *LAST_BLOCKS])
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.slow
 def test_features_match_torchvision(name, training):
@@ -99,9 +108,13 @@ def test_features_match_torchvision(name, training):
     ours.load_state_dict(canonical_keys(theirs.state_dict()))
     image = torch.rand(2, 3, 64, 96, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
+        torch.manual_seed(3)  # stochastic depth
         maps = ours(image)
-        if name == "mobilenetv2":
-            expected = [theirs.features[: last + 1](image) for last in (3, 6, 13, 17)]
+        if name in LAST_BLOCKS:
+            expected = []
+            for last in LAST_BLOCKS[name]:
+                torch.manual_seed(3)
+                expected.append(theirs.features[: last + 1](image))
         else:
             layers = list(theirs.children())  # the stem has four; pooling and classifier are last
             expected = [nn.Sequential(*layers[:end])(image) for end in (5, 6, 7, 8)]

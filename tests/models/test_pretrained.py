@@ -33,6 +33,8 @@ def theirs() -> dict[str, dict[str, torch.Tensor]]:
     return {
         "resnet18": torchvision.models.resnet18(weights=None).state_dict(),
         "mobilenetv2": torchvision.models.mobilenet_v2(weights=None).state_dict(),
+        "mobilenet_v3_large": torchvision.models.mobilenet_v3_large(weights=None).state_dict(),
+        "efficientnet_b0": torchvision.models.efficientnet_b0(weights=None).state_dict(),
     }
 
 
@@ -76,6 +78,14 @@ def test_file_layouts(backbone, layout, theirs, tmp_path):
             for key, value in expected.items()
         }
     assert same(model, expected)
+
+
+@pytest.mark.parametrize("backbone", ["mobilenet_v3_large", "efficientnet_b0"])
+def test_file_of_torchvision(backbone, theirs, tmp_path):
+    torch.save(theirs[backbone], tmp_path / "w.pth")
+    model = new(backbone)
+    load(model, tmp_path / "w.pth")
+    assert same(model, theirs[backbone])
 
 
 @pytest.mark.slow

@@ -42,6 +42,7 @@ def test_nested_keys_become_flat(theirs, ours):
     [
         [],
         ["features.2.conv.6.weight", "features.2.conv.7.bias"],  # already flat
+        ["features.8.block.0.0.weight", "features.1.0.block.0.0.weight"],  # MobileNetV3, B0
     ],
 )
 def test_unchanged_keys(keys):
@@ -50,6 +51,7 @@ def test_unchanged_keys(keys):
 
 def test_unused_layers_are_dropped():
     unused = ["fc.weight", "classifier.1.bias", "features.18.1.running_mean"]
+    unused += ["features.16.0.weight", "features.8.1.num_batches_tracked"]  # MobileNetV3, B0
     assert canonical_keys(dict.fromkeys(unused, 0)) == {}
 
 

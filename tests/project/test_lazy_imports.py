@@ -16,7 +16,9 @@ from helpers.paths import ROOT
 from models import CTRBOX, Checkpoint, save_checkpoint
 from structures.boxes import HEAD_CHANNELS
 
-HEAVY = ("matplotlib", "onnx", "onnxruntime", "openvino", "rasterio", "torch", "torchvision")
+HEAVY = (
+    "matplotlib", "onnx", "onnxruntime", "openvino", "rasterio", "timm", "torch", "torchvision",
+)  # fmt: skip
 COMPILER = "torch._dynamo"  # and what it imports takes longer than PyTorch itself
 PACKAGES = ("datasets", "deploy", "deploy.runtimes", "models")
 
@@ -58,6 +60,7 @@ def test_help_and_usage_errors_import_no_runtime(tmp_path):
         exits("main", ["--phase", "train", "--no_such_flag"], 2),
         exits("main", ["--phase", "eval", "--K", "none", "--device", "cpu"], 2),
         exits("main", ["--phase", "predict", "--weights", "model.onnx"], 2),
+        exits("main", ["--phase", "train", "--backbone", "timm/resnet18", "--no_such_flag"], 2),
     ]
     assert imported_by("".join(lines), tmp_path) == []
 

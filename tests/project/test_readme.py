@@ -25,6 +25,7 @@ ADDED_ARGUMENTS = {
     "DOTA_devkit split": "--help",
     "benchmarks.deployment": "mobilenetv2 --size 64 --runs 1",
     "benchmarks.detector": "--size 64 --repeats 1",
+    "--phase info --all": "--input_h 64 --input_w 64",
     "benchmarks.dataset DIR": "--help",
     "benchmarks.devkit": "--help",
 }

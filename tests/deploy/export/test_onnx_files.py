@@ -210,8 +210,17 @@ def test_report_is_printed(folder, capsys):
     assert "parity on 4 images" in text and "1 batches of several" in text
 
 
-@pytest.mark.parametrize("backbone", ["resnet18", "mobilenetv2"])
-@pytest.mark.parametrize(("head_bn", "neck"), [(False, None), (True, None), (True, 24)])
+FOLDED = [
+    (backbone, head_bn, neck)
+    for backbone in ("resnet18", "mobilenetv2")
+    for head_bn, neck in ((False, None), (True, None), (True, 24))
+]
+
+
+@pytest.mark.parametrize(
+    ("backbone", "head_bn", "neck"),
+    [*FOLDED, ("mobilenet_v3_large", False, None), ("efficientnet_b0", False, None)],
+)
 def test_folding_batch_norms_keeps_the_maps(backbone, head_bn, neck):
     model = sharp_model(backbone, head_bn, neck=neck)
     before = {key: value.clone() for key, value in model.state_dict().items()}
@@ -252,12 +261,35 @@ def test_check_same_maps_finds_changed_heads():
         check_same_maps(network, model)
 
 
-def test_fold_batch_norms_needs_adjacent_convolution():
-    layers = torch.nn.Sequential(
-        torch.nn.Conv2d(3, 3, 1), torch.nn.ReLU(), torch.nn.BatchNorm2d(3)
-    ).eval()
-    fold_batch_norms(layers)
-    assert isinstance(layers[2], torch.nn.BatchNorm2d)
+class Branches(torch.nn.Module):
+    """A BatchNorm of one convolution, and others of what is no plain output of a convolution."""
+
+    def __init__(self):
+        super().__init__()
+        # The norm of the first convolution is not defined next to it.
+        self.last = torch.nn.BatchNorm2d(3)
+        self.first, self.second, self.third = (torch.nn.Conv2d(3, 3, 1) for _ in range(3))
+        self.of_sum, self.of_activation = torch.nn.BatchNorm2d(3), torch.nn.BatchNorm2d(3)
+        for norm in (self.last, self.of_sum, self.of_activation):
+            torch.nn.init.uniform_(norm.running_mean)
+            torch.nn.init.uniform_(norm.running_var, 1, 2)
+
+    def forward(self, x):
+        x = self.of_sum(x + self.second(x))
+        x = self.of_activation(self.third(x).relu_())
+        return self.last(self.first(x))
+
+
+def test_fold_batch_norms_into_the_convolutions_that_they_normalize():
+    torch.manual_seed(0)
+    network, image = Branches().eval(), torch.rand(1, 3, 4, 6)
+    with torch.no_grad():
+        expected = network(image)
+        fold_batch_norms(network, image)
+        torch.testing.assert_close(network(image), expected)
+    assert isinstance(network.last, torch.nn.Identity)
+    assert isinstance(network.of_sum, torch.nn.BatchNorm2d)
+    assert isinstance(network.of_activation, torch.nn.BatchNorm2d)
 
 
 @pytest.mark.parametrize(

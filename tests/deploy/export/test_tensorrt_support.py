@@ -23,7 +23,7 @@ from deploy.export.tensorrt_support import unsupported_features
 
 pytestmark = pytest.mark.slow  # exports networks or runs exported files
 
-BACKBONES = ("resnet18", "resnet50", "mobilenetv2")
+BACKBONES = ("resnet18", "resnet50", "mobilenetv2", "mobilenet_v3_large", "efficientnet_b0")
 
 
 @pytest.fixture(scope="module")
