@@ -16,7 +16,8 @@ from helpers.paths import ROOT
 from models import CTRBOX, Checkpoint, save_checkpoint
 from structures.boxes import HEAD_CHANNELS
 
-HEAVY = ("matplotlib", "onnx", "onnxruntime", "openvino", "rasterio", "torch", "torchvision")
+HEAVY = ("matplotlib", "onnx", "onnxruntime", "openvino", "rasterio", "tensorboard", "torch",
+         "torchvision")  # fmt: skip
 COMPILER = "torch._dynamo"  # and what it imports takes longer than PyTorch itself
 PACKAGES = ("datasets", "deploy", "deploy.runtimes", "models")
 

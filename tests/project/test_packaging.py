@@ -18,7 +18,10 @@ def read_requirements(name: str) -> set[str]:
     ("file", "extras"),
     [
         ("requirements.txt", ["plot"]),
-        ("requirements-dev.txt", ["dev", "export", "openvino", "geo", "yaml", "supervision"]),
+        (
+            "requirements-dev.txt",
+            ["dev", "export", "openvino", "geo", "yaml", "supervision", "tensorboard"],
+        ),
     ],
 )
 def test_requirements_equal_pyproject(file, extras):
