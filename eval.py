@@ -43,7 +43,7 @@ from DOTA_devkit.scoring import (
     plot_evaluation,
 )
 from DOTA_devkit.submit import write_submission
-from inference import InferenceSettings, Timing, run_over
+from inference import ImageDetections, InferenceSettings, Measure, Timing, run_over
 from structures.task1 import to_task1, write_results
 
 logger = logging.getLogger(__name__)
@@ -85,6 +85,28 @@ def headline(scores: Evaluation) -> float:
     return scores.map if scores.metric == "coco" else float(scores.mean_ap[0])
 
 
+@dataclass(frozen=True)
+class SplitScores:
+    """The detections of a model on a labeled split, and their scores.
+
+    Attributes:
+        scores: AP, precision and recall by class, without a confusion matrix.
+        images: detections of each image, in the order of `dataset`.
+        truth: the labels.
+        dataset: the images.
+    """
+
+    scores: Evaluation
+    images: tuple[ImageDetections, ...]
+    truth: Truth
+    dataset: BaseDataset
+
+    @property
+    def ap(self) -> float:
+        """The main score, see `headline`."""
+        return headline(self.scores)
+
+
 def average_precision(
     model: nn.Module,
     dataset: BaseDataset,
@@ -92,7 +114,19 @@ def average_precision(
     settings: EvalSettings,
     device: torch.device,
 ) -> float:
-    """Compute the mean AP of a model on a labeled split; patches are scored as they are.
+    """Compute the mean AP of a model on a labeled split, see `score_split`."""
+    return score_split(model, dataset, truth, settings, device).ap
+
+
+def score_split(
+    model: nn.Module,
+    dataset: BaseDataset,
+    truth: Truth,
+    settings: EvalSettings,
+    device: torch.device,
+    measure: Measure | None = None,
+) -> SplitScores:
+    """Detect on a labeled split and score the detections; patches are scored as they are.
 
     Args:
         model: the network, on `device`.
@@ -100,13 +134,15 @@ def average_precision(
         truth: the labels of its images.
         settings: how to detect and score.
         device: where the model is.
+        measure: computes the losses of each image, which are handed back with its detections.
     """
-    found = run_over(model, dataset, settings.inference, device, description="score")
+    found = tuple(
+        run_over(model, dataset, settings.inference, device, description="score", measure=measure)
+    )
     pairs = ((one.image_id, one.detections) for one in found)
     tables = to_task1(pairs, dataset.category)
-    return headline(
-        evaluate(tables, truth, settings.iou_thresholds, settings.metric, confusion=False)
-    )
+    scores = evaluate(tables, truth, settings.iou_thresholds, settings.metric, confusion=False)
+    return SplitScores(scores, found, truth, dataset)
 
 
 def evaluate_split(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -90,6 +90,14 @@ class ImageDetections(NamedTuple):
     """In source pixels, after NMS."""
     source: np.ndarray | None
     """The image [H, W, 3] BGR if the data set keeps it (`DataOptions.keep_source`)."""
+    losses: Mapping[str, float] | None = None
+    """What `measure` of `run_over` returned for it."""
+
+
+Measure = Callable[
+    [Mapping[str, torch.Tensor], int, Sequence[tuple[int, int]]], Sequence[Mapping[str, float]]
+]
+"""Head maps of a batch, index of its first image, source sizes (w, h) -> losses of each image."""
 
 
 def run_over(
@@ -99,6 +107,7 @@ def run_over(
     device: torch.device,
     timing: Timing | None = None,
     description: str = "detect",
+    measure: Measure | None = None,
 ) -> Iterator[ImageDetections]:
     """Detect on each image of a data set, in its order.
 
@@ -110,6 +119,7 @@ def run_over(
         timing: is filled. End to end covers reading, network, decoding and NMS, but not what the
             caller does with a result.
         description: title of the progress bar.
+        measure: computes the losses of each image; None computes none.
     """
     timing = timing if timing is not None else Timing()
     conf_thresh = resolve_thresholds(
@@ -131,6 +141,7 @@ def run_over(
     )
     model.eval()
     with progress_bar(description, len(dataset), unit="image", leave=True) as bar:
+        first = 0
         begin = time.perf_counter()
         for batch in iterate_loader(loader):
             read = time.perf_counter()
@@ -146,8 +157,11 @@ def run_over(
             end = time.perf_counter()
             timing.add(len(detections), through - read, end - through, end - begin)
             bar.update(len(detections))
-            sources = batch.get("source") or [None] * len(detections)
-            yield from map(ImageDetections, batch["img_id"], detections, sources)
+            nothing = [None] * len(detections)
+            losses = nothing if measure is None else measure(maps, first, sizes_wh)
+            first += len(detections)
+            sources = batch.get("source") or nothing
+            yield from map(ImageDetections, batch["img_id"], detections, sources, losses)
             begin = time.perf_counter()
 
 

@@ -30,14 +30,17 @@ from training.files import BAD_BATCHES, BAD_IMAGES, LAST, is_same_file
 from training.guards import BadImages, BadSteps, NormStatistics
 from training.history import History, epoch_line
 from training.optimizer import make_optimizer
+from training.report import Commands
+from training.reporting import Reporting
 from training.run import Run
 from training.schedule import learning_rate, set_rate
 from training.settings import TrainSettings
+from training.validation import Validation
 
 logger = logging.getLogger(__name__)
 
-Score = Callable[[CTRBOX], float]
-"""Measures a model on a validation set, higher is better."""
+Score = Callable[[CTRBOX], "float | Validation"]
+"""Measures a model on a validation set, higher is better: a number, or the whole validation."""
 
 
 def train(
@@ -51,8 +54,9 @@ def train(
     gpus: int = 1,
     resume: Checkpoint | None = None,
     extras: Mapping[str, object] | None = None,
+    commands: Commands | None = None,
 ) -> History:
-    """Train a model and leave checkpoints, curves and pictures in a folder.
+    """Train a model and leave checkpoints, curves, pictures and a report in a folder.
 
     Args:
         model: the network, whose weights are changed.
@@ -66,10 +70,12 @@ def train(
         resume: a checkpoint of the same model with the state of the optimizer; training goes on
             at the step after it.
         extras: plain values that every checkpoint carries beside the weights.
+        commands: commands that the report offers.
 
     Raises:
         InputError: the state of the optimizer in `resume` belongs to another model, one image of
-            32x32 is too little for BatchNorm, or `patience` is set without a score.
+            32x32 is too little for BatchNorm, `patience` is set without a score, or TensorBoard is
+            asked for and not installed.
         Interrupted: Ctrl-C or SIGTERM came; the run is saved, and the message says where.
         TrainingStopped: the losses stay non-finite.
     """
@@ -85,7 +91,8 @@ def train(
     model.to(device, memory_format=torch.channels_last)
     optimizer = make_optimizer(model, settings)
     average = WeightAverage(model, settings.ema_decay) if settings.ema_decay else None
-    run = Run(model, optimizer, settings, folder, save_checkpoint, extras, average)
+    reporting = Reporting(settings, folder, commands)
+    run = Run(model, optimizer, settings, folder, save_checkpoint, reporting, extras, average)
     if resume is not None:
         run.resume(resume)
     parallel = nn.DataParallel(model, list(range(gpus))) if gpus > 1 else model
@@ -98,7 +105,7 @@ def train(
             images, -(-images // batch_size), batch_size,
         )  # fmt: skip
     save_pictures(train_set, settings, folder)
-    with run.kept():
+    with run.reported(), run.kept():
         if resume is None or not is_same_file(resume.path, folder / LAST):
             run.save()  # from now on there is a run to go on with
         while run.progress.epoch <= settings.epochs and not run.history.stalled(settings.patience):
@@ -107,7 +114,7 @@ def train(
             loader = epoch_loader(train_set, settings, epoch, device, run)
             row = train_one_epoch(parallel, loader, criterion, optimizer, settings, run, device)
             if score is not None and (epoch % settings.val_every == 0 or epoch == settings.epochs):
-                row["ap"] = validate(model if run.average is None else run.average.model, score)
+                row |= validate(model if average is None else average.model, score, run)
             logger.info("%s  %s", epoch_line(row, settings.epochs), progress.time_text())
             run.finish_epoch(row)
     if run.progress.epoch <= settings.epochs:
@@ -163,6 +170,7 @@ def train_one_epoch(
                 set_rate(optimizer, rate(progress.epoch - 1 + progress.step / progress.batches))
                 if batches := [batch for batch in batches if is_trainable(batch)]:
                     indices = torch.cat([batch.pop("index") for batch in batches]).tolist()
+                    progress.images += len(indices)
                     for batch in batches:
                         progress.add_ignored(batch.pop("ignored"))
                     losses, finite = train_step(
@@ -173,6 +181,7 @@ def train_one_epoch(
                         if run.average is not None:
                             run.average.update()
                         progress.add_losses(losses)
+                        run.reporting.add_step(progress, losses, optimizer.param_groups[0]["lr"])
                     else:
                         image_ids = [image_id_of[index] for index in indices]
                         bad_steps.add(progress.epoch, progress.step, image_ids, losses)
@@ -201,14 +210,18 @@ def train_one_epoch(
     }
 
 
-def validate(model: CTRBOX, score: Score) -> float:
-    """Measure a model.
+def validate(model: CTRBOX, score: Score, run: Run) -> dict[str, float]:
+    """Measure a model, and show what the measurement has found.
+
+    Returns:
+        `ap` and, if `score` hands back the whole validation, the other columns of
+        `training.validation.validation_columns`.
 
     Raises:
         UnreadableImage: an image of the validation set cannot be read.
     """
     try:
-        return score(model)
+        return run.reporting.add_validation(run.progress, score(model))
     except UnreadableImage as error:
         raise error.with_advice() from error
 

@@ -298,6 +298,8 @@ def _training_flags(group) -> None:
         help="save the run every N minutes within an epoch, 0 for never (default: 10)")
     add("--val_every", phases=TRAIN, type=positive, metavar="N",
         help="validate every N epochs (default: 1)")
+    add("--tensorboard", phases=TRAIN, action="store_true",
+        help="also write event files for TensorBoard, into the folder tensorboard of the run")
     add("--skip_bad_images", phases=TRAIN, action="store_true",
         help="leave out images that cannot be read, and list them, instead of stopping")
     add("--resume_train", phases=TRAIN, idle_in=TEST + EVAL, nargs="?", const=LAST, metavar="FILE",

@@ -52,6 +52,7 @@ PLACES = {
     "num_workers": _Place("train", "num_workers", free=True),
     "patience": _Place("train", "patience", free=True),
     "skip_bad_images": _Place("train", "skip_bad_images", free=True),
+    "tensorboard": _Place("train", "tensorboard", free=True),
     "seed": _Place("train", "seed"),
     "data_dir": _Place("run", "data_dir", free=True),
     "threads": _Place("run", "threads", free=True),
@@ -92,7 +93,7 @@ def run_entries(
         evaluation: how its validation scores.
     """
     return {
-        "dataset": _lasting(args.dataset),
+        "dataset": lasting(args.dataset),
         "data": {
             "train_list": options.train_list,
             "val_list": options.val_list,
@@ -124,7 +125,7 @@ def run_entries(
     }
 
 
-def _lasting(dataset: str) -> str:
+def lasting(dataset: str) -> str:
     """Return a name of a dataset that holds in any working folder."""
     file, colon, name = dataset.rpartition(":")
     return f"{os.path.abspath(file)}:{name}" if colon else dataset

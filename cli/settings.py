@@ -131,6 +131,7 @@ def train_settings(
         num_workers=args.num_workers,
         patience=args.patience,
         skip_bad_images=args.skip_bad_images,
+        tensorboard=args.tensorboard,
         seed=args.seed,
     )
     return TrainSettings(**(defaults | asked))

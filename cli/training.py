@@ -15,6 +15,7 @@ import train as trainer
 from cli.defaults import Defaults
 from cli.devices import torch_device
 from cli.given import asked_classes, given
+from cli.next_steps import next_steps
 from cli.recipes import DEFAULT, RECIPES, recipe_line
 from cli.resume import (
     classes_to_open,
@@ -40,14 +41,16 @@ from datasets.diagnosis import finding_lines
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.files import sweep_leftovers
 from DOTA_devkit.locks import locked
-from eval import EvalSettings, average_precision
+from eval import EvalSettings, score_split
 from models import CTRBOX, Checkpoint, build_model, finetune, read_checkpoint
 from models.backbones import get_backbone
 from structures.boxes import HEAD_CHANNELS, STRIDE
 from training import files
 from training.guards import BadImages
 from training.history import History
+from training.image_losses import ImageLosses
 from training.state import seed_all
+from training.tensorboard import import_writer
 
 logger = logging.getLogger("bbavectors")
 
@@ -65,6 +68,7 @@ def train(args: argparse.Namespace) -> None:
 def train_in(args: argparse.Namespace, run: RunDir) -> None:
     """Train in the folder of a run, which no other process uses."""
     sweep_leftovers(run.weights)
+    sweep_leftovers(run.weights / files.VALIDATION)
     resume = resumed(args, run) if args.resume_train else None
     in_place = resume is not None and (
         os.path.dirname(os.path.realpath(resume.path)) == os.path.realpath(run.weights)
@@ -89,6 +93,9 @@ def train_in(args: argparse.Namespace, run: RunDir) -> None:
         seed_all(settings.seed)
         model = new_model(args, run.defaults, tuple(train_set.category), input_hw)
     device = torch_device(args)
+    if settings.tensorboard:
+        import_writer()  # before an earlier run is deleted
+        logger.info("to watch the run: tensorboard --logdir %s", run.weights / files.TENSORBOARD)
     if not in_place:
         clear_run(run.weights)
     extras = run_entries(args, options, evaluation)
@@ -102,9 +109,10 @@ def train_in(args: argparse.Namespace, run: RunDir) -> None:
     trainer.train(
         model, train_set, settings, run.weights, device,
         score=scorer(val_set, evaluation, device), gpus=usable_gpus(args, device), resume=resume,
-        extras=extras,
+        extras=extras, commands=next_steps(args, run, settings.epochs, val_set is not None),
     )  # fmt: skip
-    logger.info("checkpoints, curves and images of the targets are in %s", run.weights)
+    logger.info("checkpoints and curves are in %s", run.weights)
+    logger.info("report of the run: %s", run.weights / files.REPORT)
 
 
 def choose_recipe(args: argparse.Namespace) -> str:
@@ -180,12 +188,13 @@ def leave_out(val_set: BaseDataset, weights: Path) -> None:
 def scorer(
     val_set: BaseDataset | None, settings: EvalSettings, device: torch.device
 ) -> trainer.Score | None:
-    """What measures the AP of a model on the validation set; None without one."""
+    """What detects on the validation set and scores it; None without one."""
     if val_set is None:
         return None
     return partial(
-        average_precision, dataset=val_set, truth=val_set.truth(), settings=settings, device=device
-    )
+        score_split, dataset=val_set, truth=val_set.truth(), settings=settings, device=device,
+        measure=ImageLosses(val_set),
+    )  # fmt: skip
 
 
 def refuse_contradictions(args: argparse.Namespace) -> None:

@@ -265,14 +265,22 @@ class BaseDataset(torch.utils.data.Dataset):
         else:
             matrix, view = box.matrix, box.apply(image)
 
+        return view, self._annotation_in_view(annotation, matrix, source_wh)
+
+    def _annotation_in_view(
+        self, annotation: dict[str, np.ndarray], matrix: np.ndarray, source_wh: tuple[int, int]
+    ) -> dict[str, np.ndarray]:
+        """Return the second result of `data_transform` for the view that `matrix` [2, 3] makes."""
         outlines = np.asarray(annotation["pts"], np.float64).reshape(-1, 4, 2)
         labels = np.asarray(annotation["cat"]).reshape(-1).astype(np.int64)
-        rectangles, visible_shares, whole = rectangles_in_view(outlines, matrix, source_wh, view_wh)
+        rectangles, visible_shares, whole = rectangles_in_view(
+            outlines, matrix, source_wh, (self.input_w, self.input_h)
+        )
         visible = visible_shares > 0
         large = reaches_size(outlines, self.options.min_size)
         targets = visible & large & (visible_shares >= self.options.min_visible)
         ignored = visible & ~targets
-        return view, {
+        return {
             "rect": boxes.corners_to_rectangles(rectangles[targets] / self.down_ratio),
             "cat": labels[targets],
             "ignored": whole[ignored] / self.down_ratio,
@@ -294,12 +302,29 @@ class BaseDataset(torch.utils.data.Dataset):
             `input` [3, input_h, input_w] float32 and the targets of
             `datasets.targets.encode_targets`.
         """
+        return {"input": self._distorted_input(image), **self._encoded(annotation)}
+
+    def whole_image_targets(self, index: int, source_wh: tuple[int, int]) -> dict[str, np.ndarray]:
+        """Compute the training targets of a whole image, letterboxed and not augmented.
+
+        Args:
+            index: The image, in any phase.
+            source_wh: Width and height of the image, which is not read.
+
+        Returns:
+            The targets of `datasets.targets.encode_targets`.
+        """
+        view_wh = (self.input_w, self.input_h)
+        box = Letterbox.fit(source_wh, view_wh, self.options.squash)
+        annotation = self.load_annotation(index)
+        return self._encoded(self._annotation_in_view(annotation, box.matrix, source_wh))
+
+    def _encoded(self, annotation: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         size_hw = (self.input_h // self.down_ratio, self.input_w // self.down_ratio)
-        targets = encode_targets(
+        return encode_targets(
             annotation["rect"], annotation["cat"], self.num_classes, size_hw, self.max_objs,
             annotation.get("ignored"), annotation.get("ignored_cat"),
         )  # fmt: skip
-        return {"input": self._distorted_input(image), **targets}
 
     def _distorted_input(self, image: np.ndarray) -> np.ndarray:
         if not self.options.augment:

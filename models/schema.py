@@ -75,6 +75,7 @@ _ENTRIES = {
     "train_state_dict": _Entry("a dict of tensors", _are_tensors, optional=True),
     "scaler_state_dict": _Entry("a dict of numbers", _are_numbers, optional=True),
     "data_digest": _Entry("a dict of tensors", _are_tensors, optional=True),
+    "speed": _Entry("a list with a dict of numbers an epoch", _is_history, optional=True),
     "run": _Entry("a dict of settings", _are_options, optional=True),
 }  # fmt: skip
 

@@ -30,6 +30,7 @@ class EpochProgress:
         finite: those of them whose loss and gradient were finite.
         bad_in_a_row: steps that were not finite, in a row up to now, also those of earlier epochs.
         left_out: images of the epoch that could not be read.
+        images: images that the steps have seen.
         totals: sum over the finite steps of each named loss.
         ignored: ignored objects by option.
         seconds: that the steps have taken, the waiting included.
@@ -42,6 +43,7 @@ class EpochProgress:
     finite: int = 0
     bad_in_a_row: int = 0
     left_out: int = 0
+    images: int = 0
     totals: dict[str, float] = field(default_factory=dict)
     ignored: dict[str, int] = field(default_factory=lambda: dict.fromkeys(IGNORE_REASONS, 0))
     seconds: float = 0.0
@@ -82,6 +84,14 @@ class EpochProgress:
         share = self.waited / self.seconds if self.seconds else 0.0
         return f"{self.seconds:.0f} s, {100 * share:.0f} % of it waiting for data"
 
+    def speed(self) -> dict[str, float]:
+        """Return `epoch`, `seconds`, `images_per_second` and `waiting`, a share of the seconds."""
+        row = {"epoch": self.epoch, "seconds": self.seconds}
+        if self.seconds:
+            row["images_per_second"] = self.images / self.seconds
+            row["waiting"] = self.waited / self.seconds
+        return row
+
     def means(self) -> dict[str, float]:
         """Return the mean of each named loss so far."""
         return {name: total / self.finite for name, total in self.totals.items()}
@@ -99,6 +109,7 @@ class EpochProgress:
             "finite": self.finite,
             "bad_in_a_row": self.bad_in_a_row,
             "left_out": self.left_out,
+            "images": self.images,
             "seconds": self.seconds,
             "waited": self.waited,
             **{f"{_LOSS}{name}": total for name, total in self.totals.items()},
@@ -117,7 +128,7 @@ class EpochProgress:
         Raises:
             InputError: the numbers cannot be those of a place in an epoch.
         """
-        names = ("step", "batches", "finite", "bad_in_a_row", "left_out")
+        names = ("step", "batches", "finite", "bad_in_a_row", "left_out", "images")
         counts = {name: entry.get(name, 0) for name in names}
         ignored = {reason: entry.get(f"{_IGNORED}{reason}", 0) for reason in IGNORE_REASONS}
         numbers = [*counts.values(), *ignored.values()]

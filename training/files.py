@@ -6,12 +6,22 @@ from pathlib import Path
 
 LAST = "model_last.pth"
 BEST = "model_best.pth"
+HISTORY = "history.csv"
+SPEED = "speed.csv"
+CURVES = "curves.png"
 BAD_BATCHES = "bad_batches.txt"
 BAD_IMAGES = "bad_images.txt"
+REPORT = "report.html"
+PRECISION_RECALL = "precision_recall.png"
+VALIDATION = "validation"
+"""Folder of the pictures and scores of validations, see `training.validation_files`."""
+TENSORBOARD = "tensorboard"
+"""Folder of the event files."""
 
 RUN_FILES = (
-    "model_*.pth", "model_*.pth.tmp", "train_loss.txt", "ap_list.txt", "history.csv", "curves.png",
-    BAD_BATCHES, BAD_IMAGES, "train_batch_*.jpg",
+    "model_*.pth", "model_*.pth.tmp", "train_loss.txt", "ap_list.txt", HISTORY, SPEED, CURVES,
+    BAD_BATCHES, BAD_IMAGES, "train_batch_*.jpg", REPORT, PRECISION_RECALL,
+    f"{VALIDATION}/epoch_*", f"{TENSORBOARD}/events.out.tfevents.*",
 )  # fmt: skip
 """Patterns of all files that a run writes into its folder."""
 

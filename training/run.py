@@ -19,6 +19,8 @@ from training.average import WeightAverage
 from training.epoch import EpochProgress
 from training.files import BEST, LAST
 from training.history import History
+from training.memory import peak_memory_mb
+from training.reporting import Reporting
 from training.settings import TrainSettings
 from training.state import (
     TRAINED_STATE,
@@ -40,6 +42,7 @@ class Run:
         settings: how it is trained.
         folder: of the checkpoints.
         save: writes a checkpoint, `models.save_checkpoint`.
+        reporting: shows how the run goes.
         extras: plain values that every checkpoint carries beside the rest.
         average: the average of the network's weights, if the run has one: checkpoints then hold it
             as their weights, and those of training beside it.
@@ -47,6 +50,7 @@ class Run:
     Attributes:
         folder: see above.
         average: see above.
+        reporting: see above.
         progress: the place of the run.
         history: the finished epochs.
         loader_state: state of the loader's generator at the start of the epoch, from which order
@@ -60,6 +64,7 @@ class Run:
         settings: TrainSettings,
         folder: Path,
         save: Callable[[Path, Checkpoint], None],
+        reporting: Reporting,
         extras: Mapping[str, object] | None = None,
         average: WeightAverage | None = None,
     ):
@@ -69,6 +74,7 @@ class Run:
         self._model, self._optimizer, self.average = model, optimizer, average
         self._settings, self.folder, self._extras = settings, folder, dict(extras or {})
         self._write = save
+        self.reporting = reporting
         self._busy = False  # in the middle of a step, or of saving
         self._saved: tuple[int, int] | None = None
         self._saved_at = time.monotonic()
@@ -81,7 +87,7 @@ class Run:
         """
         entry = resume.extras.get("progress", {})
         self.progress = EpochProgress.of_entry(entry, resume.epoch + 1, resume.path)
-        self.history.rows = list(resume.history)
+        self.history = History(list(resume.history), list(resume.extras.get("speed", ())))
         load_optimizer_state(self._optimizer, resume)
         if self.average is not None:
             load_trained_state(self._model, resume)
@@ -105,6 +111,7 @@ class Run:
             )
         self.progress.batches = batches
         self.loader_state = loader_state
+        self.reporting.start_epoch(self.progress, self.history)
 
     def checkpoint(self) -> Checkpoint:
         """Return all that the run needs to go on from here."""
@@ -125,6 +132,7 @@ class Run:
                 **trained,
                 "train": asdict(self._settings),
                 "progress": progress,
+                "speed": self.history.speed,
                 # All steps are in float32: there is no loss scale, whose state would be here.
                 "scaler_state_dict": {},
             },
@@ -138,6 +146,7 @@ class Run:
             self._write_last(self.checkpoint())
 
     def _write_last(self, checkpoint: Checkpoint) -> None:
+        self.reporting.flush()  # a resumed run shows nothing again that is before the checkpoint
         self._write(self.folder / LAST, checkpoint)
         self._saved = (self.progress.epoch, self.progress.step)
         self._saved_at = time.monotonic()
@@ -161,20 +170,59 @@ class Run:
         `model_last.pth` comes last: a run that is stopped in between does the end of the epoch
         again, and the best file is written again.
         """
-        before = self.history.rows
-        best = max((other["ap"] for other in before if "ap" in other), default=-1.0)
         with self._undisturbed():
             epoch = self.progress.epoch
-            self.history.rows = [*before, dict(row)]
-            bad_in_a_row = self.progress.bad_in_a_row
+            # new lists: the checkpoints made before share the old ones
+            self.history = History(
+                [*self.history.rows, dict(row)], [*self.history.speed, self._speed()]
+            )
+            bad_in_a_row, batches = self.progress.bad_in_a_row, self.progress.batches
             self.progress = EpochProgress(epoch + 1, bad_in_a_row=bad_in_a_row)
             self.history.write(self.folder)
+            self.reporting.finish_epoch(self.history, batches)
             checkpoint = self.checkpoint()
-            if "ap" in row and row["ap"] >= best:  # of equal ones the later, which has seen more
+            if self.history.best_epoch() == epoch:
                 self._write(self.folder / BEST, checkpoint)
             if self._settings.save_every and epoch % self._settings.save_every == 0:
                 self._write(self.folder / f"model_{epoch}.pth", checkpoint)
             self._write_last(checkpoint)
+
+    def _speed(self) -> dict[str, float]:
+        """Return the row of the finished epoch for `History.speed`."""
+        memory = peak_memory_mb(next(self._model.parameters()).device)
+        return self.progress.speed() | ({} if memory is None else {"memory_mb": memory})
+
+    @contextmanager
+    def reported(self) -> Iterator[None]:
+        """Write the report when the block is left, however that happens."""
+        try:
+            yield
+        except BaseException:
+            # what the run has ended with is told, not what went wrong with the report after it
+            with suppress(Exception, KeyboardInterrupt):
+                self._conclude()
+            raise
+        self._conclude()
+
+    def _conclude(self) -> None:
+        model = self._model
+        sections = {
+            "Model": {
+                "backbone": model.backbone,
+                "classes": model.classes,
+                "input_size": model.input_size,
+                "head_conv": model.head_conv,
+                "parameters": sum(one.numel() for one in model.parameters()),
+            },
+            "Training": asdict(self._settings),
+        }
+        texts = {"dataset": self._extras["dataset"]} if "dataset" in self._extras else {}
+        for name in ("data", "validation", "run"):
+            sections[name.capitalize()] = dict(self._extras.get(name, {}))
+        sections["Data"] = texts | sections["Data"]
+        with interrupts.deferred():
+            shown = {title: section for title, section in sections.items() if section}
+            self.reporting.conclude(self.history, shown)
 
     @contextmanager
     def kept(self) -> Iterator[None]:

@@ -40,6 +40,9 @@ class TrainSettings:
         patience: epochs without a better score after which the run ends, 0 for never.
         max_bad_steps: non-finite steps in a row that stop the run.
         pictures: batches of the first epoch that are drawn with their targets.
+        val_pictures: images that are drawn at each validation: so many of the highest loss, of the
+            lowest loss, and across the list.
+        tensorboard: write event files for TensorBoard, too.
     """
 
     epochs: int = 80
@@ -62,6 +65,8 @@ class TrainSettings:
     seed: int = 317
     max_bad_steps: int = 20
     pictures: int = 2
+    val_pictures: int = 4
+    tensorboard: bool = False
 
     @classmethod
     def checked(cls, values: Mapping[str, object], source: object) -> dict[str, Any]:

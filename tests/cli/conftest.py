@@ -5,6 +5,7 @@ import pytest
 import main
 from helpers.command_line import TINY_TRAINING, run_main
 from helpers.data_folders import make_small_dota
+from helpers.no_plots import draw_no_plots
 
 PHASES_WITHOUT_WORKERS = {"info", "predict", "benchmark", "export"}
 """Phases that do not take `--num_workers`, since they read images in the main process."""
@@ -14,7 +15,7 @@ PHASES_WITHOUT_WORKERS = {"info", "predict", "benchmark", "export"}
 def empty_working_folder(tmp_path, monkeypatch):
     """Run in an empty folder, and draw no curves, which would take longer than an epoch."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("training.history.plot_history", lambda rows, path: None)
+    draw_no_plots(monkeypatch)
     monkeypatch.setattr("eval.plot_evaluation", lambda scores, path: None)
 
 

@@ -1,6 +1,10 @@
 """The phase train on the command line: resuming, fine-tuning, checkpoints, early stops."""
 
+import html
+import re
+import shlex
 import shutil
+import sys
 from pathlib import Path
 
 import cv2
@@ -36,6 +40,56 @@ def test_resume_keeps_the_flags_of_the_run(run_training, run_cli, data, tmp_path
     assert "the run was started with" not in result.out
     result = run_cli(*arguments, "--resume_train", "model_9.pth")
     assert_refused(result, "model_9.pth", "weights_dota")
+
+
+def test_tensorboard_is_refused_before_a_run_is_replaced(run_training, data, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    old = tmp_path / "weights_dota" / "model_last.pth"
+    old.parent.mkdir()
+    old.write_text("an earlier run")
+    result = run_training(data, "--tensorboard", "--overwrite")
+    assert_refused(result, "--tensorboard needs", "pip install -e '.[tensorboard]'")
+    assert old.read_text() == "an earlier run"
+    result = run_training(data, "--tensorboard", "folder")
+    assert_refused(result, "unrecognized arguments: folder")
+
+
+@pytest.mark.slow
+def test_commands_of_the_report_work_in_any_folder(
+    run_training, run_cli, data, tmp_path, monkeypatch
+):
+    assert run_training(data, "--device", "cpu", "--run_dir", "a run").code == 0
+    report = tmp_path / "a run" / "weights_dota" / "report.html"
+    text = report.read_text(encoding="utf-8")
+    commands = [shlex.split(html.unescape(one)) for one in re.findall("<pre>(.*?)</pre>", text)]
+    phases = ["train", "eval", "test", "predict", "export"]
+    assert [words[3] for words in commands] == phases
+    assert all(words[0] == "python" and Path(words[1]).is_file() for words in commands)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    for words in commands[:3]:
+        result = run_cli(*words[2:])
+        assert result.code == 0, result.err
+    assert not list(Path().iterdir())
+    text = report.read_text(encoding="utf-8")
+    assert "The run is finished after 2 epochs." in text
+    assert Path(commands[3][5]).is_file() and commands[3][5] == commands[4][5]
+
+
+@pytest.mark.slow
+def test_files_of_a_replaced_run_are_deleted(run_training, data, tmp_path):
+    folder = tmp_path / "weights_dota"
+    for name in ("tensorboard/events.out.tfevents.1", "validation/epoch_9.json", "report.html"):
+        (folder / name).parent.mkdir(exist_ok=True, parents=True)
+        (folder / name).write_text("of another run")
+    (folder / "validation/mine.txt").write_text("kept")
+    (folder / "model_9.pth").write_text("")
+    assert run_training(data, "--overwrite").code == 0
+    assert "of another run" not in (folder / "report.html").read_text(encoding="utf-8")
+    assert not list((folder / "tensorboard").iterdir())
+    assert not (folder / "validation/epoch_9.json").exists()
+    assert (folder / "validation/mine.txt").is_file()
+    assert (folder / "validation/epoch_1.json").is_file()
 
 
 UNUSUAL = ["--no_augment", "--min_size", 4, "--seed", 7, "--init_lr", 0.01, "--bands", "3,2,1",

@@ -14,6 +14,7 @@ from datasets.images import UnreadableImage
 from DOTA_devkit.errors import InputError
 from helpers.command_line import TINY_TRAINING, assert_refused, run_main
 from helpers.data_folders import make_small_dota
+from helpers.no_plots import draw_no_plots
 from models import read_checkpoint
 from train import is_trainable
 
@@ -21,7 +22,7 @@ from train import is_trainable
 @pytest.fixture(autouse=True)
 def empty_working_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("training.history.plot_history", lambda rows, path: None)
+    draw_no_plots(monkeypatch)
 
 
 @pytest.fixture

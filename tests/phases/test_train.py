@@ -16,15 +16,17 @@ import train as trainer
 from datasets import DataOptions, collate, open_dataset
 from DOTA_devkit import interrupts
 from DOTA_devkit.errors import InputError
-from eval import EvalSettings, average_precision
+from eval import EvalSettings, score_split
 from helpers.data_folders import CLASSES, line, make_dota, make_small_dota
 from helpers.networks import tiny_model
+from helpers.no_plots import draw_no_plots
 from inference import InferenceSettings
 from models import build_model, read_checkpoint
 from training.epoch import EpochProgress
 from training.errors import TrainingStopped
 from training.files import BEST, LAST
 from training.history import History
+from training.image_losses import ImageLosses
 from training.schedule import learning_rate
 from training.settings import TrainSettings
 from training.state import load_optimizer_state, random_state, restore_random_state
@@ -45,7 +47,7 @@ def data(tmp_path_factory):
 def no_curves(request, monkeypatch):
     """The plot takes longer than an epoch; a test that wants it asks for `real_curves`."""
     if "real_curves" not in request.fixturenames:
-        monkeypatch.setattr("training.history.plot_history", lambda rows, path: None)
+        draw_no_plots(monkeypatch)
 
 
 @pytest.fixture
@@ -68,7 +70,8 @@ def fit(data, folder, resume=None, model=None, score=None, **changes):
 def validation_score(data):
     """Return a function that measures the AP on the validation list, as the command line does."""
     val_set = open_dataset("dota", data, "val", (64, 64), DataOptions())
-    return lambda model: average_precision(model, val_set, val_set.truth(), EVAL, CPU)
+    losses = ImageLosses(val_set)
+    return lambda model: score_split(model, val_set, val_set.truth(), EVAL, CPU, losses)
 
 
 def assert_same_weights(a, b):
@@ -141,7 +144,7 @@ def test_run_goes_on_at_the_very_step(data, tmp_path, monkeypatch, workers, stop
     with pytest.raises(interrupts.Interrupted, match=r"model_last\.pth; give `resume_train`"):
         fit(data, stopped, **changes)
     monkeypatch.undo()
-    monkeypatch.setattr("training.history.plot_history", lambda rows, path: None)
+    draw_no_plots(monkeypatch)
     resume = read_checkpoint(stopped / LAST)
     epoch, step = divmod(stop + 1, 2)  # the step in which the signal came is finished
     assert resume.epoch == (epoch if stop < 3 else 1)  # of the last one, the validation is left
@@ -349,7 +352,7 @@ def one_epoch(data, tmp_path_factory):
     """The checkpoint of a run of one epoch."""
     folder = tmp_path_factory.mktemp("one_epoch")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("training.history.plot_history", lambda rows, path: None)
+        draw_no_plots(patch)
         fit(data, folder, epochs=1)
     return folder / LAST
 
@@ -747,7 +750,8 @@ def test_files_of_a_run(data, tmp_path, real_curves):
     )
     assert {path.name for path in folder.iterdir()} == {
         "model_last.pth", "model_best.pth", "model_2.pth", "train_loss.txt", "ap_list.txt",
-        "history.csv", "curves.png", "train_batch_0.jpg", "train_batch_1.jpg",
+        "history.csv", "speed.csv", "curves.png", "train_batch_0.jpg", "train_batch_1.jpg",
+        "validation", "precision_recall.png", "report.html",
     }  # fmt: skip
     assert len((folder / "train_loss.txt").read_text().split()) == 3
     assert len((folder / "ap_list.txt").read_text().split()) == 2  # of epochs 2 and 3
@@ -755,6 +759,13 @@ def test_files_of_a_run(data, tmp_path, real_curves):
         rows = list(csv.DictReader(file))
     assert [row["epoch"] for row in rows] == ["1", "2", "3"]
     assert [bool(row["ap"]) for row in rows] == [False, True, True]
+    assert [bool(row["val_loss"]) for row in rows] == [False, True, True]
+    with open(folder / "speed.csv", encoding="utf-8") as file:
+        speeds = list(csv.DictReader(file))
+    assert [row["epoch"] for row in speeds] == ["1", "2", "3"]
+    for row in speeds:
+        images = float(row["images_per_second"]) * float(row["seconds"])
+        assert images == pytest.approx(4) and 0 <= float(row["waiting"]) <= 1
     for row in rows:
         parts = sum(float(row[name]) for name in ("hm", "wh", "off", "cls_theta"))
         assert float(row["loss"]) == pytest.approx(parts)
@@ -763,6 +774,28 @@ def test_files_of_a_run(data, tmp_path, real_curves):
     assert_same_weights(build_model(last), model)
     # 2 images of 64x64 per batch
     assert cv2.imread(str(folder / "train_batch_0.jpg")).shape == (64, 128, 3)
+
+
+@pytest.mark.slow
+def test_what_a_run_shows_does_not_change_it(data, tmp_path, monkeypatch):
+    """TensorBoard, pictures, losses of images; with a stop and another process in between."""
+    pytest.importorskip("tensorboard")
+    plain = fit(data, tmp_path / "plain", score=lambda model: 0.5)
+    press_in_step(monkeypatch, 2)
+    shown = {"score": validation_score(data), "tensorboard": True}
+    with pytest.raises(interrupts.Interrupted):
+        fit(data, tmp_path / "shown", **shown)
+    assert (
+        "The run was stopped after 1 of 2 epochs." in (tmp_path / "shown/report.html").read_text()
+    )
+    monkeypatch.setattr(trainer, "DetectionLoss", original_loss)
+    resume = read_checkpoint(tmp_path / "shown" / LAST)
+    assert_same_weights(plain, fit(data, tmp_path / "shown", resume=resume, **shown))
+    report = (tmp_path / "shown/report.html").read_text()
+    assert "The run is finished after 2 epochs." in report and "Worst images by loss" in report
+    assert [row["epoch"] for row in read_checkpoint(tmp_path / "shown" / LAST).extras["speed"]] == [
+        1, 2
+    ]  # fmt: skip
 
 
 @pytest.mark.slow

@@ -17,7 +17,8 @@ from models import CTRBOX, Checkpoint, save_checkpoint
 from structures.boxes import HEAD_CHANNELS
 
 HEAVY = (
-    "matplotlib", "onnx", "onnxruntime", "openvino", "rasterio", "timm", "torch", "torchvision",
+    "matplotlib", "onnx", "onnxruntime", "openvino", "rasterio", "tensorboard", "timm", "torch",
+    "torchvision",
 )  # fmt: skip
 COMPILER = "torch._dynamo"  # and what it imports takes longer than PyTorch itself
 PACKAGES = ("datasets", "deploy", "deploy.runtimes", "models")

@@ -20,7 +20,7 @@ def read_requirements(name: str) -> set[str]:
         ("requirements.txt", ["plot"]),
         (
             "requirements-dev.txt",
-            ["dev", "export", "openvino", "geo", "yaml", "supervision", "timm"],
+            ["dev", "export", "openvino", "geo", "yaml", "supervision", "timm", "tensorboard"],
         ),
     ],
 )
