@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from structures.boxes import WH
 
 _STEEP = 6e4
-"""Slope of each half of the switch between the two sides; float16 goes up to 65504."""
+"""Slope of each part of a step from 0 to 1; float16 goes up to 65504."""
 
 
 def symmetric_matrix(vectors: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -50,15 +50,14 @@ def rectangle_vectors(vectors: Tensor) -> Tensor:
         vectors: [N, 10, ...], the channels of `structures.boxes.WH`; the last two are not read.
 
     Returns:
-        [N, 10, ...]: the vectors t, r, b, l to the midpoints of the edges, r being that which is
-        nearest to the direction of x, and the size of the enclosing upright rectangle.
+        [N, 10, ...]: the vectors t, r, b, l to the midpoints of the edges, in the order of
+        `structures.boxes.corners_to_vectors`, and the size of the enclosing upright rectangle.
     """
     xx, xy, yy = symmetric_matrix(vectors)
     middle, half = (xx + yy) / 2, (xx - yy) / 2
     radius = torch.sqrt(half * half + xy * xy)
     # +1 if the side near the x axis has the larger eigenvalue, else -1.
-    steep = torch.clamp(half * _STEEP, -1, 1)
-    sign = 2 * torch.clamp(steep * _STEEP + 1, 0, 1) - 1
+    sign = 1 - 2 * _positive(-half)
     # Its direction, from the half of the angle between 2 half and 2 xy.
     x, y = radius + half.abs() + TINY, xy * sign
     length = torch.sqrt(x * x + y * y)
@@ -66,8 +65,23 @@ def rectangle_vectors(vectors: Tensor) -> Tensor:
     along = torch.clamp(middle + sign * radius, min=LEAST_HALF_SIDE)
     across = torch.clamp(middle - sign * radius, min=LEAST_HALF_SIDE)
     rx, ry, bx, by = along * x, along * y, -across * y, across * x
+    # In the order of the original, r does not point down: else each takes the next one's place.
+    down = _positive(ry)
+    rx, ry, bx, by = (
+        rx - down * (rx + bx),
+        ry - down * (ry + by),
+        bx + down * (rx - bx),
+        by + down * (ry - by),
+    )
     width, height = 2 * (rx.abs() + bx.abs()), 2 * (ry.abs() + by.abs())
     return torch.stack([-bx, -by, rx, ry, bx, by, -rx, -ry, width, height], dim=1)
+
+
+def _positive(values: Tensor) -> Tensor:
+    """Return 1 where values are above 0, else 0, without a comparison (up to 2e-24)."""
+    for _ in range(5):
+        values = torch.clamp(values * _STEEP, 0, 1)
+    return values
 
 
 LEAST_HALF_SIDE = 1 / 8

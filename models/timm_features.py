@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from DOTA_devkit.errors import InputError, did_you_mean
-from models.backbones import FEATURE_STRIDES, TIMM, Backbone
+from DOTA_devkit.torch_files import read_torch_file, split_state
+from models.backbone_row import FEATURE_STRIDES, TIMM, Backbone
 from models.model_parts import Features
-from models.torch_files import read_torch_file, split_state
 
 _NAME = re.compile(r"\w+(\.\w+)?", re.ASCII)
 """A model with or without the tag of its pretrained weights. timm itself also takes addresses of

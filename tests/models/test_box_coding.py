@@ -6,7 +6,7 @@ import torch
 from shapely.geometry import Polygon
 
 from models.box_coding import rectangle_vectors, symmetric_matrix
-from structures.boxes import UPRIGHT_MIDPOINTS, vectors_to_corners
+from structures.boxes import UPRIGHT_MIDPOINTS, corners_to_vectors, vectors_to_corners
 
 
 def coded(length: float, width: float, degrees: float) -> torch.Tensor:
@@ -15,7 +15,7 @@ def coded(length: float, width: float, degrees: float) -> torch.Tensor:
     axes = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
     matrix = axes @ np.diag([length / 2, width / 2]) @ axes.T
     right, bottom = matrix[:, 0], matrix[:, 1]
-    return torch.from_numpy(np.concatenate([-bottom, right, bottom, -right, [0, 0]]))[None]
+    return torch.from_numpy(np.concatenate([-bottom, right, bottom, -right, [0, 0]]))[None].float()
 
 
 def polygon_of(vectors: torch.Tensor) -> Polygon:
@@ -41,13 +41,13 @@ def test_the_rectangle_of_a_box_is_the_box(length, degrees):
     assert found.symmetric_difference(expected).area / expected.area < tolerance
 
 
-@pytest.mark.parametrize("degrees", [0, 30, -30, 44, 60, 120])
-def test_vectors_keep_their_sides(degrees):
-    """r points right, b down, and opposite vectors are opposite."""
-    top, right, bottom, left = rectangle_vectors(coded(8, 2, degrees))[0, :8].reshape(4, 2)
-    assert right[0] >= right[1].abs() - 1e-6 and bottom[1] >= bottom[0].abs() - 1e-6
-    torch.testing.assert_close(top, -bottom)
-    torch.testing.assert_close(left, -right)
+@pytest.mark.parametrize("degrees", [0, 0.01, 30, -30, 44, 60, 89.9, 90.1, 120, 179])
+def test_vectors_have_the_order_of_the_original(degrees):
+    corners = np.array(box(8, 2, degrees).exterior.coords)[None, :4]
+    _, expected, sizes = corners_to_vectors(corners)
+    found = rectangle_vectors(coded(8, 2, degrees)).numpy()
+    np.testing.assert_allclose(found[:, :8], expected, atol=1e-4)
+    np.testing.assert_allclose(found[:, 8:], sizes, atol=1e-4)
 
 
 def test_an_upright_box_has_the_vectors_of_the_original():

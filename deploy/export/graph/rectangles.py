@@ -32,11 +32,11 @@ def decode_rectangles(graph: Graph, values: Value) -> Value:
     across = graph.op("Max", middle - sign * radius, LEAST_HALF_SIDE)
     rx, ry, by = along * x, along * y, across * x
     bx = graph.op("Neg", across * y)
-    left, up = graph.op("Neg", rx), graph.op("Neg", by)
+    down = ry > 0
+    rx, bx = down.where(graph.op("Neg", bx), rx), down.where(rx, bx)
+    ry, by = down.where(graph.op("Neg", by), ry), down.where(ry, by)
+    tx, ty, lx, ly = (graph.op("Neg", one) for one in (bx, by, rx, ry))
     width = (graph.op("Abs", rx) + graph.op("Abs", bx)) * 2
     height = (graph.op("Abs", ry) + graph.op("Abs", by)) * 2
     rotated = theta * 0 + 1
-    return graph.concat(
-        [across * y, up, rx, ry, bx, by, left, graph.op("Neg", ry), width, height, offset, rotated],
-        axis=1,
-    )
+    return graph.concat([tx, ty, rx, ry, bx, by, lx, ly, width, height, offset, rotated], axis=1)
