@@ -108,8 +108,9 @@ def train_in(args: argparse.Namespace, run: RunDir) -> None:
     )  # fmt: skip
     trainer.train(
         model, train_set, settings, run.weights, device,
-        score=scorer(val_set, evaluation, device), gpus=usable_gpus(args, device), resume=resume,
-        extras=extras, commands=next_steps(args, run, settings.epochs, val_set is not None),
+        score=scorer(val_set, evaluation, device, model.box_coding),
+        gpus=usable_gpus(args, device), resume=resume, extras=extras,
+        commands=next_steps(args, run, settings.epochs, val_set is not None),
     )  # fmt: skip
     logger.info("checkpoints and curves are in %s", run.weights)
     logger.info("report of the run: %s", run.weights / files.REPORT)
@@ -186,14 +187,14 @@ def leave_out(val_set: BaseDataset, weights: Path) -> None:
 
 
 def scorer(
-    val_set: BaseDataset | None, settings: EvalSettings, device: torch.device
+    val_set: BaseDataset | None, settings: EvalSettings, device: torch.device, box_coding: str
 ) -> trainer.Score | None:
     """What detects on the validation set and scores it; None without one."""
     if val_set is None:
         return None
     return partial(
         score_split, dataset=val_set, truth=val_set.truth(), settings=settings, device=device,
-        measure=ImageLosses(val_set),
+        measure=ImageLosses(val_set, box_coding=box_coding),
     )  # fmt: skip
 
 

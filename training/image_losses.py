@@ -9,6 +9,7 @@ from torch import Tensor
 
 from datasets import BaseDataset
 from models import DetectionLoss
+from structures.boxes import VECTORS
 
 
 class ImageLosses:
@@ -21,11 +22,18 @@ class ImageLosses:
     Args:
         dataset: labeled images, in any phase.
         criterion: head maps after the sigmoid and targets -> losses by name; by default that of
-            the training.
+            the original, whatever the network was trained with.
+        box_coding: of the network; with rectangles `cls_theta` is not learned, and has no loss.
     """
 
-    def __init__(self, dataset: BaseDataset, criterion: DetectionLoss | None = None):
+    def __init__(
+        self,
+        dataset: BaseDataset,
+        criterion: DetectionLoss | None = None,
+        box_coding: str = VECTORS,
+    ):
         self._dataset = dataset
+        self._learns_theta = box_coding == VECTORS
         self._criterion = criterion or DetectionLoss(dataset.mean_objects(1))
 
     @torch.no_grad()
@@ -57,5 +65,7 @@ class ImageLosses:
             name: torch.from_numpy(value)[None].to(device) for name, value in targets.items()
         }
         losses = self._criterion(maps, on_device)
+        if not self._learns_theta:
+            del losses["cls_theta"]
         values = torch.stack(list(losses.values())).tolist()
         return dict(zip(losses, values, strict=True))

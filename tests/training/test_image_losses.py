@@ -54,6 +54,14 @@ def test_losses_are_those_of_a_batch_of_one_image(data):
     assert found[0]["hm"] != found[2]["hm"]
 
 
+def test_rectangles_have_no_loss_of_the_rotation(data):
+    val_set = open_dataset("dota", data, "val", SIZE_HW, DataOptions(allow_overlap=True))
+    maps, sizes = random_maps(1), [(120, 90)]
+    (vectors,) = ImageLosses(val_set)(maps, 0, sizes)
+    (rectangles,) = ImageLosses(val_set, box_coding="rectangle")(maps, 0, sizes)
+    assert vectors.pop("cls_theta") > 0 and rectangles == vectors
+
+
 def test_another_criterion(data):
     val_set = open_dataset("dota", data, "val", SIZE_HW, DataOptions(allow_overlap=True))
 
