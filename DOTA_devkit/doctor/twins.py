@@ -86,7 +86,7 @@ def near_duplicates(survey: Survey, facts: Mapping[str, ImageFacts]) -> Iterator
     if found:
         yield Finding(
             "near_duplicates", WARNING, "images of val or test that nearly look like one of train",
-            _told(survey, found), _LEAK, len(measured), _pairs(survey, found),
+            _told(survey, found, "looks like"), _LEAK, len(measured), _pairs(survey, found),
         )  # fmt: skip
 
 
@@ -142,8 +142,8 @@ def _has_details(facts: ImageFacts | None) -> bool:
     return thumb is not None and float(_high_pass(thumb).std()) >= _LEAST_DETAIL
 
 
-def _told(survey: Survey, pairs: list[tuple[str, str]]) -> list[str]:
-    return [f"{survey.image_file(b)} is {survey.image_file(a)}" for a, b in pairs]
+def _told(survey: Survey, pairs: list[tuple[str, str]], how: str = "is") -> list[str]:
+    return [f"{survey.image_file(b)} {how} {survey.image_file(a)}" for a, b in pairs]
 
 
 def _pairs(survey: Survey, pairs: list[tuple[str, str]]) -> tuple[Example, ...]:
