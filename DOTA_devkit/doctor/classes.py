@@ -147,8 +147,6 @@ def rare_classes(survey: Survey) -> Iterator[Finding]:
 def checkpoint_classes(survey: Survey) -> Iterator[Finding]:
     """Compare the classes of a checkpoint with those of the data."""
     model = survey.model
-    if model is None:
-        return
     labels = tuple(survey.data.rows_by_class())
     path = survey.file_of(model.path)
     if model.names is None:

@@ -80,7 +80,7 @@ class Diagnosis:
 
 
 def examine(survey: Survey) -> Diagnosis:
-    """Run all checks.
+    """Run all checks for which the survey has what they need.
 
     Args:
         survey: the data, from `read_survey`.
@@ -91,7 +91,14 @@ def examine(survey: Survey) -> Diagnosis:
     facts = read_facts(
         survey.images, list(survey.images), survey.settings.reading, survey.settings.pixels
     )
-    return _diagnosis(survey, tuple(CHECKS), facts)
+    given = {
+        "": True,
+        "pixels": survey.settings.pixels,
+        "model": survey.model is not None,
+        "results": survey.results is not None,
+    }
+    names = tuple(name for name, check in CHECKS.items() if given[check.needs])
+    return _diagnosis(survey, names, facts)
 
 
 def examine_labels(survey: Survey) -> Diagnosis:

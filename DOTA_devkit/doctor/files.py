@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
 from DOTA_devkit.doctor.findings import ERROR, NOTE, WARNING, Finding
 from DOTA_devkit.doctor.survey import Survey
 from DOTA_devkit.errors import did_you_mean
+
+_MAX_SUGGESTIONS = 20
+"""Names for which a similar one is looked for, which takes long among many."""
 
 
 def image_names(survey: Survey) -> Iterator[Finding]:
@@ -79,8 +82,8 @@ def missing_images(survey: Survey) -> Iterator[Finding]:
         yield Finding(
             "missing_images", WARNING, "labels without an image",
             [
-                f"{survey.file_of(path)}: {image_id}{did_you_mean(image_id, survey.images)}"
-                for image_id, path in rows
+                f"{survey.file_of(path)}: {image_id}{suggestion(k, image_id, survey.images)}"
+                for k, (image_id, path) in enumerate(rows)
             ],
             "Nothing is learned from them: add the images, or mend the names, which must be the "
             "same but for the suffix.",
@@ -91,11 +94,11 @@ def missing_images(survey: Survey) -> Iterator[Finding]:
 def label_sizes(survey: Survey) -> Iterator[Finding]:
     """Find label files that were made for an image of another size."""
     places = []
-    for image_id, size in zip(survey.data.image_ids, survey.data.sizes_wh, strict=True):
-        declared = survey.declared_wh.get(image_id)
-        if declared is not None and np.isfinite(size).all() and tuple(size) != tuple(declared):
+    for image_id, declared in survey.declared_wh.items():
+        size = survey.data.sizes_wh[survey.rows[image_id]]
+        if np.isfinite(size).all() and tuple(size) != tuple(declared):
             width, height = size.astype(int)
-            path = survey.data.label_paths[survey.data.image_ids.index(image_id)]
+            path = survey.data.label_paths[survey.rows[image_id]]
             places.append(
                 f"{survey.file_of(path)}: made for {image_id} of {declared[0]}x{declared[1]}, but "
                 f"the image has {width}x{height} (width x height)"
@@ -107,3 +110,8 @@ def label_sizes(survey: Survey) -> Iterator[Finding]:
             "image that was labeled, or label this one.",
             len(survey.declared_wh),
         )  # fmt: skip
+
+
+def suggestion(number: int, name: str, known: Iterable[str]) -> str:
+    """Return what `did_you_mean` does for the first names of a finding, "" for all others."""
+    return did_you_mean(name, known) if number < _MAX_SUGGESTIONS else ""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
+from DOTA_devkit.doctor.files import suggestion
 from DOTA_devkit.doctor.findings import ERROR, NOTE, WARNING, Finding
 from DOTA_devkit.doctor.survey import Survey
-from DOTA_devkit.errors import did_you_mean
 from DOTA_devkit.lists import count_overlap
 
 
@@ -29,7 +29,7 @@ def list_entries(survey: Survey) -> Iterator[Finding]:
         for (line, text), image_id in zip(one.entries, one.ids, strict=True):
             place = f"{survey.file_of(one.path)}:{line}: {text}"
             if image_id not in survey.images:
-                unknown.append(place + did_you_mean(image_id, survey.images))
+                unknown.append(place + suggestion(len(unknown), image_id, survey.images))
             elif first.setdefault(image_id, line) != line:
                 repeated.append(f"{place}, as in line {first[image_id]}")
     if unknown:

@@ -37,7 +37,7 @@ def empty_images(survey: Survey, facts: Mapping[str, ImageFacts]) -> Iterator[Fi
     flat = [image_id for image_id, one in facts.items() if one.flat]
     if flat:
         labeled = set(survey.data.image_index.tolist())
-        with_objects = [i for i in flat if survey.data.image_ids.index(i) in labeled]
+        with_objects = [i for i in flat if survey.rows[i] in labeled]
         yield Finding(
             "empty_images", ERROR if with_objects else WARNING,
             "images of a single color" + (", some with labels" if with_objects else ""),
@@ -108,11 +108,10 @@ def turned_images(survey: Survey, facts: Mapping[str, ImageFacts]) -> Iterator[F
 
 def _with_boxes(survey: Survey, image_ids: list[str]) -> tuple[Example, ...]:
     """Return images to draw as a whole, with all of their boxes."""
-    rows = {image_id: row for row, image_id in enumerate(survey.data.image_ids)}
     return tuple(
         replace(
             one,
-            corners=survey.data.corners[survey.data.image_index == rows[one.image_ids[0]]],
+            corners=survey.data.corners[survey.data.image_index == survey.rows[one.image_ids[0]]],
             whole=True,
         )
         for one in survey.image_examples(image_ids)
@@ -121,7 +120,7 @@ def _with_boxes(survey: Survey, image_ids: list[str]) -> tuple[Example, ...]:
 
 def _fits_stored_only(survey: Survey, image_id: str, orientation: int) -> bool:
     """Tell whether the objects lie in the image as stored, but not in the image as shown."""
-    row = survey.data.image_ids.index(image_id)
+    row = survey.rows[image_id]
     shown = survey.data.sizes_wh[row]
     corners = survey.data.corners[survey.data.image_index == row]
     if not len(corners) or not np.isfinite(shown).all():

@@ -147,12 +147,16 @@ def _annotations(
 ) -> dict[str, Annotation]:
     """Read the labels in whatever format they are, file by file."""
     try:
-        files = label_files(label_path, ".txt" if label_path.name == "labelTxt" else None)
         name = "dota" if label_path.name == "labelTxt" else guess_format(label_path)
         files = label_files(label_path, FORMATS[name].suffix)
         numbers = find_class_file(label_path) or find_data_yaml(label_path)
         if FORMATS[name].numbers and classes is None and numbers is not None:
             classes = read_class_file(numbers)
+        if FORMATS[name].numbers and not FORMATS[name].one_file and not classes:
+            raise InputError(
+                f"{label_path}: the labels have class numbers; name the classes with `classes`, or "
+                f"in a {CLASS_FILE} beside the labels"
+            )
     except InputError as error:
         if not label_path.exists():
             raise

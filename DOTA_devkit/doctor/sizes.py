@@ -71,7 +71,7 @@ def below_cell(survey: Survey) -> Iterator[Finding]:
         yield from found(
             survey, "below_cell", WARNING,
             f"objects smaller than a cell of the network's maps in the input of {height}x{width} "
-            f"(longer side below {CELL_PX} px there): {counts}",
+            f"(longer side below {CELL_PX} px there; {counts})",
             small,
             "They are hardly learned. "
             + enlarging_advice(survey.settings.input_hw, shortest, CELL_PX),
@@ -90,7 +90,7 @@ def min_size(survey: Survey) -> Iterator[Finding]:
     counts = ", ".join(f"{name} {n} of {total[name]}" for name, n in lost.items())
     yield from found(
         survey, "min_size", WARNING if heavy else NOTE,
-        f"objects that training ignores, with a longer side below {limit:g} px: {counts}", small,
+        f"objects that training ignores, with a longer side below {limit:g} px ({counts})", small,
         "They are neither targets nor background. Train with a lower `min_size` if they are to be "
         "found, on images that show them larger.",
     )  # fmt: skip

@@ -110,6 +110,11 @@ class Survey:
     release: str | None = None
 
     @cached_property
+    def rows(self) -> dict[str, int]:
+        """Image id -> its position in `data.image_ids`."""
+        return {image_id: row for row, image_id in enumerate(self.data.image_ids)}
+
+    @cached_property
     def measures(self) -> BoxMeasures:
         """Sides and angles of the objects."""
         return measure_boxes(self.data.corners)

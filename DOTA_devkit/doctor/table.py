@@ -21,6 +21,7 @@ class Check:
         about: what it looks for, for the documentation.
         run: yields what it finds in a survey; with `needs_images` also given the image facts.
         needs_images: look at the image files, which takes the most time.
+        needs: what must have been given for it, "pixels", "model" or "results"; else it is not run.
         at_start: part of the short check at the start of a training. The others take long there,
             or training tells the same in its own words.
     """
@@ -28,6 +29,7 @@ class Check:
     about: str
     run: Callable[[Survey], Iterator[Finding]] | Callable[[Survey, Facts], Iterator[Finding]]
     needs_images: bool = False
+    needs: str = ""
     at_start: bool = False
 
 
@@ -46,7 +48,7 @@ CHECKS: dict[str, Check] = {
     "unreadable_images": Check(
         "images that are truncated, or none at all", pixels.unreadable_images, True
     ),
-    "empty_images": Check("images of a single color", pixels.empty_images, True),
+    "empty_images": Check("images of a single color", pixels.empty_images, True, "pixels"),
     "pixel_kinds": Check("16 bits, transparency, palettes", pixels.pixel_kinds, True),
     "turned_images": Check(
         "photos that EXIF data turn, and labels that do not fit then", pixels.turned_images, True
@@ -55,13 +57,17 @@ CHECKS: dict[str, Check] = {
         "images that the input shrinks a lot, tiny ones and stripes", pixels.image_sizes
     ),
     "same_pixels": Check(
-        "images with the same pixels, in train and val or test above all", twins.same_pixels, True
+        "images with the same pixels, in train and val or test above all",
+        twins.same_pixels,
+        True,
+        "pixels",
     ),
     "near_duplicates": Check(
         "images of val or test that nearly look like one of train: saved again, resized, brighter, "
         "turned, mirrored",
         twins.near_duplicates,
         True,
+        "pixels",
     ),
     "outside": Check("objects outside their image", boxes.outside, at_start=True),
     "degenerate": Check("boxes without area", boxes.degenerate, at_start=True),
@@ -96,11 +102,15 @@ CHECKS: dict[str, Check] = {
         at_start=True,
     ),
     "checkpoint_classes": Check(
-        "another class list than that of a checkpoint", classes.checkpoint_classes
+        "another class list than that of a checkpoint", classes.checkpoint_classes, needs="model"
     ),
-    "submission": Check("results that a server rejects or scores too low", results.submission),
+    "submission": Check(
+        "results that a server rejects or scores too low", results.submission, needs="results"
+    ),
     "low_scores": Check(
-        "results in a wrong class order, on no object, or cut at a high score", results.low_scores
+        "results in a wrong class order, on no object, or cut at a high score",
+        results.low_scores,
+        needs="results",
     ),
 }
 """Name of a check -> the check, in the order of the page within a severity."""

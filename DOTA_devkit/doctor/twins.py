@@ -13,8 +13,8 @@ from DOTA_devkit.imaging import import_cv2
 
 NEAR = 0.9
 """Correlation of the details of two images, from which on they count as one view. Images that
-were saved again, resized, brightened or shifted by a pixel of the small copy are above it; frames
-that a camera took of one place at two times are below it."""
+were saved again, resized or brightened are above it. The most alike pair of training and test
+images of HIT-UAV, whose lists show the same places at other times, has 0.67."""
 
 _COARSE_PX = 16
 _COARSE = 0.8
@@ -38,7 +38,7 @@ def same_pixels(survey: Survey, facts: Mapping[str, ImageFacts]) -> Iterator[Fin
     leaks, twins = [], []
     for group in (group for group in groups.values() if len(group) > 1):
         leak = [(i, j) for i in group if i in train for j in group if j in measured]
-        leaks += leak[:1] if len(leak) == 1 else _one_each(leak)
+        leaks += _one_each(leak)
         if not leak:
             twins += [(group[0], other) for other in group[1:]]
     if leaks:
@@ -86,7 +86,7 @@ def near_duplicates(survey: Survey, facts: Mapping[str, ImageFacts]) -> Iterator
     if found:
         yield Finding(
             "near_duplicates", WARNING, "images of val or test that nearly look like one of train",
-            _told(survey, found), _LEAK, len(measured), _pairs(survey, found),
+            _told(survey, found, "looks like"), _LEAK, len(measured), _pairs(survey, found),
         )  # fmt: skip
 
 
@@ -142,8 +142,8 @@ def _has_details(facts: ImageFacts | None) -> bool:
     return thumb is not None and float(_high_pass(thumb).std()) >= _LEAST_DETAIL
 
 
-def _told(survey: Survey, pairs: list[tuple[str, str]]) -> list[str]:
-    return [f"{survey.image_file(b)} is {survey.image_file(a)}" for a, b in pairs]
+def _told(survey: Survey, pairs: list[tuple[str, str]], how: str = "is") -> list[str]:
+    return [f"{survey.image_file(b)} {how} {survey.image_file(a)}" for a, b in pairs]
 
 
 def _pairs(survey: Survey, pairs: list[tuple[str, str]]) -> tuple[Example, ...]:

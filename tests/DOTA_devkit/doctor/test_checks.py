@@ -285,7 +285,7 @@ FAULTS = [
     ("same_pixels", ERROR, 1, "images/copy.bmp is images/im1.png", same_in_val),
     ("same_pixels", WARNING, 1, "images/im1.png is images/copy.png", same_in_train),
     *(
-        ("near_duplicates", WARNING, 1, "images/copy.png is images/im1.png",
+        ("near_duplicates", WARNING, 1, "images/copy.png looks like images/im1.png",
          lambda root, change=change: copy_image(root, "im1", "copy", change))
         for change in (
             brighter,
@@ -456,3 +456,22 @@ def test_checks_of_a_folder_without_labels_and_lists(tmp_path):
     write_image(tmp_path / "images/a.png", details(0))
     told = found(tmp_path)
     assert told == [(ERROR, 1, "images/a.png")]  # it has no labels
+
+
+def test_class_numbers_without_names_are_one_fault(root):
+    (root / "labelTxt").rename(root / "labels")
+    (root / "classes.txt").unlink()
+    for path in (root / "labels").iterdir():
+        path.write_text("0 0.1 0.1 0.3 0.1 0.3 0.2 0.1 0.2\n")
+    ((severity, count, place),) = found(root, "label_text")
+    assert (severity, count) == (ERROR, 1)
+    assert "name the classes with `classes`" in place
+
+
+def test_checks_that_lack_what_they_need_are_not_run(root):
+    few = set(examine(read_survey(root, settings=Settings(pixels=False))).checked)
+    assert set(CHECKS) - few == {
+        "same_pixels", "near_duplicates", "empty_images", "checkpoint_classes", "submission",
+        "low_scores",
+    }  # fmt: skip
+    assert len(examine(read_survey(root)).checked) == len(few) + 3
