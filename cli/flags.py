@@ -118,6 +118,10 @@ def _run_flags(group) -> None:
                               "(default: one per core); fewer may be faster if other programs "
                               "keep the cores busy"),
               "info": "CPU threads that --all times with (default: one per core)"})
+    add("--overwrite", phases=TRAIN + PREDICT, action="store_true",
+        help={"train": "replace an existing run",
+              "predict": "replace labels of an earlier run (without it an error, as they may have "
+                         "been corrected)"})
 
 
 def _data_flags(group) -> None:
@@ -305,10 +309,6 @@ def _training_flags(group) -> None:
     add("--resume_train", phases=TRAIN, idle_in=TEST + EVAL, nargs="?", const=LAST, metavar="FILE",
         help="resume a run that was stopped, with its own settings and data (default of FILE: "
              f"{LAST})")
-    add("--overwrite", phases=TRAIN + PREDICT, action="store_true",
-        help={"train": "replace an existing run",
-              "predict": "replace labels of an earlier run (without it an error, as they may have "
-                         "been corrected)"})
     add("--seed", phases=TRAIN, type=natural, help="random seed (default: 317)")
     add("--ngpus", phases=TRAIN, idle_in=TEST + EVAL, type=positive, default=1, metavar="N",
         help="number of GPUs to train on, with DataParallel (default: %(default)s)")
