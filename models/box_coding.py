@@ -10,6 +10,10 @@ of a box is unique and changes smoothly with size and angle, and any symmetric m
 rectangle again: its eigenvectors are the directions of the sides, its eigenvalues half of their
 lengths. The columns of S take the places of the vectors r and b, and those of -S of l and t, which
 for an upright box is the same.
+
+The matrix of a square does not tell its angle. So the two channels of the upright size hold
+cos 4a and sin 4a of the angle a of a side, which are the same for all four sides. They decide the
+direction of boxes that are nearly square, and hardly that of others.
 """
 
 from __future__ import annotations
@@ -40,41 +44,55 @@ def symmetric_matrix(vectors: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return (rx - lx) / 2, (ry - ly + bx - tx) / 4, (by - ty) / 2
 
 
-def rectangle_vectors(vectors: Tensor) -> Tensor:
-    """Convert the output of a head that was trained as a matrix to the vectors of the rectangle.
+def rectangle_vectors(wh: Tensor) -> Tensor:
+    """Convert the output of a head that was trained with rectangles to vectors.
 
     These are plain arithmetic operations, which every runtime has. A cell without an object may
     give a rectangle of any size.
 
     Args:
-        vectors: [N, 10, ...], the channels of `structures.boxes.WH`; the last two are not read.
+        wh: [N, 10, ...], the channels of `structures.boxes.WH`: the vectors as in
+            `symmetric_matrix`, and in place of the size cos 4a and sin 4a.
 
     Returns:
         [N, 10, ...]: the vectors t, r, b, l to the midpoints of the edges, in the order of
         `structures.boxes.corners_to_vectors`, and the size of the enclosing upright rectangle.
     """
-    xx, xy, yy = symmetric_matrix(vectors)
+    xx, xy, yy = symmetric_matrix(wh)
+    cos4, sin4 = wh[:, WH["size"]].unbind(1)
     middle, half = (xx + yy) / 2, (xx - yy) / 2
-    radius = torch.sqrt(half * half + xy * xy)
-    # +1 if the side near the x axis has the larger eigenvalue, else -1.
-    sign = 1 - 2 * _positive(-half)
-    # Its direction, from the half of the angle between 2 half and 2 xy.
-    x, y = radius + half.abs() + TINY, xy * sign
+    # (half, xy) is the direction of a side at the double angle, as long as p and q differ. The
+    # halves of the angle of (cos4, sin4) are another such direction, and its opposite.
+    length4 = torch.sqrt(cos4 * cos4 + sin4 * sin4)
+    larger, flat = length4 + cos4.abs() + TINY, 1 - _positive(-cos4)
+    x, y = sin4 + flat * (larger - sin4), larger + flat * (sin4 - larger)
+    scale = SQUARE_WEIGHT * middle.abs() * length4 / torch.sqrt(x * x + y * y)
+    scale = scale * (1 - 2 * _positive(-(half * x + xy * y)))
+    double_x, double_y = half + scale * x, xy + scale * y
+
+    double = torch.sqrt(double_x * double_x + double_y * double_y) + TINY
+    difference = (half * double_x + xy * double_y) / double
+    # +1 if the side near the x axis is that direction, -1 if it is the other side.
+    sign = 1 - 2 * _positive(-double_x)
+    x, y = double + double_x.abs(), double_y * sign
     length = torch.sqrt(x * x + y * y)
     x, y = x / length, y / length
-    along = torch.clamp(middle + sign * radius, min=LEAST_HALF_SIDE)
-    across = torch.clamp(middle - sign * radius, min=LEAST_HALF_SIDE)
+    along = torch.clamp(middle + sign * difference, min=LEAST_HALF_SIDE)
+    across = torch.clamp(middle - sign * difference, min=LEAST_HALF_SIDE)
     rx, ry, bx, by = along * x, along * y, -across * y, across * x
     # In the order of the original, r does not point down: else each takes the next one's place.
     down = _positive(ry)
-    rx, ry, bx, by = (
-        rx - down * (rx + bx),
-        ry - down * (ry + by),
-        bx + down * (rx - bx),
-        by + down * (ry - by),
-    )
+    rx, bx = rx - down * (rx + bx), bx + down * (rx - bx)
+    ry, by = ry - down * (ry + by), by + down * (ry - by)
     width, height = 2 * (rx.abs() + bx.abs()), 2 * (ry.abs() + by.abs())
     return torch.stack([-bx, -by, rx, ry, bx, by, -rx, -ry, width, height], dim=1)
+
+
+def fourfold_angle(axes: Tensor) -> Tensor:
+    """Compute cos 4a and sin 4a, [M, 2], of the angle of unit vectors [M, 2]."""
+    x, y = axes.unbind(1)
+    cos2, sin2 = x * x - y * y, 2 * x * y
+    return torch.stack([cos2 * cos2 - sin2 * sin2, 2 * cos2 * sin2], dim=1)
 
 
 def _positive(values: Tensor) -> Tensor:
@@ -88,7 +106,10 @@ LEAST_HALF_SIDE = 1 / 8
 """Least half side of a rectangle, in cells: half a pixel of the input."""
 
 TINY = 1e-6
-"""Added to the direction of a side, so that a square, whose direction is 0, gets that of x."""
+"""Added to lengths that are divided by, so that a box without a direction gets that of x."""
+
+SQUARE_WEIGHT = 0.2
+"""Weight of cos 4a and sin 4a beside the difference of the sides, relative to their mean."""
 
 
 def decoded_maps(maps: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.assignment import spread_over_neighbors
-from models.box_coding import symmetric_matrix
+from models.box_coding import fourfold_angle, symmetric_matrix
 from models.losses import ObjectCounts, bernoulli_from_logits, focal_loss
 from structures.boxes import WH
 
@@ -36,11 +36,15 @@ class BoxErrors(NamedTuple):
         sides: [M, 2, 2] error of the symmetric matrix.
         center: [M, 2].
         covariance: [M, 2, 2] of the predicted box; that of the true one is the unit matrix.
+        angle: [M, 2] error of cos 4a and sin 4a.
+        squareness: [M] shorter side of the true box by its longer one.
     """
 
     sides: Tensor
     center: Tensor
     covariance: Tensor
+    angle: Tensor
+    squareness: Tensor
 
 
 def box_errors(wh: Tensor, reg: Tensor, true_wh: Tensor, true_reg: Tensor) -> BoxErrors:
@@ -62,7 +66,13 @@ def box_errors(wh: Tensor, reg: Tensor, true_wh: Tensor, true_reg: Tensor) -> Bo
     in_frame = to_frame @ found
     center = (to_frame @ (reg - true_reg)[:, :, None])[:, :, 0]
     # The true matrix is axesT lengths axes, which the frame turns into the axes alone.
-    return BoxErrors(in_frame - axes, center, in_frame @ in_frame.mT)
+    return BoxErrors(
+        in_frame - axes,
+        center,
+        in_frame @ in_frame.mT,
+        wh[:, WH["size"]] - fourfold_angle(axes[:, 0]),
+        lengths.amin(dim=(1, 2)) / lengths.amax(dim=(1, 2)),
+    )
 
 
 def gaussian_distance(errors: BoxErrors) -> Tensor:
@@ -84,7 +94,9 @@ def gaussian_distance(errors: BoxErrors) -> Tensor:
 
 
 class RectangleLoss(nn.Module):
-    """Losses of a batch by name: `hm`, `wh`, `off` and `overlap`. Their sum is to be minimized.
+    """Losses of a batch by name: `hm`, `wh`, `off`, `angle` and `overlap`.
+
+    Their sum is to be minimized.
 
     Args:
         mean_objects: As for `models.losses.DetectionLoss`.
@@ -140,5 +152,8 @@ class RectangleLoss(nn.Module):
                 ),
                 "wh": SIDE_WEIGHT * (relative(errors.sides.flatten(1)) * share).sum(),
                 "off": SIDE_WEIGHT * (relative(errors.center) * share).sum(),
+                # Only boxes that are nearly square need it. Squares of errors: where the network
+                # does not know the angle, it learns 0.
+                "angle": (errors.angle.square().mean(dim=1) * errors.squareness * share).sum(),
                 "overlap": OVERLAP_WEIGHT * (gaussian_distance(errors) * share).sum(),
             }  # fmt: skip

@@ -29,7 +29,8 @@ def coded(*boxes: tuple[float, float, float]) -> torch.Tensor:
     rows = []
     for box in boxes:
         (xx, xy), (_, yy) = matrix(*box)
-        rows.append([-xy, -yy, xx, xy, xy, yy, -xx, -xy, 0, 0])
+        turn = 4 * np.deg2rad(box[2])
+        rows.append([-xy, -yy, xx, xy, xy, yy, -xx, -xy, np.cos(turn), np.sin(turn)])
     return torch.tensor(rows, dtype=torch.float32)
 
 
@@ -64,6 +65,7 @@ def test_right_boxes_have_no_error(degrees):
     errors = box_errors(coded(box), torch.full((1, 2), 0.3), true_wh(box), torch.full((1, 2), 0.3))
     assert errors.sides.abs().max() < 1e-3
     assert errors.center.abs().max() == 0
+    assert errors.angle.abs().max() < 1e-3
     assert gaussian_distance(errors).item() < 2e-3
 
 
@@ -147,7 +149,10 @@ def test_parts_of_a_step_add_up_to_its_losses():
 
 def test_a_batch_without_objects_has_no_box_losses():
     losses = losses_of(batch())
-    assert losses["wh"] == losses["off"] == losses["overlap"] == 0 and losses["hm"] > 0
+    assert (
+        losses["wh"] == losses["off"] == losses["overlap"] == losses["angle"] == 0
+        and losses["hm"] > 0
+    )
 
 
 def test_decoded_maps_are_refused():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from deploy.export.graph.builder import Graph, Value
-from models.box_coding import LEAST_HALF_SIDE, TINY
+from models.box_coding import LEAST_HALF_SIDE, SQUARE_WEIGHT, TINY
 
 
 def decode_rectangles(graph: Graph, values: Value) -> Value:
@@ -18,18 +18,27 @@ def decode_rectangles(graph: Graph, values: Value) -> Value:
     Returns:
         The same with vectors and size of the rectangles, and `cls_theta` 1, [B, 13, K].
     """
-    *vectors, _, offset, theta = values.split([1] * 8 + [2, 2, 1], axis=1)
+    *vectors, cos4, sin4, offset, theta = values.split([1] * 10 + [2, 1], axis=1)
     tx, ty, rx, ry, bx, by, lx, ly = vectors
     xx, xy, yy = (rx - lx) / 2, (ry - ly + bx - tx) / 4, (by - ty) / 2
     middle, half = (xx + yy) / 2, (xx - yy) / 2
-    radius = graph.op("Sqrt", half * half + xy * xy)
-    sign = (half < 0).where(np.float32(-1), graph.constant(1.0, np.float32))
-    x = radius + graph.op("Abs", half) + TINY
-    y = xy * sign
+    one, minus_one = graph.constant(1.0, np.float32), graph.constant(-1.0, np.float32)
+
+    length4 = graph.op("Sqrt", cos4 * cos4 + sin4 * sin4)
+    larger, steep = length4 + graph.op("Abs", cos4) + TINY, cos4 < 0
+    x, y = steep.where(sin4, larger), steep.where(larger, sin4)
+    scale = graph.op("Abs", middle) * SQUARE_WEIGHT * length4 / graph.op("Sqrt", x * x + y * y)
+    scale = scale * (half * x + xy * y < 0).where(minus_one, one)
+    double_x, double_y = half + scale * x, xy + scale * y
+
+    double = graph.op("Sqrt", double_x * double_x + double_y * double_y) + TINY
+    difference = (half * double_x + xy * double_y) / double
+    sign = (double_x < 0).where(minus_one, one)
+    x, y = double + graph.op("Abs", double_x), double_y * sign
     length = graph.op("Sqrt", x * x + y * y)
     x, y = x / length, y / length
-    along = graph.op("Max", middle + sign * radius, LEAST_HALF_SIDE)
-    across = graph.op("Max", middle - sign * radius, LEAST_HALF_SIDE)
+    along = graph.op("Max", middle + sign * difference, LEAST_HALF_SIDE)
+    across = graph.op("Max", middle - sign * difference, LEAST_HALF_SIDE)
     rx, ry, by = along * x, along * y, across * x
     bx = graph.op("Neg", across * y)
     down = ry > 0
