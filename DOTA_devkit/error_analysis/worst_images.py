@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from itertools import islice
 
 import numpy as np
 
@@ -58,7 +57,8 @@ def worst_images(
         count: how many images at most; those that show no error are left out.
 
     Returns:
-        The images, the worst first; equal ones in the order of the truth.
+        The images, the worst first; those of equal cost by the number of their errors, as where a
+        class without any true positive has no AP to lose, else in the order of the truth.
     """
     matched = analysis.matched
     lost = _lost_per_image(matched)
@@ -66,11 +66,14 @@ def worst_images(
     found = np.zeros(len(matched.counted), bool)
     found[matched.matched[kept & matched.hit]] = True
     not_found = matched.counted & ~found
-    order = np.argsort(-lost, kind="stable")
-    order = order[lost[order] > 0].tolist()
-    images = (_errors_in(matched, image, float(lost[image]), kept, not_found) for image in order)
-    # What only detections with low scores cost cannot be seen.
-    return list(islice((one for one in images if one.counts), count))
+    # What only detections with low scores cost cannot be seen, and is left out.
+    shown = np.bincount(matched.pool.images[kept & matched.miss], minlength=len(lost))
+    shown += np.bincount(matched.pool.truth.images[not_found], minlength=len(lost))
+    order = np.lexsort((-shown, -lost))
+    return [
+        _errors_in(matched, image, float(lost[image]), kept, not_found)
+        for image in order[shown[order] > 0][:count].tolist()
+    ]
 
 
 def _score_thresholds(evaluation: Evaluation) -> np.ndarray:

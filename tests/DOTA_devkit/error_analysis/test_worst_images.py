@@ -71,6 +71,16 @@ def test_class_without_any_true_positive_takes_the_threshold_of_the_others():
     assert image.image_id == "Q" and image.counts == {"background": 1, "not found": 1}
 
 
+def test_images_of_a_model_that_finds_nothing_are_ordered_by_their_errors():
+    """Without a true positive no single image costs AP."""
+    truth = truth_of_squares({image: [(square(0, 0), 0, 0)] for image in ("P", "Q", "R")})
+    found = {"ship": task1([("Q", 0.9, square(90, 0)), ("P", 0.8, square(0, 90))])}
+    images, _ = listed(found, truth)
+    assert [(one.image_id, one.lost) for one in images] == [("P", 0), ("Q", 0), ("R", 0)]
+    more = {"ship": task1([("Q", 0.9, square(90, 0)), ("Q", 0.8, square(0, 90))])}
+    assert [one.image_id for one in listed(more, truth)[0]] == ["Q", "P", "R"]
+
+
 @pytest.mark.parametrize("found", [{}, {"ship": task1([])}])
 def test_without_detections(found):
     truth = truth_of_squares({"P": [(square(0, 0), 0, 0)], "Q": []})
@@ -79,6 +89,7 @@ def test_without_detections(found):
 
 
 def test_nothing_wrong_and_nothing_labeled():
-    truth = truth_of_squares({"P": [(square(0, 0), 0, 0)]})
-    assert listed({"ship": task1([("P", 0.9, square(0, 0))])}, truth)[0] == []
-    assert listed({"ship": task1([("P", 0.9, square(0, 0))])}, truth_of_squares({"P": []}))[0] == []
+    found = {"ship": task1([("P", 0.9, square(0, 0))])}
+    assert listed(found, truth_of_squares({"P": [(square(0, 0), 0, 0)], "Q": []}))[0] == []
+    (image,), _ = listed(found, truth_of_squares({"P": [], "Q": []}))
+    assert (image.image_id, image.lost, image.counts) == ("P", 0, {"background": 1})
