@@ -62,7 +62,7 @@ class Reporting:
         last_done = _step(progress) - (0 < progress.step == progress.batches)
         self._events = EventFile(folder, 1 if is_new else last_done + 1)
         if is_new:
-            speeds = {row["epoch"]: row for row in history.speed}
+            speeds = {row.get("epoch"): row for row in history.speed}
             for row in history.rows:
                 step = int(row["epoch"]) * progress.batches
                 self._events.add_values(epoch_values(row, speeds.get(row["epoch"], {})), step)

@@ -133,6 +133,7 @@ ODD_ENTRIES = [
     ("classes", [["a", "a", "b"], ["a", "b"], [], ["a", "b", 3], ["a", " ", "b"], 3, "abc"]),
     ("input_size", [[0, 0], [-32, -32], [33, 17], [32, 10**7], [10**9] * 2, [32.0, 32], [64]]),
     ("history", [3, [3], [{"loss": "1"}], [{3: 1.0}], {"loss": 1.0}]),
+    ("speed", [None, 3, [3], [{"seconds": "1"}], [{3: 1.0}], {"seconds": 1.0}]),
     ("random_state", [3, {"cpu": 3}, {3: torch.zeros(3)}]),
     ("optimizer_state_dict", [3, [1]]),
     ("train", [None, 3, [1], {"lr": NESTED}]),

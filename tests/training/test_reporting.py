@@ -6,6 +6,8 @@ import pytest
 import torch
 
 from DOTA_devkit.errors import InputError
+from helpers.data_folders import line, make_dota
+from helpers.validations import validation_of
 from training.epoch import EpochProgress
 from training.history import History
 from training.reporting import Reporting, epoch_values
@@ -16,7 +18,7 @@ BATCHES = 100
 
 
 def settings(**changes):
-    return TrainSettings(tensorboard=True, val_pictures=0, **changes)
+    return TrainSettings(tensorboard=True, **changes)
 
 
 class Process:
@@ -104,6 +106,36 @@ def test_earlier_epochs_are_shown_where_tensorboard_comes_later(tmp_path):
     process.finish_epoch()
     process.end()
     assert shown(tmp_path, "train/loss") == {100: 2.0, 200: 1.0, 300: 0.0}
+
+
+def test_pictures_of_a_validation(tmp_path):
+    """They have the number of the last step of their epoch; those of other epochs are deleted."""
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    make_dota(tmp_path / "data", {"a": [line(12, 20, 30, 20, "ship")], "b": []}, val="ab")
+    (tmp_path / "data/classes.txt").write_text("ship")
+    found = [(12, 20, 42, 40, 0.9, 0)], []
+    validation = validation_of(tmp_path / "data", found, [{"hm": 1.0}, {"hm": 2.0}])
+    reporting = Reporting(settings(val_pictures=1), tmp_path)
+    history = History()
+    for epoch, ap in enumerate((0.5, 0.9, 0.1, 0.2), start=1):
+        progress = EpochProgress(epoch, BATCHES, BATCHES)
+        reporting.start_epoch(progress, history)
+        assert reporting.add_validation(progress, validation)["ap50_ship"] == 1.0
+        history.rows.append({**row(epoch), "ap": ap})
+        history.speed.append({"epoch": epoch})
+        reporting.finish_epoch(history, BATCHES)
+    reporting.flush()
+    folder = tmp_path / "validation"
+    kept = [f"epoch_{epoch}{end}" for epoch in (2, 4)  # the best and the latest
+            for end in (".json", "_best_1.jpg", "_sample_1.jpg", "_worst_1.jpg")]  # fmt: skip
+    assert sorted(path.name for path in folder.iterdir()) == kept
+    events = accumulator.EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    assert sorted(events.Tags()["images"]) == ["best/1", "sample/1", "worst/1"]
+    pictures = events.Images("worst/1")
+    assert [one.step for one in pictures] == [100, 200, 300, 400]
+    assert (pictures[-1].width, pictures[-1].height) == (320, 240)
+    content = (folder / "epoch_4_worst_1.jpg").read_bytes()
+    assert pictures[-1].encoded_image_string == content
 
 
 def test_nothing_is_written_without_being_asked_for(tmp_path):
