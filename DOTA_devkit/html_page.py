@@ -21,22 +21,57 @@ class Html(str):
     __slots__ = ()
 
 
+# Classes for the content of pages: a `section` may be `error`, `warning`, `note` or `good`, and a
+# `div` a `bar` of a chart; `key` is a color of a legend.
 _STYLE = """
-:root { color-scheme: light dark; --line: #8886; --soft: #8882; --bar: #3b82c4; }
-body { font: 1rem/1.5 system-ui, sans-serif; max-width: 70rem; margin: 0 auto; padding: 1rem; }
-h1 { font-size: 1.5rem; } h2 { font-size: 1.2rem; margin-top: 2rem; }
+:root { color-scheme: light dark; --line: #8886; --soft: #8882; --bar: #3b82c4;
+  --error: #c62828; --warning: #b26a00; --note: #1565c0; --good: #2e7d32; }
+@media (prefers-color-scheme: dark) {
+  :root { --error: #ef5350; --warning: #ffa726; --note: #42a5f5; --good: #66bb6a; }
+}
+* { box-sizing: border-box; }
+body { font: 1rem/1.5 system-ui, sans-serif; max-width: 70rem; margin: 0 auto; padding: 1rem;
+  overflow-wrap: anywhere; }
+h1, h2 { line-height: 1.2; }
+h1 { font-size: 1.5rem; }
+h2 { font-size: 1.2rem; margin-top: 2rem; }
+section { border: 1px solid var(--line); border-left: .4rem solid var(--line);
+  border-radius: .4rem; padding: .6rem .8rem; margin: 1rem 0; }
+section h2 { margin: .2rem 0; }
+section.error { border-left-color: var(--error); }
+section.warning { border-left-color: var(--warning); }
+section.note { border-left-color: var(--note); }
+section.good { border-left-color: var(--good); }
 .scroll { overflow-x: auto; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; overflow-wrap: normal; }
 th, td { padding: .25rem .6rem; border-bottom: 1px solid var(--line); text-align: right; }
-th:first-child, td:first-child { text-align: left; }
+td, tbody th { white-space: nowrap; }
+th:first-child { text-align: left; }
 thead th { vertical-align: bottom; }
+tbody th { font-weight: normal; }
 tbody tr:hover { background: var(--soft); }
-figure { margin: 1.5rem 0; } figcaption { overflow-wrap: anywhere; }
-img { max-width: 100%; height: auto; display: block; }
+.prose { text-align: left; white-space: normal; overflow-wrap: anywhere; min-width: 12rem; }
+figure { margin: 1.5rem 0; }
+figcaption { font-size: .9rem; }
+img { display: block; max-width: 100%; height: auto; border-radius: .2rem; }
+.gallery { display: grid; gap: 1rem;
+  grid-template-columns: repeat(auto-fill, minmax(min(100%, 18rem), 1fr)); }
+.gallery figure { margin: 0; }
+.gallery img { width: 100%; max-height: 36rem; object-fit: contain; object-position: left; }
+ul { padding-left: 1.2rem; margin: .3rem 0; }
 summary { cursor: pointer; padding: .4rem 0; }
+pre { overflow-x: auto; padding: .6rem; border: 1px solid var(--line); border-radius: .3rem; }
 .bar { background: var(--bar); height: .8rem; min-width: 1px; }
-.key { display: inline-block; width: .9em; height: .9em; border: 1px solid #000; }
+.key { display: inline-block; width: .9em; height: .9em; border: 1px solid; }
 """
+
+# The policy is a second lock beside the escapes: no script runs, whatever a name contains.
+_META = Html(
+    '<meta charset="utf-8">\n'
+    '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+    '<meta http-equiv="Content-Security-Policy" '
+    "content=\"default-src 'none'; img-src data:; style-src 'unsafe-inline'\">\n"
+)
 
 
 def piece(content: object) -> Html:
@@ -47,7 +82,7 @@ def piece(content: object) -> Html:
     return Html(html.escape(text))
 
 
-def element(tag: str, *content: object, **attributes: str) -> Html:
+def element(tag: str, *content: object, **attributes: object) -> Html:
     """Build an element.
 
     Args:
@@ -72,20 +107,63 @@ def table(header: Sequence[object], rows: Iterable[Sequence[object]]) -> Html:
         element("tr", element("th", name, scope="row"), *(element("td", cell) for cell in cells))
         for name, *cells in rows
     ]
-    inner = element("table", element("thead", head), element("tbody", *body))
+    inner = element("table", element("thead", head), element("tbody", _lines(body)))
     return element("div", inner, class_="scroll")
 
 
-def picture(data: bytes, description: str, kind: str = "jpeg") -> Html:
+def prose(text: object) -> Html:
+    """Build the content of a cell that is aligned left and may take several lines."""
+    return element("div", text, class_="prose")
+
+
+def picture(
+    data: bytes, description: str, kind: str = "jpeg", size_wh: tuple[int, int] | None = None
+) -> Html:
     """Embed an encoded picture.
 
     Args:
         data: the bytes of an image file.
         description: shown where pictures are not.
         kind: of the file, "jpeg" or "png".
+        size_wh: width and height in pixels, if they are known: the browser keeps the room free.
     """
+    size = {} if size_wh is None else {"width": size_wh[0], "height": size_wh[1]}
     source = f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
-    return element("img", src=source, alt=description)
+    return element("img", src=source, alt=description, **size)
+
+
+def figure(image: Html, caption: str) -> Html:
+    """Put a caption below a picture."""
+    return element("figure", image, element("figcaption", caption))
+
+
+def gallery(figures: Iterable[Html]) -> Html:
+    """Put figures side by side, as many as there is room for."""
+    return element("div", _lines(figures), class_="gallery")
+
+
+def folded(summary: str, *content: object, opened: bool = False) -> Html:
+    """Build content that is shown or hidden by a click on its summary.
+
+    Args:
+        summary: text that always shows.
+        *content: texts and pieces.
+        opened: whether the content shows at first.
+    """
+    state = {"open": ""} if opened else {}
+    return element("details", element("summary", summary), *content, **state)
+
+
+def page(title: str, *content: object) -> Html:
+    """Build a whole page.
+
+    Args:
+        title: shown in the browser's bar and above the content.
+        *content: texts and pieces.
+    """
+    head = element("head", _META, element("title", title), element("style", Html(_STYLE)))
+    body = element("body", _lines([element("h1", title), *content]))
+    return Html(f"<!doctype html>\n{element('html', head, body, lang='en')}\n")
 
 
 def write_page(path: Path | str, title: str, *content: object) -> None:
@@ -96,13 +174,11 @@ def write_page(path: Path | str, title: str, *content: object) -> None:
         title: shown in the browser's bar and above the content.
         *content: texts and pieces.
     """
-    head = element(
-        "head",
-        Html('<meta charset="utf-8">'),
-        Html('<meta name="viewport" content="width=device-width, initial-scale=1">'),
-        element("title", title),
-        element("style", Html(_STYLE)),
-    )
-    body = element("body", element("h1", title), *content)
+    text = page(title, *content)
     with replacing(path) as file:
-        file.write("<!doctype html>\n" + element("html", head, body, lang="en") + "\n")
+        file.write(text)
+
+
+def _lines(contents: Iterable[object]) -> Html:
+    """Join blocks with line breaks, which the browser ignores, for those who read the source."""
+    return Html("\n".join(map(piece, contents)))

@@ -9,21 +9,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from DOTA_devkit.errors import InputError
-from DOTA_devkit.files import replacing
+from DOTA_devkit.html_page import (
+    Html,
+    element,
+    figure,
+    folded,
+    gallery,
+    picture,
+    prose,
+    table,
+    write_page,
+)
 from DOTA_devkit.scoring import Evaluation, plot_evaluation
 from structures.defaults import CONF_THRESH
 from training.files import BAD_BATCHES, BAD_IMAGES, BEST, CURVES, PRECISION_RECALL, VALIDATION
 from training.history import History
-from training.html_pieces import (
-    command,
-    folded,
-    gallery,
-    heading,
-    page,
-    paragraph,
-    picture,
-    table,
-)
 from training.settings import TrainSettings
 from training.validation_files import (
     BEST_LOSS,
@@ -79,14 +79,14 @@ def write_report(
     folder = path.parent
     shown = _shown_validation(folder / VALIDATION, history)
     state, text = run_state(history, settings)
-    parts = [paragraph(text), *_faults(folder)]
+    parts = [element("p", text), *_faults(folder)]
     if commands is not None:
-        parts.append(heading("To go on"))
+        parts.append(element("h2", "To go on"))
         offered = {_GOING_ON[state]: getattr(commands, state), **commands.others}
         parts += [
             part
             for label, words in offered.items()
-            for part in (paragraph(f"{label}:"), command(words))
+            for part in (element("p", f"{label}:"), element("pre", words))
         ]
     parts += _curves(folder)
     if shown is not None:
@@ -94,8 +94,7 @@ def write_report(
         parts += _pictures(shown, folder / VALIDATION)
     parts += [*_speed(history), *_epochs(history), *_settings(sections)]
     name = sections.get("Model", {}).get("backbone", "")
-    with replacing(path) as file:
-        file.write(page(f"Training report {name}".strip(), parts))
+    write_page(path, f"Training report {name}".strip(), *parts)
 
 
 _GOING_ON = {
@@ -136,7 +135,7 @@ def _shown_validation(folder: Path, history: History) -> KeptValidation | None:
     return None
 
 
-def _faults(folder: Path) -> list[str]:
+def _faults(folder: Path) -> list[Html]:
     """Tell what the run has skipped."""
     told = {
         BAD_IMAGES: "images could not be read and were left out",
@@ -147,18 +146,21 @@ def _faults(folder: Path) -> list[str]:
         for name in told
         if (folder / name).is_file()
     }
-    return [paragraph(f"{count} {told[name]} ({name}).") for name, count in counts.items()]
+    return [element("p", f"{count} {told[name]} ({name}).") for name, count in counts.items()]
 
 
-def _curves(folder: Path) -> list[str]:
+def _curves(folder: Path) -> list[Html]:
     path = folder / CURVES
     if not path.is_file():
-        return [heading("Curves"), paragraph("The curves need matplotlib, which is not installed.")]
+        return [
+            element("h2", "Curves"),
+            element("p", "The curves need matplotlib, which is not installed."),
+        ]
     caption = "Losses, AP and learning rate over the epochs"
-    return [heading("Curves"), picture(path.read_bytes(), "png", caption)]
+    return [element("h2", "Curves"), _figure(path, caption)]
 
 
-def _scores(shown: KeptValidation, history: History) -> list[str]:
+def _scores(shown: KeptValidation, history: History) -> list[Html]:
     scores = shown.scores
     which = "the best" if shown.epoch == history.best_epoch() else "the latest"
     columns = [f"AP{100 * threshold:g}" for threshold in scores.iou_thresholds]
@@ -176,41 +178,48 @@ def _scores(shown: KeptValidation, history: History) -> list[str]:
     total = sum(score.objects for score in scores.classes)
     rows.append(["mean", total, *mean, "", "", ""])
     return [
-        heading("AP by class"),
-        paragraph(
+        element("h2", "AP by class"),
+        element(
+            "p",
             f"Epoch {shown.epoch}, {which}, on the {scores.images} images of the validation list "
             f"({scores.metric}, in percent). Precision and recall are those at the score threshold "
-            "with the highest F1, at an IoU of 0.5."
+            "with the highest F1, at an IoU of 0.5.",
         ),
         table(header, rows),
     ]
 
 
-def _precision_recall(scores: Evaluation, folder: Path) -> list[str]:
+def _precision_recall(scores: Evaluation, folder: Path) -> list[Html]:
     path = folder / PRECISION_RECALL
     try:
         plot_evaluation(scores, path)
     except InputError:  # without matplotlib
         return []
     caption = "Precision and recall of each class over the score thresholds"
-    return [heading("Precision and recall"), picture(path.read_bytes(), "png", caption)]
+    return [element("h2", "Precision and recall"), _figure(path, caption)]
 
 
-def _pictures(shown: KeptValidation, folder: Path) -> list[str]:
+def _figure(path: Path, caption: str) -> Html:
+    """Return an image file with its caption, which also describes it where it is not shown."""
+    kind = "png" if path.suffix == ".png" else "jpeg"
+    return figure(picture(path.read_bytes(), caption, kind), caption)
+
+
+def _pictures(shown: KeptValidation, folder: Path) -> list[Html]:
     titles = {
         WORST_LOSS: "Worst images by loss",
         BEST_LOSS: "Best images by loss",
         SPREAD: "Images across the validation list",
     }
-    parts: list[str] = []
+    parts: list[Html] = []
     for role, title in titles.items():
         drawn = [one for one in shown.pictures if one.role == role]
         files = [(one, one.path(folder, shown.epoch)) for one in drawn]
         there = [(one, path) for one, path in files if path.is_file()]
         if there:
             parts += [
-                heading(title),
-                gallery(picture(path.read_bytes(), "jpeg", one.caption()) for one, path in there),
+                element("h2", title),
+                gallery(_figure(path, one.caption()) for one, path in there),
             ]
     if parts:
         legend = (
@@ -218,11 +227,11 @@ def _pictures(shown: KeptValidation, folder: Path) -> list[str]:
             f"score above {CONF_THRESH:g} are in the colors of their classes. The loss is that of "
             "the whole image, not augmented, as a batch of its own."
         )
-        parts.insert(1, paragraph(legend))
+        parts.insert(1, element("p", legend))
     return parts
 
 
-def _speed(history: History) -> list[str]:
+def _speed(history: History) -> list[Html]:
     rows = [row for row in history.speed if row.get("seconds")]
     if not rows:
         return []
@@ -236,26 +245,26 @@ def _speed(history: History) -> list[str]:
     ]
     if memory := [row["memory_mb"] for row in rows if "memory_mb" in row]:
         cells.append(["peak memory", f"{max(memory):.0f} MB"])
-    return [heading("Speed and memory"), table(["over all epochs", ""], cells)]
+    return [element("h2", "Speed and memory"), table(["over all epochs", ""], cells)]
 
 
-def _epochs(history: History) -> list[str]:
+def _epochs(history: History) -> list[Html]:
     names = list(dict.fromkeys(name for row in history.rows for name in row))
     rows = [[number(row.get(name, math.nan)) for name in names] for row in history.rows]
-    return [heading("Epochs"), folded("All values of all epochs", table(names, rows))]
+    return [element("h2", "Epochs"), folded("All values of all epochs", table(names, rows))]
 
 
-def _settings(sections: Mapping[str, Section]) -> list[str]:
-    parts = [heading("Settings")]
+def _settings(sections: Mapping[str, Section]) -> list[Html]:
+    parts = [element("h2", "Settings")]
     for title, section in sections.items():
-        parts.append(folded(title, table(["name", "value"], _rows(section))))
+        parts.append(folded(title, table(["name", prose("value")], _rows(section))))
     return parts
 
 
 def _rows(section: Section) -> Iterable[Sequence[object]]:
     for name, value in section.items():
         shown = ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else value
-        yield name, "" if shown is None else shown
+        yield name, prose("" if shown is None else shown)
 
 
 def percent(value: float) -> str:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 
 import numpy as np
 
 from DOTA_devkit.doctor.angles import upright_share
 from DOTA_devkit.doctor.diagnosis import Diagnosis
 from DOTA_devkit.doctor.findings import SEVERITIES, Example, Finding
-from DOTA_devkit.doctor.html_pieces import escaped, listing, page, picture, table
 from DOTA_devkit.doctor.lists import set_sizes
 from DOTA_devkit.doctor.pixels import size_table
 from DOTA_devkit.doctor.sizes import cell_table
 from DOTA_devkit.doctor.survey import Survey
 from DOTA_devkit.errors import InputError
+from DOTA_devkit.html_page import Html, element, figure, folded, gallery, page, picture, table
 from DOTA_devkit.imaging import import_cv2, read_image
 from DOTA_devkit.progress import progress
 
@@ -25,35 +26,35 @@ _MARGIN = 1.5
 """Shown of the surroundings of a box, in its longer sides to each direction."""
 _LEAST_CROP_PX = 48
 _BOX_COLOR = (0, 80, 255)  # BGR
+_JPEG_QUALITY = 80
 _MAX_PLACES = 50
 
 
 def diagnosis_page(diagnosis: Diagnosis) -> str:
     """Return the page as HTML, complete in itself."""
     survey = diagnosis.survey
-    parts = [f"<p>{escaped(diagnosis.headline())} in {len(diagnosis.checked)} checks.</p>"]
+    parts = [element("p", f"{diagnosis.headline()} in {len(diagnosis.checked)} checks.")]
     pictures = _Pictures(survey)
     for finding in progress(diagnosis.findings, "pictures"):
         parts.append(_section(finding, pictures))
     if not diagnosis.findings:
-        parts.append('<section class="good"><h2>Nothing found</h2></section>')
-    parts.append(_overview(survey))
-    return page(f"Data of {survey.root.absolute().name}", "\n".join(parts))
+        parts.append(element("section", element("h2", "Nothing found"), class_="good"))
+    return page(f"Data of {survey.root.absolute().name}", *parts, *_overview(survey))
 
 
-def _section(finding: Finding, pictures: _Pictures) -> str:
-    shown = "".join(filter(None, map(pictures.draw, finding.examples)))
-    places = listing(finding.places[:_MAX_PLACES])
+def _section(finding: Finding, pictures: _Pictures) -> Html:
+    shown = [drawn for example in finding.examples if (drawn := pictures.draw(example))]
+    places = element("ul", *(element("li", place) for place in finding.places[:_MAX_PLACES]))
     more = finding.count - _MAX_PLACES
-    rest = f"<p>and {more} more, in the JSON file</p>" if more > 0 else ""
-    opened = " open" if finding.count <= 5 else ""
-    return (
-        f'<section class="{finding.severity}"><h2>{escaped(finding.title)}: '
-        f"{escaped(finding.count_text())}</h2>"
-        f"<p><b>{finding.severity}</b> ({escaped(SEVERITIES[finding.severity])})</p>"
-        f"<p>{escaped(finding.remedy)}</p>"
-        f'<div class="pictures">{shown}</div>'
-        f"<details{opened}><summary>where</summary>{places}{rest}</details></section>"
+    rest = element("p", f"and {more} more, in the JSON file") if more > 0 else ""
+    return element(
+        "section",
+        element("h2", f"{finding.title}: {finding.count_text()}"),
+        element("p", element("b", finding.severity), f" ({SEVERITIES[finding.severity]})"),
+        element("p", finding.remedy),
+        gallery(shown),
+        folded("where", places, rest, opened=finding.count <= 5),
+        class_=finding.severity,
     )
 
 
@@ -64,16 +65,19 @@ class _Pictures:
         self._survey = survey
         self._last: tuple[str, np.ndarray | None] = ("", None)
 
-    def draw(self, example: Example) -> str:
-        """Return the picture of an example as HTML, empty if an image cannot be read."""
+    def draw(self, example: Example) -> Html | None:
+        """Return the picture of an example with its caption, None if an image cannot be read."""
         images = [self._read(image_id) for image_id in example.image_ids]
         if any(image is None for image in images):
-            return ""
+            return None
         if len(images) > 1:
             image = np.concatenate([_square(one) for one in images], axis=1)
         else:
             image = _with_boxes(images[0], example)
-        return picture(image, example.caption)
+        cv2 = import_cv2()
+        _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
+        size_wh = image.shape[1::-1]
+        return figure(picture(data.tobytes(), example.caption, size_wh=size_wh), example.caption)
 
     def _read(self, image_id: str) -> np.ndarray | None:
         if self._last[0] != image_id:
@@ -136,17 +140,16 @@ def _window(corners: np.ndarray, size_wh: tuple[int, int]) -> tuple[np.ndarray, 
     return np.floor(center - reach).astype(np.int64), np.ceil(center + reach).astype(np.int64)
 
 
-def _overview(survey: Survey) -> str:
+def _overview(survey: Survey) -> Iterable[Html]:
     """Return the tables that describe the data, whether anything is wrong or not."""
-    height, width = survey.settings.input_hw
-    parts = ["<h2>The data</h2>"]
+    yield element("h2", "The data")
     sizes = set_sizes(survey)
-    parts.append(table(["", *sizes], [["images", *sizes.values()]]))
-    parts.append(
-        f"<p>{len(survey.data.names)} objects, {100 * upright_share(survey):.0f}% of them parallel "
-        "to the axes. Most frequent image sizes (width x height): "
-        + escaped(", ".join(f"{size} ({n})" for size, n in size_table(survey)) or "unknown")
-        + ".</p>"
+    yield table(["", *sizes], [["images", *sizes.values()]])
+    most_frequent = ", ".join(f"{size} ({n})" for size, n in size_table(survey)) or "unknown"
+    yield element(
+        "p",
+        f"{len(survey.data.names)} objects, {100 * upright_share(survey):.0f}% of them parallel "
+        f"to the axes. Most frequent image sizes (width x height): {most_frequent}.",
     )
     rows = [
         [
@@ -158,11 +161,12 @@ def _overview(survey: Survey) -> str:
         for row in cell_table(survey)
     ]
     if rows:
-        parts.append(
-            f"<h2>Cells of the network's maps that each class gets at {height}x{width}</h2>"
-            "<p>5 / 50 / 95% of the training objects. A longer side below one cell is hardly "
-            "learned; from three cells on, boxes get precise.</p>"
+        height, width = survey.settings.input_hw
+        yield element("h2", f"Cells of the network's maps that each class gets at {height}x{width}")
+        yield element(
+            "p",
+            "5 / 50 / 95% of the training objects. A longer side below one cell is hardly "
+            "learned; from three cells on, boxes get precise.",
         )
         header = ["class", "objects", "longer side", "shorter side", "below one cell"]
-        parts.append(table(header, rows))
-    return "\n".join(parts)
+        yield table(header, rows)

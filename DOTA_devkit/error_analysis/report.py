@@ -23,7 +23,7 @@ from DOTA_devkit.error_analysis.pictures import COLORS, FOUND, ImageReader, draw
 from DOTA_devkit.error_analysis.worst_images import ImageErrors
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.files import replacing
-from DOTA_devkit.html_page import Html, element, picture, table, write_page
+from DOTA_devkit.html_page import Html, element, folded, picture, prose, table, write_page
 from DOTA_devkit.progress import progress
 from DOTA_devkit.scoring.evaluation import SIZES
 
@@ -138,8 +138,8 @@ class ErrorReport:
             bar = element("div", class_="bar", style=f"width: {width:.1f}%")
             meaning = _SPECIAL.get(cause) or EXPLANATIONS[ErrorKind(cause)]
             cells = (_points(lost), element("div", bar, style="width: 8rem"), mean.counts[cause])
-            rows.append((cause, *cells, element("div", meaning, style="text-align: left")))
-        yield table(("kind", "AP lost", "", "errors", "meaning"), rows)
+            rows.append((cause, *cells, prose(meaning)))
+        yield table(("kind", "AP lost", "", "errors", prose("meaning")), rows)
 
     def _compared(self, comparison: Comparison) -> Iterable[Html]:
         yield element("h2", f"Compared with {self.against}")
@@ -161,8 +161,8 @@ class ErrorReport:
         )
         for size, (low, high) in SIZES.items():
             area = f"area from {low}" + ("" if math.isinf(high) else f" to {high}")
-            title = element("summary", f"{size} objects by class ({area} square pixels)")
-            yield element("details", title, self._losses_table(size))
+            title = f"{size} objects by class ({area} square pixels)"
+            yield folded(title, self._losses_table(size))
 
     def _losses_table(self, size: str) -> Html:
         rows = (*self.analysis.losses[size], self.analysis.mean(size))

@@ -1,7 +1,11 @@
 """The command: page, JSON, exit code, and refusals."""
 
+import base64
 import json
+import re
 
+import cv2
+import numpy as np
 import pytest
 import torch
 
@@ -45,7 +49,14 @@ def test_findings_on_page_and_in_json(root, capsys):
     assert cells["plane"]["longer"][1] == pytest.approx(36 * 3.8 / 4, abs=0.05)
     html = (root.parent / "out/a.html").read_text()
     assert "<script" not in html and "&lt;script&gt;" in html
-    assert html.count("data:image/jpeg;base64,") >= 2
+    pictures = re.findall(
+        r'src="data:image/jpeg;base64,(.+?)" alt="(.+?)" width="(.+?)" height="(.+?)"', html
+    )
+    assert len(pictures) == html.count("<img") >= 2
+    for data, caption, width, height in pictures:
+        data = np.frombuffer(base64.b64decode(data), np.uint8)
+        assert cv2.imdecode(data, cv2.IMREAD_COLOR).shape == (int(height), int(width), 3)
+        assert f"<figcaption>{caption}</figcaption>" in html
     assert html.count("<section") == len(content["findings"])
 
 
