@@ -6,7 +6,8 @@ import pickle
 import pytest
 import torch
 
-from helpers.command_line import assert_refused
+import main
+from helpers.command_line import TINY_TRAINING, assert_refused
 from helpers.networks import save_untrained
 
 
@@ -64,6 +65,15 @@ def test_resume_without_optimizer_state(run_cli, data, tmp_path):
     assert_refused(result, path, "--finetune")
 
 
+@pytest.fixture(scope="module")
+def paper_weights(data, tmp_path_factory):
+    """Return a checkpoint of the recipe of the paper, whose heads have no BatchNorm."""
+    folder = tmp_path_factory.mktemp("paper")
+    flags = ["--data_dir", data, "--run_dir", folder, "--recipe", "paper", *TINY_TRAINING]
+    assert main.main(["--phase", "train", *map(str, flags)]) == 0
+    return folder / "weights_dota" / "model_last.pth"
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
@@ -80,13 +90,13 @@ def test_resume_without_optimizer_state(run_cli, data, tmp_path):
 @pytest.mark.parametrize("phase", ["train", "test", "eval"])
 @pytest.mark.slow
 def test_flags_that_contradict_a_checkpoint(
-    run_cli, writable_data, trained_weights, phase, flags, message
+    run_cli, writable_data, paper_weights, phase, flags, message
 ):
     arguments = ["--phase", phase, "--data_dir", writable_data]
     if phase == "train":
-        arguments += ["--resume_train", trained_weights, "--epochs", "2"]
+        arguments += ["--resume_train", paper_weights, "--epochs", "2"]
     else:
-        arguments += ["--weights", trained_weights]
+        arguments += ["--weights", paper_weights]
     if "--classes" in flags:  # no labels, which would not be of these classes
         for label in (writable_data / "labelTxt").iterdir():
             label.write_text("")
