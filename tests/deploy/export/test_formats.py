@@ -66,7 +66,7 @@ def folder(sharp_folder):
         return copy.deepcopy(traced[half])
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("deploy.export.formats.export_network", once)
+        patch.setattr("deploy.export.trace.export_network", once)
         yield sharp_folder
 
 
