@@ -94,7 +94,7 @@ def test_ctrl_c_leaves_no_partial_export(trained_weights, tmp_path, step):
 @pytest.mark.parametrize(
     ("phase", "function", "kept"),
     [
-        ("train", "train.DetectionLoss.forward", "the run up to batch 1 of 1 in epoch 1 is kept"),
+        ("train", "train.RectangleLoss.forward", "the run up to batch 1 of 1 in epoch 1 is kept"),
         ("test", "inference.postprocess", "starts over with the first image"),
         ("eval", "inference.postprocess", "starts over with the first image"),
         ("predict", "deploy.predict.pipeline.detect_batch", "any progress so far"),
@@ -139,6 +139,6 @@ def test_ctrl_c_turned_into_another_error(run_cli, monkeypatch, data):
         except KeyboardInterrupt as error:
             raise ValueError("a callback failed") from error
 
-    monkeypatch.setattr("train.DetectionLoss.forward", fail)
+    monkeypatch.setattr("train.RectangleLoss.forward", fail)
     result = run_cli("--phase", "train", "--data_dir", data, *TINY_TRAINING)
     assert_refused(result, "stopped by Ctrl-C", code=130)

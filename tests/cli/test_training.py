@@ -330,7 +330,7 @@ def test_images_in_both_train_and_val_are_refused(run_training, writable_data):
 @pytest.mark.slow
 def test_training_stops_at_non_finite_losses(run_training, data, monkeypatch):
     monkeypatch.setattr(
-        trainer.DetectionLoss, "forward",
+        trainer.RectangleLoss, "forward",
         lambda self, maps, targets, logits: {"hm": maps["hm"].sum() * float("nan")},
     )  # fmt: skip
     result = run_training(data, "--epochs", 30, "--batch_size", 1)
