@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from DOTA_devkit.class_lists import parse_class_list
@@ -72,12 +72,21 @@ def non_negative_int(text: str) -> int:
 
 def fraction(text: str) -> float:
     """Parse a share or an IoU, 0 to 1."""
+    return _number(text, lambda value: 0 <= value <= 1, "a number from 0 to 1")
+
+
+def length(text: str) -> float:
+    """Parse a length, 0 or more."""
+    return _number(text, lambda value: 0 <= value < float("inf"), "a number of 0 or more")
+
+
+def _number(text: str, allowed: Callable[[float], bool], expected: str) -> float:
     try:
         value = float(text)
     except ValueError:
-        value = -1.0
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
+        value = float("nan")
+    if not allowed(value):
+        raise argparse.ArgumentTypeError(f"{text!r} is not {expected}")
     return value
 
 
@@ -110,6 +119,26 @@ def add_classes(parser: argparse.ArgumentParser, purpose: str) -> None:
         metavar="LIST",
         help=f"{purpose}: names with commas between them (a,b), a file with one per line, a "
         "data.yaml, or dota1.0, dota1.5, dota2.0",
+    )
+
+
+def add_training_limits(
+    parser: argparse.ArgumentParser, parse_size: Callable[[str], float]
+) -> None:
+    """Add `--min_size`, read by `parse_size`, and `--max_objs`: what training leaves out."""
+    parser.add_argument(
+        "--min_size",
+        type=parse_size,
+        default=10.0,
+        metavar="PIXELS",
+        help="longer side below which training ignores an object (default: 10)",
+    )
+    parser.add_argument(
+        "--max_objs",
+        type=non_negative_int,
+        default=500,
+        metavar="N",
+        help="objects of an image that training uses at most (default: 500)",
     )
 
 

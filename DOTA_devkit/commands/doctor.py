@@ -11,8 +11,9 @@ from DOTA_devkit.commands.arguments import (
     add_classes,
     add_overwrite,
     add_reading,
+    add_training_limits,
+    length,
     name_flags,
-    non_negative_int,
     read_options,
 )
 from DOTA_devkit.doctor import (
@@ -104,20 +105,7 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--input_w", type=_side, metavar="PIXELS", help="width of the input (default: as high)"
     )
-    parser.add_argument(
-        "--min_size",
-        type=_size,
-        default=10.0,
-        metavar="PIXELS",
-        help="longer side below which training ignores an object (default: 10)",
-    )
-    parser.add_argument(
-        "--max_objs",
-        type=non_negative_int,
-        default=500,
-        metavar="N",
-        help="objects of an image that training uses at most (default: 500)",
-    )
+    add_training_limits(parser, length)
 
 
 def _side(text: str) -> int:
@@ -125,17 +113,6 @@ def _side(text: str) -> int:
     if not text.isdecimal() or not 0 < int(text) <= 1 << 14 or int(text) % 32:
         raise argparse.ArgumentTypeError(f"{text!r} is not a multiple of 32 from 32 to {1 << 14}")
     return int(text)
-
-
-def _size(text: str) -> float:
-    """Parse a length of 0 or more."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of 0 or more")
-    return value
 
 
 def run(arguments: argparse.Namespace) -> int:

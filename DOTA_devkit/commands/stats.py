@@ -9,9 +9,9 @@ from DOTA_devkit.class_lists import find_class_file, read_class_file
 from DOTA_devkit.commands.arguments import (
     add_classes,
     add_overwrite,
+    add_training_limits,
     images_of_labels,
     label_folder,
-    non_negative_int,
 )
 from DOTA_devkit.files import refuse_existing
 from DOTA_devkit.stats import collect_stats, plot_stats, read_label_set
@@ -42,20 +42,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         parser,
         "the allowed classes (default: classes.txt in or beside the folder, if there is one)",
     )
-    parser.add_argument(
-        "--min_size",
-        type=float,
-        default=10,
-        metavar="PIXELS",
-        help="longer side below which training ignores an object (default: 10)",
-    )
-    parser.add_argument(
-        "--max_objs",
-        type=non_negative_int,
-        default=500,
-        metavar="N",
-        help="objects of an image that training uses at most (default: 500)",
-    )
+    add_training_limits(parser, float)
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw a plot (.png, .pdf, .svg)")
     add_overwrite(parser, "files")
     parser.set_defaults(run=run)
