@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from functools import partial
 
-from torch import Tensor, nn
+from torch import nn
 
 from models.inverted_residual import BlockShape, InvertedResidual, conv_unit
-from models.model_parts import Features, initialize
+from models.model_parts import StagedFeatures, initialize
 
 _STEM = 32
 _STAGES = (
@@ -35,7 +35,7 @@ _LAST, _CLASSES = 1280, 1000
 _silu = partial(nn.SiLU, inplace=True)
 
 
-class EfficientNetB0Features(nn.Module):
+class EfficientNetB0Features(StagedFeatures):
     """EfficientNet-B0 without the last 1x1 convolution and the classifier."""
 
     LAST_OF_STRIDE = (2, 3, 5, 7)  # index of the last stage at strides 4, 8, 16 and 32
@@ -70,12 +70,3 @@ class EfficientNetB0Features(nn.Module):
         initialize(last)
         if not classifier.weight.is_meta:
             nn.init.uniform_(classifier.weight)
-
-    def forward(self, x: Tensor) -> Features:
-        """Compute the feature maps C2 to C5 of a batch [B, 3, H, W]."""
-        maps = []
-        for number, stage in enumerate(self.features):
-            x = stage(x)
-            if number in self.LAST_OF_STRIDE:
-                maps.append(x)
-        return tuple(maps)

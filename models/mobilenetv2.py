@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from models.model_parts import Features, initialize
+from models.model_parts import StagedFeatures, initialize
 
 _STEM = 32
 _BLOCKS = (
@@ -56,7 +56,7 @@ class InvertedResidual(nn.Module):
         return x + self.conv(x) if self.adds_input else self.conv(x)
 
 
-class MobileNetV2Features(nn.Module):
+class MobileNetV2Features(StagedFeatures):
     """MobileNetV2 without the last 1x1 convolution and the classifier."""
 
     LAST_OF_STRIDE = (3, 6, 13, 17)  # index of the last block at strides 4, 8, 16 and 32
@@ -76,15 +76,6 @@ class MobileNetV2Features(nn.Module):
         rest = nn.Sequential(nn.Conv2d(channels, _LAST, 1, bias=False), nn.Linear(_LAST, _CLASSES))
         initialize(self)
         initialize(rest)
-
-    def forward(self, x: Tensor) -> Features:
-        """Compute the feature maps C2 to C5 of a batch [B, 3, H, W]."""
-        maps = []
-        for number, block in enumerate(self.features):
-            x = block(x)
-            if number in self.LAST_OF_STRIDE:
-                maps.append(x)
-        return tuple(maps)
 
 
 def _unit(

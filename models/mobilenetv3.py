@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from functools import partial
 
-from torch import Tensor, nn
+from torch import nn
 
 from models.inverted_residual import BlockShape, InvertedResidual, conv_unit
-from models.model_parts import Features, initialize
+from models.model_parts import StagedFeatures, initialize
 
 _STEM = 16
 _BLOCKS = (
@@ -43,7 +43,7 @@ _relu = partial(nn.ReLU, inplace=True)
 _hardswish = partial(nn.Hardswish, inplace=True)
 
 
-class MobileNetV3LargeFeatures(nn.Module):
+class MobileNetV3LargeFeatures(StagedFeatures):
     """MobileNetV3-Large without the last 1x1 convolution and the classifier."""
 
     LAST_OF_STRIDE = (3, 6, 12, 15)  # index of the last block at strides 4, 8, 16 and 32
@@ -73,12 +73,3 @@ class MobileNetV3LargeFeatures(nn.Module):
         )
         initialize(self)
         initialize(rest)
-
-    def forward(self, x: Tensor) -> Features:
-        """Compute the feature maps C2 to C5 of a batch [B, 3, H, W]."""
-        maps = []
-        for number, block in enumerate(self.features):
-            x = block(x)
-            if number in self.LAST_OF_STRIDE:
-                maps.append(x)
-        return tuple(maps)

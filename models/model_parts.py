@@ -25,6 +25,27 @@ def initialize(network: nn.Module) -> None:
             nn.init.normal_(module.weight, 0, 0.01)
 
 
+class StagedFeatures(nn.Module):
+    """A backbone that is a row of stages, some of whose outputs are its feature maps.
+
+    Attributes:
+        features: The stages.
+        LAST_OF_STRIDE: Index of the last stage at strides 4, 8, 16 and 32.
+    """
+
+    LAST_OF_STRIDE: tuple[int, int, int, int]
+    features: nn.Sequential
+
+    def forward(self, x: Tensor) -> Features:
+        """Compute the feature maps C2 to C5 of a batch [B, 3, H, W]."""
+        maps = []
+        for number, stage in enumerate(self.features):
+            x = stage(x)
+            if number in self.LAST_OF_STRIDE:
+                maps.append(x)
+        return tuple(maps)
+
+
 class CombinationModule(nn.Module):
     """Merges a coarse feature map into the next finer one.
 
