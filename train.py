@@ -114,7 +114,7 @@ def train(
             loader = epoch_loader(train_set, settings, epoch, device, run)
             row = train_one_epoch(parallel, loader, criterion, optimizer, settings, run, device)
             if score is not None and (epoch % settings.val_every == 0 or epoch == settings.epochs):
-                row |= validate(model if average is None else average.model, score, run)
+                row |= validate(score, run)
             logger.info("%s  %s", epoch_line(row, settings.epochs), progress.time_text())
             run.finish_epoch(row)
     if run.progress.epoch <= settings.epochs:
@@ -210,8 +210,8 @@ def train_one_epoch(
     }
 
 
-def validate(model: CTRBOX, score: Score, run: Run) -> dict[str, float]:
-    """Measure a model, and show what the measurement has found.
+def validate(score: Score, run: Run) -> dict[str, float]:
+    """Measure the model of a run, and show what the measurement has found.
 
     Returns:
         `ap` and, if `score` hands back the whole validation, the other columns of
@@ -221,7 +221,7 @@ def validate(model: CTRBOX, score: Score, run: Run) -> dict[str, float]:
         UnreadableImage: an image of the validation set cannot be read.
     """
     try:
-        return run.reporting.add_validation(run.progress, score(model))
+        return run.reporting.add_validation(run.progress, score(run.scored_model))
     except UnreadableImage as error:
         raise error.with_advice() from error
 

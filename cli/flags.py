@@ -28,7 +28,7 @@ from cli.arguments import (
     thresholds,
 )
 from cli.defaults import OWN_DATA, SAMPLE
-from cli.recipes import RECIPES
+from cli.recipes import DEFAULT, RECIPES
 from deploy.export.types import SUFFIXES
 from deploy.predict.settings import FORMATS, LABEL_FORMATS
 from deploy.runtimes.registry import RUNTIMES
@@ -274,22 +274,24 @@ def _detection_flags(group) -> None:
 
 def _training_flags(group) -> None:
     add = group("training")
+    usual, paper = (RECIPES[name].settings for name in (DEFAULT, "paper"))
+    sample = SAMPLE.recipe_settings["paper"]
     add("--num_epoch", "--epochs", phases=TRAIN, idle_in=TEST + EVAL, dest="epochs",
         type=positive, metavar="N",
         help=f"number of epochs (default: {OWN_DATA.epochs}; sample: {SAMPLE.epochs})")
     add("--init_lr", phases=TRAIN, idle_in=TEST + EVAL, type=positive_float, metavar="LR",
-        help="highest learning rate (default: 0.002; with --recipe paper 0.000125, or 0.002 on "
-             "the sample)")
+        help=f"highest learning rate (default: {usual['lr']}; with --recipe paper {paper['lr']}, "
+             f"or {sample['lr']} on the sample)")
     add("--schedule", phases=TRAIN, choices=SCHEDULES,
-        help="learning rate schedule (default: cosine; with --recipe paper exponential, or cosine "
-             "on the sample)")
+        help=f"learning rate schedule (default: {usual['schedule']}; with --recipe paper "
+             f"{paper['schedule']}, or {sample['schedule']} on the sample)")
     add("--recipe", phases=TRAIN, choices=RECIPES,
         help="how the network is trained: boxes as rectangles with the settings that fit them, or "
-             "as in the paper, whose checkpoints the original can load (default: rectangle, or "
+             f"as in the paper, whose checkpoints the original can load (default: {DEFAULT}, or "
              "that of the checkpoint to fine-tune)")
     add("--ema", phases=TRAIN, type=decay, metavar="DECAY",
         help="decay of the exponential moving average of the weights, which is scored and saved, 0 "
-             "for none (default: 0.998; with --recipe paper 0)")
+             f"for none (default: {usual['ema_decay']}; with --recipe paper 0)")
     add("--accumulate", phases=TRAIN, type=positive, metavar="N",
         help="accumulate the gradients of N batches for each step, which equals a batch N times "
              "as large (default: 1)")

@@ -43,6 +43,7 @@ from DOTA_devkit.files import sweep_leftovers
 from DOTA_devkit.locks import locked
 from eval import EvalSettings, score_split
 from models import CTRBOX, Checkpoint, build_model, finetune, read_checkpoint
+from models.architecture import Architecture
 from models.backbones import get_backbone
 from structures.boxes import HEAD_CHANNELS, STRIDE
 from training import files
@@ -76,8 +77,9 @@ def train_in(args: argparse.Namespace, run: RunDir) -> None:
     if not (in_place or run.sample or args.overwrite):
         refuse_to_replace(run.weights)
 
+    start = read_checkpoint(args.finetune).architecture if args.finetune else None
     if resume is None:
-        args.recipe = choose_recipe(args)
+        args.recipe = choose_recipe(args, start)
         logger.info("recipe %s: %s", args.recipe, recipe_line(args, run.defaults))
     settings = train_settings(args, run, resume)
     evaluation = eval_settings(args, "train", run)
@@ -91,7 +93,7 @@ def train_in(args: argparse.Namespace, run: RunDir) -> None:
         model = build_model(resume)
     else:
         seed_all(settings.seed)
-        model = new_model(args, run.defaults, tuple(train_set.category), input_hw)
+        model = new_model(args, run.defaults, tuple(train_set.category), input_hw, start)
     device = torch_device(args)
     if settings.tensorboard:
         import_writer()  # before an earlier run is deleted
@@ -116,17 +118,22 @@ def train_in(args: argparse.Namespace, run: RunDir) -> None:
     logger.info("report of the run: %s", run.weights / files.REPORT)
 
 
-def choose_recipe(args: argparse.Namespace) -> str:
+def choose_recipe(args: argparse.Namespace, start: Architecture | None) -> str:
     """Return the recipe of a new run: the asked one, or else the one that fits.
 
     A detector that was trained with boxes as vectors is fine-tuned with them, so that its heads
     keep what they know.
+
+    Args:
+        args: the flags.
+        start: of the checkpoint to fine-tune, if there is one.
     """
     if args.recipe is not None:
         return args.recipe
-    if args.finetune is not None:
-        coding = read_checkpoint(args.finetune).architecture.box_coding
-        return next(name for name, recipe in RECIPES.items() if recipe.box_coding == coding)
+    if start is not None:
+        return next(
+            name for name, recipe in RECIPES.items() if recipe.box_coding == start.box_coding
+        )
     return DEFAULT
 
 
@@ -215,17 +222,25 @@ def new_model(
     defaults: Defaults,
     classes: tuple[str, ...],
     input_hw: tuple[int, int],
+    start: Architecture | None,
 ) -> CTRBOX:
-    """Build a network to be trained, with the first weights that the flags name."""
-    if args.finetune is None:
+    """Build a network to be trained, with the first weights that the flags name.
+
+    Args:
+        args: the flags.
+        defaults: of the data.
+        classes: class names.
+        input_hw: height and width of the network's input.
+        start: of the checkpoint to fine-tune, if there is one.
+    """
+    if start is None:
         pretrained = args.pretrained or defaults.pretrained
         return network(args, classes, input_hw, args.head_conv or defaults.head_conv, pretrained)
-    there = read_checkpoint(args.finetune).architecture
-    args.backbone = args.backbone or there.backbone
-    if args.head_bn is None and there.box_coding == RECIPES[args.recipe].box_coding:
-        args.head_bn = there.head_bn
-    args.neck = args.neck or there.neck
-    model = network(args, classes, input_hw, args.head_conv or there.head_conv, "none")
+    args.backbone = args.backbone or start.backbone
+    if args.head_bn is None and start.box_coding == RECIPES[args.recipe].box_coding:
+        args.head_bn = start.head_bn
+    args.neck = args.neck or start.neck
+    model = network(args, classes, input_hw, args.head_conv or start.head_conv, "none")
     finetune(model, args.finetune)
     return model
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -137,10 +138,18 @@ class CTRBOX(nn.Module):
             else head_at_cells(head, merged, cells)
             for name, head in ((name, self.get_submodule(name)) for name in self.heads)
         }
-        if logits:
-            return maps
-        maps = {
-            name: torch.sigmoid(values) if name in SIGMOID_HEADS else values
-            for name, values in maps.items()
-        }
-        return decoded_maps(maps) if self.box_coding == RECTANGLE else maps
+        return maps if logits else decode_heads(maps, self.box_coding)
+
+
+def decode_heads(maps: Mapping[str, Tensor], box_coding: str) -> dict[str, Tensor]:
+    """Turn the outputs of heads, as they are trained, into what `CTRBOX` returns.
+
+    Args:
+        maps: [B, channels, H, W] by the name of the head.
+        box_coding: One of `structures.boxes.BOX_CODINGS`.
+    """
+    found = {
+        name: torch.sigmoid(values) if name in SIGMOID_HEADS else values
+        for name, values in maps.items()
+    }
+    return decoded_maps(found) if box_coding == RECTANGLE else found

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from models.assignment import spread_over_neighbors
 from models.box_coding import fourfold_angle, symmetric_matrix
-from models.losses import ObjectCounts, bernoulli_from_logits, focal_loss
+from models.losses import DetectionLoss, ObjectCounts, bernoulli_from_logits, focal_loss
 from structures.boxes import WH
 
 SIDE_WEIGHT = 3.0
@@ -93,18 +93,13 @@ def gaussian_distance(errors: BoxErrors) -> Tensor:
     return torch.sqrt(-torch.expm1(-distance.clamp(1e-6, 50)))
 
 
-class RectangleLoss(nn.Module):
+class RectangleLoss(DetectionLoss):
     """Losses of a batch by name: `hm`, `wh`, `off`, `angle` and `overlap`.
 
     Their sum is to be minimized.
 
-    Args:
-        mean_objects: As for `models.losses.DetectionLoss`.
+    The argument and its errors are those of `DetectionLoss`.
     """
-
-    def __init__(self, mean_objects: float = 1.0) -> None:
-        super().__init__()
-        self.mean_objects = max(float(mean_objects), 1.0)
 
     def assign(self, targets: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the targets by cell: an object is learned by the 3x3 cells around its center."""

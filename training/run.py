@@ -98,6 +98,11 @@ class Run:
             "resuming at epoch %d of %d%s", self.progress.epoch, self._settings.epochs, batch
         )
 
+    @property
+    def scored_model(self) -> nn.Module:
+        """The network that is scored and saved for use: the average, if the run has one."""
+        return self._model if self.average is None else self.average.model
+
     def start_epoch(self, batches: int, loader_state: torch.Tensor) -> None:
         """Take the number of batches and the generator's state of the epoch that is to go on.
 
@@ -115,14 +120,13 @@ class Run:
 
     def checkpoint(self) -> Checkpoint:
         """Return all that the run needs to go on from here."""
-        average = self.average
         progress = self.progress.entry()
         trained: dict[str, object] = {}
-        if average is not None:
-            progress["averaged"] = average.steps
+        if self.average is not None:
+            progress["averaged"] = self.average.steps
             trained[TRAINED_STATE] = self._model.state_dict()
         return Checkpoint.of(
-            self._model if average is None else average.model,
+            self.scored_model,
             epoch=self.progress.epoch - 1,
             optimizer=self._optimizer,
             history=self.history.rows,

@@ -15,9 +15,7 @@ from deploy.export.graph.heads import BOX_HEADS, HeadsAtPeaks
 from DOTA_devkit.errors import InputError
 from models import CTRBOX
 from models.backbones import get_backbone
-from models.box_coding import decoded_maps
-from models.ctrbox_net import SIGMOID_HEADS
-from structures.boxes import RECTANGLE
+from models.ctrbox_net import decode_heads
 
 OUTPUTS = ("hm", "features")
 
@@ -88,14 +86,9 @@ class HeadMaps(nn.Module):
             input: [B, 3, H, W].
         """
         heatmap, features = self.network(input)
-        maps = {
-            name: torch.sigmoid(values) if name in SIGMOID_HEADS else values
-            for name, head in zip(BOX_HEADS, self.box_heads, strict=True)
-            for values in (head(features),)
-        }
-        if self.network.box_coding == RECTANGLE:
-            maps = decoded_maps(maps)
-        return heatmap, *maps.values()
+        heads = zip(BOX_HEADS, self.box_heads, strict=True)
+        maps = {name: head(features) for name, head in heads}
+        return heatmap, *decode_heads(maps, self.network.box_coding).values()
 
 
 def double(x: Tensor) -> Tensor:
