@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -129,23 +131,22 @@ def run(arguments: argparse.Namespace) -> int:
         reading=read_options(arguments),
         pixels=not arguments.headers_only,
     )
-    # A log line about each odd file would tell what the page tells.
-    logging.getLogger("DOTA_devkit.formats").setLevel(logging.ERROR)
-    survey = read_survey(
-        arguments.folder,
-        Paths(
-            arguments.images,
-            arguments.labels,
-            {name: path for name, path in lists.items() if path is not None},
-        ),
-        DOTA_CLASSES[arguments.version]
-        if arguments.version and not arguments.classes
-        else arguments.classes,
-        settings,
-        model_classes(arguments.weights) if arguments.weights else None,
-        arguments.results,
-        arguments.version,
-    )
+    with _silent("DOTA_devkit.formats"):  # the page tells what a line for each odd file would
+        survey = read_survey(
+            arguments.folder,
+            Paths(
+                arguments.images,
+                arguments.labels,
+                {name: path for name, path in lists.items() if path is not None},
+            ),
+            DOTA_CLASSES[arguments.version]
+            if arguments.version and not arguments.classes
+            else arguments.classes,
+            settings,
+            model_classes(arguments.weights) if arguments.weights else None,
+            arguments.results,
+            arguments.version,
+        )
     diagnosis = examine(survey).reworded(partial(name_flags, parameters=vars(arguments)))
     for path, content in zip(files, (diagnosis_page(diagnosis), diagnosis.to_json()), strict=True):
         with replacing(path) as file:
@@ -153,6 +154,18 @@ def run(arguments: argparse.Namespace) -> int:
     print(visible(diagnosis.text()))
     print(visible(f"\npage: {files[0]}\nJSON: {files[1]}"))
     return int(diagnosis.must_mend)
+
+
+@contextmanager
+def _silent(name: str) -> Iterator[None]:
+    """Drop a logger's lines below errors; what runs afterwards in this process logs as before."""
+    lines = logging.getLogger(name)
+    level = lines.level
+    lines.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        lines.setLevel(level)
 
 
 def _files(arguments: argparse.Namespace) -> tuple[Path, Path]:

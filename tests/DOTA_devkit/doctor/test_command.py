@@ -2,6 +2,7 @@
 
 import base64
 import json
+import logging
 import re
 
 import cv2
@@ -120,3 +121,13 @@ def test_checkpoint_of_another_network(tmp_path):
     torch.save({"fc.weight": torch.zeros(3, 4)}, tmp_path / "a.pth")
     with pytest.raises(InputError, match="no head hm"):
         model_classes(tmp_path / "a.pth")
+
+
+def test_readers_log_as_before_afterwards(root, caplog):
+    """The command keeps them silent, as its page tells what they would."""
+    image = labels_of(root, "im1")[0]
+    write_labels(root, "im1", [image, image.replace(image.split()[0], "nan", 1)])
+    run("data", "--headers_only")
+    assert not [one for one in caplog.records if one.name.startswith("DOTA_devkit.formats")]
+    logging.getLogger("DOTA_devkit.formats").warning("heard")
+    assert "heard" in caplog.text
