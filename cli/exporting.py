@@ -46,8 +46,12 @@ def export(args: argparse.Namespace) -> None:
     checkpoint.require(backbone=args.backbone, classes=asked_classes(args))
     checkpoint.classes = checkpoint.classes or asked_classes(args)
     model = build_model(checkpoint)
-    settings = export_settings(args, model, checkpoint.reading)
-    output = args.output or Path(args.weights).with_suffix(SUFFIXES[args.format])
+    settings = replace(
+        export_settings(args, model, checkpoint.reading),
+        train_scale=checkpoint.train_scale,
+        epoch=checkpoint.epoch,
+    )
+    output = args.output or default_output(Path(args.weights), args.format)
     for file in pipeline.files_of(output, args.format):
         if file.exists() and file.samefile(args.weights):
             raise InputError(
@@ -56,6 +60,12 @@ def export(args: argparse.Namespace) -> None:
     reading = replace(settings.reading or ReadOptions(), **reading_flags(args))
     calibration = calibration_images(args, model, reading) if args.int8 else ()
     pipeline.export(model, output, settings, check_images(args, model, reading), calibration)
+
+
+def default_output(weights: Path, format: str) -> Path:
+    """The file beside the checkpoint, with the same name as far as that is free."""
+    name = f"{weights.stem}_weights" if format == "checkpoint" else weights.stem
+    return weights.with_name(name + SUFFIXES[format])
 
 
 def export_settings(

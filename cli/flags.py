@@ -358,7 +358,8 @@ def _prediction_flags(group) -> None:
         help="overlap of neighboring windows, at least the length of an object (default: 100, or "
              "a sixth of the window if that is less)")
     add("--scales", phases=PREDICT, type=scales, metavar="S,S",
-        help="scales at which each image is processed, such as 0.5,1 (default: 1)")
+        help="scales at which each image is processed, such as 0.5,1 (default: the scale of the "
+             "training images, or 1 if it is near 1 or not in the model file)")
     add("--gsd", phases=PREDICT, type=positive_float, metavar="M",
         help="ground sampling distance of the training images in meters per pixel, to which "
              "images with coordinates are rescaled")
@@ -384,7 +385,8 @@ def _export_flags(group) -> None:
     add("--format", phases=EXPORT, choices=tuple(SUFFIXES),
         default="onnx",
         help="ONNX; a program of torch.export (.pt2); OpenVINO (.xml and .bin); or ONNX for "
-             "TensorRT, and its engine if TensorRT is installed (default: %(default)s)")
+             "TensorRT, and its engine if TensorRT is installed; or a checkpoint with the weights "
+             "alone, without the state of the training (default: %(default)s)")
     add("--static", phases=EXPORT, type=positive, nargs=3, metavar=("H", "W", "B"),
         help="fixed height, width and batch size (default: dynamic)")
     add("--input", phases=EXPORT, choices=("float32", "uint8"), default="float32",

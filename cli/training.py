@@ -101,6 +101,7 @@ def train_in(args: argparse.Namespace, run: RunDir) -> None:
     if not in_place:
         clear_run(run.weights)
     extras = run_entries(args, options, evaluation)
+    extras["data"]["scale"] = train_set.typical_scale()
     extras["data_digest"] = digest_entry(train_set, val_set)
     if settings.skip_bad_images and val_set is not None:
         leave_out(val_set, run.weights)

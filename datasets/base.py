@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from datasets.images import UnreadableImage
 from datasets.labels import raise_errors
 from datasets.memory import keep_freed_memory
 from datasets.options import DataOptions, default_options
-from datasets.resolution import sides_below
+from datasets.resolution import sides_below, typical_scale
 from datasets.sample_rng import SampleRng
 from datasets.summary import LabelSummary, summarize_labels
 from datasets.targets import encode_targets
@@ -403,10 +403,22 @@ class BaseDataset(torch.utils.data.Dataset):
 
     def _input_sides(self, outlines: Sequence[np.ndarray]) -> np.ndarray:
         """Return what `sides_below` tells of the objects of each image, for one cell."""
-        sizes = map(self.source_wh, progress(range(len(self)), "sizes", len(self)))
-        view_wh = (self.input_w, self.input_h)
-        letterboxes = [size and Letterbox.fit(size, view_wh, self.options.squash) for size in sizes]
+        letterboxes = self._letterboxes(progress(range(len(self)), "sizes", len(self)))
         return sides_below(self.down_ratio, outlines, letterboxes, self.options.min_visible)
+
+    def _letterboxes(self, indices: Iterable[int]) -> list[Letterbox | None]:
+        """Return how images are placed in the input of testing; None where a size is unknown."""
+        view_wh = (self.input_w, self.input_h)
+        sizes = map(self.source_wh, indices)
+        return [size and Letterbox.fit(size, view_wh, self.options.squash) for size in sizes]
+
+    def typical_scale(self) -> float | None:
+        """Return the median of input pixels per source pixel, None if no image tells its size.
+
+        Of a large set, some hundred images all over it are measured.
+        """
+        step = max(1, len(self) // 256)
+        return typical_scale(self._letterboxes(range(0, len(self), step)))
 
     def mean_objects(self, batch_size: int) -> float:
         """Return the mean number of training targets in a batch, at least 1."""

@@ -1,14 +1,29 @@
-"""How large labeled objects are in the network's input, where images are scaled to fit it."""
+"""How large images and their objects are in the network's input, where images are scaled to fit."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+import statistics
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from datasets.geometry import reaches_size, rectangles_in_view
 from structures import boxes
 from structures.letterbox import Letterbox
+
+
+def typical_scale(letterboxes: Iterable[Letterbox | None]) -> float | None:
+    """Return the median scale of images, in input pixels per source pixel.
+
+    Args:
+        letterboxes: How each image is placed in the input; None where its size is unknown.
+
+    Returns:
+        The median; None if no size is known.
+    """
+    scales = [math.sqrt(math.prod(box.scale)) for box in letterboxes if box is not None]
+    return statistics.median(scales) if scales else None
 
 
 def sides_below(

@@ -87,6 +87,11 @@ class Detector:
         return self.runtime.conf_thresh
 
     @property
+    def train_scale(self) -> float | None:
+        """Input pixels per pixel of the training images (median), None if the file has none."""
+        return self.runtime.train_scale
+
+    @property
     def fixed_hw(self) -> bool:
         """Whether the model only takes images of `input_hw`."""
         return self.runtime.fixed_hw

@@ -18,7 +18,7 @@ from DOTA_devkit.errors import InputError
 from DOTA_devkit.file_names import MAX_CLASS_NAME
 from DOTA_devkit.imaging import ReadOptions
 from structures.boxes import HEAD_CHANNELS, STRIDE
-from structures.model_values import LARGEST_SIDE, are_classes, is_size
+from structures.model_values import LARGEST_SIDE, are_classes, is_scale, is_size
 
 RELEASE = "0.1.0"
 """Version of this program; `pyproject.toml` takes it from here."""
@@ -71,6 +71,8 @@ class ModelMetadata:
             and being padded.
         reading: How the image files of the training were read, None if the checkpoint does not
             tell.
+        train_scale: Input pixels per pixel of the training images (median), None if the checkpoint
+            does not tell.
         version: Version of the contract.
     """
 
@@ -92,6 +94,7 @@ class ModelMetadata:
     default_size: tuple[int, int] | None = None
     squash: bool = False
     reading: ReadOptions | None = None
+    train_scale: float | None = None
     version: str = VERSION
 
     @property
@@ -126,12 +129,15 @@ class ModelMetadata:
             "layout": self.layout,
             "precision": self.precision,
             "trained_size": _size_text(self.trained_size),
-        } | self._reading_props()
+        } | self._training_props()
 
-    def _reading_props(self) -> dict[str, str]:
-        if self.reading is None:
-            return {}
-        return {"depth": self.reading.depth, "bands": self.reading.bands_text()}
+    def _training_props(self) -> dict[str, str]:
+        known = {}
+        if self.reading is not None:
+            known |= {"depth": self.reading.depth, "bands": self.reading.bands_text()}
+        if self.train_scale is not None:
+            known["train_scale"] = repr(self.train_scale)
+        return known
 
     @classmethod
     def from_props(cls, props: Mapping[str, str], source: object) -> ModelMetadata:
@@ -177,6 +183,7 @@ class ModelMetadata:
                 default_size=_size("default_size", props.get("default_size", ""), ""),
                 squash=_one_of(props.get("fit", FITS[0]), FITS) == "squash",
                 reading=_reading(props.get("depth", ""), props.get("bands", "")),
+                train_scale=_scale(props.get("train_scale", "")),
                 version=props["bbavectors"],
             )
         except KeyError as error:
@@ -188,6 +195,13 @@ class ModelMetadata:
 
 def _reading(depth: str, bands: str) -> ReadOptions | None:
     return ReadOptions(depth, ReadOptions.parse_bands(bands)) if depth else None
+
+
+def _scale(text: str) -> float | None:
+    value = float(text) if text else None
+    if value is not None and not is_scale(value):
+        raise ValueError(f"train_scale must be a number above 0, not {text!r}")
+    return value
 
 
 def read_onnx_metadata(path: object) -> ModelMetadata:

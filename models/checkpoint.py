@@ -30,6 +30,7 @@ from models.ctrbox_net import CTRBOX
 from models.schema import brief, check_weights, checked_entries
 from models.state_keys import canonical_state
 from structures.boxes import BOX_CODINGS, HEAD_CHANNELS, VECTORS
+from structures.model_values import is_scale
 
 logger = logging.getLogger(__name__)
 
@@ -112,6 +113,13 @@ class Checkpoint:
             return ReadOptions(data["depth"], ReadOptions.parse_bands(data["bands"]))
         except (TypeError, LookupError, AttributeError, InputError):
             return None  # a file of an earlier version, or of another program
+
+    @property
+    def train_scale(self) -> float | None:
+        """Input pixels per pixel of the training images (median); None if the file has none."""
+        data = self.extras.get("data")
+        scale = data.get("scale") if isinstance(data, Mapping) else None
+        return scale if is_scale(scale) else None
 
     def to_file(self) -> dict[str, Any]:
         """Return the content of the checkpoint's file.

@@ -1,4 +1,4 @@
-"""What checkpoints and exported files alike must say about a model: its classes and input size."""
+"""What checkpoints and exported files alike say about a model: classes, input size, scale."""
 
 from __future__ import annotations
 
@@ -15,6 +15,11 @@ def is_size(value: object) -> bool:
         and len(value) == 2
         and all(type(side) is int and 0 < side <= LARGEST_SIDE and side % 32 == 0 for side in value)
     )
+
+
+def is_scale(value: object) -> bool:
+    """Whether a value is a number of input pixels per source pixel."""
+    return type(value) is float and 1e-4 <= value <= 1e4
 
 
 def are_classes(value: object) -> bool:

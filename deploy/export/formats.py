@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 import onnx
+import torch
 from onnxruntime import InferenceSession
 
 from deploy.digest import ONNX_KEY, onnx_digest
@@ -18,7 +19,7 @@ from deploy.export import tensorrt, tensorrt_support, torch_program
 from deploy.export.equalize import equalize
 from deploy.export.graph.assemble import assemble, assemble_maps, check_model
 from deploy.export.graph.builder import OPSET
-from deploy.export.graph.heads import fuse_heads
+from deploy.export.graph.heads import HeadsAtPeaks, fuse_heads
 from deploy.export.graph.opset import with_opset
 from deploy.export.graph.upsample import convolve_before_upsampling
 from deploy.export.network import ExportNetwork
@@ -32,6 +33,7 @@ from deploy.runtimes.onnx_runtime import open_session
 from deploy.runtimes.openvino_files import import_openvino
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.files import replacing
+from models import CTRBOX, Checkpoint, build_model, read_checkpoint, save_checkpoint
 from structures.letterbox import Letterbox, normalize
 
 logger = logging.getLogger(__name__)
@@ -48,6 +50,7 @@ class ExportJob:
         input_hw: Height and width at which the checks run the network.
         calibration: Images [H, W, 3] BGR to calibrate int8 with.
         path: A temporary path for the file, with the name of the final one.
+        model: The checkpoint's model, which is not to be changed.
     """
 
     network: ExportNetwork
@@ -56,6 +59,7 @@ class ExportJob:
     input_hw: tuple[int, int]
     calibration: Sequence[np.ndarray]
     path: Path
+    model: CTRBOX
 
     def profile(self) -> tensorrt.OptimizationProfile | None:
         """Return the shapes that TensorRT optimizes for, None if the input is fixed."""
@@ -159,11 +163,40 @@ def build_tensorrt(job: ExportJob) -> BuiltModel:
     return BuiltModel(run, write, run_engine=None if engine is None else session_runner(engine))
 
 
+def build_checkpoint(job: ExportJob) -> BuiltModel:
+    """Build a checkpoint with the weights alone, without what only resuming a training needs."""
+    settings = job.settings
+    data: dict[str, object] = {}
+    if settings.reading is not None:
+        data |= {"depth": settings.reading.depth, "bands": settings.reading.bands_text()}
+    if settings.train_scale is not None:
+        data["scale"] = settings.train_scale
+    extras = {"data": data} if data else {}
+    checkpoint = Checkpoint.of(job.model, epoch=settings.epoch, extras=extras)
+    if settings.half:
+        checkpoint.model_state = {
+            name: value.half() if value.is_floating_point() else value
+            for name, value in checkpoint.model_state.items()
+        }
+    save_checkpoint(job.path, checkpoint)
+    network = ExportNetwork(build_model(read_checkpoint(job.path)))
+    heads = HeadsAtPeaks(network.box_heads, network.box_coding)
+    detector = torch_program.TorchDetector(network, heads, job.metadata).eval()
+
+    @torch.no_grad()
+    def run(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        found = detector(torch.from_numpy(inputs["input"]))
+        return dict(zip(job.metadata.outputs, (one.numpy() for one in found), strict=True))
+
+    return BuiltModel(run, lambda output: save_checkpoint(output, checkpoint))
+
+
 BUILDERS: Mapping[str, Callable[[ExportJob], BuiltModel]] = {
     "onnx": build_onnx,
     "torch": build_torch,
     "openvino": build_openvino,
     "tensorrt": build_tensorrt,
+    "checkpoint": build_checkpoint,
 }
 
 

@@ -59,7 +59,7 @@ def export(
     check_same_maps(network, model)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, output.name)
-        job = ExportJob(network, metadata, settings, settings.fitted_hw, calibration, path)
+        job = ExportJob(network, metadata, settings, settings.fitted_hw, calibration, path, model)
         try:
             built = BUILDERS[settings.format](job)
         except OSError as error:
@@ -73,14 +73,17 @@ def export(
             compare(model, job, built._replace(run=built.run_engine), images, "float16")
         interrupts.stop_if_pressed()
         built.write(output)
-        write_sidecar(output, metadata.to_props())
+        if settings.format != "checkpoint":
+            write_sidecar(output, metadata.to_props())
     files = files_of(output, settings.format)
-    logger.info(
-        "%s: %.1f MB, input %s %s, metadata also in %s", " and ".join(map(str, files)),
-        sum(file.stat().st_size for file in files) / 1e6,
-        metadata.input_type, metadata.to_props()["input_size"],
-        sidecar_path(output),
-    )  # fmt: skip
+    size = sum(file.stat().st_size for file in files) / 1e6
+    if settings.format == "checkpoint":
+        logger.info("%s: %.1f MB, weights in %s", output, size, metadata.precision)
+    else:
+        logger.info(
+            "%s: %.1f MB, input %s %s, metadata also in %s", " and ".join(map(str, files)), size,
+            metadata.input_type, metadata.to_props()["input_size"], sidecar_path(output),
+        )  # fmt: skip
     if settings.format == "tensorrt":
         commands = tensorrt.trtexec_commands(output, job.profile(), settings.half)
         logger.info("to build an engine for TensorRT's own runtime:\n  %s", "\n  ".join(commands))
@@ -114,5 +117,6 @@ def check_output(output: Path, format: str) -> None:
                 f"output {output} would be written together with {second}, which exists already: "
                 "move that file, or choose another name"
             )
-    refuse_foreign_sidecar(output)
+    if format != "checkpoint":
+        refuse_foreign_sidecar(output)
     refuse_unwritable(output.parent, "--output")

@@ -17,6 +17,7 @@ from DOTA_devkit.imaging import ReadOptions
 from models import CTRBOX
 from structures.defaults import CONF_THRESH, INPUT_HW, NMS_THRESH, THETA_THRESH, K
 
+_ONLY_WEIGHTS = "it holds weights alone, which the code of this project runs"
 _INEXACT = "it computes in float64 and with shapes that depend on what is found"
 
 MIN_CONF_THRESH = 0.01
@@ -38,6 +39,16 @@ UNSUPPORTED: Mapping[str, Mapping[str, str]] = {
         "input_type": "it scales uint8 images in float64, which TensorRT does not support",
         "int8": "its values are uint8 with a zero point, which TensorRT does not support",
         "conf_input": "compare the scores of its rows with the threshold",
+    },
+    "checkpoint": {
+        "nms_thresh": _ONLY_WEIGHTS,
+        "input_type": _ONLY_WEIGHTS,
+        "layout": _ONLY_WEIGHTS,
+        "heads": _ONLY_WEIGHTS,
+        "int8": _ONLY_WEIGHTS,
+        "conf_input": _ONLY_WEIGHTS,
+        "static": _ONLY_WEIGHTS,
+        "fix_conf": _ONLY_WEIGHTS,
     },
 }
 """Format -> the settings that must keep their defaults, with the reason."""
@@ -70,6 +81,9 @@ class ExportSettings:
         check_nms_thresh: NMS threshold for the AP in the parity report.
         reading: How the image files of the training were read, None if the checkpoint does not
             tell.
+        train_scale: Input pixels per pixel of the training images (median), None if the checkpoint
+            does not tell.
+        epoch: Number of the last epoch of the training.
     """
 
     format: str = "onnx"
@@ -90,6 +104,8 @@ class ExportSettings:
     opset: int = OPSET
     check_nms_thresh: float = NMS_THRESH
     reading: ReadOptions | None = None
+    train_scale: float | None = None
+    epoch: int = 0
 
     def __post_init__(self) -> None:
         if self.half and self.int8:
@@ -160,9 +176,12 @@ class ExportSettings:
             "nms_thresh": "NMS in the graph (`nms_thresh`)" if self.nms_thresh is not None else "",
             "input_type": "input_type uint8" if self.input_type == "uint8" else "",
             "layout": "`layout` light-fork" if self.layout == "light-fork" else "",
+            "heads": "`layout` heads" if self.layout == "heads" else "",
             "half": "`half`" if self.half else "",
             "int8": "`int8`" if self.int8 else "",
             "conf_input": "`conf_input`" if self.conf_input else "",
+            "static": "a fixed input (`static`)" if self.static else "",
+            "fix_conf": "`fix_conf`" if self.fix_conf else "",
         }
         for name, reason in UNSUPPORTED.get(self.format, {}).items():
             if asked[name]:
@@ -234,5 +253,6 @@ class ExportSettings:
             input_type=self.input_type,
             layout=self.layout,
             reading=self.reading,
+            train_scale=self.train_scale,
             precision="int8" if self.int8 else "float16" if self.half else "float32",
         )

@@ -10,7 +10,13 @@ import numpy as np
 ModelRunner = Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]]
 """Runs a model: inputs by name -> outputs by name."""
 
-SUFFIXES = {"onnx": ".onnx", "torch": ".pt2", "openvino": ".xml", "tensorrt": ".onnx"}
+SUFFIXES = {
+    "onnx": ".onnx",
+    "torch": ".pt2",
+    "openvino": ".xml",
+    "tensorrt": ".onnx",
+    "checkpoint": ".pth",
+}
 """Format -> suffix of its file."""
 
 

@@ -21,7 +21,7 @@ import numpy as np
 from deploy.predict.detect import detect_batch
 from deploy.predict.journal import BatchResult, FinishedElsewhere, Journal, progress_folder
 from deploy.predict.labels import refuse_existing_labels, refuse_unfit_images
-from deploy.predict.plan import Plan, plan_images, tiling_of
+from deploy.predict.plan import Plan, plan_images, tiling_of, usual_scale
 from deploy.predict.reading import prefetch, read_batches
 from deploy.predict.seams import collect_windows, merge_windows
 from deploy.predict.settings import WHOLE_IMAGE, DetectorLike, ModelRecord, PredictSettings
@@ -106,6 +106,10 @@ def predict(
             model, or there is no room on the disk.
     """
     begin = time.perf_counter()
+    if settings.scales is None and (scale := usual_scale(detector)) != 1:
+        logger.info(
+            "images are searched at %.3g of their size, as in training (scales=1: full size)", scale
+        )
     plan = plan_images(find_sources(source), detector, settings)
     faults = dict(plan.faults)
     warn_about_left_out(list(faults.values()))
@@ -261,6 +265,7 @@ def _work(
     """
     unsearched = ("formats", "shard", "overwrite", "crs")
     searched = {k: v for k, v in asdict(settings).items() if k not in unsearched}
+    searched["usual_scale"] = usual_scale(detector)
     if settings.gsd is not None:  # then the files beside an image decide its windows, too
         searched["affines"] = [s.georeference and s.georeference.affine for s in plan.sources]
         searched["crs"] = settings.crs

@@ -28,9 +28,9 @@ class TilingDefaults:
     """What is done where the settings leave it open.
 
     Attributes:
-        max_whole_ratio: Without a tile or a scale, an image is taken as a whole if it is at most
-            this many times as long as the network's input. `test` and `eval` take whole images
-            too, and little is lost.
+        max_whole_ratio: Without a tile or a scale, an image is taken as a whole if at the scale of
+            the training it is at most this many times as long as the network's input. `test` and
+            `eval` take whole images too, and little is lost.
         overlap_px: Overlap of neighboring windows in input pixels.
         overlap_divisor: The overlap is at most the window's side divided by this.
     """
@@ -122,7 +122,8 @@ def windows_of(
     """
     height, width = detector.input_hw
     free = settings.tile is None and settings.scales is None and settings.gsd is None
-    if free and max(size_wh[0] / width, size_wh[1] / height) <= DEFAULTS.max_whole_ratio:
+    longest = max(size_wh[0] / width, size_wh[1] / height) * usual_scale(detector)
+    if free and longest <= DEFAULTS.max_whole_ratio:
         return Chain([[whole_window(detector.letterbox(size_wh))]])
     tiling = tiling_of(detector, settings)
     return plan_windows(size_wh, tiling, (width, height) if detector.fixed_hw else None, base_scale)
@@ -141,7 +142,18 @@ def tiling_of(detector: DetectorLike, settings: PredictSettings) -> Tiling:
     overlap = settings.overlap
     if overlap is None:
         overlap = min(DEFAULTS.overlap_px, min(tile_wh or (0,)) // DEFAULTS.overlap_divisor)
-    return Tiling(tile_wh, overlap, settings.scales or (1.0,))
+    return Tiling(tile_wh, overlap, settings.scales or (usual_scale(detector),))
+
+
+def usual_scale(detector: DetectorLike) -> float:
+    """Return the scale at which images are searched if no other is asked for.
+
+    It is that of the training images, so that objects have the size that the network knows. Scales
+    near 1, as of patches that are about as large as the input, count as 1, and pixels then go
+    through the network as they are.
+    """
+    scale, near = detector.train_scale, DEFAULTS.max_whole_ratio
+    return 1.0 if scale is None or 1 / near <= scale <= near else scale
 
 
 class SourceJobs(Sequence[WindowJob]):

@@ -47,6 +47,7 @@ class DetectorLike(Protocol):
     input_hw: tuple[int, int]
     fixed_hw: bool
     reading: ReadOptions
+    train_scale: float | None
 
     def detect_inputs(self, images: Sequence[np.ndarray]) -> list[Detections]:
         """Detect in images [H, W, 3] uint8 of one size that are at the network's scale."""
@@ -179,9 +180,10 @@ class PredictSettings:
             (`TilingDefaults.max_whole_ratio`) are not cut, unless a scale is asked for.
         overlap: Overlap of neighboring windows in input pixels; None for 100, or a sixth of the
             window if that is less.
-        scales: Input pixels per source pixel, one pass over the image for each; None for 1.
-        gsd: Ground sampling distance in meters per pixel that the model was trained at; images
-            with coordinates are rescaled to it.
+        scales: Input pixels per source pixel, one pass over the image for each; None for that of
+            the training, see `deploy.predict.plan.usual_scale`.
+        gsd: Ground sampling distance of the training images in meters per pixel; images with
+            coordinates are rescaled to it first.
         crs: Coordinate reference system of images that do not tell theirs, such as "EPSG:32633";
             None if there are none.
         batch_size: Windows that go through the network together.

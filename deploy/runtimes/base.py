@@ -136,6 +136,8 @@ class Runtime(Protocol):
         K: Most detections of an image of `input_hw`.
         nms_thresh: IoU threshold of the NMS in the file, None if there is none in it.
         reading: How the images of its training were read, None if the file does not tell.
+        train_scale: Input pixels per pixel of the training images (median), None if the file does
+            not tell.
     """
 
     name: str
@@ -148,6 +150,7 @@ class Runtime(Protocol):
     K: int
     nms_thresh: float | None
     reading: ReadOptions | None
+    train_scale: float | None
 
     def prepare(self, images: Sequence[np.ndarray]) -> Any:
         """Turn images [H, W, 3] uint8 BGR of one size into what the network takes."""

@@ -122,6 +122,7 @@ def test_resume_without_further_flags_keeps_all_settings(run_cli, started):
     changed = {"train": {"epochs": 2}}
     for section in ("train", "data", "validation", "run"):
         assert second[section] == first[section] | changed.get(section, {})
+    assert 0 < first["data"]["scale"] < 10
     assert first["data"]["augment"] is False and first["data"]["val_list"] == "other.txt"
     assert first["validation"]["metric"] == "coco" and first["validation"]["K"] == 9
     assert len(read_checkpoint(folder / "weights_dota" / "model_last.pth").history) == 2

@@ -120,3 +120,29 @@ def test_images_of_unknown_size_are_not_counted(tmp_path):
     assert DOTA(tmp_path, "train").check_labels().small is None  # no input size
     (tmp_path / "images/a.png").write_bytes(b"no image")
     assert opened(tmp_path).check_labels().small is None
+
+
+def test_typical_scale_is_the_median_of_what_testing_does(folder):
+    dataset = opened(folder)  # an input of 64x96
+    scales = []
+    for index in range(len(dataset)):
+        box = Letterbox.fit(dataset.load_image(index).shape[1::-1], (96, 64))
+        scales.append(box.scale[0] * box.scale[1])
+    assert dataset.typical_scale() == pytest.approx(np.median(scales) ** 0.5)
+    single = opened(folder, squash=True)
+    single.img_ids = ["wide"]
+    assert single.typical_scale() == pytest.approx((96 / 700 * 64 / 250) ** 0.5)
+
+
+def test_typical_scale_of_a_large_set_is_taken_from_some_hundred_images(folder, monkeypatch):
+    dataset = opened(folder)
+    dataset.img_ids = dataset.img_ids * 200
+    asked = []
+    monkeypatch.setattr(DOTA, "source_wh", lambda self, index: asked.append(index) or (192, 128))
+    assert dataset.typical_scale() == 0.5
+    assert 256 <= len(asked) <= 512 and asked[0] == 0 and asked[-1] > len(dataset) - 5
+
+
+def test_typical_scale_of_images_of_unknown_size(folder, monkeypatch):
+    monkeypatch.setattr(DOTA, "source_wh", lambda self, index: None)
+    assert opened(folder).typical_scale() is None

@@ -151,3 +151,13 @@ def test_how_images_were_read():
     assert ModelMetadata.from_props(told.to_props(), "a.onnx") == told
     with pytest.raises(InputError, match=r"a\.onnx: broken metadata: depth must be one of"):
         ModelMetadata.from_props(told.to_props() | {"depth": "low"}, "a.onnx")
+
+
+def test_scale_of_the_training():
+    assert "train_scale" not in METADATA.to_props()
+    told = replace(METADATA, train_scale=0.65)
+    assert told.to_props()["train_scale"] == "0.65"
+    assert ModelMetadata.from_props(told.to_props(), "a.onnx") == told
+    for broken in ("0.0", "-1.0", "nan", "inf", "half"):
+        with pytest.raises(InputError, match=r"a\.onnx: broken metadata: "):
+            ModelMetadata.from_props(told.to_props() | {"train_scale": broken}, "a.onnx")

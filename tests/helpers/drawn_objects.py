@@ -32,6 +32,7 @@ class DrawnObjects:
     nms_thresh = 0.1
     conf_thresh = 0.18
     reading = ReadOptions()
+    train_scale = None
 
     def __init__(self, input_hw=(128, 128), max_side=np.inf):
         self.input_hw = input_hw

@@ -725,6 +725,9 @@ UNSUPPORTED_FLAGS = {
     "half": (("--half",), "--half"),
     "int8": (("--int8",), "--int8"),
     "conf_input": (("--conf_input",), "--conf_input"),
+    "heads": (("--layout", "heads", "--static", "96", "96", "1"), "--layout heads"),
+    "static": (("--static", "96", "96", "1"), "a fixed input (--static)"),
+    "fix_conf": (("--fix_conf",), "--fix_conf"),
 }
 
 
