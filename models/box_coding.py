@@ -14,6 +14,9 @@ for an upright box is the same.
 The matrix of a square does not tell its angle. So the two channels of the upright size hold
 cos 4a and sin 4a of the angle a of a side, which are the same for all four sides. They decide the
 direction of boxes that are nearly square, and hardly that of others.
+
+A matrix is right for upright boxes as well, so nothing has to tell these from rotated ones. In its
+place the head `cls_theta` learns how well the box of a cell fits, and that goes into the score.
 """
 
 from __future__ import annotations
@@ -113,12 +116,32 @@ SQUARE_WEIGHT = 0.2
 
 
 def decoded_maps(maps: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return head maps of rectangles in the meaning of the original's, by name."""
-    return {
+    """Return head maps of rectangles in the meaning of the original's, by name.
+
+    Args:
+        maps: `hm` (if it is there) and `cls_theta` after the sigmoid, and the other heads.
+    """
+    found = {
         **maps,
         "wh": rectangle_vectors(maps["wh"]),
         "cls_theta": torch.ones_like(maps["cls_theta"]),
     }
+    if "hm" in maps:
+        found["hm"] = fitting_score(maps["hm"], maps["cls_theta"])
+    return found
+
+
+def fitting_score(heatmap: Tensor, fit: Tensor) -> Tensor:
+    """Return scores [N, C, H, W] that also say how well boxes fit.
+
+    They rank as the probability of an object times the square of the expected overlap. The root
+    brings them back into the range of the probabilities, so that the usual thresholds hold.
+
+    Args:
+        heatmap: [N, C, H, W] probability of an object.
+        fit: [N, 1, H, W] expected overlap of its box with the object.
+    """
+    return torch.sqrt(heatmap) * fit
 
 
 def start_as_rectangles(wh: nn.Conv2d, reg: nn.Conv2d) -> None:

@@ -121,7 +121,8 @@ class CTRBOX(nn.Module):
         Returns:
             A map [B, channels, H / 4, W / 4] for each head, or with `cells` values
             [B, K, channels] for those but `hm`. With the usual heads, in cells of that grid:
-            `hm`: probability [0, 1] that an object of the class has its center in the cell;
+            `hm`: probability [0, 1] that an object of the class has its center in the cell; with
+            the box coding "rectangle" also how well its box fits (`box_coding.fitting_score`);
             `wh`: vectors (x, y) from the center to the midpoints of the top, right, bottom and
             left edges, then width and height of the axis-aligned rectangle around the box;
             `reg`: offset (x, y) of the center from the cell's top left corner, 0 to 1;

@@ -23,7 +23,7 @@ class ImageLosses:
         dataset: labeled images, in any phase.
         criterion: head maps after the sigmoid and targets -> losses by name; by default that of
             the original, whatever the network was trained with.
-        box_coding: of the network; with rectangles `cls_theta` is not learned, and has no loss.
+        box_coding: of the network; with rectangles `cls_theta` is 1 everywhere, and has no loss.
     """
 
     def __init__(

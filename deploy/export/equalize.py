@@ -6,7 +6,8 @@ maps stay the same (Nagel et al., Data-Free Quantization Through Weight Equaliza
 Correction, 2019). Here the factors come from the ranges of the activations, so that each channel
 reaches 1.
 
-It is done where ranges differ most: in the merges, and in the hidden layer of the heat map.
+It is done where ranges differ most: in the merges, and in the hidden layers of what makes the
+scores.
 """
 
 from __future__ import annotations
@@ -25,20 +26,20 @@ MIN_RELATIVE_RANGE = 1e-3
 
 @torch.no_grad()
 def equalize(network: ExportNetwork, batches: Iterable[np.ndarray]) -> None:
-    """Scale the channels of the merges and of the heat map's hidden layer in place.
+    """Scale the channels of the merges and of the hidden layers of the scores in place.
 
     Args:
         network: The network.
         batches: Its inputs, [B, 3, H, W] float32 each.
     """
     merges = (network.dec_c4, network.dec_c3, network.dec_c2)
-    hidden, output = network.hm[0], network.hm[-1]
-    convolutions = [hidden]
+    scoring = [network.hm] if network.fit is None else [network.hm, network.fit]
+    convolutions = [head[0] for head in scoring]
     for merge in merges:
         convolutions += [merge.up[0], merge.cat_conv[0]]
     highest = max_channel_outputs(network, convolutions, batches)
 
-    heads = [hidden, *(head[0] for head in network.box_heads)]
+    heads = [network.hm[0], *(head[0] for head in network.box_heads)]
     after = ([merges[1].up[0]], [merges[2].up[0]], heads)
     for merge, followers in zip(merges, after, strict=True):
         up, mix = merge.up[0], merge.cat_conv[0]
@@ -47,7 +48,8 @@ def equalize(network: ExportNetwork, batches: Iterable[np.ndarray]) -> None:
         factors = scale_outputs(mix, highest[mix])
         for following in followers:
             divide_inputs(following, factors)
-    divide_inputs(output, scale_outputs(hidden, highest[hidden]))
+    for head in scoring:
+        divide_inputs(head[-1], scale_outputs(head[0], highest[head[0]]))
 
 
 def max_channel_outputs(

@@ -15,7 +15,9 @@ from deploy.export.graph.heads import BOX_HEADS, HeadsAtPeaks
 from DOTA_devkit.errors import InputError
 from models import CTRBOX
 from models.backbones import get_backbone
+from models.box_coding import fitting_score
 from models.ctrbox_net import decode_heads
+from structures.boxes import RECTANGLE
 
 OUTPUTS = ("hm", "features")
 
@@ -47,6 +49,8 @@ class ExportNetwork(nn.Module):
         self.base_network = model.base_network
         self.dec_c4, self.dec_c3, self.dec_c2 = model.dec_c4, model.dec_c3, model.dec_c2
         self.hm = model.hm
+        # How well boxes fit, which the scores need of all cells.
+        self.fit = model.cls_theta if model.box_coding == RECTANGLE else None
         # A plain list, since they are not part of what is traced.
         self.box_heads = [model.get_submodule(name) for name in BOX_HEADS]
         self.box_coding = model.box_coding
@@ -64,7 +68,10 @@ class ExportNetwork(nn.Module):
         merged = self.dec_c4.merge(double(c5), c4)
         merged = self.dec_c3.merge(double(merged), c3)
         features = self.dec_c2.merge(double(merged), c2)
-        return torch.sigmoid(self.hm(features)), features
+        heatmap = torch.sigmoid(self.hm(features))
+        if self.fit is not None:
+            heatmap = fitting_score(heatmap, torch.sigmoid(self.fit(features)))
+        return heatmap, features
 
 
 class HeadMaps(nn.Module):

@@ -25,10 +25,10 @@ QUANTIZED_OPS = ("Conv", "Add", "Concat", "MaxPool", "Resize", "Relu", "Clip")
 
 
 def quantize(network: onnx.ModelProto, batches: Sequence[np.ndarray]) -> onnx.ModelProto:
-    """Quantize backbone, merges and the hidden convolution of the heat map.
+    """Quantize backbone, merges and the hidden convolutions of the scores.
 
-    The first layers and the last convolution of the heat map stay in float32, as do the other
-    heads, which are not part of this graph.
+    The first layers and the last convolutions of the scores stay in float32, as do the other heads,
+    which are not part of this graph.
 
     Args:
         network: What `export_network` returns.
@@ -133,10 +133,12 @@ def other_additions(graph: onnx.GraphProto) -> list[str]:
 
 
 def heatmap_output_nodes(graph: onnx.GraphProto) -> list[str]:
-    """Return the names of the nodes from the heat map's last convolution to the heat map."""
+    """Return the names of the nodes from the last convolutions of the scores to the heat map."""
     producers = {name: node for node in graph.node for name in node.output}
-    node, names = producers["hm"], []
-    while node.op_type != "Conv":
+    names, following = [], [producers["hm"]]
+    while following:
+        node = following.pop()
         names.append(node.name)
-        node = producers[node.input[0]]
-    return [node.name, *reversed(names)]
+        if node.op_type != "Conv":
+            following += [producers[name] for name in node.input if name in producers]
+    return names

@@ -101,6 +101,18 @@ def test_logits_are_the_maps_before_the_sigmoid():
         assert torch.equal(maps[name], logits[name])
 
 
+def test_scores_of_rectangles_tell_how_well_boxes_fit():
+    """They rank as probability times squared fit, and stay in the range of a probability."""
+    torch.manual_seed(0)
+    model = CTRBOX(HEADS, None, 4, 1, 16, "mobilenetv2", box_coding="rectangle").eval()
+    image = torch.rand(2, 3, 64, 96) - 0.5
+    with torch.no_grad():
+        logits, maps = model(image, logits=True), model(image)
+    probability, fit = torch.sigmoid(logits["hm"]), torch.sigmoid(logits["cls_theta"])
+    torch.testing.assert_close(maps["hm"].square(), probability * fit.square())
+    assert (maps["cls_theta"] == 1).all() and maps["hm"].shape == probability.shape
+
+
 def test_logits_through_data_parallel():
     model = small()
     maps = nn.DataParallel(model)(images(), logits=True)

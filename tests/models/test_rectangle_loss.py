@@ -2,11 +2,17 @@
 
 import numpy as np
 import pytest
+import shapely
 import torch
 
 from models.assignment import object_cells, spread_over_neighbors
 from models.losses import ObjectCounts
-from models.rectangle_loss import RectangleLoss, box_errors, gaussian_distance
+from models.rectangle_loss import (
+    RectangleLoss,
+    box_errors,
+    estimated_overlap,
+    gaussian_distance,
+)
 from structures.boxes import corners_to_vectors, rectangles_to_corners
 
 
@@ -93,6 +99,48 @@ def test_a_box_without_area_has_a_gradient_that_is_finite():
     assert torch.isfinite(wh.grad).all() and torch.isfinite(reg.grad).all()
 
 
+def test_the_estimated_overlap_is_near_the_exact_one():
+    rng = np.random.default_rng(0)
+    count = 400
+    size = rng.uniform(0, 1, (count, 1))  # of the errors
+    truth = np.stack(
+        [rng.uniform(4, 20, count), np.full(count, 4.0), rng.uniform(0, 180, count)], 1
+    )
+    scales = np.exp(size * rng.normal(0, 0.3, (count, 2)))
+    found = truth * np.concatenate([scales, np.ones((count, 1))], axis=1)
+    found[:, 2] += size[:, 0] * rng.normal(0, 12, count)
+    shift = size * rng.normal(0, 0.7, (count, 2))
+    rectangles = [np.concatenate([at, boxes], axis=1).astype(np.float32)
+                  for at, boxes in ((np.zeros((count, 2)), truth), (shift, found))]  # fmt: skip
+    a, b = (shapely.polygons(rectangles_to_corners(one)) for one in rectangles)
+    exact = shapely.area(shapely.intersection(a, b)) / shapely.area(shapely.union(a, b))
+    errors = box_errors(coded(*map(tuple, found)), torch.from_numpy(shift).float(),
+                        true_wh(*map(tuple, truth)), torch.zeros(count, 2))  # fmt: skip
+    estimates = estimated_overlap(gaussian_distance(errors)).numpy()
+    assert exact.min() < 0.4 and exact.max() > 0.98
+    assert np.abs(estimates - exact).mean() < 0.03 and np.abs(estimates - exact).max() < 0.15
+
+
+def test_the_fit_is_learned_and_does_not_change_the_boxes():
+    targets = spread_over_neighbors(batch((0, 3.5, 3.5)))
+    cells = object_cells(targets)
+    wh = coded((5, 3, 0)).expand(*cells.shape, 10).clone().requires_grad_(True)
+    logits = torch.zeros(*cells.shape, 1, requires_grad=True)
+    maps = {"hm": torch.zeros_like(targets["hm"]), "wh": wh, "cls_theta": logits,
+            "reg": targets["reg"]}  # fmt: skip
+    optimizer = torch.optim.SGD([logits], lr=9)
+    for _ in range(100):
+        optimizer.zero_grad()
+        loss = RectangleLoss()(maps, targets)["fit"]
+        loss.backward()
+        optimizer.step()
+    assert wh.grad is None
+    used = targets["reg_mask"] != 0
+    errors = box_errors(wh[used], maps["reg"][used], targets["wh"][used], targets["reg"][used])
+    expected = estimated_overlap(gaussian_distance(errors))
+    torch.testing.assert_close(torch.sigmoid(logits[used])[:, 0], expected, atol=0.01, rtol=0)
+
+
 def batch(*centers: tuple[int, float, float], images: int = 2):
     """Targets of boxes 4 x 2 with these centers (image, x, y) on a grid of 8 x 8 cells."""
     targets = {
@@ -122,6 +170,7 @@ def losses_of(targets, counts=None):
         "hm": torch.full_like(targets["hm"], -2.0),
         "wh": coded((5, 3, 0)).expand(*cells.shape, 10),
         "reg": torch.full((*cells.shape, 2), 0.5),
+        "cls_theta": torch.zeros(*cells.shape, 1),
     }
     return loss(maps, assigned, counts=counts)
 
@@ -150,7 +199,7 @@ def test_parts_of_a_step_add_up_to_its_losses():
 def test_a_batch_without_objects_has_no_box_losses():
     losses = losses_of(batch())
     assert (
-        losses["wh"] == losses["off"] == losses["overlap"] == losses["angle"] == 0
+        losses["wh"] == losses["off"] == losses["overlap"] == losses["angle"] == losses["fit"] == 0
         and losses["hm"] > 0
     )
 

@@ -29,10 +29,10 @@ from deploy.runtimes.onnx_runtime import open_session
 pytestmark = pytest.mark.slow  # exports networks or runs exported files
 
 
-def model_of(backbone, neck=None):
+def model_of(backbone, neck=None, box_coding="vectors"):
     torch.manual_seed(0)
     heads = {"hm": 2, **HEAD_CHANNELS}
-    return CTRBOX(heads, None, 4, 1, 16, backbone=backbone, neck=neck).eval()
+    return CTRBOX(heads, None, 4, 1, 16, backbone=backbone, neck=neck, box_coding=box_coding).eval()
 
 
 def batches(count, height=64, width=96):
@@ -49,10 +49,15 @@ def maps_of(network, image):
 
 
 @pytest.mark.parametrize(
-    ("backbone", "neck"), [*((name, None) for name in BACKBONES), ("mobilenetv2", 40)]
+    ("backbone", "neck", "box_coding"),
+    [
+        *((name, None, "vectors") for name in BACKBONES),
+        ("mobilenetv2", 40, "vectors"),
+        ("mobilenetv2", 40, "rectangle"),
+    ],
 )
-def test_equalize_keeps_the_maps(backbone, neck):
-    network, images = ExportNetwork(model_of(backbone, neck)), batches(3)
+def test_equalize_keeps_the_maps(backbone, neck, box_coding):
+    network, images = ExportNetwork(model_of(backbone, neck, box_coding)), batches(3)
     before = [maps_of(network, image) for image in images]
     equalize(network, images[:2])
     after = [maps_of(network, image) for image in images]
@@ -120,6 +125,24 @@ def test_quantize_layers(both):
         len(first) == 5
     )  # the stem, and the first two blocks of MobileNetV2 up to their stride of 2
     assert in_8_bits == convolutions[len(first) : -1]
+
+
+def test_last_convolutions_of_both_parts_of_the_scores_stay_in_float():
+    """A network of rectangles multiplies the heat map with how well boxes fit."""
+    network, images = ExportNetwork(model_of("resnet18", box_coding="rectangle")), batches(2)
+    equalize(network, images)
+    graph = export_network(network)
+    quantized = quantize(graph, images)
+    weights = scales_of(quantized)
+    in_float = [
+        quantized_node.output[0]
+        for quantized_node in quantized.graph.node
+        if quantized_node.op_type == "Conv" and quantized_node.input[1] not in weights
+    ]
+    assert len(in_float) == 1 + 2  # the stem of ResNet, and the scores
+    found, wanted = (open_session(one).run(["hm"], {"input": images[0]})[0]
+                     for one in (quantized, graph))  # fmt: skip
+    assert 0 < np.abs(found - wanted).max() < 0.05
 
 
 def test_quantize_weights_per_channel_in_7_bits(both):
