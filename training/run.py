@@ -91,7 +91,7 @@ class Run:
         load_optimizer_state(self._optimizer, resume)
         if self.average is not None:
             load_trained_state(self._model, resume)
-            self.average.steps = int(entry.get("averaged", 0))
+            self.average.steps = _averaged_steps(entry.get("averaged", 0), resume.path)
         self.loader_state = restore_random_state(resume)
         batch = f", batch {self.progress.step + 1}" if self.progress.step else ""
         logger.info(
@@ -261,3 +261,14 @@ class Run:
             self._busy = True
             yield
             self._busy = False
+
+
+def _averaged_steps(number: object, path: Path | None) -> int:
+    """Check the number of steps in an average.
+
+    Raises:
+        InputError: it is not one.
+    """
+    if type(number) is not int or not 0 <= number < 2**40:
+        raise InputError(f"{path}: its number of averaged steps, {number}, is damaged")
+    return number

@@ -122,13 +122,11 @@ def add_classes(parser: argparse.ArgumentParser, purpose: str) -> None:
     )
 
 
-def add_training_limits(
-    parser: argparse.ArgumentParser, parse_size: Callable[[str], float]
-) -> None:
-    """Add `--min_size`, read by `parse_size`, and `--max_objs`: what training leaves out."""
+def add_training_limits(parser: argparse.ArgumentParser) -> None:
+    """Add `--min_size` and `--max_objs`: what training leaves out."""
     parser.add_argument(
         "--min_size",
-        type=parse_size,
+        type=length,
         default=10.0,
         metavar="PIXELS",
         help="longer side below which training ignores an object (default: 10)",

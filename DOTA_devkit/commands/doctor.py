@@ -14,7 +14,6 @@ from DOTA_devkit.commands.arguments import (
     add_overwrite,
     add_reading,
     add_training_limits,
-    length,
     name_flags,
     read_options,
 )
@@ -107,7 +106,7 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--input_w", type=_side, metavar="PIXELS", help="width of the input (default: as high)"
     )
-    add_training_limits(parser, length)
+    add_training_limits(parser)
 
 
 def _side(text: str) -> int:

@@ -42,7 +42,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         parser,
         "the allowed classes (default: classes.txt in or beside the folder, if there is one)",
     )
-    add_training_limits(parser, float)
+    add_training_limits(parser)
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw a plot (.png, .pdf, .svg)")
     add_overwrite(parser, "files")
     parser.set_defaults(run=run)

@@ -85,6 +85,12 @@ def test_stats_excluded_by_min_size_and_max_objs(data):
     assert "excluded from training by max_objs 2: 1 objects (1 images have more)" in table
 
 
+def test_size_limit_below_zero_is_refused(tmp_path, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["stats", str(tmp_path), "--min_size=-1"])
+    assert "'-1' is not a number of 0 or more" in capsys.readouterr().err
+
+
 def test_stats_problems(data):
     stats = collect_stats(
         data(

@@ -194,7 +194,7 @@ def test_the_averaged_weights_are_scored_and_saved(data, tmp_path):
     assert_same_weights(scored[0], build_model(read_checkpoint(tmp_path / BEST)))
 
 
-@pytest.mark.parametrize("damage", ["missing", "shape", "nan"])
+@pytest.mark.parametrize("damage", ["missing", "shape", "nan", "steps"])
 def test_damaged_weights_of_training_are_refused(data, tmp_path, damage):
     fit(data, tmp_path, epochs=1, ema_decay=0.5)
     resume = read_checkpoint(tmp_path / LAST)
@@ -203,6 +203,8 @@ def test_damaged_weights_of_training_are_refused(data, tmp_path, damage):
         del resume.extras["train_state_dict"]
     elif damage == "shape":
         trained["hm.0.bias"] = torch.zeros(3)
+    elif damage == "steps":
+        resume.extras["progress"]["averaged"] = -1
     else:
         trained["hm.0.bias"] = torch.full_like(trained["hm.0.bias"], math.nan)
     with pytest.raises(InputError, match="model_last"):
