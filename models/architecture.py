@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from importlib import metadata
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -136,13 +138,26 @@ def recognize(
             f"{difference}"
         )
     architecture = replace(_recognize_heads(shapes, name), box_coding=box_coding)
-    with torch.device("meta"):
-        expected = shapes_of(architecture.build().state_dict())
+    settings = vars(architecture) | {"heads": tuple(architecture.heads.items())}
+    expected = _network_shapes(**settings)
     if expected != shapes:
         raise InputError(
             f"it is not a complete {name} detector: {describe_difference(expected, shapes)}"
         )
     return architecture
+
+
+@lru_cache(maxsize=16)
+def _network_shapes(
+    heads: tuple[tuple[str, int], ...], **settings: Any
+) -> Mapping[str, tuple[int, ...]]:
+    """Return the shapes of the weights of an architecture, whose heads are (name, channels).
+
+    To build it takes a large part of the time to read a file, and commands read files of the same
+    architecture again and again.
+    """
+    with torch.device("meta"):
+        return shapes_of(Architecture(heads=dict(heads), **settings).build().state_dict())
 
 
 def _recognize_heads(shapes: Mapping[str, tuple[int, ...]], backbone: str) -> Architecture:

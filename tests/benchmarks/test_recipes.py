@@ -28,6 +28,8 @@ def test_a_row_for_each_recipe(tmp_path, monkeypatch, capfd):
 
 
 def test_a_failing_run_is_an_error(tmp_path, monkeypatch, capfd):
-    monkeypatch.setattr(sys, "argv", ["recipes", str(tmp_path / "none"), "--seeds", "1"])
+    monkeypatch.chdir(tmp_path)
+    words = ["recipes", str(tmp_path / "none"), "--seeds", "1", "--flags=--no_such_flag"]
+    monkeypatch.setattr(sys, "argv", words)
     assert recipes.main() == 2
     assert "this command failed" in capfd.readouterr().err.splitlines()[-1]

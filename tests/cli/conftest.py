@@ -16,7 +16,6 @@ def empty_working_folder(tmp_path, monkeypatch):
     """Run in an empty folder, and draw no curves, which would take longer than an epoch."""
     monkeypatch.chdir(tmp_path)
     draw_no_plots(monkeypatch)
-    monkeypatch.setattr("eval.plot_evaluation", lambda scores, path: None)
 
 
 @pytest.fixture(scope="session")

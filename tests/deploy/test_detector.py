@@ -41,6 +41,12 @@ def weights(tmp_path_factory):
     return path
 
 
+@pytest.fixture(scope="module")
+def detector(weights):
+    """That network with its own settings."""
+    return Detector.load(weights)
+
+
 def assert_same(one, other):
     np.testing.assert_array_equal(one.labels, other.labels)
     np.testing.assert_allclose(one.scores, other.scores, atol=1e-5)
@@ -79,8 +85,7 @@ def test_detect_path_gray_and_batches(weights, tmp_path):
     assert_same(detector.detect(gray), detector.detect(cv2.cvtColor(gray, cv2.COLOR_GRAY2BGR)))
 
 
-def test_16_bit_arrays_are_stretched_like_files(weights, tmp_path):
-    detector = Detector.load(weights)
+def test_16_bit_arrays_are_stretched_like_files(detector, tmp_path):
     for deep in (picture(200, 77).astype(np.uint16) * 8, picture(90, 60)[..., 0] * np.uint16(8)):
         found = detector.detect(deep)
         assert len(found) > 0
@@ -95,9 +100,9 @@ def test_16_bit_arrays_are_stretched_like_files(weights, tmp_path):
         np.zeros((10, 10, 3), np.int16), np.zeros((1, 2, 10, 10, 3), np.uint8),
     ],
 )  # fmt: skip
-def test_invalid_images_are_refused(weights, image):
+def test_invalid_images_are_refused(detector, image):
     with pytest.raises(InputError, match="image"):
-        Detector.load(weights).detect(image)
+        detector.detect(image)
 
 
 @pytest.mark.slow

@@ -15,11 +15,24 @@ from DOTA_devkit.scoring import Truth
 from eval import EvalSettings, average_precision, evaluate_split, headline
 from helpers.data_folders import CLASSES, centered_line, make_dota, make_small_dota
 from helpers.networks import FixedBoxesNetwork, tiny_model
+from helpers.no_plots import draw_no_plots
 from inference import InferenceSettings
 from structures.detections import Detections
 from structures.task1 import to_task1, write_results
 
 CPU = torch.device("cpu")
+
+
+@pytest.fixture(autouse=True)
+def no_plot(request, monkeypatch):
+    """The plot takes longer than an evaluation; a test that wants it asks for `real_plot`."""
+    if "real_plot" not in request.fixturenames:
+        draw_no_plots(monkeypatch)
+
+
+@pytest.fixture
+def real_plot():
+    """Draw the plot in this test."""
 
 
 def open_split(root, phase="test", input_hw=(64, 64)):
@@ -153,7 +166,7 @@ def test_mean_ap_excludes_classes_without_objects(tmp_path):
 # Files of an evaluation --------------------------------------------------------------------------
 
 
-def test_files_and_log_of_an_evaluation(tmp_path, caplog):
+def test_files_and_log_of_an_evaluation(real_plot, tmp_path, caplog):
     data = make_small_dota(tmp_path / "data", train=1, val=2)
     found = [[(21, 24, 24, 16, 0.9, 0), (44, 46, 18, 19, 0.8, 1)], [(22, 24, 24, 16, 0.9, 0)]]
     with caplog.at_level("INFO"):
@@ -213,7 +226,7 @@ def test_labels_of_some_images_only_are_refused(tmp_path):
         evaluate_boxes(tmp_path / "data", [[], []], tmp_path)
 
 
-def test_evaluation_without_matplotlib(tmp_path, monkeypatch, caplog):
+def test_evaluation_without_matplotlib(real_plot, tmp_path, monkeypatch, caplog):
     monkeypatch.setitem(__import__("sys").modules, "matplotlib.figure", None)
     data = make_small_dota(tmp_path / "data", train=1, val=1)
     assert evaluate_boxes(data, [[]], tmp_path) is not None

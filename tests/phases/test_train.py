@@ -194,10 +194,19 @@ def test_the_averaged_weights_are_scored_and_saved(data, tmp_path):
     assert_same_weights(scored[0], build_model(read_checkpoint(tmp_path / BEST)))
 
 
+@pytest.fixture(scope="module")
+def averaged_run(data, tmp_path_factory):
+    """The folder of an epoch with averaged weights, which no test may change."""
+    folder = tmp_path_factory.mktemp("averaged")
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        draw_no_plots(monkeypatch)
+        fit(data, folder, epochs=1, ema_decay=0.5)
+    return folder
+
+
 @pytest.mark.parametrize("damage", ["missing", "shape", "nan", "steps"])
-def test_damaged_weights_of_training_are_refused(data, tmp_path, damage):
-    fit(data, tmp_path, epochs=1, ema_decay=0.5)
-    resume = read_checkpoint(tmp_path / LAST)
+def test_damaged_weights_of_training_are_refused(data, averaged_run, tmp_path, damage):
+    resume = read_checkpoint(averaged_run / LAST)
     trained = resume.extras["train_state_dict"]
     if damage == "missing":
         del resume.extras["train_state_dict"]
