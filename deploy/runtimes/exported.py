@@ -201,7 +201,7 @@ def _check_views(path: Path, metadata: ModelMetadata, views: Sequence[View]) -> 
     if metadata.layout != "heads":
         raise InputError(
             f"{path} holds the decoder, but test-time augmentation (`tta`) averages the maps that "
-            "it decodes: use the checkpoint, or export it with `layout` heads"
+            "it decodes: use the checkpoint, or export it in the layout heads"
         )
     size_hw = metadata.input_size
     if size_hw is None:

@@ -372,7 +372,7 @@ def test_settings_against_an_exported_file(tmp_path, asked, message):
 def test_a_file_that_holds_the_decoder_has_no_views(tmp_path):
     pytest.importorskip("onnxruntime")
     path = onnx_file(tmp_path / "a.onnx", PROPS, size=(64, 96))
-    message = r"a\.onnx holds the decoder, .*\(`tta`\).* use the checkpoint, or .* `layout` heads"
+    message = r"a\.onnx holds the decoder, .*\(`tta`\).* use the checkpoint, or .* the layout heads"
     with pytest.raises(InputError, match=message):
         Detector.load(path, tta="flips")
 
