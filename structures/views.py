@@ -49,6 +49,7 @@ GROUPS = {"flips": _FLIPS, "turns": (*_HALF_TURNS, *_QUARTER_TURNS)}
 group holds the image as it is. Both together are all eight symmetries of a square.
 """
 
+# The eight symmetries of a square.
 _BOTH = (*_FLIPS, *_QUARTER_TURNS, (True, False, False), (True, True, True))
 
 

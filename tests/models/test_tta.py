@@ -112,10 +112,10 @@ def test_boxes_that_all_views_see_stay(tta, alone, rectangles):
         np.testing.assert_allclose(found.scores, plain.scores, atol=1e-5)
 
 
-def one_cell(box, shift=0.0):
+def one_cell(box):
     """Maps of a single cell with a box (width, height, degrees), all of whose scores are 1."""
     corners = rectangles_to_corners(np.array([(0, 0, *box)]))
-    _, vectors, sizes = corners_to_vectors(corners + shift)
+    _, vectors, sizes = corners_to_vectors(corners)
     maps = {"hm": np.ones((1, 1)), "wh": np.concatenate([vectors, sizes], axis=1),
             "reg": np.full((1, 2), 0.5), "cls_theta": np.ones((1, 1))}  # fmt: skip
     return {
