@@ -17,10 +17,12 @@ from datasets.batching import iterate_loader, prepare_worker
 from decoder import DecDecoder, to_source
 from DOTA_devkit.class_thresholds import Thresholds, resolve_thresholds, thresholds_by_label
 from DOTA_devkit.progress import progress_bar
+from models.tta import augmented_maps
 from structures.boxes import STRIDE
 from structures.defaults import EVAL_CONF_THRESH, NMS_THRESH, THETA_THRESH, K
 from structures.detections import Detections
 from structures.letterbox import Letterbox
+from structures.views import parse_views
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ class InferenceSettings:
         batch_size: images of a batch.
         num_workers: processes that read images.
         squash: images are stretched to the input instead of being padded.
+        tta: the views of test-time augmentation, see `structures.views.parse_views`; None for none.
     """
 
     conf_thresh: Thresholds = EVAL_CONF_THRESH
@@ -45,6 +48,7 @@ class InferenceSettings:
     batch_size: int = 8
     num_workers: int = 0
     squash: bool = False
+    tta: str | None = None
 
 
 @dataclass
@@ -139,6 +143,7 @@ def run_over(
         worker_init_fn=prepare_worker,
         pin_memory=device.type == "cuda",
     )
+    views = parse_views(settings.tta)
     model.eval()
     with progress_bar(description, len(dataset), unit="image", leave=True) as bar:
         first = 0
@@ -146,7 +151,7 @@ def run_over(
         for batch in iterate_loader(loader):
             read = time.perf_counter()
             with torch.no_grad():
-                maps = model(to_device(batch["image"], device))
+                maps = augmented_maps(model, to_device(batch["image"], device), views)
             if device.type == "cuda":
                 torch.cuda.synchronize(device)
             through = time.perf_counter()

@@ -10,6 +10,7 @@ from DOTA_devkit.class_thresholds import DEFAULT, Thresholds, parse_thresholds
 from DOTA_devkit.errors import InputError, did_you_mean
 from DOTA_devkit.imaging.options import ReadOptions
 from models.backbones import BACKBONES, TIMM, is_timm, known_backbones
+from structures.views import parse_views
 
 
 def number(kind: type, allowed: Callable[[float], bool], expected: str) -> Callable[[str], float]:
@@ -62,6 +63,15 @@ def thresholds(text: str) -> Thresholds:
 def scales(text: str) -> tuple[float, ...]:
     """Numbers above 0, separated by commas."""
     return tuple(positive_float(part) for part in text.split(","))
+
+
+def views(text: str) -> str:
+    """The views of test-time augmentation."""
+    try:
+        parse_views(text)
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text
 
 
 def formats(text: str) -> tuple[str, ...]:

@@ -55,6 +55,7 @@ def predict(args: argparse.Namespace) -> int:
         K=runtime.K,
         theta_thresh=runtime.theta_thresh,
         squash=detector.squash,
+        tta=options.tta,
     )
     done = prediction.predict(detector, args.source, settings, output, model)
     if done.written_elsewhere:
@@ -122,4 +123,5 @@ def detector_settings(args: argparse.Namespace, files: list[Path]) -> DetectorSe
         bands=args.bands,
         max_pixels=args.max_pixels,
         allow_remote=args.allow_remote,
+        tta=args.tta,
     )

@@ -20,6 +20,7 @@ from cli.settings import (
 )
 from datasets import BaseDataset, open_dataset
 from models import CTRBOX, build_model, read_checkpoint
+from structures.views import parse_views
 
 logger = logging.getLogger("bbavectors")
 
@@ -53,4 +54,7 @@ def load_for_inference(args: argparse.Namespace, run: RunDir) -> tuple[CTRBOX, B
         "%s: %s of epoch %d, input %dx%d, classes %s",
         checkpoint.path, model.backbone, checkpoint.epoch, *input_hw, ", ".join(dataset.category),
     )  # fmt: skip
+    if args.tta is not None:
+        views = len(parse_views(args.tta))
+        logger.info("test-time augmentation: %d views of each image (%s)", views, args.tta)
     return model, dataset

@@ -26,6 +26,7 @@ from cli.arguments import (
     shard,
     share,
     thresholds,
+    views,
 )
 from cli.defaults import OWN_DATA, SAMPLE
 from cli.recipes import DEFAULT, RECIPES
@@ -37,6 +38,7 @@ from DOTA_devkit.imaging.options import DEPTHS, MAX_PIXELS
 from DOTA_devkit.scoring import METRICS
 from models.backbones import known_backbones
 from structures.defaults import CONF_THRESH, EVAL_CONF_THRESH, NMS_THRESH, THETA_THRESH, K
+from structures.views import DEFAULT_TTA
 from training.files import LAST
 from training.settings import SCHEDULES
 
@@ -265,6 +267,11 @@ def _detection_flags(group) -> None:
     add("--theta_thresh", phases=phases, type=share, metavar="T",
         help=helped("boxes with a higher cls_theta are rotated, others axis-aligned",
                     f"{THETA_THRESH:g}"))
+    add("--tta", phases=TEST + EVAL + PREDICT, nargs="?", const=DEFAULT_TTA, type=views,
+        metavar="VIEWS",
+        help="test-time augmentation: the mean output for several views of each image, out of "
+             "flips, turns (right angles) and scale factors, such as flips,turns,0.8,1.25 "
+             f"(without VIEWS: {DEFAULT_TTA}, which takes four times as long)")
     add("--batch_size", phases=DETECTING, type=positive, metavar="N",
         help={**dict.fromkeys(DATA_SET, "images per batch (default: 16 with a GPU, else 8; "
                               f"sample: {SAMPLE.cpu_batch_size})"),

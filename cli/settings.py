@@ -169,7 +169,7 @@ def inference_settings(
         batch_size=args.batch_size,
         num_workers=args.num_workers,
     )
-    return InferenceSettings(**(defaults | asked), squash=args.squash)
+    return InferenceSettings(**(defaults | asked), squash=args.squash, tta=args.tta)
 
 
 def eval_settings(

@@ -60,7 +60,7 @@ class Detector:
                 `conf_thresh=0.3`, or `conf_thresh={"plane": 0.4, "ship": 0.2}` for single classes:
                 `device`, `classes`, `backbone`, `input_hw`, `conf_thresh`, `nms_thresh`,
                 `theta_thresh`, `K`, `squash`, `runtime`, `batch_size`, `threads`, `depth`,
-                `bands`, `max_pixels` and `allow_remote`.
+                `bands`, `max_pixels`, `allow_remote` and `tta`.
 
         Raises:
             InputError: There is no such file, it is not a model of this project, or the settings

@@ -91,6 +91,25 @@ def rectangle_vectors(wh: Tensor) -> Tensor:
     return torch.stack([-bx, -by, rx, ry, bx, by, -rx, -ry, width, height], dim=1)
 
 
+def code_rectangles(vectors: Tensor) -> Tensor:
+    """Convert the vectors of rectangles to the output of a head, as `rectangle_vectors` reads it.
+
+    Args:
+        vectors: [N, 8 or more, ...], t, r, b, l as (x, y) in the first channels.
+
+    Returns:
+        [N, 10, ...].
+    """
+    r, b = vectors[:, WH["r"]], vectors[:, WH["b"]]
+    (rx, ry), (bx, by) = r.unbind(1), b.unbind(1)
+    p, q = (torch.sqrt((side * side).sum(dim=1)) + TINY for side in (r, b))
+    xx, xy, yy = rx * rx / p + bx * bx / q, rx * ry / p + bx * by / q, ry * ry / p + by * by / q
+    cos, sin = rx / p, ry / p
+    cos2, sin2 = cos * cos - sin * sin, 2 * cos * sin
+    cos4, sin4 = cos2 * cos2 - sin2 * sin2, 2 * cos2 * sin2
+    return torch.stack([-xy, -yy, xx, xy, xy, yy, -xx, -xy, cos4, sin4], dim=1)
+
+
 def fourfold_angle(axes: Tensor) -> Tensor:
     """Compute cos 4a and sin 4a, [M, 2], of the angle of unit vectors [M, 2]."""
     x, y = axes.unbind(1)

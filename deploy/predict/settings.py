@@ -67,6 +67,7 @@ class ModelRecord:
         K: Most detections of one input.
         theta_thresh: Value of `cls_theta` above which a box counts as rotated.
         squash: Whether whole images are stretched to the input instead of padded.
+        tta: Views of the test-time augmentation, None without it.
     """
 
     weights: str
@@ -75,6 +76,7 @@ class ModelRecord:
     K: int
     theta_thresh: float
     squash: bool = False
+    tta: str | None = None
 
     def identity(self) -> dict[str, Any]:
         """Return what tells this model's detections from another's.
@@ -87,11 +89,15 @@ class ModelRecord:
             "K": self.K,
             "theta_thresh": self.theta_thresh,
             "squash": self.squash,
+            **self._augmentation(),
         }
 
     def to_json(self) -> dict[str, Any]:
         """Return what the JSON file says about the model."""
-        return {"weights": self.weights, "runtime": self.runtime}
+        return {"weights": self.weights, "runtime": self.runtime, **self._augmentation()}
+
+    def _augmentation(self) -> dict[str, str]:
+        return {} if self.tta is None else {"tta": self.tta}
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from DOTA_devkit.class_thresholds import Thresholds, check_thresholds, resolve_t
 from DOTA_devkit.cores import network_threads
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.imaging.options import ReadOptions
+from structures.views import parse_views
 
 if TYPE_CHECKING:
     import numpy as np
@@ -52,6 +53,9 @@ class DetectorSettings:
         bands: Bands that are read, see `ReadOptions`; None for those of the training.
         max_pixels: Images of more pixels by their header are refused.
         allow_remote: Whether virtual and remote images are read, see `ReadOptions`.
+        tta: Test-time augmentation: the views that an image is seen in, such as "flips", see
+            `structures.views.parse_views`. Only for models that output head maps: checkpoints, and
+            files exported with `layout` heads. None for none.
     """
 
     device: torch.device | str = "cpu"
@@ -70,6 +74,7 @@ class DetectorSettings:
     bands: tuple[int, ...] | None = None
     max_pixels: int | None = None
     allow_remote: bool | None = None
+    tta: str | None = None
 
     def __post_init__(self) -> None:
         if self.conf_thresh is not None:
@@ -84,6 +89,7 @@ class DetectorSettings:
                 _is_number(value, Integral) and value >= 1
             ):
                 raise InputError(f"{name} must be a whole number of 1 or more, got {value!r}")
+        parse_views(self.tta)
         if isinstance(self.classes, str):
             raise InputError(f"classes must be a list of names, got the text {self.classes!r}")
 

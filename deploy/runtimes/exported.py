@@ -20,6 +20,7 @@ from DOTA_devkit.errors import InputError
 from structures.defaults import INPUT_HW
 from structures.detections import Detections
 from structures.letterbox import normalize
+from structures.views import View, parse_views
 
 
 class ExportedRuntime:
@@ -70,6 +71,9 @@ class ExportedRuntime:
         sizes = (metadata.input_size, metadata.default_size, metadata.trained_size)
         self.input_hw = first_given(*sizes, INPUT_HW)
         self.squash = metadata.squash
+        self._views = parse_views(settings.tta)
+        if len(self._views) > 1:
+            _check_views(path, metadata, self._views)
         self._batch_size = input_shape[0]  # None if it is free
         self._takes_conf = takes_conf
 
@@ -86,11 +90,26 @@ class ExportedRuntime:
         return np.stack([normalize(image) for image in images])
 
     def network(self, batch: np.ndarray) -> dict[str, np.ndarray]:
-        """Run the file on a batch, which is cut and filled up if the file has a fixed batch size.
+        """Run the file on a batch, with test-time augmentation if the settings ask for it.
 
         Returns:
             Name of the output -> its rows [B, K, ...] or its map [B, C, H / 4, W / 4].
         """
+        if len(self._views) == 1:
+            return self._run_parts(batch)
+        import torch  # not needed for files that hold the decoder
+
+        from models.tta import augmented_maps
+
+        def maps_of(images: torch.Tensor) -> dict[str, torch.Tensor]:
+            outputs = self._run_parts(images.numpy())
+            return {name: torch.from_numpy(values) for name, values in outputs.items()}
+
+        maps = augmented_maps(maps_of, torch.from_numpy(batch), self._views)
+        return {name: values.numpy() for name, values in maps.items()}
+
+    def _run_parts(self, batch: np.ndarray) -> dict[str, np.ndarray]:
+        """Run a batch, which is cut and filled up if the file has a fixed batch size."""
         if self._batch_size in (None, len(batch)):
             return self._run(batch)
         parts = []
@@ -175,6 +194,28 @@ def _check_settings(
         raise InputError(
             f"{path} was exported with other settings: {'; '.join(faults)}. Leave that out, or "
             "export it again"
+        )
+
+
+def _check_views(path: Path, metadata: ModelMetadata, views: Sequence[View]) -> None:
+    """Raise an InputError if the maps of views cannot be had from a file."""
+    if metadata.layout != "heads":
+        raise InputError(
+            f"{path} holds the decoder, but test-time augmentation (`tta`) averages the maps that "
+            "it decodes: use the checkpoint, or export it in the layout heads"
+        )
+    size_hw = metadata.input_size
+    if size_hw is None:
+        return
+    if any(view.scale != 1 for view in views):
+        raise InputError(
+            f"{path} only takes inputs of {size_hw[0]}x{size_hw[1]} (height x width): leave the "
+            "scale factors of `tta` out, or use the checkpoint"
+        )
+    if size_hw[0] != size_hw[1] and any(view.transposed for view in views):
+        raise InputError(
+            f"{path} only takes inputs of {size_hw[0]}x{size_hw[1]} (height x width), but right "
+            "angles exchange height and width: leave the turns of `tta` out, or use the checkpoint"
         )
 
 

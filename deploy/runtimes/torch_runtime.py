@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +15,12 @@ from DOTA_devkit.class_thresholds import thresholds_by_label
 from DOTA_devkit.errors import InputError
 from inference import to_device
 from models import build_model, read_checkpoint
+from models.tta import augmented_maps
 from structures.boxes import STRIDE
 from structures.defaults import CONF_THRESH, INPUT_HW, THETA_THRESH, K
 from structures.detections import Detections
 from structures.letterbox import normalize
+from structures.views import parse_views
 
 
 class TorchRuntime:
@@ -49,6 +51,7 @@ class TorchRuntime:
         self.K = first_given(settings.K, K)
         self._reference_cells = math.prod(settings.input_hw or self.input_hw) // STRIDE**2
         self.theta_thresh = first_given(settings.theta_thresh, THETA_THRESH)
+        self._views = parse_views(settings.tta)
         if settings.threads is not None:
             torch.set_num_threads(settings.threads)
         self._device = _device(settings.device)
@@ -61,15 +64,15 @@ class TorchRuntime:
         return to_device(batch, self._device, self.memory_format)
 
     @torch.inference_mode()
-    def network(self, batch: torch.Tensor) -> dict[str, torch.Tensor]:
+    def network(self, batch: torch.Tensor) -> Mapping[str, torch.Tensor]:
         """Return the head maps of a batch, once they are computed."""
-        maps = self._model(batch)
+        maps = augmented_maps(self._model, batch, self._views)
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
         return maps
 
     @torch.inference_mode()
-    def decode(self, outputs: dict[str, torch.Tensor]) -> list[Detections]:
+    def decode(self, outputs: Mapping[str, torch.Tensor]) -> list[Detections]:
         """Return the detections of each image in input pixels, before NMS."""
         # an input larger than the model's, such as a whole image, may hold more in proportion
         ratio = max(1.0, math.prod(outputs["hm"].shape[2:]) / self._reference_cells)

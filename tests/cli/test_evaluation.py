@@ -48,6 +48,20 @@ def test_default_score_thresholds(run_cli, phase_arguments, data, phase, thresho
 
 
 @pytest.mark.slow
+def test_augmentation_is_logged_and_noted(run_cli, phase_arguments, data):
+    arguments = phase_arguments("eval", data)
+    plain = run_cli(*arguments)
+    assert plain.code == 0 and "augmentation" not in plain.out
+    scores = Path("result_dota/Task1_plane.txt").read_text()
+    result = run_cli(*arguments, "--tta")
+    assert result.code == 0
+    assert "test-time augmentation: 4 views of each image (flips)" in result.out
+    assert json.loads(Path("result_dota/ap.json").read_text())["settings"]["tta"] == "flips"
+    assert Path("result_dota/Task1_plane.txt").read_text() != scores
+    assert_refused(run_cli(*arguments, "--tta", "flip"), "--tta", "did you mean flips?")
+
+
+@pytest.mark.slow
 def test_score_thresholds_of_single_classes(run_cli, phase_arguments, data):
     evaluate = phase_arguments("eval", data)
     result = run_cli(*evaluate, "--conf_thresh", "plane=0.9")

@@ -130,7 +130,7 @@ def test_settings_by_name(weights):
     [
         ("conf", r"no setting conf \(did you mean conf_thresh\?\); its settings are device, .*K"),
         ("nms_tresh", r"\(did you mean nms_thresh\?\)"),
-        ("zoom", r"no setting zoom; its settings are .*allow_remote$"),
+        ("zoom", r"no setting zoom; its settings are .*tta$"),
     ],
 )
 def test_unknown_settings_are_told_with_the_known_ones(name, told):
@@ -143,7 +143,7 @@ def test_unknown_settings_are_told_with_the_known_ones(name, told):
     [
         {"conf_thresh": 18}, {"conf_thresh": "0.3"}, {"conf_thresh": [0.3]}, {"nms_thresh": -0.1},
         {"theta_thresh": float("nan")}, {"K": 0}, {"K": 2.5}, {"K": True}, {"batch_size": 0},
-        {"batch_size": None}, {"threads": 0}, {"classes": "ship"},
+        {"batch_size": None}, {"threads": 0}, {"classes": "ship"}, {"tta": True},
     ],
 )  # fmt: skip
 def test_settings_out_of_range(settings):

@@ -5,7 +5,12 @@ import pytest
 import torch
 from shapely.geometry import Polygon
 
-from models.box_coding import fourfold_angle, rectangle_vectors, symmetric_matrix
+from models.box_coding import (
+    code_rectangles,
+    fourfold_angle,
+    rectangle_vectors,
+    symmetric_matrix,
+)
 from structures.boxes import UPRIGHT_MIDPOINTS, corners_to_vectors, vectors_to_corners
 
 
@@ -38,6 +43,17 @@ def test_the_rectangle_of_a_box_is_the_box(length, degrees):
     found = polygon_of(rectangle_vectors(coded(length, 3.0, degrees)))
     expected = box(length, 3.0, degrees)
     assert found.symmetric_difference(expected).area / expected.area < 1e-4
+
+
+@pytest.mark.parametrize("degrees", [0, 0.01, 30, -30, 44, 89.9, 90.1, 120])
+@pytest.mark.parametrize("size", [(8, 2), (5, 5)])
+def test_rectangles_are_coded_and_decoded_again(size, degrees):
+    corners = np.array(box(*size, degrees).exterior.coords)[None, :4]
+    _, vectors, sizes = corners_to_vectors(corners)
+    code = code_rectangles(torch.from_numpy(vectors).float())
+    np.testing.assert_allclose(code.numpy(), coded(*size, degrees).numpy(), atol=1e-4)
+    expected = np.concatenate([vectors, sizes], axis=1)
+    np.testing.assert_allclose(rectangle_vectors(code).numpy(), expected, atol=1e-4)
 
 
 @pytest.mark.parametrize("degrees", [0, 0.01, 30, -30, 44, 60, 89.9, 90.1, 120, 179])

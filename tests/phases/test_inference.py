@@ -109,6 +109,18 @@ def test_thresholds_and_K_are_used(tmp_path):
         scores(conf_thresh={"ships": 0.5})
 
 
+def test_views_of_an_image_are_averaged(tmp_path):
+    """A flip mirrors the box; the last view misses it."""
+    x, y, w, h, score, label = box = 19.0, 41.0, 16.0, 8.0, 0.8, 1
+    flipped = [(64 - x, y, w, h, score, label), (x, 64 - y, w, h, score, label)]
+    model = FixedBoxesNetwork([[box], *([one] for one in flipped), []])
+    dataset = make_test_set(tmp_path, (64, 64))
+    (one,) = run_over(model, dataset, InferenceSettings(tta="flips"), CPU)
+    np.testing.assert_allclose(one.detections.corners, [corners_of(x, y, w, h)], atol=1e-2)
+    np.testing.assert_allclose(one.detections.scores, [0.6], atol=1e-6)
+    assert one.detections.labels.tolist() == [1] and model.images_seen == 4
+
+
 def test_source_images_are_kept_on_request(tmp_path):
     dataset = make_test_set(tmp_path, (50, 30), keep_source=True)
     (one,) = run_over(FixedBoxesNetwork([[]]), dataset, InferenceSettings(), CPU)

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -79,6 +80,13 @@ def test_other_work_starts_from_scratch(tmp_path, picture, other):
     detector = DrawnObjects()
     done = run(picture, tmp_path / "out", detector, **settings.get(other, {}))
     assert sum(detector.batches) == done.windows
+
+
+def test_another_augmentation_is_other_work():
+    """Without one, runs that an earlier version was stopped in are still resumed."""
+    identity = replace(OTHER_MODEL, tta="flips").identity()
+    assert identity == {**OTHER_MODEL.identity(), "tta": "flips"}
+    assert "tta" not in OTHER_MODEL.identity()
 
 
 def test_result_without_faults_wins(tmp_path):

@@ -222,6 +222,18 @@ def test_maps_of_a_file_are_decoded_as_the_settings_say(sharp, runtime):
         Detector.load(path, runtime=runtime, classes=("x",))
 
 
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_views_of_a_file_of_maps(sharp, runtime):
+    """Like those of the checkpoint, also where the file takes batches of another size."""
+    pytest.importorskip(runtime)
+    path = export(sharp, "maps.onnx", *FILES["maps.onnx"])
+    images = pictures(sharp)[:1]
+    (plain,), (expected,) = (checkpoint(sharp, tta=tta).detect(images) for tta in (None, "flips"))
+    assert len(expected) > 3
+    assert sorted(plain.scores.tolist()) != sorted(expected.scores.tolist())
+    assert_same(Detector.load(path, runtime=runtime, tta="flips").detect(images), [expected])
+
+
 def test_light_fork_layout_is_refused(sharp):
     path = export(sharp, "fork.onnx", "--layout", "light-fork", "--static", "96", "128", "1")
     with pytest.raises(InputError, match=r"fork\.onnx: .*'light-fork'.* in the default layout"):
@@ -355,6 +367,27 @@ def test_settings_against_an_exported_file(tmp_path, asked, message):
     path = onnx_file(tmp_path / "a.onnx", {**PROPS, "input_size": "64x96"}, size=(64, 96))
     with pytest.raises(InputError, match=message):
         Detector.load(path, **asked)
+
+
+def test_a_file_that_holds_the_decoder_has_no_views(tmp_path):
+    pytest.importorskip("onnxruntime")
+    path = onnx_file(tmp_path / "a.onnx", PROPS, size=(64, 96))
+    message = r"a\.onnx holds the decoder, .*\(`tta`\).* use the checkpoint, or .* the layout heads"
+    with pytest.raises(InputError, match=message):
+        Detector.load(path, tta="flips")
+
+
+@pytest.mark.parametrize(
+    ("tta", "message"),
+    [
+        ("turns", r"only takes inputs of 96x128 \(height x width\), but right angles exchange"),
+        ("flips,0.8", r"only takes inputs of 96x128 \(height x width\): leave the scale factors"),
+    ],
+)
+def test_views_that_a_file_of_maps_cannot_take(sharp, tta, message):
+    path = export(sharp, "maps.onnx", *FILES["maps.onnx"])
+    with pytest.raises(InputError, match=message):
+        Detector.load(path, tta=tta)
 
 
 @pytest.mark.parametrize(
