@@ -153,14 +153,17 @@ def decoded_maps(maps: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def fitting_score(heatmap: Tensor, fit: Tensor) -> Tensor:
     """Return scores [N, C, H, W] that also say how well boxes fit.
 
-    They rank as the probability of an object times the square of the expected overlap. The root
-    brings them back into the range of the probabilities, so that the usual thresholds hold.
+    They rank as the probability of an object times the square of the expected overlap. The power
+    of 3/4 of that brings them into the range of the usual thresholds: of the networks that were
+    measured, F1 is highest at scores of 0.16 to 0.26, and `test` and `predict` show those above
+    0.18.
 
     Args:
         heatmap: [N, C, H, W] probability of an object.
         fit: [N, 1, H, W] expected overlap of its box with the object.
     """
-    return torch.sqrt(heatmap) * fit
+    root = torch.sqrt(heatmap) * fit
+    return root * torch.sqrt(root)
 
 
 def start_as_rectangles(wh: nn.Conv2d, reg: nn.Conv2d) -> None:

@@ -6,6 +6,7 @@ import re
 import shlex
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import cv2
@@ -30,8 +31,11 @@ ADDED_ARGUMENTS = {
     "benchmarks.devkit": "--help",
 }
 
-DEPLOYMENT = re.compile(r"--phase (export|predict|benchmark)")
+DEPLOYMENT = re.compile(r"--phase (export|benchmark)|--phase predict --source sample_data")
 """Commands that are run on the checkpoint of the three commands."""
+
+FIRST = re.compile(r"--weights weights/")
+"""The command that runs the model of this repository."""
 
 
 def commands(readme: str) -> list[str]:
@@ -134,6 +138,26 @@ def test_sample_set_commands(tmp_path):
     assert "[" in run_python(["-c", snippets[0]], tmp_path)
 
 
+def test_first_detections(tmp_path):
+    """The model of the repository finds the objects of two images that it has not seen."""
+    (command,) = [command for command in runnable("README.md") if FIRST.search(command)]
+    for folder in ("docs", "weights"):
+        (tmp_path / folder).symlink_to(ROOT / folder)
+    run(command, tmp_path)
+    written = tmp_path / "result_predict/pictures"
+    assert sorted(path.name for path in written.iterdir()) == ["thermal_1.jpg", "thermal_2.jpg"]
+    found = json.loads((tmp_path / "result_predict/detections.json").read_text())
+    counts = Counter(
+        (image["image"], one["class"])
+        for image in found["images"]
+        for one in image["detections"]
+        if one["score"] > 0.3
+    )
+    # 7 and 22 vehicles, 11 and no bicycles are labeled
+    assert 5 <= counts["thermal_1", "vehicle"] <= 9 and counts["thermal_1", "bicycle"] >= 6
+    assert 17 <= counts["thermal_2", "vehicle"] <= 25 and counts["thermal_2", "bicycle"] <= 3
+
+
 @pytest.mark.slow
 def test_other_commands(tmp_path):
     rng = np.random.default_rng(0)
@@ -149,7 +173,7 @@ def test_other_commands(tmp_path):
     others = [
         command
         for command in runnable("README.md")
-        if not sample.search(command) and not DEPLOYMENT.search(command)
+        if not any(one.search(command) for one in (sample, DEPLOYMENT, FIRST))
     ]
     assert len(others) >= 8
     outputs = {command: run(command, tmp_path) for command in others}
