@@ -26,10 +26,12 @@ from models.rectangle_loss import RectangleLoss
 from structures.boxes import RECTANGLE
 from structures.drawing import contact_sheet, draw_targets, write_picture
 from training.average import WeightAverage
+from training.compiling import CompiledNetwork
 from training.files import BAD_BATCHES, BAD_IMAGES, LAST, is_same_file
-from training.guards import BadImages, BadSteps, NormStatistics
+from training.guards import BadImages, BadSteps, NormStatistics, Outcome
 from training.history import History, epoch_line
 from training.optimizer import make_optimizer
+from training.precision import Precision, choose_precision, tell_precision
 from training.report import Commands
 from training.reporting import Reporting
 from training.run import Run
@@ -74,8 +76,9 @@ def train(
 
     Raises:
         InputError: the state of the optimizer in `resume` belongs to another model, one image of
-            32x32 is too little for BatchNorm, `patience` is set without a score, or TensorBoard is
-            asked for and not installed.
+            32x32 is too little for BatchNorm, `patience` is set without a score, TensorBoard is
+            asked for and not installed, the device lacks the precision, or `compile` meets
+            DataParallel.
         Interrupted: Ctrl-C or SIGTERM came; the run is saved, and the message says where.
         TrainingStopped: the losses stay non-finite.
     """
@@ -87,15 +90,23 @@ def train(
         )
     if settings.patience and score is None:
         raise InputError("patience needs a validation list, whose AP it waits for")
+    if settings.compile and gpus > 1:
+        raise InputError("`compile` works on one device: leave it out, or set `ngpus` to 1")
+    precision = choose_precision(settings.amp, device)
+    tell_precision(precision, settings.amp, device)
     folder.mkdir(parents=True, exist_ok=True)
     model.to(device, memory_format=torch.channels_last)
     optimizer = make_optimizer(model, settings)
     average = WeightAverage(model, settings.ema_decay) if settings.ema_decay else None
     reporting = Reporting(settings, folder, commands)
-    run = Run(model, optimizer, settings, folder, save_checkpoint, reporting, extras, average)
+    run = Run(
+        model, optimizer, settings, folder, save_checkpoint, reporting, extras, average, precision
+    )
     if resume is not None:
         run.resume(resume)
     parallel = nn.DataParallel(model, list(range(gpus))) if gpus > 1 else model
+    if settings.compile:
+        parallel = CompiledNetwork(model)
     images = min(settings.batch_size * settings.accumulate, len(train_set))
     loss = RectangleLoss if model.box_coding == RECTANGLE else DetectionLoss
     criterion = loss(train_set.mean_objects(images))
@@ -173,16 +184,17 @@ def train_one_epoch(
                     progress.images += len(indices)
                     for batch in batches:
                         progress.add_ignored(batch.pop("ignored"))
-                    losses, finite = train_step(
-                        model, batches, criterion, optimizer, settings.clip_norm, statistics, device
-                    )
-                    if finite:
+                    losses, outcome = train_step(
+                        model, batches, criterion, optimizer, settings.clip_norm, statistics,
+                        device, run.precision,
+                    )  # fmt: skip
+                    if outcome is Outcome.DONE:
                         bad_steps.good()
                         if run.average is not None:
                             run.average.update()
                         progress.add_losses(losses)
                         run.reporting.add_step(progress, losses, optimizer.param_groups[0]["lr"])
-                    else:
+                    elif outcome is Outcome.BAD:
                         image_ids = [image_id_of[index] for index in indices]
                         bad_steps.add(progress.epoch, progress.step, image_ids, losses)
                     progress.bad_in_a_row = bad_steps.in_a_row
@@ -242,7 +254,8 @@ def train_step(
     clip_norm: float,
     statistics: NormStatistics,
     device: torch.device,
-) -> tuple[dict[str, torch.Tensor], bool]:
+    precision: Precision,
+) -> tuple[dict[str, torch.Tensor], Outcome]:
     """Forward, named losses and backward of each batch, finite check, step.
 
     Args:
@@ -254,10 +267,11 @@ def train_step(
         clip_norm: largest norm of the gradient.
         statistics: of the model's BatchNorms.
         device: where the model is.
+        precision: of the network, and the scale of its losses.
 
     Returns:
-        The losses by name, and whether they and the gradient were finite; if not, the step has
-        changed nothing.
+        The losses by name, and what became of the step: if they or the gradient were not finite,
+        it has changed nothing.
     """
     parts = {}
     if len(batches) > 1:  # the losses are means over the objects of all of them
@@ -270,19 +284,28 @@ def train_step(
         images = to_device(batch.pop("input"), device)
         targets = {k: v.to(device, non_blocking=True) for k, v in batch.items()}
         targets = criterion.assign(targets)
-        maps = model(images, logits=True, cells=object_cells(targets))
+        maps = precision.forward(model, images, logits=True, cells=object_cells(targets))
         losses = criterion(maps, targets, logits=True, **parts)
-        sum(losses.values()).backward()
+        precision.scaler.scale(sum(losses.values())).backward()
         for name, value in losses.items():
             totals[name] = totals[name] + value.detach() if name in totals else value.detach()
 
+    precision.scaler.unscale_(optimizer)
     norm = nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
-    finite = bool(torch.isfinite(sum(totals.values())) and torch.isfinite(norm))
-    if finite:
-        optimizer.step()
+    finite = torch.isfinite(sum(totals.values()))
+    outcome = Outcome.DONE if finite and torch.isfinite(norm) else Outcome.BAD
+    if outcome is Outcome.DONE:
+        precision.scaler.step(optimizer)
     else:
         statistics.restore()
-    return totals, finite
+        if finite and precision.can_lower_scale():
+            outcome = Outcome.OVERFLOW
+            logger.info(
+                "the gradient is too large for float16 at a loss scale of %g: the step is skipped, "
+                "and the scale is halved", precision.scaler.get_scale(),
+            )  # fmt: skip
+    precision.scaler.update()
+    return totals, outcome
 
 
 def epoch_loader(

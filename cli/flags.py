@@ -38,7 +38,7 @@ from DOTA_devkit.scoring import METRICS
 from models.backbones import known_backbones
 from structures.defaults import CONF_THRESH, EVAL_CONF_THRESH, NMS_THRESH, THETA_THRESH, K
 from training.files import LAST
-from training.settings import SCHEDULES
+from training.settings import AMP, SCHEDULES
 
 TRAIN, TEST, EVAL, INFO = ("train",), ("test",), ("eval",), ("info",)
 PREDICT, BENCHMARK, EXPORT = ("predict",), ("benchmark",), ("export",)
@@ -304,6 +304,13 @@ def _training_flags(group) -> None:
         help="save the run every N minutes within an epoch, 0 for never (default: 10)")
     add("--val_every", phases=TRAIN, type=positive, metavar="N",
         help="validate every N epochs (default: 1)")
+    add("--amp", phases=TRAIN, nargs="?", const="auto", choices=AMP,
+        help="mixed precision: run the network in float16 or bfloat16, the losses in float32 "
+             "(default: none; without a value auto: bfloat16 where GPU or CPU have it, else "
+             "float16 on a GPU, and none on a CPU)")
+    add("--compile", phases=TRAIN, action="store_true",
+        help="compile backbone and merges with torch.compile, which takes minutes in the first "
+             "steps and needs a C++ compiler, on a GPU Triton")
     add("--tensorboard", phases=TRAIN, action="store_true",
         help="also write event files for TensorBoard, into the folder tensorboard of the run")
     add("--skip_bad_images", phases=TRAIN, action="store_true",

@@ -53,6 +53,9 @@ PLACES = {
     "patience": _Place("train", "patience", free=True),
     "skip_bad_images": _Place("train", "skip_bad_images", free=True),
     "tensorboard": _Place("train", "tensorboard", free=True),
+    # As another device, they change nothing but rounding.
+    "amp": _Place("train", "amp", free=True),
+    "compile": _Place("train", "compile", free=True),
     "seed": _Place("train", "seed"),
     "data_dir": _Place("run", "data_dir", free=True),
     "threads": _Place("run", "threads", free=True),

@@ -132,6 +132,8 @@ def train_settings(
         patience=args.patience,
         skip_bad_images=args.skip_bad_images,
         tensorboard=args.tensorboard,
+        amp=args.amp,
+        compile=args.compile,
         seed=args.seed,
     )
     return TrainSettings(**(defaults | asked))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
@@ -47,9 +47,12 @@ from models.architecture import Architecture
 from models.backbones import get_backbone
 from structures.boxes import HEAD_CHANNELS, STRIDE
 from training import files
+from training.compiling import check_compiler
 from training.guards import BadImages
 from training.history import History
 from training.image_losses import ImageLosses
+from training.precision import choose_precision
+from training.settings import TrainSettings
 from training.state import seed_all
 from training.tensorboard import import_writer
 
@@ -95,8 +98,11 @@ def train_in(args: argparse.Namespace, run: RunDir) -> None:
         seed_all(settings.seed)
         model = new_model(args, run.defaults, tuple(train_set.category), input_hw, start)
     device = torch_device(args)
+    # What this machine lacks is told before an earlier run is deleted.
+    choose_precision(settings.amp, device)
+    settings = compilable(args, settings, device)
     if settings.tensorboard:
-        import_writer()  # before an earlier run is deleted
+        import_writer()
         logger.info("to watch the run: tensorboard --logdir %s", run.weights / files.TENSORBOARD)
     if not in_place:
         clear_run(run.weights)
@@ -181,6 +187,26 @@ def open_sets(
         for line in finding_lines(train_set, val_set):
             logger.warning("%s", line)
     return train_set, val_set
+
+
+def compilable(
+    args: argparse.Namespace, settings: TrainSettings, device: torch.device
+) -> TrainSettings:
+    """Return the settings, without `compile` where a resumed run has it and this machine cannot.
+
+    Raises:
+        InputError: the flag was given, and nothing can be compiled here.
+    """
+    if not settings.compile:
+        return settings
+    try:
+        check_compiler(device)
+    except InputError as error:
+        if "compile" in args.given:
+            raise
+        logger.warning("the run goes on without compiling: %s", error)
+        return replace(settings, compile=False)
+    return settings
 
 
 def leave_out(val_set: BaseDataset, weights: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from enum import Enum
 from pathlib import Path
 
 import torch
@@ -13,6 +14,21 @@ from DOTA_devkit.files import appending
 from training.errors import TrainingStopped
 
 logger = logging.getLogger(__name__)
+
+
+class Outcome(Enum):
+    """What became of a step.
+
+    Attributes:
+        DONE: it has changed the weights.
+        OVERFLOW: it is skipped, as its gradient was too large for float16 at the scale of the
+            losses, which is lower from now on. That is how a scale is found.
+        BAD: it is skipped, as a loss or the gradient was not finite.
+    """
+
+    DONE = "done"
+    OVERFLOW = "overflow"
+    BAD = "bad"
 
 
 class BadSteps:

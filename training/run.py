@@ -20,6 +20,7 @@ from training.epoch import EpochProgress
 from training.files import BEST, LAST
 from training.history import History
 from training.memory import peak_memory_mb
+from training.precision import Precision
 from training.reporting import Reporting
 from training.settings import TrainSettings
 from training.state import (
@@ -46,10 +47,12 @@ class Run:
         extras: plain values that every checkpoint carries beside the rest.
         average: the average of the network's weights, if the run has one: checkpoints then hold it
             as their weights, and those of training beside it.
+        precision: of the steps; float32 by default.
 
     Attributes:
         folder: see above.
         average: see above.
+        precision: see above.
         reporting: see above.
         progress: the place of the run.
         history: the finished epochs.
@@ -67,12 +70,14 @@ class Run:
         reporting: Reporting,
         extras: Mapping[str, object] | None = None,
         average: WeightAverage | None = None,
+        precision: Precision | None = None,
     ):
         self.progress = EpochProgress(1)
         self.history = History()
         self.loader_state: torch.Tensor | None = None
         self._model, self._optimizer, self.average = model, optimizer, average
         self._settings, self.folder, self._extras = settings, folder, dict(extras or {})
+        self.precision = precision or Precision(torch.device("cpu"))
         self._write = save
         self.reporting = reporting
         self._busy = False  # in the middle of a step, or of saving
@@ -89,6 +94,7 @@ class Run:
         self.progress = EpochProgress.of_entry(entry, resume.epoch + 1, resume.path)
         self.history = History(list(resume.history), list(resume.extras.get("speed", ())))
         load_optimizer_state(self._optimizer, resume)
+        self.precision.resume(resume)
         if self.average is not None:
             load_trained_state(self._model, resume)
             self.average.steps = int(entry.get("averaged", 0))
@@ -137,8 +143,7 @@ class Run:
                 "train": asdict(self._settings),
                 "progress": progress,
                 "speed": self.history.speed,
-                # All steps are in float32: there is no loss scale, whose state would be here.
-                "scaler_state_dict": {},
+                "scaler_state_dict": self.precision.state(),
             },
         )
 
