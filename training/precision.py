@@ -128,4 +128,4 @@ def has_bfloat16(device: torch.device) -> bool:
     if platform.machine().lower() in ("x86_64", "amd64"):
         # There is no public name for it; where PyTorch has another one, float32 is the safe choice.
         return getattr(torch.cpu, "_is_avx512_bf16_supported", bool)()
-    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()

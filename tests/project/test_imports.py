@@ -27,7 +27,7 @@ ALLOWED = {
     "detector": {"deploy"},  # the former place of deploy.Detector
     "cli": INFERENCE | {"training", "train", "test", "eval", "deploy"},
     "main": {"cli", "DOTA_devkit"},
-    "benchmarks": INFERENCE | {"training", "deploy", "cli"},
+    "benchmarks": INFERENCE | {"training", "train", "deploy", "cli"},
 }
 
 FLOORS = {

@@ -2,7 +2,9 @@
 
 import logging
 import math
+import platform
 import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -35,6 +37,14 @@ CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 def test_what_the_setting_stands_for(monkeypatch, amp, device, has_bfloat16, expected):
     monkeypatch.setattr(precision, "has_bfloat16", lambda device: has_bfloat16)
     assert choose_precision(amp, device).dtype is expected
+
+
+def test_bfloat16_of_this_cpu():
+    """Linux lists the instructions that a processor has."""
+    cpu = Path("/proc/cpuinfo")
+    if platform.machine() != "x86_64" or not cpu.is_file():
+        pytest.skip("no list of the instructions of an x86 processor")
+    assert precision.has_bfloat16(CPU) == ("avx512_bf16" in cpu.read_text().split())
 
 
 def test_float16_on_a_cpu_is_refused():
