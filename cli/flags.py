@@ -113,6 +113,10 @@ def _run_flags(group) -> None:
               **dict.fromkeys(MODEL_FILE, "cpu, cuda or cuda:N (default: cuda with a GPU that the "
                               "runtime can use, else cpu); under torchrun, cuda is the GPU of "
                               "the process's rank")})
+    add("--ngpus", phases=DATA_SET, type=positive, default=1, metavar="N",
+        help="GPUs to use, each by a process of its own that takes its share of each batch, or in "
+             "test and eval of the images; with --device cpu, processes on the CPU (default: "
+             "%(default)s)")
     add("--threads", phases=EVERY, type=positive, metavar="N",
         help={**dict.fromkeys(DETECTING + EXPORT, "CPU threads of the network, in every runtime "
                               "(default: one per core); fewer may be faster if other programs "
@@ -319,8 +323,6 @@ def _training_flags(group) -> None:
         help="resume a run that was stopped, with its own settings and data (default of FILE: "
              f"{LAST})")
     add("--seed", phases=TRAIN, type=natural, help="random seed (default: 317)")
-    add("--ngpus", phases=TRAIN, idle_in=TEST + EVAL, type=positive, default=1, metavar="N",
-        help="number of GPUs to train on, with DataParallel (default: %(default)s)")
 
 
 def _evaluation_flags(group) -> None:

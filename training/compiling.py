@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from DOTA_devkit.errors import InputError
 from models import CTRBOX
+from processes.group import process_count
 
 logger = logging.getLogger(__name__)
 
@@ -23,10 +24,14 @@ class CompiledNetwork(nn.Module):
 
     Args:
         model: The network, which shares its weights with this one.
+
+    Raises:
+        InputError: Several processes train it.
     """
 
     def __init__(self, model: CTRBOX) -> None:
         super().__init__()
+        _refuse_processes()
         self.module = model
         self._features = torch.compile(model.features)
 
@@ -41,8 +46,10 @@ def check_compiler(device: torch.device) -> None:
     """Compile something small, before a run starts.
 
     Raises:
-        InputError: PyTorch cannot compile for the device on this machine.
+        InputError: PyTorch cannot compile for the device on this machine, or several processes
+            train.
     """
+    _refuse_processes()
     logger.info("`compile`: looking for a compiler; the first steps of the run take minutes, too")
     try:
         torch.compile(_double)(torch.ones(2, device=device))
@@ -56,6 +63,11 @@ def check_compiler(device: torch.device) -> None:
             f"`compile` needs {needed} that PyTorch can use, and there is none: {cause}. Install "
             "it, or train without `compile`"
         ) from error
+
+
+def _refuse_processes() -> None:
+    if process_count() > 1:  # which exchange the statistics of BatchNorm within the network
+        raise InputError("`compile` works in a single process: leave it out, or set `ngpus` to 1")
 
 
 def _double(values: Tensor) -> Tensor:

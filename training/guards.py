@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from DOTA_devkit.files import appending
+from processes.group import is_first
 from training.errors import TrainingStopped
 
 logger = logging.getLogger(__name__)
@@ -103,6 +104,8 @@ class BadImages:
 
 def _append_once(path: Path, line: str) -> None:
     """Append a line to a file unless it is there: a resumed run may do a step again."""
+    if not is_first():  # the first process knows the line as well
+        return
     with appending(path) as file:
         file.seek(0)
         if line.encode() not in file.readlines():

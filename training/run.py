@@ -15,6 +15,7 @@ from torch import nn
 from DOTA_devkit import interrupts
 from DOTA_devkit.errors import InputError
 from models import Checkpoint
+from processes.group import is_first
 from training.average import WeightAverage
 from training.epoch import EpochProgress
 from training.files import BEST, LAST
@@ -36,6 +37,8 @@ logger = logging.getLogger(__name__)
 
 class Run:
     """Saves a run so that it can go on at the very step.
+
+    Of several processes, the first one writes; the others keep up with it.
 
     Args:
         model: the network.
@@ -122,7 +125,8 @@ class Run:
             )
         self.progress.batches = batches
         self.loader_state = loader_state
-        self.reporting.start_epoch(self.progress, self.history)
+        if is_first():
+            self.reporting.start_epoch(self.progress, self.history)
 
     def checkpoint(self) -> Checkpoint:
         """Return all that the run needs to go on from here."""
@@ -149,7 +153,7 @@ class Run:
 
     def save(self) -> None:
         """Write `model_last.pth`; Ctrl-C waits for that."""
-        if self._saved == (self.progress.epoch, self.progress.step):
+        if not is_first() or self._saved == (self.progress.epoch, self.progress.step):
             return
         with self._undisturbed():
             self._write_last(self.checkpoint())
@@ -187,6 +191,8 @@ class Run:
             )
             bad_in_a_row, batches = self.progress.bad_in_a_row, self.progress.batches
             self.progress = EpochProgress(epoch + 1, bad_in_a_row=bad_in_a_row)
+            if not is_first():
+                return
             self.history.write(self.folder)
             self.reporting.finish_epoch(self.history, batches)
             checkpoint = self.checkpoint()
@@ -214,6 +220,8 @@ class Run:
         self._conclude()
 
     def _conclude(self) -> None:
+        if not is_first():
+            return
         model = self._model
         sections = {
             "Model": {
