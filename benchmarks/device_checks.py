@@ -32,6 +32,9 @@ MIXED = 0.1
 """How much losses may differ relatively between precisions: a few steps of float16 are skipped
 until its scale is found."""
 
+PROCESSES = 1e-4
+"""The same between one and several processes on the CPU, which add up in another order."""
+
 COMPILED = 1e-3
 """The same between compiled and eager steps, whose rounding adds up over the steps."""
 
@@ -121,6 +124,23 @@ def check_resume(work: Workplace) -> str:
         "--num_workers", work.sizes.workers,
     )  # fmt: skip
     return compare_losses(folder, work.trained(name), MIXED if work.on_gpu else 0.0)
+
+
+def check_torchrun(work: Workplace) -> str:
+    """Train with torchrun, one process for each GPU or two on the CPU, as one process does."""
+    import torch
+
+    count = torch.cuda.device_count() if work.on_gpu else 2
+    folder = work.folder / "runs" / "torchrun"
+    kind = work.device.partition(":")[0]
+    work.run(
+        ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={count}",
+         *work.training(folder, ("--device", kind))]
+    )  # fmt: skip
+    tolerance = ROUNDING if work.on_gpu else PROCESSES
+    # Adam turns the rounding of small gradients into whole steps, which adds up after that.
+    found = compare_losses(folder, work.trained("float32"), tolerance, epochs=1)
+    return f"{count} processes, {found}"
 
 
 def check_eval(work: Workplace) -> str:
@@ -263,6 +283,7 @@ CHECKS: dict[str, Callable[[Workplace], str]] = {
     "bfloat16": check_bfloat16,
     "float16": check_float16,
     "resume": check_resume,
+    "torchrun": check_torchrun,
     "eval": check_eval,
     "test": check_test,
     "predict": check_predict,

@@ -197,16 +197,23 @@ def last_line(output: str, code: int) -> str:
     return (errors or lines or [f"it ended with exit code {code}"])[-1].removeprefix("error: ")
 
 
-def compare_losses(run: Path, reference: Path, tolerance: float) -> str:
-    """Compare the losses of all epochs of two runs, and return by how much they differ.
+def compare_losses(run: Path, reference: Path, tolerance: float, epochs: int | None = None) -> str:
+    """Compare the losses of two runs, and return by how much they differ.
+
+    Args:
+        run: Folder of a run.
+        reference: Folder of the run to compare it with.
+        tolerance: How much they may differ, relative to those of the reference.
+        epochs: How many epochs are compared; all by default.
 
     Raises:
-        Failed: By more than the tolerance, relative to those of the reference.
+        Failed: They differ by more, or the runs have not as many epochs.
     """
     ours, theirs = (losses(folder) for folder in (run, reference))
     if len(ours) != len(theirs):
         raise Failed(f"{len(ours)} epochs instead of {len(theirs)}")
-    worst = max(abs(a - b) / abs(b) for a, b in zip(ours, theirs, strict=True))
+    pairs = zip(ours[:epochs], theirs[:epochs], strict=True)
+    worst = max(abs(a - b) / abs(b) for a, b in pairs)
     if not worst <= tolerance:
         raise Failed(f"losses differ by {worst:.2g}, more than {tolerance:g}")
     return f"losses differ by {worst:.1g} (up to {tolerance:g})"

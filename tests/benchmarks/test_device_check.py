@@ -149,6 +149,13 @@ def test_losses_are_compared(tmp_path, ours, tolerance, message):
             compare_losses(*runs, tolerance)
 
 
+def test_losses_of_some_epochs_are_compared(tmp_path):
+    runs = write_losses(tmp_path / "a", 2.0, 3.0), write_losses(tmp_path / "b", 2.0, 1.0)
+    assert compare_losses(*runs, 0.0, epochs=1).startswith("losses differ by 0 ")
+    with pytest.raises(Failed, match="losses differ by 2"):
+        compare_losses(*runs, 0.0, epochs=2)
+
+
 def write_scores(folder, *values):
     folder.mkdir()
     for name in ("plane", "ship", "vehicle", "harbor"):
