@@ -43,7 +43,15 @@ from DOTA_devkit.scoring import (
     plot_evaluation,
 )
 from DOTA_devkit.submit import write_submission
-from inference import ImageDetections, InferenceSettings, Measure, Timing, run_over
+from inference import (
+    ImageDetections,
+    InferenceSettings,
+    Measure,
+    Timing,
+    collect_detections,
+    run_over,
+)
+from processes.group import agreed, process_count
 from structures.task1 import to_task1, write_results
 
 logger = logging.getLogger(__name__)
@@ -125,8 +133,10 @@ def score_split(
     settings: EvalSettings,
     device: torch.device,
     measure: Measure | None = None,
-) -> SplitScores:
+) -> SplitScores | None:
     """Detect on a labeled split and score the detections; patches are scored as they are.
+
+    Several processes share the images, and the first one scores the detections of all.
 
     Args:
         model: the network, on `device`.
@@ -135,14 +145,20 @@ def score_split(
         settings: how to detect and score.
         device: where the model is.
         measure: computes the losses of each image, which are handed back with its detections.
+
+    Returns:
+        The scores; None in processes other than the first.
     """
-    found = tuple(
+    own = list(
         run_over(model, dataset, settings.inference, device, description="score", measure=measure)
     )
+    found = collect_detections(own, len(dataset), settings.inference.batch_size)
+    if found is None:
+        return None
     pairs = ((one.image_id, one.detections) for one in found)
     tables = to_task1(pairs, dataset.category)
     scores = evaluate(tables, truth, settings.iou_thresholds, settings.metric, confusion=False)
-    return SplitScores(scores, found, truth, dataset)
+    return SplitScores(scores, tuple(found), truth, dataset)
 
 
 def evaluate_split(
@@ -155,6 +171,8 @@ def evaluate_split(
 ) -> Evaluation | None:
     """Detect on every image, write Task1 files, merge patches, score, and write the reports.
 
+    Several processes share the images; the first one does all the rest.
+
     Args:
         model: the network, on `device`.
         dataset: samples of the phase 'test'.
@@ -165,22 +183,28 @@ def evaluate_split(
         device: where the model is.
 
     Returns:
-        The scores, or None without labels.
+        The scores, or None without labels, and in processes other than the first.
 
     Raises:
         InputError: patches are to be merged and there are none, or labels are missing.
     """
-    merge = should_merge(dataset, settings)
-    truth = full_truth(dataset, settings) if merge else dataset.truth()
-    # Read first, as it may be the folder that this evaluation replaces.
-    against = compared_results(dataset, truth, settings)
+    with agreed():
+        merge = should_merge(dataset, settings)
+        truth = full_truth(dataset, settings) if merge else dataset.truth()
+        # Read first, as it may be the folder that this evaluation replaces.
+        against = compared_results(dataset, truth, settings)
     timing = Timing()
-    found = run_over(model, dataset, settings.inference, device, timing)
+    own = list(run_over(model, dataset, settings.inference, device, timing))
+    found = collect_detections(own, len(dataset), settings.inference.batch_size)
+    if found is None:
+        return None
     pairs = ((one.image_id, one.detections) for one in found)
     tables = to_task1(pairs, dataset.category)
     write_results(tables, result_dir)
     clear_reports(result_dir, merge_dir)
     logger.info("Task1 files of %d images in %s; %s", len(dataset), result_dir, timing)
+    if process_count() > 1:
+        logger.info("the times are those of one of %d processes", process_count())
 
     folder = result_dir
     if merge:

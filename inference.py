@@ -6,6 +6,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +19,8 @@ from decoder import DecDecoder, to_source
 from DOTA_devkit.class_thresholds import Thresholds, resolve_thresholds, thresholds_by_label
 from DOTA_devkit.progress import progress_bar
 from models.tta import augmented_maps
+from processes.group import collect, process_count, process_rank
+from processes.numbers import ProcessNumbers
 from structures.boxes import STRIDE
 from structures.defaults import EVAL_CONF_THRESH, NMS_THRESH, THETA_THRESH, K
 from structures.detections import Detections
@@ -115,6 +118,9 @@ def run_over(
 ) -> Iterator[ImageDetections]:
     """Detect on each image of a data set, in its order.
 
+    Of several processes, each does every nth batch (`shared_batches`), and yields its images alone;
+    `collect_detections` puts them together.
+
     Args:
         model: the network; it is put into eval mode and left there.
         dataset: samples of the phase 'test'.
@@ -135,20 +141,20 @@ def run_over(
         dataset.num_classes,
         settings.theta_thresh,
     )
+    batches = shared_batches(len(dataset), settings.batch_size)
     loader = torch.utils.data.DataLoader(
         dataset,
-        batch_size=settings.batch_size,
-        num_workers=settings.num_workers,
+        batch_sampler=batches,
+        num_workers=-(-settings.num_workers // ProcessNumbers.of().local_count),
         collate_fn=collate,
         worker_init_fn=prepare_worker,
         pin_memory=device.type == "cuda",
     )
     views = parse_views(settings.tta)
     model.eval()
-    with progress_bar(description, len(dataset), unit="image", leave=True) as bar:
-        first = 0
+    with progress_bar(description, sum(map(len, batches)), unit="image", leave=True) as bar:
         begin = time.perf_counter()
-        for batch in iterate_loader(loader):
+        for indices, batch in zip(batches, iterate_loader(loader), strict=True):
             read = time.perf_counter()
             with torch.no_grad():
                 maps = augmented_maps(model, to_device(batch["image"], device), views)
@@ -163,11 +169,54 @@ def run_over(
             timing.add(len(detections), through - read, end - through, end - begin)
             bar.update(len(detections))
             nothing = [None] * len(detections)
-            losses = nothing if measure is None else measure(maps, first, sizes_wh)
-            first += len(detections)
+            losses = nothing if measure is None else measure(maps, indices[0], sizes_wh)
             sources = batch.get("source") or nothing
             yield from map(ImageDetections, batch["img_id"], detections, sources, losses)
             begin = time.perf_counter()
+
+
+def shared_batches(images: int, batch_size: int) -> list[range]:
+    """Return the batches that this process does, as ranges of indices.
+
+    They are whole batches, which have the same images as with a single process: the results of a
+    network for an image may depend on the others of its batch in the last digit.
+
+    Args:
+        images: Number of images of the data set.
+        batch_size: Images of a batch.
+    """
+    return _batches_of(images, batch_size, process_rank())
+
+
+def _batches_of(images: int, batch_size: int, rank: int) -> list[range]:
+    firsts = range(rank * batch_size, images, batch_size * process_count())
+    return [range(first, min(first + batch_size, images)) for first in firsts]
+
+
+def collect_detections(
+    found: Sequence[ImageDetections], images: int, batch_size: int
+) -> list[ImageDetections] | None:
+    """Collect the detections of all processes in the first one, in the order of the data set.
+
+    Args:
+        found: All that `run_over` has yielded in this process.
+        images: Number of images of the data set.
+        batch_size: That of `run_over`.
+
+    Returns:
+        None in the other processes.
+    """
+    parts = collect(list(found))
+    if parts is None or len(parts) == 1:
+        return None if parts is None else parts[0]
+    placed = {
+        index: one
+        for rank, part in enumerate(parts)
+        for index, one in zip(
+            chain.from_iterable(_batches_of(images, batch_size, rank)), part, strict=True
+        )
+    }
+    return [placed[index] for index in range(images)]
 
 
 def to_device(

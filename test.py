@@ -6,6 +6,7 @@ import logging
 import os
 import shutil
 import sys
+from itertools import chain
 from pathlib import Path
 
 import cv2
@@ -17,7 +18,15 @@ from datasets import BaseDataset
 from DOTA_devkit.class_thresholds import thresholds_text
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.file_names import path_inside
-from inference import ImageDetections, InferenceSettings, Timing, run_over
+from inference import (
+    ImageDetections,
+    InferenceSettings,
+    Timing,
+    collect_detections,
+    run_over,
+    shared_batches,
+)
+from processes.group import agreed, is_first, process_count
 from structures.drawing import write_picture
 from structures.task1 import to_task1, write_results
 
@@ -33,8 +42,10 @@ def test_split(
     result_dir: Path,
     device: torch.device,
     show: bool = False,
-) -> list[ImageDetections]:
+) -> list[ImageDetections] | None:
     """Write pictures of the detections (ground truth in white) and Task1 files into `result_dir`.
+
+    Several processes share the images, and each draws its own; the first one writes the files.
 
     Args:
         model: the network, on `device`.
@@ -45,22 +56,34 @@ def test_split(
         show: show each picture in a window until a key is pressed; q ends the run.
 
     Returns:
-        The detections of each image.
+        The detections of each image; None in processes other than the first.
+
+    Raises:
+        InputError: pictures are to be shown by several processes, or there is no screen.
     """
+    if show and process_count() > 1:
+        raise InputError("show is for a single process: leave it out, or start one process")
     pictures = result_dir / PICTURES
-    if pictures.is_dir():
-        shutil.rmtree(pictures)  # those of an earlier run would be taken for this one's
-    pictures.mkdir(parents=True)
+    with agreed():
+        if is_first():
+            if pictures.is_dir():
+                shutil.rmtree(pictures)  # those of an earlier run would be taken for this one's
+            pictures.mkdir(parents=True)
     timing = Timing()
-    found = []
-    for index, one in enumerate(run_over(model, dataset, settings, device, timing)):
-        found.append(one._replace(source=None))
+    own = []
+    indices = chain.from_iterable(shared_batches(len(dataset), settings.batch_size))
+    results = run_over(model, dataset, settings, device, timing)
+    for index, one in zip(indices, results, strict=False):  # a quit `show` leaves some over
+        own.append(one._replace(source=None))
         image = dataset.source_image(index) if one.source is None else one.source
         truth = dataset.load_annotation(index)["pts"] if dataset.has_labels(index) else None
         picture = one.detections.with_names(dataset.category).draw(image, truth)
         write_picture(path_inside(pictures, one.image_id, ".jpg"), picture)
         if show and not show_picture(picture):
             break
+    found = collect_detections(own, len(dataset), settings.batch_size)
+    if found is None:
+        return None
     pairs = ((one.image_id, one.detections) for one in found)
     write_results(to_task1(pairs, dataset.category), result_dir)
     logger.info(
@@ -70,6 +93,8 @@ def test_split(
         len(found),
     )
     logger.info("%s", timing)
+    if process_count() > 1:
+        logger.info("the times are those of one of %d processes", process_count())
     logger.info(
         "drawn images (ground truth in white) in %s, Task1 files in %s", pictures, result_dir
     )

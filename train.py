@@ -6,7 +6,6 @@ import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
-from itertools import chain
 from operator import add
 from pathlib import Path
 
@@ -21,20 +20,34 @@ from DOTA_devkit.progress import progress_bar
 from inference import to_device
 from models import CTRBOX, Checkpoint, DetectionLoss, save_checkpoint
 from models.assignment import object_cells
+from models.global_batch_norm import use_global_statistics
 from models.losses import ObjectCounts
 from models.rectangle_loss import RectangleLoss
+from processes.group import (
+    add_up,
+    add_up_gradients,
+    copy_from_first,
+    from_first,
+    is_first,
+    process_count,
+    process_rank,
+)
+from processes.numbers import ProcessNumbers
 from structures.boxes import RECTANGLE
 from structures.drawing import contact_sheet, draw_targets, write_picture
 from training.average import WeightAverage
+from training.compiling import CompiledNetwork
 from training.files import BAD_BATCHES, BAD_IMAGES, LAST, is_same_file
-from training.guards import BadImages, BadSteps, NormStatistics
+from training.guards import BadImages, BadSteps, NormStatistics, Outcome
 from training.history import History, epoch_line
 from training.optimizer import make_optimizer
+from training.precision import Precision, choose_precision, tell_precision
 from training.report import Commands
 from training.reporting import Reporting
 from training.run import Run
 from training.schedule import learning_rate, set_rate
 from training.settings import TrainSettings
+from training.shared_steps import share_step, stopped_together
 from training.validation import Validation
 
 logger = logging.getLogger(__name__)
@@ -51,12 +64,14 @@ def train(
     device: torch.device,
     *,
     score: Score | None = None,
-    gpus: int = 1,
     resume: Checkpoint | None = None,
     extras: Mapping[str, object] | None = None,
     commands: Commands | None = None,
 ) -> History:
     """Train a model and leave checkpoints, curves, pictures and a report in a folder.
+
+    Several processes (see `processes.group`) share each batch: all call this with the same
+    arguments, learn the same, and the first one writes.
 
     Args:
         model: the network, whose weights are changed.
@@ -66,7 +81,6 @@ def train(
         device: where to train.
         score: measures the model after every `settings.val_every` epochs, and decides which
             checkpoint is the best; None trains without a score.
-        gpus: above 1, DataParallel over so many.
         resume: a checkpoint of the same model with the state of the optimizer; training goes on
             at the step after it.
         extras: plain values that every checkpoint carries beside the weights.
@@ -74,8 +88,10 @@ def train(
 
     Raises:
         InputError: the state of the optimizer in `resume` belongs to another model, one image of
-            32x32 is too little for BatchNorm, `patience` is set without a score, or TensorBoard is
-            asked for and not installed.
+            32x32 is too little for BatchNorm, a batch has fewer images than there are processes,
+            `patience` is set without a score, TensorBoard is asked for and not installed, the
+            device lacks the precision, or `compile` meets several processes.
+        ProcessLost: another process has ended.
         Interrupted: Ctrl-C or SIGTERM came; the run is saved, and the message says where.
         TrainingStopped: the losses stay non-finite.
     """
@@ -85,17 +101,29 @@ def train(
             "at stride 32 a single 32x32 image is one cell, too little for BatchNorm: use a larger "
             "batch_size, input_h or input_w"
         )
+    if batch_size < process_count():
+        raise InputError(
+            f"a batch of {batch_size} images cannot be shared by {process_count()} processes: use "
+            "a larger `batch_size` or training set, or fewer processes"
+        )
     if settings.patience and score is None:
         raise InputError("patience needs a validation list, whose AP it waits for")
+    precision = choose_precision(settings.amp, device)
+    tell_precision(precision, settings.amp, device)
     folder.mkdir(parents=True, exist_ok=True)
     model.to(device, memory_format=torch.channels_last)
+    if process_count() > 1:
+        copy_from_first(model)
+        use_global_statistics(model)
     optimizer = make_optimizer(model, settings)
     average = WeightAverage(model, settings.ema_decay) if settings.ema_decay else None
     reporting = Reporting(settings, folder, commands)
-    run = Run(model, optimizer, settings, folder, save_checkpoint, reporting, extras, average)
+    run = Run(
+        model, optimizer, settings, folder, save_checkpoint, reporting, extras, average, precision
+    )
     if resume is not None:
         run.resume(resume)
-    parallel = nn.DataParallel(model, list(range(gpus))) if gpus > 1 else model
+    network = CompiledNetwork(model) if settings.compile else model
     images = min(settings.batch_size * settings.accumulate, len(train_set))
     loss = RectangleLoss if model.box_coding == RECTANGLE else DetectionLoss
     criterion = loss(train_set.mean_objects(images))
@@ -104,7 +132,14 @@ def train(
             "a step sees a global batch of %d images, in %d batches of %d",
             images, -(-images // batch_size), batch_size,
         )  # fmt: skip
-    save_pictures(train_set, settings, folder)
+    if process_count() > 1:
+        logger.info(
+            "%d processes share each batch of %d images; the learning rate is that of a single "
+            "process, %g at most",
+            process_count(), batch_size, settings.lr,
+        )  # fmt: skip
+    if is_first():
+        save_pictures(train_set, settings, folder)
     with run.reported(), run.kept():
         if resume is None or not is_same_file(resume.path, folder / LAST):
             run.save()  # from now on there is a run to go on with
@@ -112,7 +147,7 @@ def train(
             progress = run.progress
             epoch = progress.epoch
             loader = epoch_loader(train_set, settings, epoch, device, run)
-            row = train_one_epoch(parallel, loader, criterion, optimizer, settings, run, device)
+            row = train_one_epoch(network, loader, criterion, optimizer, settings, run, device)
             if score is not None and (epoch % settings.val_every == 0 or epoch == settings.epochs):
                 row |= validate(score, run)
             logger.info("%s  %s", epoch_line(row, settings.epochs), progress.time_text())
@@ -134,7 +169,7 @@ def train_one_epoch(
     """Pass over `loader` once.
 
     Args:
-        model: the network, possibly wrapped for several devices.
+        model: the network.
         loader: batches of the epoch, or those that are left of it, see `epoch_loader`.
         criterion: head maps and targets -> losses by name.
         optimizer: of the model's parameters.
@@ -147,6 +182,7 @@ def train_one_epoch(
 
     Raises:
         TrainingStopped: too many steps in a row were not finite.
+        ProcessLost: another process has ended.
     """
     model.train()
     progress = run.progress
@@ -161,34 +197,35 @@ def train_one_epoch(
     shown = progress_bar(
         description, progress.batches, unit="batch", initial=progress.step, leave=True
     )
-    with shown as bar:
-        for batches in progress.timed(loader):
+    with shown as bar, stopped_together() as signals:
+        for parts in progress.timed(loader):
+            batches, notes = share_step(parts, signals)
             with run.step():
-                for index, reason in chain(*(batch.pop("unreadable", ()) for batch in batches)):
+                for index, reason in notes.unreadable:
                     bad_images.add(image_id_of[index], reason)
                     progress.left_out += 1
                 set_rate(optimizer, rate(progress.epoch - 1 + progress.step / progress.batches))
-                if batches := [batch for batch in batches if is_trainable(batch)]:
-                    indices = torch.cat([batch.pop("index") for batch in batches]).tolist()
-                    progress.images += len(indices)
-                    for batch in batches:
-                        progress.add_ignored(batch.pop("ignored"))
-                    losses, finite = train_step(
-                        model, batches, criterion, optimizer, settings.clip_norm, statistics, device
-                    )
-                    if finite:
+                if batches:
+                    progress.images += len(notes.indices)
+                    progress.add_ignored(notes.ignored)
+                    losses, outcome = train_step(
+                        model, batches, criterion, optimizer, settings.clip_norm, statistics,
+                        device, run.precision,
+                    )  # fmt: skip
+                    if outcome is Outcome.DONE:
                         bad_steps.good()
                         if run.average is not None:
                             run.average.update()
                         progress.add_losses(losses)
                         run.reporting.add_step(progress, losses, optimizer.param_groups[0]["lr"])
-                    else:
-                        image_ids = [image_id_of[index] for index in indices]
+                    elif outcome is Outcome.BAD:
+                        image_ids = [image_id_of[index] for index in notes.indices]
                         bad_steps.add(progress.epoch, progress.step, image_ids, losses)
                     progress.bad_in_a_row = bad_steps.in_a_row
             bar.set_postfix({name: f"{mean:.3f}" for name, mean in progress.means().items()})
             bar.update()
             run.save_if_due()
+        share_step((), signals)  # one that came in the last step stops all as well
     if progress.epoch == 1 and any(progress.ignored.values()):
         logger.info(
             "objects in view that were ignored in epoch 1, by option: %s",
@@ -215,23 +252,17 @@ def validate(score: Score, run: Run) -> dict[str, float]:
 
     Returns:
         `ap` and, if `score` hands back the whole validation, the other columns of
-        `training.validation.validation_columns`.
+        `training.validation.validation_columns`; in all processes those of the first one.
 
     Raises:
         UnreadableImage: an image of the validation set cannot be read.
     """
     try:
-        return run.reporting.add_validation(run.progress, score(run.scored_model))
+        found = score(run.scored_model)
+        columns = run.reporting.add_validation(run.progress, found) if is_first() else {}
     except UnreadableImage as error:
         raise error.with_advice() from error
-
-
-def is_trainable(batch: Mapping[str, torch.Tensor]) -> bool:
-    """Whether a batch is left with more than the one 32x32 image that is too little for BatchNorm.
-
-    Images that cannot be read are left out of it.
-    """
-    return "input" in batch and batch["input"][:, 0].numel() > 32 * 32
+    return from_first(columns)
 
 
 def train_step(
@@ -242,27 +273,29 @@ def train_step(
     clip_norm: float,
     statistics: NormStatistics,
     device: torch.device,
-) -> tuple[dict[str, torch.Tensor], bool]:
+    precision: Precision,
+) -> tuple[dict[str, torch.Tensor], Outcome]:
     """Forward, named losses and backward of each batch, finite check, step.
 
     Args:
         model: the network in training mode.
         batches: one, or those whose gradients are added up: `input` [B, 3, H, W] and the training
-            targets of each.
+            targets of each. Of several processes, each has a part of the images, maybe none.
         criterion: head maps and targets -> losses by name.
         optimizer: of the model's parameters.
         clip_norm: largest norm of the gradient.
         statistics: of the model's BatchNorms.
         device: where the model is.
+        precision: of the network, and the scale of its losses.
 
     Returns:
-        The losses by name, and whether they and the gradient were finite; if not, the step has
-        changed nothing.
+        The losses by name, of all processes together, and what became of the step: if they or the
+        gradient were not finite, it has changed nothing.
     """
     parts = {}
-    if len(batches) > 1:  # the losses are means over the objects of all of them
+    if len(batches) > 1 or process_count() > 1:  # losses are means over the objects of all of them
         counts = reduce(add, map(ObjectCounts.of, batches))
-        parts["counts"] = ObjectCounts(*(count.to(device) for count in counts))
+        parts["counts"] = ObjectCounts(*add_up(torch.stack(counts)).to(device))
     statistics.save()
     optimizer.zero_grad(set_to_none=True)
     totals: dict[str, torch.Tensor] = {}
@@ -270,19 +303,40 @@ def train_step(
         images = to_device(batch.pop("input"), device)
         targets = {k: v.to(device, non_blocking=True) for k, v in batch.items()}
         targets = criterion.assign(targets)
-        maps = model(images, logits=True, cells=object_cells(targets))
+        maps = precision.forward(model, images, logits=True, cells=object_cells(targets))
         losses = criterion(maps, targets, logits=True, **parts)
-        sum(losses.values()).backward()
+        precision.scaler.scale(sum(losses.values())).backward()
         for name, value in losses.items():
             totals[name] = totals[name] + value.detach() if name in totals else value.detach()
 
+    add_up_gradients(model.parameters())
+    precision.scaler.unscale_(optimizer)  # all processes find the same overflow in the sum
     norm = nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
-    finite = bool(torch.isfinite(sum(totals.values())) and torch.isfinite(norm))
-    if finite:
-        optimizer.step()
+    totals, norm = add_up_losses(totals, norm)
+    finite = torch.isfinite(sum(totals.values()))
+    outcome = Outcome.DONE if finite and torch.isfinite(norm) else Outcome.BAD
+    if outcome is Outcome.DONE:
+        precision.scaler.step(optimizer)
     else:
         statistics.restore()
-    return totals, finite
+        if finite and precision.can_lower_scale():
+            outcome = Outcome.OVERFLOW
+            logger.info(
+                "the gradient is too large for float16 at a loss scale of %g: the step is skipped, "
+                "and the scale is halved", precision.scaler.get_scale(),
+            )  # fmt: skip
+    precision.scaler.update()
+    return totals, outcome
+
+
+def add_up_losses(
+    losses: dict[str, torch.Tensor], norm: torch.Tensor
+) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+    """Add up the losses of all processes, and the norms, so that they find the same one finite."""
+    if process_count() == 1:
+        return losses, norm
+    *values, norm = add_up(torch.stack([*losses.values(), norm])).unbind()
+    return dict(zip(losses, values, strict=True)), norm
 
 
 def epoch_loader(
@@ -319,6 +373,8 @@ def epoch_loader(
         generator=generator,
         start=start,
         accumulate=settings.accumulate,
+        rank=process_rank(),
+        processes=process_count(),
     )
     if run is not None:
         run.start_epoch(batches.total, generator.get_state())
@@ -326,7 +382,7 @@ def epoch_loader(
         EpochSamples(dataset, epoch, settings.seed, settings.skip_bad_images),
         batch_sampler=batches,
         generator=generator,
-        num_workers=settings.num_workers,
+        num_workers=-(-settings.num_workers // ProcessNumbers.of().local_count),
         collate_fn=collate_readable,
         worker_init_fn=seed_worker,
         pin_memory=device.type == "cuda",

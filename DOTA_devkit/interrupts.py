@@ -94,22 +94,25 @@ def stop_if_pressed() -> None:
 
 
 @contextmanager
-def deferred() -> Iterator[None]:
+def deferred() -> Iterator[list[tuple[int, object]]]:
     """Defer Ctrl-C and SIGTERM to the end of the block; processes started inside it ignore both.
 
     If the block raises an error of its own, that goes on, and the signal is only recorded.
+
+    Yields:
+        The signals that have come so far: number, and stack frame.
     """
+    calls: list[tuple[int, object]] = []
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     handlers = {number: handler for number, handler in handlers.items() if callable(handler)}
     if not handlers or threading.current_thread() is not threading.main_thread():
-        yield
+        yield calls
         return
-    calls = []
     for number in handlers:
         signal.signal(number, lambda *call: calls.append(call))
     failed = True
     try:
-        yield
+        yield calls
         failed = False
     finally:
         for number, handler in handlers.items():
@@ -117,6 +120,17 @@ def deferred() -> Iterator[None]:
         for signum, frame in calls[:1]:
             with suppress(KeyboardInterrupt) if failed else nullcontext():
                 handlers[signum](signum, frame)
+
+
+def stop_for(signum: int) -> None:
+    """Stop as if a signal had come that another process of this run has got.
+
+    Raises:
+        KeyboardInterrupt: Always.
+    """
+    _cause["signal"] = signum
+    _pressed.set()
+    raise KeyboardInterrupt
 
 
 def end_quietly() -> None:

@@ -27,11 +27,17 @@ LINE_SECONDS = 20.0
 """Seconds without any line after which one tells how far a loop is, where there are no bars."""
 
 _last_line = {"at": time.monotonic()}
+_bars = {"shown": True}
 
 
 def line_shown() -> None:
     """Note that the user has just seen a line, so that the next one of a loop can wait."""
     _last_line["at"] = time.monotonic()
+
+
+def hide_bars() -> None:
+    """Show no bars in this process, as another one shows them; there are still lines of the log."""
+    _bars["shown"] = False
 
 
 class _Lines:
@@ -169,8 +175,9 @@ def progress_bar(
             yield ProgressBar(None, lines)
         return
     with tqdm(
-        desc=title, total=total, unit=unit, initial=initial, leave=leave, disable=None
-    ) as bar:
+        desc=title, total=total, unit=unit, initial=initial, leave=leave,
+        disable=None if _bars["shown"] else True,
+    ) as bar:  # fmt: skip
         if not bar.disable:
             yield ProgressBar(bar)
             return

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from DOTA_devkit.errors import InputError
-from DOTA_devkit.progress import line_shown
+from DOTA_devkit.progress import hide_bars, line_shown
 from DOTA_devkit.terminal import VisibleFormatter, visible
 from training.errors import TrainingStopped
 
@@ -51,6 +51,8 @@ def explain(error: Exception, advice: Advice, name_flags: Callable[[str], str]) 
         text = text.rpartition(f"{type(error).__name__}: ")[2].strip()
     if isinstance(error, TrainingStopped):
         return f"{name_flags(text)}; {advice.diverged}"
+    if type(error).__name__ == "ProcessLost":  # by name, as it comes with PyTorch
+        return f"{text}; {advice.kept}"
     if isinstance(error, InputError):
         return name_flags(text)
     if "DataLoader worker (pid" in text:
@@ -109,18 +111,24 @@ class _FlagFormatter(VisibleFormatter):
         return self._name_flags(super().format(record))
 
 
-def set_up_logging(verbose: bool, name_flags: Callable[[str], str]) -> None:
+def set_up_logging(
+    verbose: bool, name_flags: Callable[[str], str], *, silent: bool = False
+) -> None:
     """Send log lines to standard output.
 
     Args:
         verbose: whether to include those for debugging.
         name_flags: replaces names of parameters in a line by flags.
+        silent: show neither lines nor bars, unless `verbose`: another process shows the same.
     """
     handler = TqdmHandler(sys.stdout)
     handler.setFormatter(_FlagFormatter(name_flags))
+    level = logging.ERROR if silent else logging.INFO
     logging.basicConfig(
-        level=logging.DEBUG if verbose else logging.INFO, handlers=[handler], force=True
-    )
+        level=logging.DEBUG if verbose else level, handlers=[handler], force=True
+    )  # fmt: skip
+    if silent:
+        hide_bars()
     for name in ("matplotlib", "PIL"):
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.getLogger("rasterio").setLevel(logging.CRITICAL)  # its errors come as exceptions too

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 from deploy.predict.settings import device_of_rank
 from deploy.runtimes.registry import RUNTIMES, runtimes_of_file
-from DOTA_devkit.cores import busy_cores, quota_cores
+from DOTA_devkit.cores import busy_cores, network_threads, quota_cores
+from processes.numbers import ProcessNumbers
 
 if TYPE_CHECKING:
     import torch
@@ -29,10 +30,13 @@ def default_device() -> str:
 
 
 def torch_device(args: argparse.Namespace) -> torch.device:
-    """The device of a phase that runs the network in PyTorch, with as many threads as asked for."""
+    """The device of a phase that runs the network in PyTorch, with as many threads as asked for.
+
+    Under torchrun it is the GPU of the process's rank.
+    """
     import torch
 
-    device = torch.device(args.device or default_device())
+    device = torch.device(device_of_rank(args.device or default_device(), _gpus))
     use_threads(args)
     if device.type == "cpu":
         tell_if_busy(torch.get_num_threads())
@@ -48,9 +52,14 @@ def use_threads(args: argparse.Namespace) -> None:
 
 
 def asked_threads(args: argparse.Namespace) -> int | None:
-    """CPU threads of the network, None for the usual number of its runtime."""
+    """CPU threads of the network, None for the usual number of its runtime.
+
+    Several processes of a machine share its cores.
+    """
     if args.threads is not None or "OMP_NUM_THREADS" in os.environ:
         return args.threads
+    if (processes := ProcessNumbers.of().local_count) > 1:
+        return max(1, network_threads() // processes)
     return quota_cores()
 
 

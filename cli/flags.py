@@ -40,7 +40,7 @@ from models.backbones import known_backbones
 from structures.defaults import CONF_THRESH, EVAL_CONF_THRESH, NMS_THRESH, THETA_THRESH, K
 from structures.views import DEFAULT_TTA
 from training.files import LAST
-from training.settings import SCHEDULES
+from training.settings import AMP, SCHEDULES
 
 TRAIN, TEST, EVAL, INFO = ("train",), ("test",), ("eval",), ("info",)
 PREDICT, BENCHMARK, EXPORT = ("predict",), ("benchmark",), ("export",)
@@ -115,6 +115,10 @@ def _run_flags(group) -> None:
               **dict.fromkeys(MODEL_FILE, "cpu, cuda or cuda:N (default: cuda with a GPU that the "
                               "runtime can use, else cpu); under torchrun, cuda is the GPU of "
                               "the process's rank")})
+    add("--ngpus", phases=DATA_SET, type=positive, default=1, metavar="N",
+        help="GPUs to use, each by a process of its own that takes its share of each batch, or in "
+             "test and eval of the images; with --device cpu, processes on the CPU (default: "
+             "%(default)s)")
     add("--threads", phases=EVERY, type=positive, metavar="N",
         help={**dict.fromkeys(DETECTING + EXPORT, "CPU threads of the network, in every runtime "
                               "(default: one per core); fewer may be faster if other programs "
@@ -311,6 +315,13 @@ def _training_flags(group) -> None:
         help="save the run every N minutes within an epoch, 0 for never (default: 10)")
     add("--val_every", phases=TRAIN, type=positive, metavar="N",
         help="validate every N epochs (default: 1)")
+    add("--amp", phases=TRAIN, nargs="?", const="auto", choices=AMP,
+        help="mixed precision: run the network in float16 or bfloat16, the losses in float32 "
+             "(default: none; without a value auto: bfloat16 where GPU or CPU have it, else "
+             "float16 on a GPU, and none on a CPU)")
+    add("--compile", phases=TRAIN, action="store_true",
+        help="compile backbone and merges with torch.compile, which takes minutes in the first "
+             "steps and needs a C++ compiler, on a GPU Triton")
     add("--tensorboard", phases=TRAIN, action="store_true",
         help="also write event files for TensorBoard, into the folder tensorboard of the run")
     add("--skip_bad_images", phases=TRAIN, action="store_true",
@@ -319,8 +330,6 @@ def _training_flags(group) -> None:
         help="resume a run that was stopped, with its own settings and data (default of FILE: "
              f"{LAST})")
     add("--seed", phases=TRAIN, type=natural, help="random seed (default: 317)")
-    add("--ngpus", phases=TRAIN, idle_in=TEST + EVAL, type=positive, default=1, metavar="N",
-        help="number of GPUs to train on, with DataParallel (default: %(default)s)")
 
 
 def _evaluation_flags(group) -> None:

@@ -5,14 +5,12 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
-from pathlib import Path
 
+from cli.processes import MAIN
 from cli.resume import lasting
 from cli.run_dir import RunDir
 from training import files
 from training.report import Commands
-
-_MAIN = Path(__file__).absolute().parent.parent / "main.py"
 
 
 def next_steps(args: argparse.Namespace, run: RunDir, epochs: int, validated: bool) -> Commands:
@@ -33,7 +31,7 @@ def next_steps(args: argparse.Namespace, run: RunDir, epochs: int, validated: bo
     weights = os.path.abspath(run.weights / (files.BEST if validated else files.LAST))
 
     def phase(name: str, *words: str) -> str:
-        return shlex.join(["python", str(_MAIN), "--phase", name, *words])
+        return shlex.join(["python", str(MAIN), "--phase", name, *words])
 
     resume = ("train", *where, *device, "--resume_train")
     return Commands(

@@ -37,8 +37,9 @@ def parse_args(argv: Sequence[str] | None, phases: Mapping[str, str]) -> argpars
 
     Returns:
         `phase`, `verbose`, `idle` (names of given flags that have no effect in this phase),
-        `given` (attributes of the flags that were given), and one attribute per flag of any phase;
-        those that this phase does not take have their defaults.
+        `given` (attributes of the flags that were given), `words` (the command line itself), and
+        one attribute per flag of any phase; those that this phase does not take have their
+        defaults.
     """
     words = sys.argv[1:] if argv is None else list(argv)
     if words and words[0] in phases:  # as in `yolo predict`
@@ -62,6 +63,7 @@ def parse_args(argv: Sequence[str] | None, phases: Mapping[str, str]) -> argpars
     defaults = {flag.dest: flag.options.get("default", _no_value(flag.options)) for flag in FLAGS}
     args = parser.parse_args(words, argparse.Namespace(**defaults, idle=idle))
     args.given = _given_flags(words, phase)
+    args.words = words
     return args
 
 

@@ -21,24 +21,27 @@ class Phase(NamedTuple):
     run: Callable[[argparse.Namespace], int | None]
     """Runs it; returns an exit code, or None for 0."""
     advice: Advice
+    sharing: str = "alone"
+    """What several processes of torchrun do: "together" they have one result, "apart" each has its
+    own, and "alone" the first one does the work."""
 
 
-def _train(args: argparse.Namespace) -> None:
+def _train(args: argparse.Namespace) -> int | None:
     from cli.training import train
 
-    train(args)
+    return train(args)
 
 
-def _test(args: argparse.Namespace) -> None:
+def _test(args: argparse.Namespace) -> int | None:
     from cli.evaluation import test
 
-    test(args)
+    return test(args)
 
 
-def _eval(args: argparse.Namespace) -> None:
+def _eval(args: argparse.Namespace) -> int | None:
     from cli.evaluation import evaluate
 
-    evaluate(args)
+    return evaluate(args)
 
 
 def _predict(args: argparse.Namespace) -> int:
@@ -76,16 +79,16 @@ PHASES = {
         _LIGHTER,
         "start again with a lower --init_lr, or with --head_bn for small batches, also from its "
         "weights (--finetune); --resume_train would repeat these steps",
-    )),
+    ), "together"),
     "test": Phase("draw detections on the test images and measure the speed", _test,
-                  Advice(_STARTS_OVER, _LIGHTER)),
+                  Advice(_STARTS_OVER, _LIGHTER), "together"),
     "eval": Phase("compute AP on the test images", _eval,
-                  Advice(_STARTS_OVER, _LIGHTER)),
+                  Advice(_STARTS_OVER, _LIGHTER), "together"),
     "predict": Phase("detect in images of any size", _predict, Advice(
         "any progress so far is kept next to the results, and the same command resumes from there",
         "a smaller --batch_size or --tile, or a model with a lighter --backbone; each of them "
         "starts over",
-    )),
+    ), "apart"),
     "export": Phase("export a checkpoint for other runtimes", _export, Advice(
         "no file was written; the same command starts over",
         "smaller images for the check (--source), or fewer calibration images (--calibrate)",

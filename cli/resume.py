@@ -13,13 +13,15 @@ from torch import Tensor
 from cli.arguments import bands
 from cli.flags import FLAGS, Flag
 from cli.given import asked_classes
-from cli.run_dir import class_name, weights_name
+from cli.run_dir import RunDir, class_name, weights_name
 from datasets import BaseDataset, DataOptions
 from datasets.digest import changes, digest_dataset
 from DOTA_devkit.errors import InputError
 from eval import EvalSettings
 from models import Checkpoint, read_checkpoint
 from models.schema import brief
+from processes.numbers import job_name, restarted_job
+from training import files
 
 logger = logging.getLogger("bbavectors")
 
@@ -53,6 +55,9 @@ PLACES = {
     "patience": _Place("train", "patience", free=True),
     "skip_bad_images": _Place("train", "skip_bad_images", free=True),
     "tensorboard": _Place("train", "tensorboard", free=True),
+    # As another device, they change nothing but rounding.
+    "amp": _Place("train", "amp", free=True),
+    "compile": _Place("train", "compile", free=True),
     "seed": _Place("train", "seed"),
     "data_dir": _Place("run", "data_dir", free=True),
     "threads": _Place("run", "threads", free=True),
@@ -121,6 +126,7 @@ def run_entries(
             "allow_overlap": options.allow_overlap,
             "max_pixels": options.reading.max_pixels,
             "allow_remote": options.reading.allow_remote,
+            **({} if (job := job_name()) is None else {"job": job}),
         },
     }
 
@@ -167,6 +173,38 @@ def find_run(args: argparse.Namespace) -> None:
                 f"{stored}: no such data folder, though the run of {resume.path} was started with "
                 "it; where it is now can be said with --data_dir DIR"
             )
+
+
+def stored_ngpus(args: argparse.Namespace) -> int:
+    """Return the number of GPUs that the run to be resumed was started with.
+
+    It is needed before the run is read in each of so many processes, by which time all that is
+    wrong with its checkpoint is told: here it counts as 1.
+    """
+    asked = argparse.Namespace(**vars(args))
+    try:
+        find_run(asked)
+        resume = read_checkpoint(RunDir.of(asked).checkpoint(args.resume_train))
+        (flag,) = (flag for flag in FLAGS if flag.dest == "ngpus")
+        return _stored(flag, resume.extras["run"]["ngpus"], resume.path)
+    except (InputError, KeyError):
+        return 1
+
+
+def resume_restarted(args: argparse.Namespace) -> None:
+    """Go on with the run that torchrun has restarted, whose command line starts a new one.
+
+    It is one that this very job has begun. A run of another job stays what it was: in the way.
+    """
+    job = restarted_job()
+    if job is None or args.resume_train:
+        return
+    last = RunDir.of(args).weights / files.LAST
+    if not last.is_file() or read_checkpoint(last).extras.get("run", {}).get("job") != job:
+        return
+    logger.info("torchrun has restarted the run: it goes on from %s", last)
+    args.resume_train = files.LAST
+    args.finetune = args.pretrained = None  # which have given it its first weights
 
 
 def check_dataset(args: argparse.Namespace, resume: Checkpoint) -> None:

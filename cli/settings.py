@@ -7,8 +7,6 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 
-import torch
-
 from cli.defaults import Defaults
 from cli.given import given, nms_thresh, one_conf_thresh, reading_flags
 from cli.recipes import recipe_settings
@@ -132,6 +130,8 @@ def train_settings(
         patience=args.patience,
         skip_bad_images=args.skip_bad_images,
         tensorboard=args.tensorboard,
+        amp=args.amp,
+        compile=args.compile,
         seed=args.seed,
     )
     return TrainSettings(**(defaults | asked))
@@ -184,12 +184,3 @@ def eval_settings(
         worst=args.worst,
         against=args.against,
     )
-
-
-def usable_gpus(args: argparse.Namespace, device: torch.device) -> int:
-    """Return `ngpus`, or the number there are: scripts of the original ask for several anywhere."""
-    there = torch.cuda.device_count() if device.type == "cuda" else 1
-    if args.ngpus <= max(there, 1):
-        return args.ngpus
-    logger.warning("--ngpus %d: only %d available, so that number is used", args.ngpus, there)
-    return there

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-from dataclasses import asdict
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from cli.defaults import Defaults
 from cli.devices import torch_device
 from cli.given import asked_classes, given
 from cli.next_steps import next_steps
+from cli.processes import start_processes
 from cli.recipes import DEFAULT, RECIPES, recipe_line
 from cli.resume import (
     classes_to_open,
@@ -24,7 +26,9 @@ from cli.resume import (
     refuse_other_classes,
     refuse_other_data,
     restore_flags,
+    resume_restarted,
     run_entries,
+    stored_ngpus,
 )
 from cli.run_dir import RunDir, clear_run, refuse_to_replace
 from cli.settings import (
@@ -34,7 +38,6 @@ from cli.settings import (
     input_size,
     read_options,
     train_settings,
-    usable_gpus,
 )
 from datasets import BaseDataset, DataOptions, open_dataset
 from datasets.diagnosis import finding_lines
@@ -45,31 +48,74 @@ from eval import EvalSettings, score_split
 from models import CTRBOX, Checkpoint, build_model, finetune, read_checkpoint
 from models.architecture import Architecture
 from models.backbones import get_backbone
+from processes.group import agreed, is_first, joined
 from structures.boxes import HEAD_CHANNELS, STRIDE
 from training import files
+from training.compiling import check_compiler
 from training.guards import BadImages
 from training.history import History
 from training.image_losses import ImageLosses
+from training.precision import choose_precision
+from training.settings import TrainSettings
 from training.state import seed_all
 from training.tensorboard import import_writer
 
 logger = logging.getLogger("bbavectors")
 
 
-def train(args: argparse.Namespace) -> None:
+def train(args: argparse.Namespace) -> int | None:
     """Train from ImageNet or random weights, from another detector, or resume a run."""
-    refuse_contradictions(args)
-    if args.resume_train:
-        find_run(args)
-    run = RunDir.of(args)
-    with locked(run.weights):
+    if "ngpus" not in args.given and args.resume_train:
+        args.ngpus = stored_ngpus(args)
+    if (code := start_processes(args)) is not None:
+        return code
+    with joined(torch_device(args)), ExitStack() as held:
+        with agreed():
+            resume_restarted(args)
+            refuse_contradictions(args)
+            if args.resume_train:
+                find_run(args)
+            run = RunDir.of(args)
+            if is_first():
+                held.enter_context(locked(run.weights))
+                sweep_leftovers(run.weights)
+                sweep_leftovers(run.weights / files.VALIDATION)
+                run.data_dir()  # drawn once, if it is the sample set
         train_in(args, run)
+    return None
 
 
-def train_in(args: argparse.Namespace, run: RunDir) -> None:
-    """Train in the folder of a run, which no other process uses."""
-    sweep_leftovers(run.weights)
-    sweep_leftovers(run.weights / files.VALIDATION)
+@dataclass(frozen=True)
+class TrainingPlan:
+    """What a run is made of, before anything of it is written.
+
+    Attributes:
+        model: the network.
+        train_set: the images that it learns from.
+        val_set: the images that it is scored on, if there are any.
+        settings: how it is trained.
+        evaluation: how it is scored.
+        options: which objects and views it learns from.
+        resume: the checkpoint to go on from.
+        in_place: whether that lies in the folder of the run.
+    """
+
+    model: CTRBOX
+    train_set: BaseDataset
+    val_set: BaseDataset | None
+    settings: TrainSettings
+    evaluation: EvalSettings
+    options: DataOptions
+    resume: Checkpoint | None
+    in_place: bool
+
+
+def plan_training(args: argparse.Namespace, run: RunDir, device: torch.device) -> TrainingPlan:
+    """Read and check all that the flags ask for, and build the network.
+
+    Raises:
+        InputError: a flag, a file or a label is wrong, or the folder holds another run.
+    """
     resume = resumed(args, run) if args.resume_train else None
     in_place = resume is not None and (
         os.path.dirname(os.path.realpath(resume.path)) == os.path.realpath(run.weights)
@@ -94,15 +140,29 @@ def train_in(args: argparse.Namespace, run: RunDir) -> None:
     else:
         seed_all(settings.seed)
         model = new_model(args, run.defaults, tuple(train_set.category), input_hw, start)
-    device = torch_device(args)
+    # What this machine lacks is told before an earlier run is deleted.
+    choose_precision(settings.amp, device)
+    settings = compilable(args, settings, device)
     if settings.tensorboard:
-        import_writer()  # before an earlier run is deleted
+        import_writer()
+    return TrainingPlan(
+        model, train_set, val_set, settings, evaluation, options, resume, in_place
+    )  # fmt: skip
+
+
+def train_in(args: argparse.Namespace, run: RunDir) -> None:
+    """Train in the folder of a run, which nothing else uses; all processes or none of them."""
+    device = torch_device(args)
+    with agreed():
+        plan = plan_training(args, run, device)
+    settings, model, val_set = plan.settings, plan.model, plan.val_set
+    if settings.tensorboard:
         logger.info("to watch the run: tensorboard --logdir %s", run.weights / files.TENSORBOARD)
-    if not in_place:
+    if is_first() and not plan.in_place:
         clear_run(run.weights)
-    extras = run_entries(args, options, evaluation)
-    extras["data"]["scale"] = train_set.typical_scale()
-    extras["data_digest"] = digest_entry(train_set, val_set)
+    extras = run_entries(args, plan.options, plan.evaluation)
+    extras["data"]["scale"] = plan.train_set.typical_scale()
+    extras["data_digest"] = digest_entry(plan.train_set, val_set)
     if settings.skip_bad_images and val_set is not None:
         leave_out(val_set, run.weights)
     logger.info(
@@ -110,9 +170,9 @@ def train_in(args: argparse.Namespace, run: RunDir) -> None:
         ", ".join(f"{name} {value}" for name, value in asdict(settings).items()),
     )  # fmt: skip
     trainer.train(
-        model, train_set, settings, run.weights, device,
-        score=scorer(val_set, evaluation, device, model.box_coding),
-        gpus=usable_gpus(args, device), resume=resume, extras=extras,
+        model, plan.train_set, settings, run.weights, device,
+        score=scorer(val_set, plan.evaluation, device, model.box_coding),
+        resume=plan.resume, extras=extras,
         commands=next_steps(args, run, settings.epochs, val_set is not None),
     )  # fmt: skip
     logger.info("checkpoints and curves are in %s", run.weights)
@@ -184,6 +244,26 @@ def open_sets(
     return train_set, val_set
 
 
+def compilable(
+    args: argparse.Namespace, settings: TrainSettings, device: torch.device
+) -> TrainSettings:
+    """Return the settings, without `compile` where a resumed run has it and this machine cannot.
+
+    Raises:
+        InputError: the flag was given, and nothing can be compiled here.
+    """
+    if not settings.compile:
+        return settings
+    try:
+        check_compiler(device)
+    except InputError as error:
+        if "compile" in args.given:
+            raise
+        logger.warning("the run goes on without compiling: %s", error)
+        return replace(settings, compile=False)
+    return settings
+
+
 def leave_out(val_set: BaseDataset, weights: Path) -> None:
     """Leave out the images of the validation set that cannot be read, and list them.
 
@@ -236,6 +316,8 @@ def new_model(
     """
     if start is None:
         pretrained = args.pretrained or defaults.pretrained
+        if not is_first():  # it gets the weights of the first process
+            pretrained = "none"
         return network(args, classes, input_hw, args.head_conv or defaults.head_conv, pretrained)
     args.backbone = args.backbone or start.backbone
     if args.head_bn is None and start.box_coding == RECIPES[args.recipe].box_coding:

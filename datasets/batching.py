@@ -38,7 +38,7 @@ def collate_readable(samples: Sequence[dict]) -> dict:
     """Collate the samples of an `EpochSamples`.
 
     Returns:
-        As `collate` of the images that could be read, of which there may be none, and
+        As `collate` of the images that could be read, {} if there are none, and
         `unreadable`, a list of (index, reason), if there are others.
     """
     unreadable = [sample["unreadable"] for sample in samples if "unreadable" in sample]
@@ -85,6 +85,22 @@ class EpochSamples(torch.utils.data.Dataset):
             raise error.with_advice() from error
 
 
+def share_of_batch(batch: Sequence[int], rank: int, processes: int) -> Sequence[int]:
+    """Return the part of a batch that one of several processes gets.
+
+    The shares, in the order of the processes, make up the batch, and differ by one image at most;
+    if there are fewer images than processes, the last ones get none.
+
+    Args:
+        batch: Indices.
+        rank: Number of the process, from 0.
+        processes: Number of processes.
+    """
+    least, more = divmod(len(batch), processes)
+    first = rank * least + min(rank, more)
+    return batch[first : first + least + (rank < more)]
+
+
 class EpochBatches(torch.utils.data.Sampler):
     """The shuffled batches of indices of an epoch, from one of them on.
 
@@ -95,6 +111,8 @@ class EpochBatches(torch.utils.data.Sampler):
         generator: Of the order.
         start: Number of steps that are done already.
         accumulate: Batches of a step, which are the parts of one large batch.
+        rank: Number of this process among those that share each batch, see `share_of_batch`.
+        processes: Number of these.
 
     Attributes:
         total: Number of steps of the whole epoch.
@@ -108,17 +126,21 @@ class EpochBatches(torch.utils.data.Sampler):
         generator: torch.Generator,
         start: int = 0,
         accumulate: int = 1,
+        rank: int = 0,
+        processes: int = 1,
     ):
         order = torch.utils.data.RandomSampler(range(length), generator=generator)
         self._steps = torch.utils.data.BatchSampler(order, batch_size * accumulate, drop_last)
         self._length, self._batch_size = length, batch_size
+        self._rank, self._processes = rank, processes
         self.start = start
         self.total = len(self._steps)
 
     def __iter__(self) -> Iterator[list[int]]:
         for step in islice(iter(self._steps), self.start, None):
             for first in range(0, len(step), self._batch_size):
-                yield step[first : first + self._batch_size]
+                batch = step[first : first + self._batch_size]
+                yield share_of_batch(batch, self._rank, self._processes)
 
     def __len__(self) -> int:
         return sum(self.batches_of_steps())

@@ -59,7 +59,7 @@ def spread_over_neighbors(targets: Mapping[str, Tensor]) -> dict[str, Tensor]:
     counts = torch.bincount(of_image, minlength=len(targets["hm"]))
     place = torch.arange(len(key), device=own.device) - (counts.cumsum(0) - counts)[of_image]
     slots = (of_image, place)
-    most = int(counts.max())
+    most = int(counts.max()) if len(counts) else 0  # a process may have no image of a batch
 
     def filled(values: Tensor) -> Tensor:
         empty = values.new_zeros(len(counts), most, *values.shape[1:])

@@ -129,10 +129,19 @@ class CTRBOX(nn.Module):
             `cls_theta`: probability [0, 1] that the box is rotated, so that the vectors apply; 1
             with the box coding "rectangle", whose vectors are right for upright boxes as well.
         """
+        return self.outputs(self.features(x), logits, cells)
+
+    def features(self, x: Tensor) -> Tensor:
+        """Compute the input of the heads, [B, C, H / 4, W / 4], of images as in `forward`."""
         c2, c3, c4, c5 = self.base_network(x)
         merged = self.dec_c4(c5, c4)
         merged = self.dec_c3(merged, c3)
-        merged = self.dec_c2(merged, c2)
+        return self.dec_c2(merged, c2)
+
+    def outputs(
+        self, merged: Tensor, logits: bool = False, cells: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """Compute what `forward` returns, which has the same arguments, from `features`."""
         maps = {
             name: head(merged)
             if cells is None or name == "hm"

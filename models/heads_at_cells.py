@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from models.global_batch_norm import GlobalStatistics
+
 EMPTY = -1
 """In place of a cell: an empty slot."""
 
@@ -63,8 +65,12 @@ def _convolve(convolution: nn.Conv2d, patches: Tensor) -> Tensor:
 
 
 def _normalize(norm: nn.BatchNorm2d, values: Tensor) -> Tensor:
-    """Apply BatchNorm; one value a channel has no variance, so it gets the running statistics."""
-    if norm.training and values.numel() > values.shape[1]:
+    """Apply BatchNorm; one value a channel has no variance, so it gets the running statistics.
+
+    Where several processes share a batch, the values of all of them count.
+    """
+    several = isinstance(norm, GlobalStatistics)
+    if norm.training and (several or values.numel() > values.shape[1]):
         return norm(values)
     return F.batch_norm(
         values, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps

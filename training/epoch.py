@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -30,7 +30,7 @@ class EpochProgress:
         finite: those of them whose loss and gradient were finite.
         bad_in_a_row: steps that were not finite, in a row up to now, also those of earlier epochs.
         left_out: images of the epoch that could not be read.
-        images: images that the steps have seen.
+        images: images that the steps have seen, in all processes.
         totals: sum over the finite steps of each named loss.
         ignored: ignored objects by option.
         seconds: that the steps have taken, the waiting included.
@@ -55,10 +55,11 @@ class EpochProgress:
         for name, value in losses.items():
             self.totals[name] = self.totals.get(name, 0.0) + value.item()
 
-    def add_ignored(self, counts: Tensor) -> None:
-        """Add the counts [B, 3] of a batch, in the order of `IGNORE_REASONS`."""
-        for reason, count in zip(IGNORE_REASONS, counts.sum(dim=0).tolist(), strict=True):
-            self.ignored[reason] += count
+    def add_ignored(self, counts: Iterable[Sequence[int]]) -> None:
+        """Add the counts of each image, in the order of `IGNORE_REASONS`."""
+        for one in counts:
+            for reason, count in zip(IGNORE_REASONS, one, strict=True):
+                self.ignored[reason] += count
 
     def timed(self, loader: DataLoader) -> Iterator[list[dict]]:
         """Iterate over the batches of each step, and add up the time of that and of the waiting.

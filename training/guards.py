@@ -4,15 +4,32 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from enum import Enum
 from pathlib import Path
 
 import torch
 from torch import nn
 
 from DOTA_devkit.files import appending
+from processes.group import is_first
 from training.errors import TrainingStopped
 
 logger = logging.getLogger(__name__)
+
+
+class Outcome(Enum):
+    """What became of a step.
+
+    Attributes:
+        DONE: it has changed the weights.
+        OVERFLOW: it is skipped, as its gradient was too large for float16 at the scale of the
+            losses, which is lower from now on. That is how a scale is found.
+        BAD: it is skipped, as a loss or the gradient was not finite.
+    """
+
+    DONE = "done"
+    OVERFLOW = "overflow"
+    BAD = "bad"
 
 
 class BadSteps:
@@ -87,6 +104,8 @@ class BadImages:
 
 def _append_once(path: Path, line: str) -> None:
     """Append a line to a file unless it is there: a resumed run may do a step again."""
+    if not is_first():  # the first process knows the line as well
+        return
     with appending(path) as file:
         file.seek(0)
         if line.encode() not in file.readlines():

@@ -15,11 +15,13 @@ from torch import nn
 from DOTA_devkit import interrupts
 from DOTA_devkit.errors import InputError
 from models import Checkpoint
+from processes.group import is_first
 from training.average import WeightAverage
 from training.epoch import EpochProgress
 from training.files import BEST, LAST
 from training.history import History
 from training.memory import peak_memory_mb
+from training.precision import Precision
 from training.reporting import Reporting
 from training.settings import TrainSettings
 from training.state import (
@@ -36,6 +38,8 @@ logger = logging.getLogger(__name__)
 class Run:
     """Saves a run so that it can go on at the very step.
 
+    Of several processes, the first one writes; the others keep up with it.
+
     Args:
         model: the network.
         optimizer: of its parameters.
@@ -46,10 +50,12 @@ class Run:
         extras: plain values that every checkpoint carries beside the rest.
         average: the average of the network's weights, if the run has one: checkpoints then hold it
             as their weights, and those of training beside it.
+        precision: of the steps; float32 by default.
 
     Attributes:
         folder: see above.
         average: see above.
+        precision: see above.
         reporting: see above.
         progress: the place of the run.
         history: the finished epochs.
@@ -67,12 +73,14 @@ class Run:
         reporting: Reporting,
         extras: Mapping[str, object] | None = None,
         average: WeightAverage | None = None,
+        precision: Precision | None = None,
     ):
         self.progress = EpochProgress(1)
         self.history = History()
         self.loader_state: torch.Tensor | None = None
         self._model, self._optimizer, self.average = model, optimizer, average
         self._settings, self.folder, self._extras = settings, folder, dict(extras or {})
+        self.precision = precision or Precision(torch.device("cpu"))
         self._write = save
         self.reporting = reporting
         self._busy = False  # in the middle of a step, or of saving
@@ -89,6 +97,7 @@ class Run:
         self.progress = EpochProgress.of_entry(entry, resume.epoch + 1, resume.path)
         self.history = History(list(resume.history), list(resume.extras.get("speed", ())))
         load_optimizer_state(self._optimizer, resume)
+        self.precision.resume(resume)
         if self.average is not None:
             load_trained_state(self._model, resume)
             self.average.steps = _averaged_steps(entry.get("averaged", 0), resume.path)
@@ -116,7 +125,8 @@ class Run:
             )
         self.progress.batches = batches
         self.loader_state = loader_state
-        self.reporting.start_epoch(self.progress, self.history)
+        if is_first():
+            self.reporting.start_epoch(self.progress, self.history)
 
     def checkpoint(self) -> Checkpoint:
         """Return all that the run needs to go on from here."""
@@ -137,14 +147,13 @@ class Run:
                 "train": asdict(self._settings),
                 "progress": progress,
                 "speed": self.history.speed,
-                # All steps are in float32: there is no loss scale, whose state would be here.
-                "scaler_state_dict": {},
+                "scaler_state_dict": self.precision.state(),
             },
         )
 
     def save(self) -> None:
         """Write `model_last.pth`; Ctrl-C waits for that."""
-        if self._saved == (self.progress.epoch, self.progress.step):
+        if not is_first() or self._saved == (self.progress.epoch, self.progress.step):
             return
         with self._undisturbed():
             self._write_last(self.checkpoint())
@@ -182,6 +191,8 @@ class Run:
             )
             bad_in_a_row, batches = self.progress.bad_in_a_row, self.progress.batches
             self.progress = EpochProgress(epoch + 1, bad_in_a_row=bad_in_a_row)
+            if not is_first():
+                return
             self.history.write(self.folder)
             self.reporting.finish_epoch(self.history, batches)
             checkpoint = self.checkpoint()
@@ -209,6 +220,8 @@ class Run:
         self._conclude()
 
     def _conclude(self) -> None:
+        if not is_first():
+            return
         model = self._model
         sections = {
             "Model": {

@@ -10,6 +10,7 @@ from DOTA_devkit.errors import InputError
 
 SCHEDULES = ("exponential", "cosine")
 OPTIMIZERS = ("adam", "adamw")
+AMP = ("auto", "bfloat16", "float16", "none")
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,9 @@ class TrainSettings:
         val_pictures: images that are drawn at each validation: so many of the highest loss, of the
             lowest loss, and across the list.
         tensorboard: write event files for TensorBoard, too.
+        amp: type that the network is trained in: "bfloat16", "float16", "none" for float32, or
+            "auto" for the fastest of them on the device (see `training.precision`).
+        compile: compile the network (see `training.compiling`).
     """
 
     epochs: int = 80
@@ -67,6 +71,8 @@ class TrainSettings:
     pictures: int = 2
     val_pictures: int = 4
     tensorboard: bool = False
+    amp: str = "none"
+    compile: bool = False
 
     @classmethod
     def checked(cls, values: Mapping[str, object], source: object) -> dict[str, Any]:
@@ -105,7 +111,7 @@ class TrainSettings:
         return found
 
 
-_CHOICES = {"schedule": SCHEDULES, "optimizer": OPTIMIZERS}
+_CHOICES = {"schedule": SCHEDULES, "optimizer": OPTIMIZERS, "amp": AMP}
 
 _LEAST = {"epochs": 1, "batch_size": 1, "accumulate": 1, "val_every": 1, "max_bad_steps": 1}
 """Least value of the settings for which it is not 0."""

@@ -3,6 +3,6 @@
 Code that draws or stores it belongs here; it is read like any other dataset in DOTA layout.
 """
 
-from datasets.sample.folder import CLASSES, make_sample
+from datasets.sample.folder import CLASSES, make_sample, write_scenes
 
-__all__ = ["CLASSES", "make_sample"]
+__all__ = ["CLASSES", "make_sample", "write_scenes"]

@@ -15,7 +15,7 @@ import math
 import shutil
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import cv2
@@ -76,12 +76,26 @@ def make_sample(root: Path, seed: int = 0) -> Path:
 
 
 def _write_set(folder: Path, seed: int) -> None:
+    write_scenes(folder, SPLITS, seed)
+
+
+def write_scenes(folder: Path, splits: Mapping[str, int], seed: int = 0) -> None:
+    """Draw scenes into a new folder in DOTA layout.
+
+    Args:
+        folder: The folder, which must not exist.
+        splits: Name of each image list -> number of its images.
+        seed: Seed of all scenes.
+
+    Raises:
+        OSError: They cannot be written.
+    """
     (folder / "images").mkdir(parents=True)
     (folder / "labelTxt").mkdir()
     _write_lines(folder / "classes.txt", CLASSES)
-    per_split = np.random.SeedSequence(seed).spawn(len(SPLITS))
-    with progress_bar("sample set", sum(SPLITS.values()), unit="image", leave=True) as bar:
-        for (split, count), split_seed in zip(SPLITS.items(), per_split, strict=True):
+    per_split = np.random.SeedSequence(seed).spawn(len(splits))
+    with progress_bar("sample set", sum(splits.values()), unit="image", leave=True) as bar:
+        for (split, count), split_seed in zip(splits.items(), per_split, strict=True):
             ids = [f"{split}_{index:03d}" for index in range(count)]
             for image_id, scene_seed in zip(ids, split_seed.spawn(count), strict=True):
                 image, labels = draw_scene(scene_seed)

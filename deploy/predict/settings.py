@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from DOTA_devkit.converters.table import WRITTEN
 from DOTA_devkit.errors import InputError
+from processes.numbers import ProcessNumbers
 
 if TYPE_CHECKING:
     import numpy as np
@@ -134,8 +135,8 @@ class Shard:
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Shard:
         """Return the shard of the rank and world size that torchrun sets, else all the work."""
-        rank, size = environment.get("RANK", ""), environment.get("WORLD_SIZE", "")
-        return cls(int(rank), int(size)) if rank.isdecimal() and size.isdecimal() else cls()
+        numbers = ProcessNumbers.of(environment)
+        return cls(numbers.rank, numbers.count)
 
     def part_of(self, batches: int) -> list[int]:
         """Return the numbers of the batches that this process does.
@@ -170,10 +171,10 @@ def device_of_rank(
     Returns:
         The device to use, which is `device` itself outside torchrun.
     """
-    rank = environment.get("LOCAL_RANK", "")
-    if device != "cuda" or not rank.isdecimal():
+    rank = ProcessNumbers.of(environment).local_rank
+    if device != "cuda" or rank is None:
         return device
-    return f"cuda:{int(rank) % max(devices(), 1)}"
+    return f"cuda:{rank % max(devices(), 1)}"
 
 
 @dataclass(frozen=True)

@@ -81,7 +81,7 @@ def test_flags_of_other_phases_are_refused_by_name(capsys, phase):
 @pytest.mark.parametrize("phase", ["train", "test", "eval"])
 def test_flags_of_the_original(phase):
     """A flag keeps its meaning in the phases that used it, and is accepted in the others."""
-    idle = {"train": {"--wh_channels"}, "test": {"--num_epoch", "--init_lr", "--ngpus",
+    idle = {"train": {"--wh_channels"}, "test": {"--num_epoch", "--init_lr",
             "--resume_train", "--wh_channels"}}  # fmt: skip
     given = {k: v for k, v in ORIGINAL_FLAGS.items() if (phase, k) != ("train", "--resume")}
     args = parse("--phase", phase, *(word for pair in given.items() for word in pair))

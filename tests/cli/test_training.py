@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 
 import train as trainer
+from cli import training
 from cli.flags import FLAGS
 from cli.resume import PLACES
+from DOTA_devkit.errors import InputError
 from helpers.command_line import assert_refused
 from helpers.data_folders import CLASSES, write_image
 from helpers.networks import save_untrained
@@ -52,6 +54,54 @@ def test_tensorboard_is_refused_before_a_run_is_replaced(run_training, data, tmp
     assert old.read_text() == "an earlier run"
     result = run_training(data, "--tensorboard", "folder")
     assert_refused(result, "unrecognized arguments: folder")
+
+
+@pytest.fixture
+def no_compiler(monkeypatch):
+    """Let nothing be compiled, as on a machine without a compiler."""
+
+    def fail(device):
+        raise InputError("`compile` needs a C++ compiler")
+
+    monkeypatch.setattr(training, "check_compiler", fail)
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--amp", "float16", "--device", "cpu"], "--amp float16 needs a GPU"),
+        (["--compile"], "--compile needs a C++ compiler"),
+        (["--amp", "float8"], "argument --amp: invalid choice: 'float8'"),
+    ],
+)
+def test_what_the_machine_lacks_is_told_before_a_run_is_replaced(
+    run_training, data, tmp_path, no_compiler, flags, message
+):
+    old = tmp_path / "weights_dota" / "model_last.pth"
+    old.parent.mkdir()
+    old.write_text("an earlier run")
+    assert_refused(run_training(data, *flags, "--overwrite"), message)
+    assert old.read_text() == "an earlier run"
+
+
+@pytest.mark.slow
+def test_resume_with_another_precision_and_without_a_compiler(
+    run_cli, trained_weights, data, tmp_path, no_compiler
+):
+    """A run that was started with --compile goes on where there is no compiler."""
+    checkpoint = read_checkpoint(trained_weights)
+    checkpoint.extras["train"]["compile"] = True
+    save_checkpoint(tmp_path / "a.pth", checkpoint)
+    result = run_cli(
+        "--phase", "train", "--data_dir", data, "--resume_train", "a.pth", "--num_epoch", 2,
+        "--device", "cpu", "--amp", "bfloat16",
+    )  # fmt: skip
+    assert result.code == 0, result.err
+    assert "the run goes on without compiling: --compile needs a C++ compiler" in result.out
+    assert "the run goes on with --amp bfloat16 instead of none" in result.out
+    assert "--amp: the network is trained in bfloat16" in result.out
+    settings = read_checkpoint(tmp_path / "weights_dota" / "model_last.pth").extras["train"]
+    assert (settings["amp"], settings["compile"]) == ("bfloat16", False)
 
 
 @pytest.mark.slow
@@ -310,9 +360,10 @@ def test_save_every_keeps_numbered_checkpoints(run_training, data, tmp_path):
     assert names == {"model_last.pth", "model_best.pth", "model_2.pth"}
 
 
-def test_more_gpus_than_available(run_training, data):
-    result = run_training(data, "--device", "cpu", "--ngpus", 3)
-    assert result.code == 0 and "--ngpus 3" in result.out
+def test_more_gpus_than_available(run_training, data, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    result = run_training(data, "--ngpus", 3)
+    assert result.code == 0 and "--ngpus 3: only 1 available" in result.out
 
 
 @pytest.mark.slow

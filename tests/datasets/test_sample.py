@@ -243,6 +243,14 @@ def contents(root: Path) -> dict[str, bytes]:
     return {str(path.relative_to(root)): path.read_bytes() for path in sorted(files)}
 
 
+def test_fewer_scenes_are_the_first_of_the_set(small, tmp_path):
+    whole = contents(folder.make_sample(tmp_path / "set"))
+    folder.write_scenes(tmp_path / "few", {"train": 1, "val": 0})
+    few = contents(tmp_path / "few")
+    assert few.pop("train.txt") == b"train_000\n" and few.pop("val.txt") == b""
+    assert len(few) == 3 and few.items() <= whole.items()
+
+
 def test_folder_layout(small, tmp_path):
     root = folder.make_sample(tmp_path / "deep" / "set")
     assert root == tmp_path / "deep" / "set"

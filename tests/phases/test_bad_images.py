@@ -16,7 +16,7 @@ from helpers.command_line import TINY_TRAINING, assert_refused, run_main
 from helpers.data_folders import make_small_dota
 from helpers.no_plots import draw_no_plots
 from models import read_checkpoint
-from train import is_trainable
+from training.shared_steps import BatchNotes, is_trainable
 
 
 @pytest.fixture(autouse=True)
@@ -104,7 +104,8 @@ def test_no_validation_image_can_be_read(run, damaged):
 
 def test_batch_without_readable_images():
     batch = collate_readable([{"unreadable": (3, "why")}] * 2)
-    assert batch == {"unreadable": [(3, "why")] * 2} and not is_trainable(batch)
+    assert batch == {"unreadable": [(3, "why")] * 2}
+    assert not is_trainable([BatchNotes.take(batch)])
 
 
 @pytest.mark.parametrize(
@@ -112,7 +113,8 @@ def test_batch_without_readable_images():
 )
 def test_rest_of_a_batch_that_is_enough_for_batch_norm(size, count, enough):
     samples = [{"input": np.zeros((3, size, size), np.float32)}] * count
-    assert is_trainable(collate_readable([{"unreadable": (0, "")}, *samples])) is enough
+    batch = collate_readable([{"unreadable": (0, "")}, *samples])
+    assert is_trainable([BatchNotes.take(batch)]) is enough
 
 
 @pytest.mark.parametrize(

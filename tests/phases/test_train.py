@@ -27,6 +27,7 @@ from training.errors import TrainingStopped
 from training.files import BEST, LAST
 from training.history import History
 from training.image_losses import ImageLosses
+from training.precision import Precision
 from training.schedule import learning_rate
 from training.settings import TrainSettings
 from training.state import load_optimizer_state, random_state, restore_random_state
@@ -648,6 +649,90 @@ def test_non_finite_gradient_is_a_bad_step(data, tmp_path):
     hook.remove()
     assert_same_weights(model, tiny_model())
     assert "nan" not in (tmp_path / "bad_batches.txt").read_text()
+
+
+# Mixed precision ---------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_run_in_bfloat16_goes_on_at_the_very_step(data, tmp_path, monkeypatch):
+    changes = {"amp": "bfloat16", "ema_decay": 0.9}
+    whole = fit(data, tmp_path / "whole", **changes)
+    press_in_step(monkeypatch, 2)
+    with pytest.raises(interrupts.Interrupted):
+        fit(data, tmp_path / "stopped", **changes)
+    monkeypatch.setattr(trainer, "DetectionLoss", original_loss)
+    resume = read_checkpoint(tmp_path / "stopped" / LAST)
+    assert_same_weights(whole, fit(data, tmp_path / "stopped", resume=resume, **changes))
+    assert {value.dtype for value in resume.model_state.values()} <= {torch.float32, torch.int64}
+    plain = fit(data, tmp_path / "plain", ema_decay=0.9)
+    ours, theirs = (read_checkpoint(tmp_path / n / LAST).history for n in ("whole", "plain"))
+    assert ours != theirs  # it was not computed in float32
+    assert ours[0]["loss"] == pytest.approx(theirs[0]["loss"], rel=0.02)
+    assert not all(
+        torch.equal(a, b) for a, b in zip(whole.parameters(), plain.parameters(), strict=True)
+    )
+
+
+def use_scale(monkeypatch, scale):
+    """Let trainings scale their losses, in float32; return what they are scaled with."""
+    found = []
+
+    def choose(amp, device):
+        precision = Precision(device)
+        precision.scaler = torch.amp.GradScaler("cpu", init_scale=scale)
+        found.append(precision)
+        return precision
+
+    monkeypatch.setattr(trainer, "choose_precision", choose)
+    return found
+
+
+def test_scaled_losses_give_the_same_steps(data, tmp_path, monkeypatch):
+    """A power of two is exact. The gradient is clipped, which comes after the scale is undone."""
+    changes = {"epochs": 1, "clip_norm": 0.1, "batch_size": 1, "accumulate": 2}
+    plain = fit(data, tmp_path / "plain", **changes)
+    use_scale(monkeypatch, 2.0**10)
+    assert_same_weights(plain, fit(data, tmp_path / "scaled", **changes))
+
+
+@pytest.mark.slow
+def test_an_overflow_lowers_the_scale_and_is_no_bad_step(data, tmp_path, monkeypatch):
+    """The gradient overflows at the scales 16 and 8, in the two steps of the first epoch."""
+    scaled = use_scale(monkeypatch, 16.0)
+    model = tiny_model()
+    model.hm[0].weight.register_hook(
+        lambda grad: grad * math.inf if scaled[-1].scaler.get_scale() > 4 else grad
+    )
+    fit(data, tmp_path, model=model, epochs=1, max_bad_steps=1)
+    assert_same_weights(model, tiny_model())  # also the statistics of BatchNorm
+    first = read_checkpoint(tmp_path / LAST)
+    assert first.extras["scaler_state_dict"]["scale"] == 4.0
+    scaled_again = use_scale(monkeypatch, 1024.0)
+    fit(data, tmp_path, model=model, resume=first, max_bad_steps=1)
+    assert scaled_again[-1].scaler.get_scale() == 4.0
+    assert not (tmp_path / "bad_batches.txt").exists()
+    history = read_checkpoint(tmp_path / LAST).history
+    assert math.isnan(history[0]["loss"]) and math.isfinite(history[1]["loss"])
+
+
+@pytest.mark.slow
+def test_endless_overflow_stops_the_run(data, tmp_path, monkeypatch):
+    """Three steps lower the scale from 8 to 1, where the fault is not that of the scale."""
+    use_scale(monkeypatch, 8.0)
+    model = tiny_model()
+    model.hm[0].weight.register_hook(lambda grad: grad * math.inf)
+    with pytest.raises(TrainingStopped, match="2 steps in a row"):
+        fit(data, tmp_path, model=model, epochs=9, batch_size=1, max_bad_steps=2)
+    lines = (tmp_path / "bad_batches.txt").read_text().splitlines()
+    assert [line.split(" hm=")[0] for line in lines] == ["epoch 1 batch 4", "epoch 2 batch 1"]
+
+
+def test_a_loss_that_is_not_finite_is_a_bad_step_at_any_scale(data, tmp_path, monkeypatch):
+    use_scale(monkeypatch, 1024.0)
+    use_nan_loss(monkeypatch, {1})
+    fit(data, tmp_path, epochs=1)
+    assert len((tmp_path / "bad_batches.txt").read_text().splitlines()) == 1
 
 
 # Batches -----------------------------------------------------------------------------------------

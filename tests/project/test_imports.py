@@ -10,13 +10,14 @@ from helpers.paths import ROOT
 
 # Each room may import itself and those that are named, in the code and in annotations alike.
 DEVKIT, STRUCTURES = {"DOTA_devkit"}, {"DOTA_devkit", "structures"}
-LEARNING = STRUCTURES | {"datasets", "models"}
+LEARNING = STRUCTURES | {"datasets", "models", "processes"}
 INFERENCE = LEARNING | {"decoder", "inference"}
 ALLOWED = {
     "DOTA_devkit": set(),
     "structures": DEVKIT,
+    "processes": DEVKIT,
     "datasets": STRUCTURES,
-    "models": STRUCTURES,
+    "models": STRUCTURES | {"processes"},
     "decoder": STRUCTURES,
     "inference": LEARNING | {"decoder"},
     "training": LEARNING,
@@ -26,8 +27,8 @@ ALLOWED = {
     "deploy": INFERENCE,
     "detector": {"deploy"},  # the former place of deploy.Detector
     "cli": INFERENCE | {"training", "train", "test", "eval", "deploy"},
-    "main": {"cli", "DOTA_devkit"},
-    "benchmarks": INFERENCE | {"training", "deploy", "cli"},
+    "main": {"cli", "processes", "DOTA_devkit"},
+    "benchmarks": INFERENCE | {"training", "train", "deploy", "cli"},
 }
 
 FLOORS = {

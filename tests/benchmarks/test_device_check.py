@@ -1,0 +1,208 @@
+"""The check of a device: its table and exit code, what counts as a difference, a whole run."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from benchmarks import device_check, device_checks
+from benchmarks.device_check import FAILED, NOT_THERE, PASSED
+from benchmarks.device_workplace import (
+    Failed,
+    NotThere,
+    Workplace,
+    compare_detections,
+    compare_losses,
+)
+from helpers.paths import ROOT
+
+
+def no_memory(work):
+    raise Failed("out of\nmemory", "all that it printed")
+
+
+def no_package(work):
+    raise NotThere("onnx is not installed")
+
+
+def broken(work):
+    return json.loads("no json")
+
+
+@pytest.fixture
+def checks(monkeypatch):
+    """Replace the checks by some whose results are known."""
+    found = {"good": lambda work: work.device, "bad": no_memory, "none": no_package, "odd": broken}
+    monkeypatch.setattr(device_check, "CHECKS", found)
+    return found
+
+
+def test_a_failed_check_is_shown_and_gives_code_1(checks, tmp_path, capsys):
+    assert device_check.main(["--device", "cpu", "--json", str(tmp_path / "a.json")]) == 1
+    text = capsys.readouterr().out.split("\n\n")[1]
+    rows = [" ".join(line.split()) for line in text.splitlines()]
+    assert rows[:4] == [
+        "check result seconds",
+        "good passed 0 cpu",
+        "bad failed 0 out of memory",
+        "none not there 0 onnx is not installed",
+    ]
+    assert rows[4].startswith("odd failed 0 JSONDecodeError: ") and len(rows) == 5
+    written = json.loads((tmp_path / "a.json").read_text())
+    assert written["device"] == "cpu"
+    assert [one["result"] for one in written["checks"]] == [PASSED, FAILED, NOT_THERE, FAILED]
+    assert written["checks"][1]["output"] == "all that it printed"
+
+
+def test_what_is_not_there_is_no_failure(checks, capsys):
+    assert device_check.main(["--device", "cpu", "--only", "none,good"]) == 0
+    assert "0 of 2 checks failed on cpu" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--only", "good,evil"], "no check 'evil': choose from good, bad"),
+        (["--json", "gone/a.json"], "there is no folder gone"),
+        (["--keep", "."], "exists already"),
+    ],
+)
+def test_wrong_flags(checks, tmp_path, monkeypatch, capsys, words, message):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as stopped:
+        device_check.main(["--device", "cpu", *words])
+    assert stopped.value.code == 2 and message in capsys.readouterr().err
+
+
+def test_checks_end_when_the_time_is_over(checks, tmp_path):
+    work = Workplace(tmp_path, "cpu", limit_s=0)
+    (row,) = device_check.run_checks(work, ["good"], asked=True)
+    assert row.result == FAILED and "--only good runs it alone" in row.note
+
+
+def test_a_cpu_compiles_only_when_it_is_asked_to(tmp_path, monkeypatch):
+    monkeypatch.setitem(device_check.CHECKS, "compile", lambda work: "done")
+    work = Workplace(tmp_path, "cpu", 60)
+    for asked, expected in ((False, NOT_THERE), (True, PASSED)):
+        (row,) = device_check.run_checks(work, ["compile"], asked)
+        assert row.result == expected
+    (row,) = device_check.run_checks(Workplace(tmp_path, "cuda", 60), ["compile"], asked=False)
+    assert row.result == PASSED
+
+
+@pytest.mark.parametrize("name", ["float16", "onnx-cuda", "tensorrt"])
+def test_a_cpu_has_no_paths_of_a_gpu(tmp_path, name):
+    with pytest.raises(NotThere, match="needs a GPU"):
+        device_checks.CHECKS[name](Workplace(tmp_path, "cpu", 60))
+
+
+def test_a_failed_command_says_why(tmp_path):
+    work = Workplace(tmp_path, "cpu", 60)
+    code = "import sys; print('one'); print('error: no card', file=sys.stderr); print('two'); "
+    with pytest.raises(Failed, match=r"^no card$") as failed:
+        work.run(["-c", f"{code}sys.exit(3)"])
+    assert failed.value.output.count("\n") == 3
+    with pytest.raises(Failed, match="exit code 4"):
+        work.run(["-c", "import sys; sys.exit(4)"])
+
+
+def test_what_was_made_once_is_not_made_again(tmp_path):
+    work, calls = Workplace(tmp_path, "cpu", 60), []
+
+    def fail():
+        calls.append(1)
+        raise Failed("broken")
+
+    for _ in range(2):
+        with pytest.raises(Failed, match="broken"):
+            work.once("run", fail)
+        assert work.once("number", lambda: 7) == 7
+    assert len(calls) == 1
+
+
+def write_losses(folder, *values):
+    (folder / "weights_dota").mkdir(parents=True)
+    rows = "".join(f"{k},{value}\n" for k, value in enumerate(values))
+    (folder / "weights_dota" / "history.csv").write_text(f"epoch,loss\n{rows}")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("ours", "tolerance", "message"),
+    [
+        ((2.0, 1.0), 0.0, None),
+        ((2.02, 1.0), 0.02, None),
+        ((2.0, 1.1), 0.05, "losses differ by 0.1, more than 0.05"),
+        ((2.0, 0.9), 0.05, "losses differ by 0.1, more than 0.05"),
+        ((2.0,), 0.5, "1 epochs instead of 2"),
+        ((2.0, "nan"), 9.0, "nan"),
+    ],
+)
+def test_losses_are_compared(tmp_path, ours, tolerance, message):
+    runs = write_losses(tmp_path / "a", *ours), write_losses(tmp_path / "b", 2.0, 1.0)
+    if message is None:
+        assert compare_losses(*runs, tolerance).startswith("losses differ by ")
+    else:
+        with pytest.raises(Failed, match=message):
+            compare_losses(*runs, tolerance)
+
+
+def test_losses_of_some_epochs_are_compared(tmp_path):
+    runs = write_losses(tmp_path / "a", 2.0, 3.0), write_losses(tmp_path / "b", 2.0, 1.0)
+    assert compare_losses(*runs, 0.0, epochs=1).startswith("losses differ by 0 ")
+    with pytest.raises(Failed, match="losses differ by 2"):
+        compare_losses(*runs, 0.0, epochs=2)
+
+
+def write_scores(folder, *values):
+    folder.mkdir()
+    for name in ("plane", "ship", "vehicle", "harbor"):
+        (folder / f"Task1_{name}.txt").write_text("")
+    rows = [f"im {value} 0 0 9 0 9 9 0 9\n" for value in values]
+    (folder / "Task1_ship.txt").write_text("".join(rows))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("ours", "message"),
+    [
+        ((0.5, 0.4), None),
+        ((0.4, 0.5), None),  # in another order
+        ((0.5, 0.43), "scores differ by 0.03, more than 0.02"),
+        ((0.5,), "1 detections of ship instead of 2"),
+        ((), "0 detections of ship instead of 2"),
+    ],
+)
+def test_detections_are_compared(tmp_path, ours, message):
+    folders = write_scores(tmp_path / "a", *ours), write_scores(tmp_path / "b", 0.5, 0.4)
+    if message is None:
+        assert compare_detections(*folders, 0.02).startswith("scores of 2 detections differ by ")
+    else:
+        with pytest.raises(Failed, match=message):
+            compare_detections(*folders, 0.02)
+
+
+def test_no_detections_are_no_comparison(tmp_path):
+    with pytest.raises(Failed, match="no detection to compare"):
+        compare_detections(write_scores(tmp_path / "a"), write_scores(tmp_path / "b"), 0.02)
+
+
+@pytest.mark.slow  # runs a dozen commands
+def test_every_check_on_the_cpu(tmp_path):
+    for package in ("onnx", "onnxscript", "onnxruntime"):
+        pytest.importorskip(package)
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.device_check", "--device", "cpu", "--json", "a.json",
+         "--minutes", "60"],
+        cwd=tmp_path, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = json.loads((tmp_path / "a.json").read_text())["checks"]
+    results = {row["check"]: row["result"] for row in rows}
+    missing = ("float16", "onnx-cuda", "tensorrt", "compile")
+    assert results == {
+        name: NOT_THERE if name in missing else PASSED for name in device_checks.CHECKS
+    }
+    assert list(tmp_path.iterdir()) == [tmp_path / "a.json"]
