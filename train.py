@@ -26,6 +26,7 @@ from models.rectangle_loss import RectangleLoss
 from processes.group import (
     add_up,
     add_up_gradients,
+    agreed,
     copy_from_first,
     from_first,
     is_first,
@@ -95,19 +96,10 @@ def train(
         Interrupted: Ctrl-C or SIGTERM came; the run is saved, and the message says where.
         TrainingStopped: the losses stay non-finite.
     """
-    batch_size = min(settings.batch_size, len(train_set))
-    if batch_size * train_set.input_h * train_set.input_w == 32 * 32:
-        raise InputError(
-            "at stride 32 a single 32x32 image is one cell, too little for BatchNorm: use a larger "
-            "batch_size, input_h or input_w"
-        )
-    if batch_size < process_count():
-        raise InputError(
-            f"a batch of {batch_size} images cannot be shared by {process_count()} processes: use "
-            "a larger `batch_size` or training set, or fewer processes"
-        )
-    if settings.patience and score is None:
-        raise InputError("patience needs a validation list, whose AP it waits for")
+    with agreed():
+        check_batches(train_set, settings)
+        if settings.patience and score is None:
+            raise InputError("patience needs a validation list, whose AP it waits for")
     precision = choose_precision(settings.amp, device)
     tell_precision(precision, settings.amp, device)
     folder.mkdir(parents=True, exist_ok=True)
@@ -122,22 +114,14 @@ def train(
         model, optimizer, settings, folder, save_checkpoint, reporting, extras, average, precision
     )
     if resume is not None:
-        run.resume(resume)
+        with agreed():
+            run.resume(resume)
     network = CompiledNetwork(model) if settings.compile else model
+    batch_size = min(settings.batch_size, len(train_set))
     images = min(settings.batch_size * settings.accumulate, len(train_set))
     loss = RectangleLoss if model.box_coding == RECTANGLE else DetectionLoss
     criterion = loss(train_set.mean_objects(images))
-    if settings.accumulate > 1:
-        logger.info(
-            "a step sees a global batch of %d images, in %d batches of %d",
-            images, -(-images // batch_size), batch_size,
-        )  # fmt: skip
-    if process_count() > 1:
-        logger.info(
-            "%d processes share each batch of %d images; the learning rate is that of a single "
-            "process, %g at most",
-            process_count(), batch_size, settings.lr,
-        )  # fmt: skip
+    tell_batches(settings, batch_size, images)
     if is_first():
         save_pictures(train_set, settings, folder)
     with run.reported(), run.kept():
@@ -155,6 +139,42 @@ def train(
     if run.progress.epoch <= settings.epochs:
         logger.info("no better AP in %d epochs (patience): the run ends early", settings.patience)
     return run.history
+
+
+def check_batches(train_set: BaseDataset, settings: TrainSettings) -> None:
+    """Raise an InputError if a batch is too small for BatchNorm, or for the processes."""
+    batch_size = min(settings.batch_size, len(train_set))
+    if batch_size * train_set.input_h * train_set.input_w == 32 * 32:
+        raise InputError(
+            "at stride 32 a single 32x32 image is one cell, too little for BatchNorm: use a larger "
+            "batch_size, input_h or input_w"
+        )
+    if batch_size < process_count():
+        raise InputError(
+            f"a batch of {batch_size} images cannot be shared by {process_count()} processes: use "
+            "a larger `batch_size` or training set, or fewer processes"
+        )
+
+
+def tell_batches(settings: TrainSettings, batch_size: int, images: int) -> None:
+    """Log how many images a step sees, where that is not the batch of one process.
+
+    Args:
+        settings: how the network is trained.
+        batch_size: images of a batch.
+        images: images of a step.
+    """
+    if settings.accumulate > 1:
+        logger.info(
+            "a step sees a global batch of %d images, in %d batches of %d",
+            images, -(-images // batch_size), batch_size,
+        )  # fmt: skip
+    if process_count() > 1:
+        logger.info(
+            "%d processes share each batch of %d images; the learning rate is that of a single "
+            "process, %g at most",
+            process_count(), batch_size, settings.lr,
+        )  # fmt: skip
 
 
 def train_one_epoch(

@@ -195,8 +195,8 @@ def _data_flags(group) -> None:
         help="read virtual and remote images (VRT, WMS, /vsicurl), which can refer to other "
              "files and servers")
     add("--num_workers", phases=DATA_SET, type=natural, metavar="N",
-        help="worker processes that load images, 0 for none (default: one per core, at most 4; "
-             f"sample: {SAMPLE.num_workers})")
+        help="worker processes of this machine that load images, 0 for none (default: one per "
+             f"core, at most 4; sample: {SAMPLE.num_workers})")
 
 
 def _side(name: str) -> dict[str, str]:

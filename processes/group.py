@@ -7,6 +7,7 @@ process they return at once.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -95,7 +96,8 @@ def _watched() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:  # of gloo and NCCL, none of which has a class of its own
-        reason = str(error).strip().partition("\n")[0]
+        # "[path/pair.cc:545] Read error [127.0.0.1]:929: Connection reset by peer. This is ..."
+        reason = re.sub(r"^\[\S+\] ", "", str(error).strip()).partition("\n")[0].partition(". ")[0]
         raise ProcessLost(
             f"process {ProcessNumbers.of().rank} has lost the others: one of them has ended, "
             f"which its own message or that of torchrun explains, or does not answer ({reason})"

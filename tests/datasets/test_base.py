@@ -11,7 +11,7 @@ import torch
 
 from datasets import DOTA, BaseDataset, DataOptions, check_overlap, collate, seed_worker
 from datasets.augment import PhotometricDistort
-from datasets.batching import EpochBatches, EpochSamples
+from datasets.batching import EpochBatches, EpochSamples, share_of_batch
 from DOTA_devkit.errors import InputError
 from helpers.data_folders import line, make_dota, picture
 from structures import boxes, letterbox
@@ -500,3 +500,14 @@ def test_collate_test_samples(folder):
 def test_invalid_options(options, message):
     with pytest.raises(InputError, match=message):
         DataOptions(**options)
+
+
+@pytest.mark.parametrize(
+    ("images", "processes", "sizes"),
+    [(8, 3, [3, 3, 2]), (6, 3, [2, 2, 2]), (1, 3, [1, 0, 0]), (0, 2, [0, 0]), (5, 1, [5])],
+)
+def test_shares_make_up_the_batch(images, processes, sizes):
+    batch = list(range(10, 10 + images))
+    shares = [share_of_batch(batch, rank, processes) for rank in range(processes)]
+    assert [len(share) for share in shares] == sizes
+    assert [index for share in shares for index in share] == batch

@@ -1,0 +1,79 @@
+"""--ngpus and torchrun on the command line."""
+
+import argparse
+
+import pytest
+import torch
+
+import cli.processes as processes
+import main
+from DOTA_devkit.errors import InputError
+from helpers.command_line import assert_refused
+from models import read_checkpoint
+
+
+@pytest.mark.parametrize(
+    ("asked", "device", "there", "expected"),
+    [
+        (1, "cuda:1", 4, 1),
+        (3, "cpu", 4, 3),
+        (3, None, 4, 3),
+        (3, "cuda", 3, 3),
+        (3, None, 2, 2),  # scripts of the original ask for several anywhere
+        (3, None, 0, 1),
+        (3, "cuda", 2, "this machine has 2 GPUs"),
+        (2, "cuda:1", 4, "cannot be combined with --device cuda:1"),
+    ],
+)
+def test_number_of_processes(monkeypatch, caplog, asked, device, there, expected):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: there)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: there > 0)
+    args = argparse.Namespace(ngpus=asked, device=device)
+    if isinstance(expected, str):
+        with pytest.raises(InputError, match=expected):
+            processes.process_number(args)
+        return
+    assert processes.process_number(args) == expected
+    fewer = expected < asked
+    assert (f"--ngpus {asked}: only {expected} available" in caplog.text) == fewer
+
+
+def test_torchrun_decides_on_the_number_of_processes(monkeypatch, caplog):
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for asked in (1, 2, 4):
+        args = argparse.Namespace(ngpus=asked, device="cpu")
+        assert processes.start_processes(args) is None
+        told = "--ngpus 4 has no effect, as torchrun has started 2 processes"
+        assert (told in caplog.text) == (asked == 4)
+
+
+def test_variables_without_a_place_to_meet_are_refused(run_training, data, monkeypatch):
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.delenv("MASTER_ADDR", raising=False)
+    monkeypatch.delenv("MASTER_PORT", raising=False)
+    assert_refused(run_training(data), "but not MASTER_ADDR and MASTER_PORT", "torchrun")
+
+
+@pytest.mark.slow
+def test_a_job_that_is_restarted_goes_on(run_training, data, tmp_path, monkeypatch):
+    """The command line is the same; the run of another job stays in the way."""
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "this-job")
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "0")
+    assert run_training(data).code == 0
+    assert_refused(run_training(data), "already contains a run")
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    result = run_training(data, "--epochs", 2)
+    assert result.code == 0 and "torchrun has restarted the run" in result.out
+    assert len(read_checkpoint(tmp_path / "weights_dota/model_last.pth").history) == 2
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "another-job")
+    assert_refused(run_training(data, "--epochs", 3), "already contains a run")
+
+
+@pytest.mark.slow
+def test_ngpus_starts_processes_on_the_cpu(phase_arguments, data, tmp_path, capfd):
+    words = [*phase_arguments("eval", data), "--num_workers", 0, "--device", "cpu", "--ngpus", 2]
+    assert main.main([str(word) for word in words]) == 0
+    assert (tmp_path / "result_dota/ap.json").is_file()
+    assert "the times are those of one of 2 processes" in capfd.readouterr().out
