@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from datasets import BaseDataset, collate
-from datasets.batching import iterate_loader, prepare_worker
+from datasets.batching import iterate_loader, prepare_worker, to_device
 from decoder import DecDecoder, to_source
 from DOTA_devkit.class_thresholds import Thresholds, resolve_thresholds, thresholds_by_label
 from DOTA_devkit.progress import progress_bar
@@ -217,15 +217,6 @@ def collect_detections(
         )
     }
     return [placed[index] for index in range(images)]
-
-
-def to_device(
-    images: torch.Tensor,
-    device: torch.device,
-    memory_format: torch.memory_format = torch.channels_last,
-) -> torch.Tensor:
-    """Move a batch to the device, channels last, which is faster for convolutions."""
-    return images.to(device, non_blocking=True, memory_format=memory_format)
 
 
 @torch.no_grad()

@@ -4,51 +4,37 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Mapping, Sequence
-from functools import reduce
-from operator import add
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from datasets import BaseDataset, seed_worker
-from datasets.batching import EpochBatches, EpochSamples, collate_readable
+from datasets import BaseDataset
 from datasets.images import UnreadableImage
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.progress import progress_bar
-from inference import to_device
 from models import CTRBOX, Checkpoint, DetectionLoss, save_checkpoint
-from models.assignment import object_cells
 from models.global_batch_norm import use_global_statistics
-from models.losses import ObjectCounts
 from models.rectangle_loss import RectangleLoss
-from processes.group import (
-    add_up,
-    add_up_gradients,
-    agreed,
-    copy_from_first,
-    from_first,
-    is_first,
-    process_count,
-    process_rank,
-)
-from processes.numbers import ProcessNumbers
+from processes.group import agreed, copy_from_first, from_first, is_first, process_count
 from structures.boxes import RECTANGLE
-from structures.drawing import contact_sheet, draw_targets, write_picture
 from training.average import WeightAverage
 from training.compiling import CompiledNetwork
+from training.epoch import EpochProgress
 from training.files import BAD_BATCHES, BAD_IMAGES, LAST, is_same_file
 from training.guards import BadImages, BadSteps, NormStatistics, Outcome
 from training.history import History, epoch_line
+from training.loading import epoch_loader, save_pictures
 from training.optimizer import make_optimizer
-from training.precision import Precision, choose_precision, tell_precision
+from training.precision import choose_precision, tell_precision
 from training.report import Commands
 from training.reporting import Reporting
 from training.run import Run
 from training.schedule import learning_rate, set_rate
 from training.settings import TrainSettings
 from training.shared_steps import share_step, stopped_together
+from training.step import train_step
 from training.validation import Validation
 
 logger = logging.getLogger(__name__)
@@ -246,6 +232,20 @@ def train_one_epoch(
             bar.update()
             run.save_if_due()
         share_step((), signals)  # one that came in the last step stops all as well
+    tell_left_out(progress, bad_images.path)
+    last = rate(progress.epoch - 1 + (progress.batches - 1) / progress.batches)
+    set_rate(optimizer, last)  # also where no batch was left
+    means = progress.means()
+    return {
+        "epoch": progress.epoch,
+        "lr": last,
+        "loss": sum(means.values()) if means else math.nan,
+        **means,
+    }
+
+
+def tell_left_out(progress: EpochProgress, bad_images: Path) -> None:
+    """Log which objects (once) and images an epoch has left out."""
     if progress.epoch == 1 and any(progress.ignored.values()):
         logger.info(
             "objects in view that were ignored in epoch 1, by option: %s",
@@ -254,17 +254,8 @@ def train_one_epoch(
     if progress.left_out:
         logger.warning(
             "epoch %d: %d images could not be read and were left out, see %s",
-            progress.epoch, progress.left_out, bad_images.path,
+            progress.epoch, progress.left_out, bad_images,
         )  # fmt: skip
-    means = progress.means()
-    last = rate(progress.epoch - 1 + (progress.batches - 1) / progress.batches)
-    set_rate(optimizer, last)  # also where no batch was left
-    return {
-        "epoch": progress.epoch,
-        "lr": last,
-        "loss": sum(means.values()) if means else math.nan,
-        **means,
-    }
 
 
 def validate(score: Score, run: Run) -> dict[str, float]:
@@ -283,141 +274,3 @@ def validate(score: Score, run: Run) -> dict[str, float]:
     except UnreadableImage as error:
         raise error.with_advice() from error
     return from_first(columns)
-
-
-def train_step(
-    model: nn.Module,
-    batches: Sequence[dict[str, torch.Tensor]],
-    criterion: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    clip_norm: float,
-    statistics: NormStatistics,
-    device: torch.device,
-    precision: Precision,
-) -> tuple[dict[str, torch.Tensor], Outcome]:
-    """Forward, named losses and backward of each batch, finite check, step.
-
-    Args:
-        model: the network in training mode.
-        batches: one, or those whose gradients are added up: `input` [B, 3, H, W] and the training
-            targets of each. Of several processes, each has a part of the images, maybe none.
-        criterion: head maps and targets -> losses by name.
-        optimizer: of the model's parameters.
-        clip_norm: largest norm of the gradient.
-        statistics: of the model's BatchNorms.
-        device: where the model is.
-        precision: of the network, and the scale of its losses.
-
-    Returns:
-        The losses by name, of all processes together, and what became of the step: if they or the
-        gradient were not finite, it has changed nothing.
-    """
-    parts = {}
-    if len(batches) > 1 or process_count() > 1:  # losses are means over the objects of all of them
-        counts = reduce(add, map(ObjectCounts.of, batches))
-        parts["counts"] = ObjectCounts(*add_up(torch.stack(counts)).to(device))
-    statistics.save()
-    optimizer.zero_grad(set_to_none=True)
-    totals: dict[str, torch.Tensor] = {}
-    for batch in batches:
-        images = to_device(batch.pop("input"), device)
-        targets = {k: v.to(device, non_blocking=True) for k, v in batch.items()}
-        targets = criterion.assign(targets)
-        maps = precision.forward(model, images, logits=True, cells=object_cells(targets))
-        losses = criterion(maps, targets, logits=True, **parts)
-        precision.scaler.scale(sum(losses.values())).backward()
-        for name, value in losses.items():
-            totals[name] = totals[name] + value.detach() if name in totals else value.detach()
-
-    add_up_gradients(model.parameters())
-    precision.scaler.unscale_(optimizer)  # all processes find the same overflow in the sum
-    norm = nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
-    totals, norm = add_up_losses(totals, norm)
-    finite = torch.isfinite(sum(totals.values()))
-    outcome = Outcome.DONE if finite and torch.isfinite(norm) else Outcome.BAD
-    if outcome is Outcome.DONE:
-        precision.scaler.step(optimizer)
-    else:
-        statistics.restore()
-        if finite and precision.can_lower_scale():
-            outcome = Outcome.OVERFLOW
-            logger.info(
-                "the gradient is too large for float16 at a loss scale of %g: the step is skipped, "
-                "and the scale is halved", precision.scaler.get_scale(),
-            )  # fmt: skip
-    precision.scaler.update()
-    return totals, outcome
-
-
-def add_up_losses(
-    losses: dict[str, torch.Tensor], norm: torch.Tensor
-) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
-    """Add up the losses of all processes, and the norms, so that they find the same one finite."""
-    if process_count() == 1:
-        return losses, norm
-    *values, norm = add_up(torch.stack([*losses.values(), norm])).unbind()
-    return dict(zip(losses, values, strict=True)), norm
-
-
-def epoch_loader(
-    dataset: BaseDataset,
-    settings: TrainSettings,
-    epoch: int,
-    device: torch.device,
-    run: Run | None = None,
-) -> torch.utils.data.DataLoader:
-    """Make the batches of an epoch, or those that are left of it.
-
-    Their order and augmentation follow from seed and epoch alone, so that a resumed run sees what
-    an uninterrupted one would have seen.
-
-    Args:
-        dataset: samples of the phase 'train'.
-        settings: how to train.
-        epoch: its number, from 1.
-        device: where the batches will be moved to.
-        run: knows the place in the epoch; without it, that is the start.
-
-    Raises:
-        InputError: the epoch has another number of batches than when it was started.
-    """
-    generator = torch.Generator().manual_seed(settings.seed * 100_003 + epoch)
-    start = run.progress.step if run is not None else 0
-    if start and run.loader_state is not None:
-        generator.set_state(run.loader_state)
-    batches = EpochBatches(
-        len(dataset),
-        settings.batch_size,
-        # A last batch of few images has noisy batch statistics; a set below one batch is used.
-        drop_last=len(dataset) > settings.batch_size * settings.accumulate,
-        generator=generator,
-        start=start,
-        accumulate=settings.accumulate,
-        rank=process_rank(),
-        processes=process_count(),
-    )
-    if run is not None:
-        run.start_epoch(batches.total, generator.get_state())
-    return torch.utils.data.DataLoader(
-        EpochSamples(dataset, epoch, settings.seed, settings.skip_bad_images),
-        batch_sampler=batches,
-        generator=generator,
-        num_workers=-(-settings.num_workers // ProcessNumbers.of().local_count),
-        collate_fn=collate_readable,
-        worker_init_fn=seed_worker,
-        pin_memory=device.type == "cuda",
-    )
-
-
-def save_pictures(dataset: BaseDataset, settings: TrainSettings, folder: Path) -> None:
-    """Draw the first batches of epoch 1 with their targets: `train_batch_<i>.jpg`."""
-    if not settings.pictures:
-        return
-    samples = EpochSamples(dataset, 1, settings.seed, settings.skip_bad_images)
-    per_picture = min(settings.batch_size, 8)
-    for picture in range(settings.pictures):
-        indices = range(picture * per_picture, min((picture + 1) * per_picture, len(dataset)))
-        drawn = [sample for sample in map(samples.__getitem__, indices) if "input" in sample]
-        images = [draw_targets(sample, dataset.category) for sample in drawn]
-        if images:
-            write_picture(folder / f"train_batch_{picture}.jpg", contact_sheet(images))

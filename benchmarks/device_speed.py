@@ -16,16 +16,16 @@ from collections.abc import Callable
 import torch
 
 from benchmarks.training import make_batch
-from inference import to_device
+from datasets.batching import to_device
 from models import CTRBOX
 from models.rectangle_loss import RectangleLoss
 from structures.boxes import HEAD_CHANNELS, RECTANGLE, STRIDE
-from train import train_step
 from training.compiling import CompiledNetwork
 from training.guards import NormStatistics, Outcome
 from training.optimizer import make_optimizer
 from training.precision import choose_precision
 from training.settings import AMP, TrainSettings
+from training.step import train_step
 
 WARM_UP = 4
 """Steps that are not timed: the first ones find algorithms and the loss scale, and compile."""

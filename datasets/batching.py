@@ -183,3 +183,12 @@ def iterate_loader(loader: Iterable[dict]) -> Iterator[dict]:
     """
     with interrupts.deferred():
         return iter(loader)
+
+
+def to_device(
+    images: torch.Tensor,
+    device: torch.device,
+    memory_format: torch.memory_format = torch.channels_last,
+) -> torch.Tensor:
+    """Move a batch to the device, channels last, which is faster for convolutions."""
+    return images.to(device, non_blocking=True, memory_format=memory_format)

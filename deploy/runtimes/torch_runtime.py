@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from datasets.batching import to_device
 from decoder import DecDecoder
 from deploy.runtimes.base import DetectorSettings, first_given
 from DOTA_devkit.class_thresholds import thresholds_by_label
 from DOTA_devkit.errors import InputError
-from inference import to_device
 from models import build_model, read_checkpoint
 from models.tta import augmented_maps
 from structures.boxes import STRIDE
