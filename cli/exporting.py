@@ -57,6 +57,7 @@ def export(args: argparse.Namespace) -> None:
             raise InputError(
                 f"--output {output} would replace {file}, the file to export: choose another name"
             )
+    pipeline.check_output(output, args.format)  # before images are read or drawn
     reading = replace(settings.reading or ReadOptions(), **reading_flags(args))
     calibration = calibration_images(args, model, reading) if args.int8 else ()
     pipeline.export(model, output, settings, check_images(args, model, reading), calibration)

@@ -152,8 +152,8 @@ def _data_flags(group) -> None:
     add("--val_list", phases=DATA_SET, metavar="FILE",
         help="image ids of the validation list (default: val.txt)")
     add("--test_list", phases=TEST + EVAL + EXPORT, metavar="FILE",
-        help={**dict.fromkeys(TEST + EVAL, "image ids of the test list (default: test.txt or "
-                              "val.txt)"),
+        help={**dict.fromkeys(TEST + EVAL, "image ids of the test list, in the data folder "
+                              "(default: test.txt or val.txt)"),
               "export": "image ids to compare the file with the checkpoint on (default: test.txt "
                         "or val.txt)"})
     add("--allow_overlap", phases=TRAIN, action="store_true",

@@ -65,6 +65,9 @@ def process_number(args: argparse.Namespace) -> int:
         return args.ngpus
     if args.device is not None:
         raise InputError(f"--ngpus {args.ngpus}: this machine has {there} GPUs")
-    there = max(there, 1)
-    logger.warning("--ngpus %d: only %d available, so that number is used", args.ngpus, there)
-    return there
+    logger.warning(
+        "--ngpus %d: this machine has %d GPUs, so it is %d; with --device cpu the processes run on "
+        "the CPU",
+        args.ngpus, there, max(there, 1),
+    )  # fmt: skip
+    return max(there, 1)

@@ -28,9 +28,10 @@ class TilingDefaults:
     """What is done where the settings leave it open.
 
     Attributes:
-        max_whole_ratio: Without a tile or a scale, an image is taken as a whole if at the scale of
-            the training it is at most this many times as long as the network's input. `test` and
-            `eval` take whole images too, and little is lost.
+        max_whole_ratio: Without a tile or a scale, an image is scaled to the network's input as a
+            whole if at the scale of the training it is at most this many times as long as the
+            input, and not shorter by more. `test` and `eval` take whole images too, and little is
+            lost. Where the scale of the training is not known, shorter ones are scaled as well.
         overlap_px: Overlap of neighboring windows in input pixels.
         overlap_divisor: The overlap is at most the window's side divided by this.
     """
@@ -123,7 +124,10 @@ def windows_of(
     height, width = detector.input_hw
     free = settings.tile is None and settings.scales is None and settings.gsd is None
     longest = max(size_wh[0] / width, size_wh[1] / height) * usual_scale(detector)
-    if free and longest <= DEFAULTS.max_whole_ratio:
+    most = DEFAULTS.max_whole_ratio
+    # To fill the input, a smaller image would be enlarged, and with it objects of a known size.
+    least = 0 if detector.train_scale is None else 1 / most
+    if free and least <= longest <= most:
         return Chain([[whole_window(detector.letterbox(size_wh))]])
     tiling = tiling_of(detector, settings)
     return plan_windows(size_wh, tiling, (width, height) if detector.fixed_hw else None, base_scale)

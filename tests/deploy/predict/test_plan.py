@@ -33,6 +33,7 @@ def test_scale_of_the_training_unless_it_is_near_one(trained, used):
         ((342, 200), 0.5, 2),  # more than 4/3 of the input at the scale of the training
         ((64, 64), 2.0, 1),
         ((64, 90), 2.0, 2),
+        ((192, 100), 0.5, 1),  # 3/4 of the input at that scale
     ],
 )
 def test_images_as_large_as_those_of_the_training_are_not_cut(size_wh, scale, windows):
@@ -41,6 +42,21 @@ def test_images_as_large_as_those_of_the_training_are_not_cut(size_wh, scale, wi
     factor = (scale or 1.0) if windows > 1 else 128 / max(size_wh)
     for window in found:
         assert window.letterbox.scale[0] == pytest.approx(factor, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("size_wh", "scale", "factor"),
+    [
+        ((120, 90), 0.5, 0.5),  # fills half of the input, and is not enlarged to fill it
+        ((190, 90), 0.5, 0.5),
+        ((60, 50), 1.0, 1.0),
+        ((60, 50), None, 128 / 60),  # the scale of the training is not known: as in test and eval
+    ],
+)
+def test_small_images_keep_the_scale_of_the_training(size_wh, scale, factor):
+    (window,) = windows_of(size_wh, detector(scale), PredictSettings())
+    assert window.letterbox.scale[0] == pytest.approx(factor, rel=0.02)
+    assert window.size_wh == size_wh
 
 
 def test_images_are_rescaled_to_the_ground_size_of_the_training_images_first():
