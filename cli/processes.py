@@ -39,6 +39,11 @@ def start_processes(args: argparse.Namespace) -> int | None:
     count = process_number(args)
     if count == 1:
         return None
+    if args.phase == "train" and "batch_size" in args.given and args.batch_size < count:
+        raise InputError(  # each of them would find it, and torchrun would tell of each
+            f"--batch_size {args.batch_size} cannot be shared by {count} processes: give a larger "
+            "one, or fewer --ngpus"
+        )
     return run_processes(MAIN, [*args.words, "--ngpus", str(count)], count)
 
 

@@ -35,7 +35,17 @@ def test_number_of_processes(monkeypatch, caplog, asked, device, there, expected
         return
     assert processes.process_number(args) == expected
     fewer = expected < asked
-    assert (f"--ngpus {asked}: only {expected} available" in caplog.text) == fewer
+    told = f"--ngpus {asked}: this machine has {there} GPUs, so it is {expected}"
+    assert (told in caplog.text) == fewer
+
+
+def test_a_batch_smaller_than_the_number_of_processes_starts_none(run_training, data, monkeypatch):
+    def started(*_):
+        raise AssertionError
+
+    monkeypatch.setattr(processes, "run_processes", started)
+    flags = ["--device", "cpu", "--ngpus", 3, "--batch_size", 2]
+    assert_refused(run_training(data, *flags), "--batch_size 2 cannot be shared by 3 processes")
 
 
 def test_torchrun_decides_on_the_number_of_processes(monkeypatch, caplog):
