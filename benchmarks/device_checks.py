@@ -32,7 +32,7 @@ MIXED = 0.1
 """How much losses may differ relatively between precisions: a few steps of float16 are skipped
 until its scale is found."""
 
-PROCESSES = 1e-4
+PROCESSES = 1e-3
 """The same between one and several processes on the CPU, which add up in another order."""
 
 COMPILED = 1e-3

@@ -72,7 +72,7 @@ def test_deploy_page_commands_and_snippets(folder, capsys):
             small = SMALL if "export" in flags else ()
             assert main([*flags, *small]) == 0, line
             commands += 1
-    assert commands == 7
+    assert commands == 8
     for name in ("model.onnx", "whole.onnx", "int8.onnx", "model.xml", "model.bin", "model.pt2",
                  "trt.onnx", "from_openvino/detections.json"):  # fmt: skip
         assert (folder / name).is_file(), name

@@ -29,6 +29,7 @@ ADDED_ARGUMENTS = {
     "--phase info --all": "--input_h 64 --input_w 64",
     "benchmarks.dataset DIR": "--help",
     "benchmarks.devkit": "--help",
+    "benchmarks.device_check": "--only device",  # tests/benchmarks runs all of it
 }
 
 DEPLOYMENT = re.compile(r"--phase (export|benchmark)|--phase predict --source sample_data")
