@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 import numpy as np
 import onnx
-import torch
 from onnxruntime import InferenceSession
 
 from deploy.digest import ONNX_KEY, onnx_digest
@@ -182,12 +181,7 @@ def build_checkpoint(job: ExportJob) -> BuiltModel:
     network = ExportNetwork(build_model(read_checkpoint(job.path)))
     heads = HeadsAtPeaks(network.box_heads, network.box_coding)
     detector = torch_program.TorchDetector(network, heads, job.metadata).eval()
-
-    @torch.no_grad()
-    def run(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        found = detector(torch.from_numpy(inputs["input"]))
-        return dict(zip(job.metadata.outputs, (one.numpy() for one in found), strict=True))
-
+    run = torch_program.module_runner(detector, job.metadata.outputs)
     return BuiltModel(run, lambda output: save_checkpoint(output, checkpoint))
 
 

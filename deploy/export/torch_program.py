@@ -228,7 +228,16 @@ def runner(content: bytes, outputs: Sequence[str]) -> ModelRunner:
         content: The file.
         outputs: The names of its outputs.
     """
-    module = torch.export.load(io.BytesIO(content)).module()
+    return module_runner(torch.export.load(io.BytesIO(content)).module(), outputs)
+
+
+def module_runner(module: nn.Module, outputs: Sequence[str]) -> ModelRunner:
+    """Run a module with the inputs of an ONNX file.
+
+    Args:
+        module: As `TorchDetector`.
+        outputs: The names of its outputs.
+    """
 
     @torch.no_grad()
     def run(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
