@@ -17,14 +17,18 @@ direction of boxes that are nearly square, and hardly that of others.
 
 A matrix is right for upright boxes as well, so nothing has to tell these from rotated ones. In its
 place the head `cls_theta` learns how well the box of a cell fits, and that goes into the score.
+
+The 3x3 cells around a center all learn its box, and their errors differ. So a box is the mean of
+those of the 3x3 cells around its own, as far as they agree with it (`agreeing_mean`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from structures.boxes import WH
 
@@ -61,8 +65,32 @@ def rectangle_vectors(wh: Tensor) -> Tensor:
         [N, 10, ...]: the vectors t, r, b, l to the midpoints of the edges, in the order of
         `structures.boxes.corners_to_vectors`, and the size of the enclosing upright rectangle.
     """
-    xx, xy, yy = symmetric_matrix(wh)
-    cos4, sin4 = wh[:, WH["size"]].unbind(1)
+    return vectors_of_parts(box_parts(wh))
+
+
+def box_parts(wh: Tensor) -> Tensor:
+    """Return the numbers of the boxes that the head stands for, without those of the center.
+
+    Args:
+        wh: [N, 10, ...], as for `rectangle_vectors`.
+
+    Returns:
+        [N, 5, ...]: the entries xx, xy, yy of the matrix, cos 4a and sin 4a. They are a linear
+        function of `wh`.
+    """
+    return torch.stack([*symmetric_matrix(wh), *wh[:, WH["size"]].unbind(1)], dim=1)
+
+
+def vectors_of_parts(parts: Tensor) -> Tensor:
+    """Convert boxes to vectors, as `rectangle_vectors` does.
+
+    Args:
+        parts: [N, 5 or more, ...], xx, xy and yy of the matrix, cos 4a and sin 4a.
+
+    Returns:
+        [N, 10, ...].
+    """
+    xx, xy, yy, cos4, sin4 = parts[:, :5].unbind(1)
     middle, half = (xx + yy) / 2, (xx - yy) / 2
     # (half, xy) is the direction of a side at the double angle, as long as p and q differ. The
     # halves of the angle of (cos4, sin4) are another such direction, and its opposite.
@@ -133,6 +161,57 @@ TINY = 1e-6
 SQUARE_WEIGHT = 0.2
 """Weight of cos 4a and sin 4a beside the difference of the sides, relative to their mean."""
 
+AGREEMENT = 0.2
+"""Squared difference of two boxes, relative to the square of their half sides' mean, from which on
+one says nothing about the other: centers that are 0.45 mean half sides apart, for example."""
+
+ERROR_WEIGHTS = (0.5, 1.0, 0.5, 0.0, 0.0, 1.0, 1.0)
+"""Of the squared errors of the numbers of a box in `agreeing_mean`."""
+
+
+def agreeing_mean(cells: Sequence[Tensor]) -> Tensor:
+    """Average the boxes of the 3x3 cells around a cell, as far as they agree with its own.
+
+    Cells that see the same object err differently, so the mean fits better than each of them. The
+    weight of a box falls from 1, if it equals that of the cell in the middle, to 0 where the
+    squared distance of the centers plus half of the squared distance of the matrices (in their
+    Frobenius norm) is `AGREEMENT` times the square of the mean half side. So the boxes of other
+    objects and of the background do not count. Neither does a matrix of zeros, which stands for a
+    cell beyond the border: half of its squared distance is at least the square of the mean half
+    side.
+
+    Args:
+        cells: Nine tensors [N, 7, ...], row by row: the entries xx, xy, yy of the matrix, cos 4a
+            and sin 4a, and x and y of the center relative to the cell in the middle.
+
+    Returns:
+        [N, 7, ...].
+    """
+    own = cells[4]
+    weights = own.new_tensor(ERROR_WEIGHTS).reshape(-1, *[1] * (own.ndim - 2))
+    side = (own[:, 0:1] + own[:, 2:3]) / 2
+    scale = 1 / (AGREEMENT * torch.clamp(side * side, min=LEAST_HALF_SIDE * LEAST_HALF_SIDE))
+    total, mean = 1.0, own
+    for other in (*cells[:4], *cells[5:]):
+        error = other - own
+        error = (error * error * weights).sum(dim=1, keepdim=True)
+        weight = torch.clamp(1 - error * scale, min=0)
+        total, mean = total + weight, torch.addcmul(mean, weight, other)
+    return mean / total
+
+
+def neighbor_steps(like: Tensor) -> list[Tensor]:
+    """Return what is added to the boxes of the 3x3 cells, so that centers are relative to one cell.
+
+    Args:
+        like: [N, 7, ...], of whose type and device they are.
+
+    Returns:
+        Nine tensors [7, ...] as `agreeing_mean` needs them.
+    """
+    steps = [[0.0] * 5 + [float(x), float(y)] for y in (-1, 0, 1) for x in (-1, 0, 1)]
+    return [like.new_tensor(step).reshape(-1, *[1] * (like.ndim - 2)) for step in steps]
+
 
 def decoded_maps(maps: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return head maps of rectangles in the meaning of the original's, by name.
@@ -140,9 +219,18 @@ def decoded_maps(maps: Mapping[str, Tensor]) -> dict[str, Tensor]:
     Args:
         maps: `hm` (if it is there) and `cls_theta` after the sigmoid, and the other heads.
     """
+    parts = torch.cat([box_parts(maps["wh"]), maps["reg"]], dim=1)
+    height, width = parts.shape[2:]
+    padded = F.pad(parts, (1, 1, 1, 1))
+    places = ((y, x) for y in range(3) for x in range(3))
+    boxes = agreeing_mean([
+        padded[:, :, y : y + height, x : x + width] + step
+        for (y, x), step in zip(places, neighbor_steps(parts), strict=True)
+    ])  # fmt: skip
     found = {
         **maps,
-        "wh": rectangle_vectors(maps["wh"]),
+        "wh": vectors_of_parts(boxes),
+        "reg": boxes[:, 5:],
         "cls_theta": torch.ones_like(maps["cls_theta"]),
     }
     if "hm" in maps:

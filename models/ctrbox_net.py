@@ -125,7 +125,8 @@ class CTRBOX(nn.Module):
             the box coding "rectangle" also how well its box fits (`box_coding.fitting_score`);
             `wh`: vectors (x, y) from the center to the midpoints of the top, right, bottom and
             left edges, then width and height of the axis-aligned rectangle around the box;
-            `reg`: offset (x, y) of the center from the cell's top left corner, 0 to 1;
+            `reg`: offset (x, y) of the center from the cell's top left corner, 0 to 1 where the
+            cell holds the center;
             `cls_theta`: probability [0, 1] that the box is rotated, so that the vectors apply; 1
             with the box coding "rectangle", whose vectors are right for upright boxes as well.
         """

@@ -209,10 +209,10 @@ def onnx_files(job: ExportJob) -> tuple[onnx.ModelProto, onnx.ModelProto | None]
         # On a GPU products are cheaper than memory accesses.
         if not half and settings.format != "tensorrt":
             graph = convolve_before_upsampling(graph)
-    box_heads = fuse_heads(job.network.box_heads)
+    coding = job.network.box_coding
+    box_heads = fuse_heads(job.network.box_heads, coding)
     logger.info("building and checking the graph")
     shape = settings.input_shape()
-    coding = job.network.box_coding
     file = assemble(graph, box_heads, metadata, shape, box_coding=coding)
     check_model(file)
     file = with_opset(file, settings.opset)

@@ -6,7 +6,10 @@ import torch
 from shapely.geometry import Polygon
 
 from models.box_coding import (
+    AGREEMENT,
+    agreeing_mean,
     code_rectangles,
+    decoded_maps,
     fourfold_angle,
     rectangle_vectors,
     symmetric_matrix,
@@ -119,3 +122,91 @@ def test_any_output_gives_a_finite_rectangle(value):
     found = rectangle_vectors(torch.full((1, 10, 2, 3), value))
     assert found.shape == (1, 10, 2, 3) and torch.isfinite(found).all()
     assert (found[:, 8:] >= 0.25 - 1e-6).all()
+
+
+def parts_of(length, width, degrees, x, y):
+    """Return the numbers [1, 7] of a box with its center at x, y."""
+    code = coded(length, width, degrees)
+    xx, xy, yy = symmetric_matrix(code)
+    return torch.cat([torch.stack([xx, xy, yy], dim=1), code[:, 8:], torch.tensor([[x, y]])], dim=1)
+
+
+def test_mean_of_equal_boxes_is_the_box():
+    box_parts = parts_of(8.0, 3.0, 20, 0.3, 0.7)
+    torch.testing.assert_close(agreeing_mean([box_parts] * 9), box_parts)
+
+
+def test_errors_of_nine_cells_cancel_out():
+    true = parts_of(8.0, 3.0, 20, 0.3, 0.7)
+    errors = torch.randn(9, 1, 7, generator=torch.Generator().manual_seed(0)) * 0.1
+    mean = agreeing_mean([true + error for error in errors])
+    assert (mean - true).norm() < 0.6 * errors.norm(dim=2).mean()
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        (8.0, 3.0, 20, 2.8, 0.7),  # the same box beside it
+        (20.0, 3.0, 20, 0.3, 0.7),  # a longer one
+        (8.0, 3.0, 110, 0.3, 0.7),  # across
+        (0.0, 0.0, 0, 0.3, 0.7),  # no cell
+        (-8.0, -3.0, 20, 0.3, 0.7),
+    ],
+)
+def test_boxes_that_disagree_do_not_count(other):
+    own = parts_of(8.0, 3.0, 20, 0.3, 0.7)
+    mean = agreeing_mean([parts_of(*other)] * 4 + [own] + [parts_of(*other)] * 4)
+    torch.testing.assert_close(mean, own)
+
+
+def test_weights_fall_with_the_difference():
+    """The mean of a box and another whose squared difference is half of what is the limit."""
+    own = parts_of(8.0, 4.0, 0, 0.0, 0.0)
+    apart = 3.0 * (AGREEMENT / 2) ** 0.5  # the half sides are 4 and 2
+    mean = agreeing_mean([parts_of(8.0, 4.0, 0, apart, 0.0)] + [own] * 8)
+    assert mean[0, 5].item() == pytest.approx(apart * 0.5 / 8.5)
+
+
+def mean_by_loops(parts, y, x):
+    """Average the boxes around a cell of maps [7, H, W], from the definition."""
+    own, total, weights = parts[:, y, x], 0, 0
+
+    def matrix(box):
+        return np.array([[box[0], box[1]], [box[1], box[2]]])
+
+    for dy in (-1, 0, 1):
+        for dx in (-1, 0, 1):
+            if not (0 <= y + dy < parts.shape[1] and 0 <= x + dx < parts.shape[2]):
+                continue
+            other = parts[:, y + dy, x + dx] + np.array([0, 0, 0, 0, 0, dx, dy])
+            error = np.sum((other - own)[5:] ** 2)
+            error += np.linalg.norm(matrix(other) - matrix(own)) ** 2 / 2
+            size = max(np.trace(matrix(own)) ** 2 / 4, 1 / 64)
+            weight = max(0, 1 - error / (0.2 * size))
+            total, weights = total + weight * other, weights + weight
+    return total / weights
+
+
+@pytest.mark.parametrize("size", [(5, 7), (1, 1), (2, 1)])
+def test_boxes_of_maps_are_the_means_around_their_cells(size):
+    rng = np.random.default_rng(0)
+    parts = np.stack([np.full(size, value) for value in (4.0, 0.5, 2.0, 0.2, -0.6, 0.5, 0.5)])
+    parts += rng.normal(0, 0.3, parts.shape)
+    # the center of all cells is near the middle of the map
+    rows, columns = np.mgrid[: size[0], : size[1]]
+    parts[5] += np.clip(size[1] // 2 - columns, -2, 2)
+    parts[6] += np.clip(size[0] // 2 - rows, -2, 2)
+    xx, xy, yy, cos4, sin4, x, y = torch.from_numpy(parts).float()[:, None]
+    wh = torch.stack([-xy, -yy, xx, xy, xy, yy, -xx, -xy, cos4, sin4], dim=1)
+    maps = {"wh": wh, "reg": torch.stack([x, y], dim=1), "cls_theta": torch.rand(1, 1, *size)}
+    found = decoded_maps(maps)
+    means = np.stack(
+        [
+            [mean_by_loops(parts, *cell) for cell in row]
+            for row in np.moveaxis([rows, columns], 0, 2)
+        ]
+    )
+    np.testing.assert_allclose(found["reg"][0].numpy(), np.moveaxis(means, 2, 0)[5:], atol=1e-5)
+    xx, xy, yy, cos4, sin4 = torch.from_numpy(np.moveaxis(means, 2, 0)[:5]).float()[:, None]
+    mean_wh = torch.stack([-xy, -yy, xx, xy, xy, yy, -xx, -xy, cos4, sin4], dim=1)
+    np.testing.assert_allclose(found["wh"], rectangle_vectors(mean_wh), atol=1e-4)

@@ -15,9 +15,8 @@ from deploy.export.graph.decode import Boxes, Peaks
 from deploy.export.graph.heads import FusedHeads, heads_at_cells
 from deploy.export.graph.letterbox import FittedAxis
 from deploy.export.graph.nms import suppress
-from deploy.export.graph.rectangles import decode_rectangles
 from deploy.metadata import OUTPUTS, RELEASE, ModelMetadata
-from structures.boxes import RECTANGLE, VECTORS
+from structures.boxes import VECTORS
 
 BEFORE_NMS = ("before_nms_corners", "before_nms_scores", "before_nms_labels")
 """Outputs that `assemble` adds for the parity check."""
@@ -53,7 +52,7 @@ def assemble(
 
     Args:
         network: What `export_network` returns, quantized or not.
-        box_heads: The heads of the boxes of the same network.
+        box_heads: The heads of the boxes of the same network, fused with the same coding.
         metadata: What the model computes and in which layout.
         shape: What of the input's shape is fixed.
         show_before_nms: Whether to add the outputs `BEFORE_NMS`, the rows before NMS.
@@ -65,9 +64,7 @@ def assemble(
     heatmap = graph.value("hm", np.float32)
     features = graph.value("features", output_types(network)["features"])
     peaks = decode_graph.find_peaks(graph, heatmap, metadata.K)
-    values = heads_at_cells(graph, box_heads, features, peaks.cells)
-    if box_coding == RECTANGLE:
-        values = decode_rectangles(graph, values)
+    values = heads_at_cells(graph, box_heads, features, peaks.cells, box_coding)
     boxes = decode_graph.decode_boxes(graph, values, peaks, metadata.theta_thresh)
     batch = shape.batch or "batch"
     if metadata.layout == "light-fork":

@@ -4,12 +4,16 @@ Of `wh`, `reg` and `cls_theta` a decoder reads K cells, 500 of 23,104 with an in
 head's output at a cell depends only on a patch of the feature map: so the patches of the K cells
 are gathered, and the two convolutions of a head become two matrix products over them. The results
 are those of the maps, except for the order of the sums.
+
+A rectangle is the mean of the boxes of 3x3 cells (`models.box_coding.agreeing_mean`). Their patches
+overlap, so the hidden layer is computed once in 5x5 cells, and the second product gives the outputs
+of all nine.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -17,7 +21,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from deploy.export.graph.builder import Graph, Value
-from models.box_coding import rectangle_vectors
+from deploy.export.graph.rectangles import decode_rectangles
+from models.box_coding import agreeing_mean, box_parts, neighbor_steps, vectors_of_parts
 from models.ctrbox_net import SIGMOID_HEADS
 from structures.boxes import HEAD_CHANNELS, RECTANGLE, VECTORS
 
@@ -32,7 +37,7 @@ class FusedHeads:
     """The weights of consecutive heads whose last convolutions have the same size.
 
     Attributes:
-        radius: Radius of the last convolution's kernel, in cells.
+        radius: Of the hidden cells that are needed around a cell.
         first: [9 C, M], rows by (y, x, channel) of a patch of 3x3 cells.
         first_bias: [M].
         last: [(2 radius + 1)^2 M, channels], rows by (y, x, hidden channel).
@@ -59,14 +64,51 @@ class FusedHeads:
             torch.cat([one.bias for one in last]),
         )
 
+    def in_neighbors(self, combine: Tensor) -> FusedHeads:
+        """Return the heads with the outputs of the 3x3 cells around a cell, row by row.
+
+        Args:
+            combine: [channels, combined], a linear map of the outputs of a cell.
+
+        Returns:
+            Heads with 9 x combined channels.
+        """
+        combined = combine.shape[1]
+        size, outer = 2 * self.radius + 1, 2 * self.radius + 3
+        taps = (self.last @ combine).reshape(size, size, -1, combined)
+        last = taps.new_zeros(outer, outer, taps.shape[2], 3, 3, combined)
+        for y in range(3):
+            for x in range(3):
+                last[y : y + size, x : x + size, :, y, x] = taps
+        return replace(
+            self,
+            radius=self.radius + 1,
+            last=last.flatten(3).flatten(0, 2),
+            last_bias=(self.last_bias @ combine).repeat(9),
+        )
+
 
 def _tap_matrices(convolution: nn.Conv2d) -> list[Tensor]:
     """Return the matrix [in, out] of each kernel tap, row by row."""
     return list(convolution.weight.flatten(2).permute(2, 1, 0))
 
 
-def fuse_heads(heads: Sequence[nn.Sequential]) -> list[FusedHeads]:
-    """Fuse the heads of `BOX_HEADS`, given in that order, where neighbors allow it."""
+def fuse_heads(heads: Sequence[nn.Sequential], box_coding: str = VECTORS) -> list[FusedHeads]:
+    """Fuse the heads of `BOX_HEADS`, given in that order, where their kernels allow it.
+
+    Args:
+        heads: The heads.
+        box_coding: How they are coded, one of `structures.boxes.BOX_CODINGS`. Of rectangles, these
+            are the numbers of the boxes in 3x3 cells instead: five of the shape in each cell, then
+            two of the center in each.
+    """
+    if box_coding == RECTANGLE:
+        wh, reg, _ = heads
+        center = torch.eye(HEAD_CHANNELS["reg"])
+        return [
+            FusedHeads.of([wh]).in_neighbors(box_parts(torch.eye(HEAD_CHANNELS["wh"]))),
+            FusedHeads.of([reg]).in_neighbors(center),
+        ]
     groups: list[list[nn.Sequential]] = []
     for head in heads:
         if groups and groups[-1][0][-1].kernel_size == head[-1].kernel_size:
@@ -96,12 +138,12 @@ class HeadsAtPeaks(nn.Module):
     def __init__(self, heads: Sequence[nn.Sequential], box_coding: str = VECTORS) -> None:
         super().__init__()
         self.box_coding = box_coding
-        fused = fuse_heads(heads)
+        fused = fuse_heads(heads, box_coding)
         self.radii = [one.radius for one in fused]
         for name in ("first", "first_bias", "last", "last_bias"):
             values = [nn.Parameter(getattr(one, name).detach().clone(), False) for one in fused]
             self.register_module(name, nn.ParameterList(values))
-        for radius in self.radii:
+        for radius in {1, *self.radii}:
             for axis, values in zip("yx", kernel_offsets(radius), strict=True):
                 self.register_buffer(f"{axis}{radius}", torch.from_numpy(values), persistent=False)
         self.register_buffer("sigmoid", torch.tensor(_SIGMOID), persistent=False)
@@ -134,24 +176,39 @@ class HeadsAtPeaks(nn.Module):
             hidden = torch.where(inside.flatten(1)[..., None], hidden, 0.0)
             hidden = hidden.reshape(batch, cells.shape[1], len(self.last[number]))
             found.append(hidden @ self.last[number] + self.last_bias[number])
-        values = torch.cat(found, dim=2)
         if self.box_coding == RECTANGLE:
-            vectors, offset, theta = values.split([*HEAD_CHANNELS.values()], dim=2)
-            vectors = rectangle_vectors(vectors.transpose(1, 2)).transpose(1, 2)
-            return torch.cat([vectors, offset, torch.ones_like(theta)], dim=2)
+            y, x = (cells // width)[..., None] + self.y1, (cells % width)[..., None] + self.x1
+            inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)
+            return self._rectangles(*found, inside)
+        values = torch.cat(found, dim=2)
         return torch.where(self.sigmoid, torch.sigmoid(values), values)
+
+    @staticmethod
+    def _rectangles(shape: Tensor, center: Tensor, inside: Tensor) -> Tensor:
+        """Decode the boxes [B, K, 9 x 5] and [B, K, 9 x 2] of 3x3 cells, [B, K, 13]."""
+        parts = torch.cat([shape.unflatten(2, (9, -1)), center.unflatten(2, (9, -1))], dim=3)
+        parts = torch.where(inside[..., None], parts, 0.0).permute(2, 0, 3, 1)
+        steps = neighbor_steps(parts[0])
+        box = agreeing_mean([one + step for one, step in zip(parts, steps, strict=True)])
+        vectors, offset = vectors_of_parts(box), box[:, -2:]
+        return torch.cat([vectors, offset, torch.ones_like(box[:, :1])], dim=1).transpose(1, 2)
 
 
 def heads_at_cells(
-    graph: Graph, fused_heads: Sequence[FusedHeads], features: Value, cells: Value
+    graph: Graph,
+    fused_heads: Sequence[FusedHeads],
+    features: Value,
+    cells: Value,
+    box_coding: str = VECTORS,
 ) -> Value:
     """Compute the heads at cells in ONNX.
 
     Args:
         graph: The graph to add to.
-        fused_heads: The weights.
+        fused_heads: The weights, from `fuse_heads` with the same coding.
         features: [B, C, H, W], in whose precision the products are computed.
         cells: [B, K] int64, `y * W + x`.
+        box_coding: How the boxes are coded, one of `structures.boxes.BOX_CODINGS`.
 
     Returns:
         [B, 13, K] float32.
@@ -181,6 +238,16 @@ def heads_at_cells(
             hidden = inside.unsqueeze(3).where(hidden, 0)
         hidden = hidden.reshape(0, 0, len(one.last))
         found.append(_linear(graph, hidden, one.last, one.last_bias))
+    if box_coding == RECTANGLE:
+        shape, center = (
+            one.cast(np.float32).reshape(0, 0, 9, channels).transpose(0, 2, 3, 1)
+            for one, channels in zip(found, (5, 2), strict=True)
+        )
+        around_y, around_x = kernel_offsets(1)
+        y, x = (cells // width).unsqueeze(2) + around_y, (cells % width).unsqueeze(2) + around_x
+        inside = (y > -1) & (y < height) & (x > -1) & (x < width)
+        inside = inside.transpose(0, 2, 1).unsqueeze(2)
+        return decode_rectangles(graph, inside.where(graph.concat([shape, center], axis=2), 0))
     values = graph.concat(found, axis=2).cast(np.float32)
     values = values.transpose(0, 2, 1)
     vectors, theta = values.split([_SIGMOID.index(True), sum(_SIGMOID)], axis=1)

@@ -1,26 +1,51 @@
-"""Boxes that are coded as rectangles, in ONNX: `models.box_coding.rectangle_vectors`."""
+"""Boxes that are coded as rectangles, in ONNX, as `models.box_coding` decodes them."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from deploy.export.graph.builder import Graph, Value
-from models.box_coding import LEAST_HALF_SIDE, SQUARE_WEIGHT, TINY
+from models.box_coding import AGREEMENT, ERROR_WEIGHTS, LEAST_HALF_SIDE, SQUARE_WEIGHT, TINY
 
 
-def decode_rectangles(graph: Graph, values: Value) -> Value:
-    """Turn the outputs of the heads into those of a network that is trained with vectors.
+def decode_rectangles(graph: Graph, parts: Value) -> Value:
+    """Turn the boxes around the peaks into the output of a network that is trained with vectors.
 
     Args:
         graph: The graph to add to.
-        values: `wh`, `reg` and `cls_theta` at the peaks' cells, [B, 13, K] float32.
+        parts: The boxes of the 3x3 cells around each peak, [B, 9, 7, K] float32, as
+            `box_coding.agreeing_mean` takes them but with centers relative to their own cells, and
+            zeros in cells beyond the border.
 
     Returns:
-        The same with vectors and size of the rectangles, and `cls_theta` 1, [B, 13, K].
+        Vectors and size, offset of the center, and 1 in place of `cls_theta`, [B, 13, K].
     """
-    *vectors, cos4, sin4, offset, theta = values.split([1] * 10 + [2, 1], axis=1)
-    tx, ty, rx, ry, bx, by, lx, ly = vectors
-    xx, xy, yy = (rx - lx) / 2, (ry - ly + bx - tx) / 4, (by - ty) / 2
+    xx, xy, yy, cos4, sin4, offset = agreeing_mean(graph, parts).split([1] * 5 + [2], axis=1)
+    vectors = _vectors(graph, xx, xy, yy, cos4, sin4)
+    rotated = xx * 0 + 1
+    return graph.concat([*vectors, offset, rotated], axis=1)
+
+
+def agreeing_mean(graph: Graph, parts: Value) -> Value:
+    """Average the boxes [B, 9, 7, K] of 3x3 cells, see `models.box_coding`; [B, 7, K]."""
+    steps = np.zeros((9, 7, 1), np.float32)
+    steps[:, 5, 0], steps[:, 6, 0] = np.tile([-1, 0, 1], 3), np.repeat([-1, 0, 1], 3)
+    parts = parts + steps
+    own = parts.take(np.array([4]), axis=1)
+    side = (own.take(np.array([0]), axis=2) + own.take(np.array([2]), axis=2)) / 2
+    side = graph.op("Max", side * side, LEAST_HALF_SIDE * LEAST_HALF_SIDE)
+    error = parts - own
+    error = error * error * np.array(ERROR_WEIGHTS, np.float32)[:, None]
+    error = graph.op("ReduceSum", error, np.array([2]), keepdims=1)
+    weight = graph.op("Max", 1 - error / (side * AGREEMENT), 0.0)
+    total = graph.op("ReduceSum", weight, np.array([1]), keepdims=0)
+    return graph.op("ReduceSum", parts * weight, np.array([1]), keepdims=0) / total
+
+
+def _vectors(
+    graph: Graph, xx: Value, xy: Value, yy: Value, cos4: Value, sin4: Value
+) -> list[Value]:
+    """Return the ten channels [B, 1, K] of `models.box_coding.vectors_of_parts`."""
     middle, half = (xx + yy) / 2, (xx - yy) / 2
     one, minus_one = graph.constant(1.0, np.float32), graph.constant(-1.0, np.float32)
 
@@ -47,5 +72,4 @@ def decode_rectangles(graph: Graph, values: Value) -> Value:
     tx, ty, lx, ly = (graph.op("Neg", one) for one in (bx, by, rx, ry))
     width = (graph.op("Abs", rx) + graph.op("Abs", bx)) * 2
     height = (graph.op("Abs", ry) + graph.op("Abs", by)) * 2
-    rotated = theta * 0 + 1
-    return graph.concat([tx, ty, rx, ry, bx, by, lx, ly, width, height, offset, rotated], axis=1)
+    return [tx, ty, rx, ry, bx, by, lx, ly, width, height]
