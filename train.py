@@ -35,6 +35,7 @@ from training.schedule import learning_rate, set_rate
 from training.settings import TrainSettings
 from training.shared_steps import share_step, stopped_together
 from training.step import train_step
+from training.teacher import Teacher
 from training.validation import Validation
 
 logger = logging.getLogger(__name__)
@@ -54,6 +55,7 @@ def train(
     resume: Checkpoint | None = None,
     extras: Mapping[str, object] | None = None,
     commands: Commands | None = None,
+    teacher: CTRBOX | None = None,
 ) -> History:
     """Train a model and leave checkpoints, curves, pictures and a report in a folder.
 
@@ -72,6 +74,7 @@ def train(
             at the step after it.
         extras: plain values that every checkpoint carries beside the weights.
         commands: commands that the report offers.
+        teacher: a trained network, whose output this one learns beside the labels.
 
     Raises:
         InputError: the state of the optimizer in `resume` belongs to another model, one image of
@@ -107,6 +110,8 @@ def train(
     images = min(settings.batch_size * settings.accumulate, len(train_set))
     loss = RectangleLoss if model.box_coding == RECTANGLE else DetectionLoss
     criterion = loss(train_set.mean_objects(images))
+    if teacher is not None:
+        teacher = Teacher(teacher, device, criterion.mean_objects)
     tell_batches(settings, batch_size, images)
     if is_first():
         save_pictures(train_set, settings, folder)
@@ -117,7 +122,9 @@ def train(
             progress = run.progress
             epoch = progress.epoch
             loader = epoch_loader(train_set, settings, epoch, device, run)
-            row = train_one_epoch(network, loader, criterion, optimizer, settings, run, device)
+            row = train_one_epoch(
+                network, loader, criterion, optimizer, settings, run, device, teacher
+            )
             if score is not None and (epoch % settings.val_every == 0 or epoch == settings.epochs):
                 row |= validate(score, run)
             logger.info("%s  %s", epoch_line(row, settings.epochs), progress.time_text())
@@ -171,6 +178,7 @@ def train_one_epoch(
     settings: TrainSettings,
     run: Run,
     device: torch.device,
+    teacher: Teacher | None = None,
 ) -> dict[str, float]:
     """Pass over `loader` once.
 
@@ -182,6 +190,7 @@ def train_one_epoch(
         settings: how to train.
         run: knows the place in the epoch, and saves it.
         device: where the model is.
+        teacher: what the network learns from beside the labels.
 
     Returns:
         `epoch`, `lr`, the mean of each named loss, and their sum as `loss`.
@@ -216,7 +225,7 @@ def train_one_epoch(
                     progress.add_ignored(notes.ignored)
                     losses, outcome = train_step(
                         model, batches, criterion, optimizer, settings.clip_norm, statistics,
-                        device, run.precision,
+                        device, run.precision, teacher,
                     )  # fmt: skip
                     if outcome is Outcome.DONE:
                         bad_steps.good()

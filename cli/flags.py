@@ -300,6 +300,9 @@ def _training_flags(group) -> None:
         help="how the network is trained: boxes as rectangles with the settings that fit them, or "
              f"as in the paper, whose checkpoints the original can load (default: {DEFAULT}, or "
              "that of the checkpoint to fine-tune)")
+    add("--teacher", phases=TRAIN, type=Path, metavar="FILE",
+        help="checkpoint of a trained, usually larger network of the same classes, whose output "
+             "the network learns beside the labels")
     add("--ema", phases=TRAIN, type=decay, metavar="DECAY",
         help="decay of the exponential moving average of the weights, which is scored and saved, 0 "
              f"for none (default: {usual['ema_decay']}; with --recipe paper 0)")

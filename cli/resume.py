@@ -47,6 +47,7 @@ PLACES = {
     "init_lr": _Place("train", "lr"),
     "ema": _Place("train", "ema_decay"),
     "recipe": _Place("run", "recipe"),
+    "teacher": _Place("run", "teacher", free=True),  # the file may lie elsewhere now
     "schedule": _Place("train", "schedule"),
     "save_every": _Place("train", "save_every", free=True),
     "save_minutes": _Place("train", "save_minutes", free=True),
@@ -121,6 +122,7 @@ def run_entries(
             "own_classes": args.classes is None,
             "data_dir": None if args.data_dir is None else os.path.abspath(args.data_dir),
             "recipe": args.recipe,
+            "teacher": None if args.teacher is None else os.path.abspath(args.teacher),
             "threads": args.threads,
             "ngpus": args.ngpus,
             "allow_overlap": options.allow_overlap,

@@ -58,6 +58,7 @@ from training.image_losses import ImageLosses
 from training.precision import choose_precision
 from training.settings import TrainSettings
 from training.state import seed_all
+from training.teacher import read_teacher
 from training.tensorboard import import_writer
 
 logger = logging.getLogger("bbavectors")
@@ -98,6 +99,7 @@ class TrainingPlan:
         options: which objects and views it learns from.
         resume: the checkpoint to go on from.
         in_place: whether that lies in the folder of the run.
+        teacher: a trained network that it learns from as well, if there is one.
     """
 
     model: CTRBOX
@@ -108,6 +110,7 @@ class TrainingPlan:
     options: DataOptions
     resume: Checkpoint | None
     in_place: bool
+    teacher: CTRBOX | None
 
 
 def plan_training(args: argparse.Namespace, run: RunDir, device: torch.device) -> TrainingPlan:
@@ -140,13 +143,14 @@ def plan_training(args: argparse.Namespace, run: RunDir, device: torch.device) -
     else:
         seed_all(settings.seed)
         model = new_model(args, run.defaults, tuple(train_set.category), input_hw, start)
+    teacher = None if args.teacher is None else read_teacher(args.teacher, model)
     # What this machine lacks is told before an earlier run is deleted.
     choose_precision(settings.amp, device)
     settings = compilable(args, settings, device)
     if settings.tensorboard:
         import_writer()
     return TrainingPlan(
-        model, train_set, val_set, settings, evaluation, options, resume, in_place
+        model, train_set, val_set, settings, evaluation, options, resume, in_place, teacher
     )  # fmt: skip
 
 
@@ -172,7 +176,7 @@ def train_in(args: argparse.Namespace, run: RunDir) -> None:
     trainer.train(
         model, plan.train_set, settings, run.weights, device,
         score=scorer(val_set, plan.evaluation, device, model.box_coding),
-        resume=plan.resume, extras=extras,
+        resume=plan.resume, extras=extras, teacher=plan.teacher,
         commands=next_steps(args, run, settings.epochs, val_set is not None),
     )  # fmt: skip
     logger.info("checkpoints and curves are in %s", run.weights)

@@ -165,9 +165,6 @@ AGREEMENT = 0.2
 """Squared difference of two boxes, relative to the square of their half sides' mean, from which on
 one says nothing about the other: centers that are 0.45 mean half sides apart, for example."""
 
-ERROR_WEIGHTS = (0.5, 1.0, 0.5, 0.0, 0.0, 1.0, 1.0)
-"""Of the squared errors of the numbers of a box in `agreeing_mean`."""
-
 
 def agreeing_mean(cells: Sequence[Tensor]) -> Tensor:
     """Average the boxes of the 3x3 cells around a cell, as far as they agree with its own.
@@ -188,13 +185,14 @@ def agreeing_mean(cells: Sequence[Tensor]) -> Tensor:
         [N, 7, ...].
     """
     own = cells[4]
-    weights = own.new_tensor(ERROR_WEIGHTS).reshape(-1, *[1] * (own.ndim - 2))
     side = (own[:, 0:1] + own[:, 2:3]) / 2
     scale = 1 / (AGREEMENT * torch.clamp(side * side, min=LEAST_HALF_SIDE * LEAST_HALF_SIDE))
     total, mean = 1.0, own
     for other in (*cells[:4], *cells[5:]):
         error = other - own
-        error = (error * error * weights).sum(dim=1, keepdim=True)
+        # Single channels are added, as importers of other runtimes get sums over channels wrong.
+        xx, xy, yy, _, _, x, y = (error * error).split(1, dim=1)
+        error = (xx + yy) / 2 + xy + x + y
         weight = torch.clamp(1 - error * scale, min=0)
         total, mean = total + weight, torch.addcmul(mean, weight, other)
     return mean / total
@@ -231,7 +229,8 @@ def decoded_maps(maps: Mapping[str, Tensor]) -> dict[str, Tensor]:
         **maps,
         "wh": vectors_of_parts(boxes),
         "reg": boxes[:, 5:],
-        "cls_theta": torch.ones_like(maps["cls_theta"]),
+        # 1, and not a constant, which importers of other runtimes drop.
+        "cls_theta": torch.clamp(maps["cls_theta"] + 1, max=1),
     }
     if "hm" in maps:
         found["hm"] = fitting_score(maps["hm"], maps["cls_theta"])
@@ -250,7 +249,8 @@ def fitting_score(heatmap: Tensor, fit: Tensor) -> Tensor:
         heatmap: [N, C, H, W] probability of an object.
         fit: [N, 1, H, W] expected overlap of its box with the object.
     """
-    root = torch.sqrt(heatmap) * fit
+    # Of equal shapes: the new engine of OpenCV 5 gets products of different ones wrong.
+    root = torch.sqrt(heatmap) * fit.expand(-1, heatmap.shape[1], -1, -1)
     return root * torch.sqrt(root)
 
 

@@ -103,6 +103,39 @@ def estimated_overlap(distance: Tensor) -> Tensor:
     return torch.exp(-2 * distance)
 
 
+def box_losses(
+    wh: Tensor, reg: Tensor, true_wh: Tensor, true_reg: Tensor, share: Tensor
+) -> tuple[dict[str, Tensor], Tensor]:
+    """Compute the losses of boxes against true ones.
+
+    Args:
+        wh: [M, 10], see `box_errors`.
+        reg: [M, 2].
+        true_wh: [M, 10].
+        true_reg: [M, 2].
+        share: [M] weight of each box.
+
+    Returns:
+        `wh`, `off`, `angle` and `overlap`, scalars, and the `gaussian_distance` [M] of the boxes.
+    """
+    errors = box_errors(wh, reg, true_wh, true_reg)
+    distance = gaussian_distance(errors)
+
+    def relative(error: Tensor) -> Tensor:
+        zeros = torch.zeros_like(error)
+        return F.smooth_l1_loss(error, zeros, beta=BETA, reduction="none").mean(dim=1)
+
+    losses = {
+        "wh": SIDE_WEIGHT * (relative(errors.sides.flatten(1)) * share).sum(),
+        "off": SIDE_WEIGHT * (relative(errors.center) * share).sum(),
+        # Only boxes that are nearly square need it. Squares of errors: where the network does not
+        # know the angle, it learns 0.
+        "angle": (errors.angle.square().mean(dim=1) * errors.squareness * share).sum(),
+        "overlap": OVERLAP_WEIGHT * (distance * share).sum(),
+    }
+    return losses, distance
+
+
 class RectangleLoss(DetectionLoss):
     """Losses of a batch by name: `hm`, `wh`, `off`, `angle`, `overlap` and `fit`.
 
@@ -142,31 +175,20 @@ class RectangleLoss(DetectionLoss):
         used = targets["reg_mask"] != 0
         with torch.autocast(maps["hm"].device.type, enabled=False):
             wh, reg = (maps[name][used].float() for name in ("wh", "reg"))
-            errors = box_errors(wh, reg, targets["wh"][used].float(), targets["reg"][used].float())
+            true_wh, true_reg = (targets[name][used].float() for name in ("wh", "reg"))
             share = targets["cell_weight"][used] / counts.objects.clamp(min=1)
-            distance = gaussian_distance(errors)
+            boxes, distance = box_losses(wh, reg, true_wh, true_reg, share)
             fit = F.binary_cross_entropy_with_logits(
                 maps["cls_theta"][used].float()[:, 0],
                 estimated_overlap(distance.detach()),
                 reduction="none",
             )
-
-            def relative(error: Tensor) -> Tensor:
-                return F.smooth_l1_loss(
-                    error, torch.zeros_like(error), beta=BETA, reduction="none"
-                ).mean(dim=1)
-
             return {
                 "hm": focal_loss(
                     bernoulli_from_logits(maps["hm"]), targets["hm"], targets.get("hm_weight"),
                     self.mean_objects, counts.centers,
                 ),
-                "wh": SIDE_WEIGHT * (relative(errors.sides.flatten(1)) * share).sum(),
-                "off": SIDE_WEIGHT * (relative(errors.center) * share).sum(),
-                # Only boxes that are nearly square need it. Squares of errors: where the network
-                # does not know the angle, it learns 0.
-                "angle": (errors.angle.square().mean(dim=1) * errors.squareness * share).sum(),
-                "overlap": OVERLAP_WEIGHT * (distance * share).sum(),
+                **boxes,
                 # How well its own box fits: the network learns to tell that in `cls_theta`.
                 "fit": (fit * share).sum(),
             }  # fmt: skip

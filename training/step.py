@@ -16,6 +16,7 @@ from models.losses import ObjectCounts
 from processes.group import add_up, add_up_gradients, process_count
 from training.guards import NormStatistics, Outcome
 from training.precision import Precision
+from training.teacher import Teacher
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +30,7 @@ def train_step(
     statistics: NormStatistics,
     device: torch.device,
     precision: Precision,
+    teacher: Teacher | None = None,
 ) -> tuple[dict[str, torch.Tensor], Outcome]:
     """Forward, named losses and backward of each batch, finite check, step.
 
@@ -42,6 +44,7 @@ def train_step(
         statistics: of the model's BatchNorms.
         device: where the model is.
         precision: of the network, and the scale of its losses.
+        teacher: what the network learns from beside the targets.
 
     Returns:
         The losses by name, of all processes together, and what became of the step: if they or the
@@ -58,8 +61,11 @@ def train_step(
         images = to_device(batch.pop("input"), device)
         targets = {k: v.to(device, non_blocking=True) for k, v in batch.items()}
         targets = criterion.assign(targets)
-        maps = precision.forward(model, images, logits=True, cells=object_cells(targets))
+        cells = object_cells(targets)
+        maps = precision.forward(model, images, logits=True, cells=cells)
         losses = criterion(maps, targets, logits=True, **parts)
+        if teacher is not None:
+            losses |= teacher.losses(images, cells, maps, targets, parts.get("counts"), precision)
         precision.scaler.scale(sum(losses.values())).backward()
         for name, value in losses.items():
             totals[name] = totals[name] + value.detach() if name in totals else value.detach()

@@ -10,6 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 
 import train as trainer
 from cli import training
@@ -18,7 +19,7 @@ from cli.resume import PLACES
 from DOTA_devkit.errors import InputError
 from helpers.command_line import assert_refused
 from helpers.data_folders import CLASSES, write_image
-from helpers.networks import save_untrained
+from helpers.networks import add_tiny_backbone, save_untrained
 from models import read_checkpoint, save_checkpoint
 
 
@@ -351,6 +352,32 @@ def test_neck_is_carried_from_training_to_finetuning(run_cli, run_training, data
     result = run_cli(*again, "--neck", 24, "--overwrite")
     assert result.code == 0 and "newly initialized layers: dec_c2.up.0" in result.out
     assert read_checkpoint("second/weights_dota/model_last.pth").architecture.neck == 24
+
+
+def test_run_learns_from_a_teacher_and_goes_on_with_it(
+    run_training, run_cli, data, tmp_path, monkeypatch
+):
+    add_tiny_backbone(monkeypatch)
+    teacher = save_untrained(tmp_path / "teacher.pth", box_coding="rectangle", head_bn=True)
+    flags = ["--backbone", "tiny", "--seed", 1, "--overwrite"]
+    assert run_training(data, *flags, "--run_dir", tmp_path / "plain").code == 0
+    result = run_training(data, *flags, "--run_dir", tmp_path / "taught", "--teacher", teacher)
+    assert result.code == 0, result.err
+    plain, taught = (
+        read_checkpoint(tmp_path / name / "weights_dota" / "model_last.pth")
+        for name in ("plain", "taught")
+    )
+    assert set(taught.history[0]) - set(plain.history[0]) == {"teacher_hm", "teacher_box"}
+    weight = plain.model_state["dec_c2.cat_conv.0.weight"]
+    assert not torch.equal(weight, taught.model_state["dec_c2.cat_conv.0.weight"])
+
+    resume = ["--phase", "train", "--run_dir", tmp_path / "taught", "--resume_train"]
+    result = run_cli(*resume, "--num_epoch", 2)
+    assert result.code == 0, result.err
+    again = read_checkpoint(tmp_path / "taught" / "weights_dota" / "model_last.pth")
+    assert "teacher_hm" in again.history[1]
+    teacher.unlink()
+    assert_refused(run_cli(*resume, "--num_epoch", 3), "teacher.pth")
 
 
 @pytest.mark.slow

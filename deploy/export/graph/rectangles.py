@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from deploy.export.graph.builder import Graph, Value
-from models.box_coding import AGREEMENT, ERROR_WEIGHTS, LEAST_HALF_SIDE, SQUARE_WEIGHT, TINY
+from models.box_coding import AGREEMENT, LEAST_HALF_SIDE, SQUARE_WEIGHT, TINY
 
 
 def decode_rectangles(graph: Graph, parts: Value) -> Value:
@@ -35,8 +35,8 @@ def agreeing_mean(graph: Graph, parts: Value) -> Value:
     side = (own.take(np.array([0]), axis=2) + own.take(np.array([2]), axis=2)) / 2
     side = graph.op("Max", side * side, LEAST_HALF_SIDE * LEAST_HALF_SIDE)
     error = parts - own
-    error = error * error * np.array(ERROR_WEIGHTS, np.float32)[:, None]
-    error = graph.op("ReduceSum", error, np.array([2]), keepdims=1)
+    xx, xy, yy, _, x, y = (error * error).split([1, 1, 1, 2, 1, 1], axis=2)
+    error = (xx + yy) / 2 + xy + x + y
     weight = graph.op("Max", 1 - error / (side * AGREEMENT), 0.0)
     total = graph.op("ReduceSum", weight, np.array([1]), keepdims=0)
     return graph.op("ReduceSum", parts * weight, np.array([1]), keepdims=0) / total
