@@ -254,5 +254,6 @@ class ExportSettings:
             layout=self.layout,
             reading=self.reading,
             train_scale=self.train_scale,
+            box_coding=model.box_coding,
             precision="int8" if self.int8 else "float16" if self.half else "float32",
         )
