@@ -7,6 +7,7 @@ import logging
 import os
 from pathlib import Path
 
+from deploy.runtimes.base import split_device
 from DOTA_devkit.errors import InputError
 from processes.launch import run_processes
 from processes.numbers import ProcessNumbers
@@ -35,6 +36,7 @@ def start_processes(args: argparse.Namespace) -> int | None:
                 "--ngpus %d has no effect, as torchrun has started %d processes",
                 args.ngpus, numbers.count,
             )  # fmt: skip
+        refuse_shared_device(args.device, numbers)
         return None
     count = process_number(args)
     if count == 1:
@@ -45,6 +47,28 @@ def start_processes(args: argparse.Namespace) -> int | None:
             "one, or fewer --ngpus"
         )
     return run_processes(MAIN, [*args.words, "--ngpus", str(count)], count)
+
+
+def refuse_shared_device(device: str | None, numbers: ProcessNumbers) -> None:
+    """Refuse one GPU for several processes of torchrun, each of which uses its own.
+
+    Args:
+        device: the device that was asked for, if one was.
+        numbers: of this process.
+
+    Raises:
+        InputError: in the first process.
+        SystemExit: in the others, with the exit code of an error: one message is enough.
+    """
+    kind, index = (None, None) if device is None else split_device(device)
+    if index is None or numbers.local_count == 1:
+        return
+    if numbers.rank > 0:
+        raise SystemExit(2)
+    raise InputError(
+        f"--device {device} is a single GPU, but torchrun has started {numbers.local_count} "
+        f"processes on this machine, each of which uses one of its own: give --device {kind}"
+    )
 
 
 def process_number(args: argparse.Namespace) -> int:

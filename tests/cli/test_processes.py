@@ -10,6 +10,7 @@ import main
 from DOTA_devkit.errors import InputError
 from helpers.command_line import assert_refused
 from models import read_checkpoint
+from processes.numbers import ProcessNumbers
 
 
 @pytest.mark.parametrize(
@@ -56,6 +57,38 @@ def test_torchrun_decides_on_the_number_of_processes(monkeypatch, caplog):
         assert processes.start_processes(args) is None
         told = "--ngpus 4 has no effect, as torchrun has started 2 processes"
         assert (told in caplog.text) == (asked == 4)
+
+
+@pytest.mark.parametrize(
+    ("device", "local_count", "refused"),
+    [("cuda:1", 2, True), ("cuda:0", 2, True), ("cuda:1", 1, False), ("cuda", 2, False),
+     ("cpu", 2, False), (None, 2, False)],
+)  # fmt: skip
+def test_one_gpu_is_no_device_for_several_processes(device, local_count, refused):
+    if not refused:
+        numbers = ProcessNumbers(1, 8, 1, local_count)
+        assert processes.refuse_shared_device(device, numbers) is None
+        return
+    told = f"--device {device} is a single GPU, but torchrun has started {local_count} processes"
+    with pytest.raises(InputError, match=f"{told} on this machine, .*: give --device cuda$"):
+        processes.refuse_shared_device(device, ProcessNumbers(0, 8, 0, local_count))
+    with pytest.raises(SystemExit) as ended:  # without a second message
+        processes.refuse_shared_device(device, ProcessNumbers(1, 8, 1, local_count))
+    assert ended.value.code == 2
+
+
+@pytest.mark.parametrize("phase", ["train", "test", "eval", "predict"])
+def test_one_gpu_for_all_is_told_before_the_work(run_cli, monkeypatch, phase):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    flags = ["--source", "a.png", "--weights", "a.pth"] if phase == "predict" else []
+    for name, value in (("RANK", 0), ("LOCAL_RANK", 0), ("WORLD_SIZE", 2), ("LOCAL_WORLD_SIZE", 2)):
+        monkeypatch.setenv(name, str(value))
+    result = run_cli("--phase", phase, "--device", "cuda:1", *flags)
+    assert_refused(result, "--device cuda:1 is a single GPU", "give --device cuda")
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    result = run_cli("--phase", phase, "--device", "cuda:1", *flags)
+    assert (result.code, result.err) == (2, "")
 
 
 def test_variables_without_a_place_to_meet_are_refused(run_training, data, monkeypatch):
