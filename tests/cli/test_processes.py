@@ -9,7 +9,8 @@ import cli.processes as processes
 import main
 from DOTA_devkit.errors import InputError
 from helpers.command_line import assert_refused
-from models import read_checkpoint
+from helpers.networks import tiny_model
+from models import Checkpoint, read_checkpoint, save_checkpoint
 from processes.numbers import ProcessNumbers
 
 
@@ -112,6 +113,72 @@ def test_a_job_that_is_restarted_goes_on(run_training, data, tmp_path, monkeypat
     assert len(read_checkpoint(tmp_path / "weights_dota/model_last.pth").history) == 2
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "another-job")
     assert_refused(run_training(data, "--epochs", 3), "already contains a run")
+
+
+@pytest.fixture
+def started(monkeypatch):
+    """Return the device and number of processes of the runs that were started."""
+    found = []
+    start = processes.start_processes
+
+    def note(args):
+        with monkeypatch.context() as patch:
+            patch.setattr(processes, "run_processes", lambda *words: 0)
+            start(args)
+            found.append((args.device, args.ngpus))
+            return 0
+
+    monkeypatch.setattr("cli.training.start_processes", note)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("stored", "flags", "gpus", "expected"),
+    [
+        (("cpu", 3), [], 0, ("cpu", 3)),
+        (("cpu", 3), [], 4, ("cpu", 3)),  # no GPU is used because there is one
+        (("cpu", 3), ["--ngpus", 2], 0, ("cpu", 2)),
+        (("cpu", 1), ["--ngpus", 2], 0, ("cpu", 2)),
+        (("cpu", 3), ["--device", "cuda", "--ngpus", 2], 2, ("cuda", 2)),
+        (("cuda:1", 1), [], 2, ("cuda:1", 1)),
+        (("cuda:1", 1), [], 1, (None, 1)),  # resumed on another machine
+        (("cuda:1", 1), ["--ngpus", 2], 2, ("cuda", 2)),
+        ((None, 2), [], 2, (None, 2)),
+        (("evil", "evil"), [], 0, (None, 1)),  # which is told when the run is read
+    ],
+)
+def test_resumed_run_has_its_device_before_processes_are_started(
+    run_cli, started, untrained, monkeypatch, stored, flags, gpus, expected
+):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
+    device, ngpus = stored
+    untrained.extras["run"] = {"device": device, "ngpus": ngpus}
+    save_checkpoint("a.pth", untrained)
+    assert run_cli("--phase", "train", "--resume_train", "a.pth", *flags).code == 0
+    assert started == [expected]
+
+
+@pytest.fixture(scope="module")
+def untrained():
+    return Checkpoint.of(tiny_model())
+
+
+@pytest.mark.slow
+def test_resumed_run_keeps_its_device(run_cli, run_training, data, trained_weights, tmp_path):
+    assert run_training(data, "--device", "cpu").code == 0
+    last = tmp_path / "weights_dota/model_last.pth"
+    assert read_checkpoint(last).extras["run"]["device"] == "cpu"
+    assert read_checkpoint(trained_weights).extras["run"]["device"] is None
+    resume = ["--phase", "train", "--resume_train", "--num_epoch"]
+    assert run_cli(*resume, 2).code == 0
+    assert read_checkpoint(last).extras["run"]["device"] == "cpu"
+    checkpoint = read_checkpoint(last)
+    checkpoint.extras["run"]["device"] = "cuda:7"
+    save_checkpoint(last, checkpoint)
+    result = run_cli(*resume, 3)
+    assert result.code == 0
+    assert "the run goes on without --device cuda:7, which is not here" in result.out
 
 
 @pytest.mark.slow
