@@ -9,7 +9,7 @@ from pathlib import Path
 from cli.defaults import SAMPLE_DIR
 from cli.devices import asked_threads, model_file_device, tell_if_busy
 from cli.given import asked_classes
-from cli.processes import refuse_shared_device
+from cli.processes import refuse_for_torchrun
 from datasets.sample import make_sample
 from deploy.detector import Detector, file_digest
 from deploy.predict import pipeline as prediction
@@ -32,7 +32,7 @@ def predict(args: argparse.Namespace) -> int:
     """Detect in images of any size; the exit code is 1 if some could not be used."""
     if not args.source or not args.weights:
         raise InputError("--phase predict needs --source PATH and --weights FILE")
-    refuse_shared_device(args.device, ProcessNumbers.of())
+    refuse_for_torchrun(args, ProcessNumbers.of())
     output = args.output or args.run_dir / "result_predict"
     refuse_unwritable(output)
     options = detector_settings(args, [Path(args.weights)])

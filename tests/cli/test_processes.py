@@ -41,20 +41,35 @@ def test_number_of_processes(monkeypatch, caplog, asked, device, there, expected
     assert (told in caplog.text) == fewer
 
 
-def test_a_batch_smaller_than_the_number_of_processes_starts_none(run_training, data, monkeypatch):
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--batch_size", 2], "--batch_size 2 cannot be shared by 3 processes"),
+        (["--compile"], "--compile works in a single process: leave it out, or give --ngpus 1"),
+    ],
+)
+def test_flags_that_do_not_go_with_several_processes_start_none(
+    run_training, data, monkeypatch, flags, message
+):
     def started(*_):
         raise AssertionError
 
     monkeypatch.setattr(processes, "run_processes", started)
-    flags = ["--device", "cpu", "--ngpus", 3, "--batch_size", 2]
-    assert_refused(run_training(data, *flags), "--batch_size 2 cannot be shared by 3 processes")
+    assert_refused(run_training(data, "--device", "cpu", "--ngpus", 3, *flags), message)
+
+
+def test_compiling_is_refused_for_torchrun(run_training, data, monkeypatch):
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    told = "--compile works in a single process: leave it out, or start one process"
+    assert_refused(run_training(data, "--compile"), told)
 
 
 def test_torchrun_decides_on_the_number_of_processes(monkeypatch, caplog):
     monkeypatch.setenv("RANK", "0")
     monkeypatch.setenv("WORLD_SIZE", "2")
     for asked in (1, 2, 4):
-        args = argparse.Namespace(ngpus=asked, device="cpu")
+        args = argparse.Namespace(ngpus=asked, device="cpu", given=frozenset())
         assert processes.start_processes(args) is None
         told = "--ngpus 4 has no effect, as torchrun has started 2 processes"
         assert (told in caplog.text) == (asked == 4)
@@ -66,15 +81,16 @@ def test_torchrun_decides_on_the_number_of_processes(monkeypatch, caplog):
      ("cpu", 2, False), (None, 2, False)],
 )  # fmt: skip
 def test_one_gpu_is_no_device_for_several_processes(device, local_count, refused):
+    args = argparse.Namespace(device=device, given=frozenset())
     if not refused:
         numbers = ProcessNumbers(1, 8, 1, local_count)
-        assert processes.refuse_shared_device(device, numbers) is None
+        assert processes.refuse_for_torchrun(args, numbers) is None
         return
     told = f"--device {device} is a single GPU, but torchrun has started {local_count} processes"
     with pytest.raises(InputError, match=f"{told} on this machine, .*: give --device cuda$"):
-        processes.refuse_shared_device(device, ProcessNumbers(0, 8, 0, local_count))
+        processes.refuse_for_torchrun(args, ProcessNumbers(0, 8, 0, local_count))
     with pytest.raises(SystemExit) as ended:  # without a second message
-        processes.refuse_shared_device(device, ProcessNumbers(1, 8, 1, local_count))
+        processes.refuse_for_torchrun(args, ProcessNumbers(1, 8, 1, local_count))
     assert ended.value.code == 2
 
 
