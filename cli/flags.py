@@ -30,7 +30,7 @@ from cli.arguments import (
 )
 from cli.defaults import OWN_DATA, SAMPLE
 from cli.recipes import DEFAULT, RECIPES
-from deploy.export.types import SUFFIXES
+from deploy.export.formats import EXPORT_FORMATS
 from deploy.predict.settings import FORMATS, LABEL_FORMATS
 from deploy.runtimes.registry import RUNTIMES
 from DOTA_devkit.error_analysis import WORST
@@ -398,7 +398,7 @@ def _benchmark_flags(group) -> None:
 
 def _export_flags(group) -> None:
     add = group("export")
-    add("--format", phases=EXPORT, choices=tuple(SUFFIXES),
+    add("--format", phases=EXPORT, choices=tuple(EXPORT_FORMATS),
         default="onnx",
         help="ONNX; a program of torch.export (.pt2); OpenVINO (.xml and .bin); or ONNX for "
              "TensorRT, and its engine if TensorRT is installed; or a checkpoint with the weights "
