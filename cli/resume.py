@@ -18,6 +18,7 @@ from deploy.runtimes.base import split_device
 from DOTA_devkit.errors import InputError
 from eval import EvalSettings
 from models import Checkpoint, read_checkpoint
+from models.image_entries import BANDS, DEPTH, image_entries
 from models.schema import brief
 from processes.numbers import ProcessNumbers, job_name, restarted_job
 from training import files
@@ -73,8 +74,8 @@ PLACES = {
     "min_visible": _Place("data", "min_visible"),
     "max_objs": _Place("data", "max_objs"),
     "no_augment": _Place("data", "augment"),
-    "depth": _Place("data", "depth"),
-    "bands": _Place("data", "bands"),
+    "depth": _Place("data", DEPTH),
+    "bands": _Place("data", BANDS),
     "metric": _Place("validation", "metric"),
     "K": _Place("validation", "K"),
     "conf_thresh": _Place("validation", "conf_thresh"),
@@ -91,7 +92,10 @@ _OF_PROCESSES = ("ngpus", "device")
 
 
 def run_entries(
-    args: argparse.Namespace, options: DataOptions, evaluation: EvalSettings
+    args: argparse.Namespace,
+    options: DataOptions,
+    evaluation: EvalSettings,
+    train_scale: float | None,
 ) -> dict[str, Any]:
     """Return what the checkpoints of a run store beside the settings of the training.
 
@@ -99,6 +103,7 @@ def run_entries(
         args: the flags of the run.
         options: which objects and views it learns from.
         evaluation: how its validation scores.
+        train_scale: input pixels per pixel of its images (median), None if it is not known.
     """
     return {
         "dataset": lasting(args.dataset),
@@ -110,8 +115,7 @@ def run_entries(
             "min_visible": options.min_visible,
             "max_objs": options.max_objs,
             "augment": options.augment,
-            "depth": options.reading.depth,
-            "bands": options.reading.bands_text(),
+            **image_entries(options.reading, train_scale),
         },
         "validation": {
             "metric": evaluation.metric,

@@ -158,8 +158,8 @@ def train_in(args: argparse.Namespace, run: RunDir) -> None:
         logger.info("to watch the run: tensorboard --logdir %s", run.weights / files.TENSORBOARD)
     if is_first() and not plan.in_place:
         clear_run(run.weights)
-    extras = run_entries(args, plan.options, plan.evaluation)
-    extras["data"]["scale"] = plan.train_set.typical_scale()
+    scale = plan.train_set.typical_scale()
+    extras = run_entries(args, plan.options, plan.evaluation, scale)
     extras["data_digest"] = digest_entry(plan.train_set, val_set)
     if settings.skip_bad_images and val_set is not None:
         leave_out(val_set, run.weights)

@@ -7,16 +7,13 @@ from deploy.export.graph.heads import HeadsAtPeaks
 from deploy.export.job import BuiltModel, ExportJob
 from deploy.export.network import ExportNetwork
 from models import Checkpoint, build_model, read_checkpoint, save_checkpoint
+from models.image_entries import image_entries
 
 
 def build_checkpoint(job: ExportJob) -> BuiltModel:
     """Build a checkpoint with the weights alone, without what only resuming a training needs."""
     settings = job.settings
-    data: dict[str, object] = {}
-    if settings.reading is not None:
-        data |= {"depth": settings.reading.depth, "bands": settings.reading.bands_text()}
-    if settings.train_scale is not None:
-        data["scale"] = settings.train_scale
+    data = image_entries(settings.reading, settings.train_scale)
     extras = {"data": data} if data else {}
     checkpoint = Checkpoint.of(job.model, epoch=settings.epoch, extras=extras)
     if settings.half:
