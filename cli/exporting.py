@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -57,10 +58,14 @@ def export(args: argparse.Namespace) -> None:
             raise InputError(
                 f"--output {output} would replace {file}, the file to export: choose another name"
             )
-    pipeline.check_output(output, args.format)  # before images are read or drawn
     reading = replace(settings.reading or ReadOptions(), **reading_flags(args))
-    calibration = calibration_images(args, model, reading) if args.int8 else ()
-    pipeline.export(model, output, settings, check_images(args, model, reading), calibration)
+    pipeline.export(
+        model,
+        output,
+        settings,
+        images=partial(check_images, args, model, reading),
+        calibration=partial(calibration_images, args, model, reading),
+    )
 
 
 def default_output(weights: Path, format: str) -> Path:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -34,43 +34,47 @@ def export(
     model: CTRBOX,
     output: Path,
     settings: ExportSettings,
-    images: Sequence[CheckImage],
-    calibration: Sequence[np.ndarray] = (),
+    images: Callable[[], Sequence[CheckImage]],
+    calibration: Callable[[], Sequence[np.ndarray]] = tuple,
 ) -> Report:
     """Export a model, and write the file once it has passed the checks.
+
+    The images are only read, or drawn, once it is known that the file can be written.
 
     Args:
         model: The checkpoint's model.
         output: The file to write.
         settings: What is exported.
-        images: The images of the parity report; it includes the AP if all of them have labels.
-        calibration: Images [H, W, 3] BGR from which int8 takes the ranges of the network's values.
-            They should not be among `images`, or the report is too optimistic.
+        images: Returns the images of the parity report; it includes the AP if all of them have
+            labels.
+        calibration: Returns images [H, W, 3] BGR from which int8 takes the ranges of the network's
+            values. They should not be among `images`, or the report is too optimistic.
 
     Raises:
         InputError: Something is not installed, the file cannot be written there, or it differs from
             the checkpoint by more than is allowed.
     """
     metadata, row = settings.metadata(model), EXPORT_FORMATS[settings.format]
-    check_output(output, settings.format)
+    _check_output(output, settings.format)
     refuse_non_finite(model.state_dict(), "the checkpoint")
+    calibrated, checked = calibration() if settings.int8 else (), images()
     logger.info("exporting %s as %s", model.backbone, settings.format)
     network = ExportNetwork(model)
     check_same_maps(network, model)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, output.name)
-        job = ExportJob(network, metadata, settings, settings.fitted_hw, calibration, path, model)
+        job = ExportJob(network, metadata, settings, settings.fitted_hw, calibrated, path, model)
         try:
             built = row.build(job)
         except OSError as error:
             error.filename = error.filename or folder  # a failed write does not name its file
             raise
         interrupts.stop_if_pressed()
-        logger.info("comparing the file with the checkpoint on %d images", len(images))
-        report = compare(model, job, built, images, metadata.precision)
+        logger.info("comparing the file with the checkpoint on %d images", len(checked))
+        report = compare(model, job, built, checked, metadata.precision)
         if built.run_engine is not None:
             logger.info("comparing the TensorRT engine with the checkpoint")
-            compare(model, job, built._replace(run=built.run_engine), images, "float16")
+            compare(model, job, built._replace(run=built.run_engine), checked, "float16")
         interrupts.stop_if_pressed()
         built.write(output)
         if row.has_metadata:
@@ -89,7 +93,7 @@ def export(
     return report
 
 
-def check_output(output: Path, format: str) -> None:
+def _check_output(output: Path, format: str) -> None:
     """Check before the work that the file can be written.
 
     Raises:
