@@ -271,11 +271,16 @@ def _detection_flags(group) -> None:
     add("--theta_thresh", phases=phases, type=share, metavar="T",
         help=helped("boxes with a higher cls_theta are rotated, others axis-aligned",
                     f"{THETA_THRESH:g}"))
-    add("--tta", phases=TEST + EVAL + PREDICT, nargs="?", const=DEFAULT_TTA, type=views,
+    add("--tta", phases=TEST + EVAL + MODEL_FILE, nargs="?", const=DEFAULT_TTA, type=views,
         metavar="VIEWS",
-        help="test-time augmentation: the mean output for several views of each image, out of "
-             "flips, turns (right angles) and scale factors, such as flips,turns,0.8,1.25 "
-             f"(without VIEWS: {DEFAULT_TTA}, which takes four times as long)")
+        help={**dict.fromkeys(
+                  TEST + EVAL + PREDICT,
+                  "test-time augmentation: the mean output for several views of each image, out of "
+                  "flips, turns (right angles) and scale factors, such as flips,turns,0.8,1.25 "
+                  f"(without VIEWS: {DEFAULT_TTA}, which takes four times as long)"),
+              "benchmark": "also time test-time augmentation with these views: flips, turns (right "
+                           "angles) and scale factors, such as flips,turns,0.8,1.25 (without "
+                           f"VIEWS: {DEFAULT_TTA})"})
     add("--batch_size", phases=DETECTING, type=positive, metavar="N",
         help={**dict.fromkeys(DATA_SET, "images per batch (default: 16 with a GPU, else 8; "
                               f"sample: {SAMPLE.cpu_batch_size})"),
