@@ -5,15 +5,16 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from datasets import BaseDataset
 from datasets.images import UnreadableImage
 from DOTA_devkit.errors import InputError
-from DOTA_devkit.progress import progress_bar
+from DOTA_devkit.progress import ProgressBar, progress_bar
 from models import CTRBOX, Checkpoint, DetectionLoss, save_checkpoint
 from models.global_batch_norm import use_global_statistics
 from models.rectangle_loss import RectangleLoss
@@ -207,17 +208,13 @@ def train_one_epoch(
     )
     bad_images = BadImages(run.folder / BAD_IMAGES)
     statistics = NormStatistics(model)
-    image_id_of = loader.dataset.dataset.img_ids
-    description = f"epoch {progress.epoch}/{settings.epochs}"
-    shown = progress_bar(
-        description, progress.batches, unit="batch", initial=progress.step, leave=True
-    )
-    with shown as bar, stopped_together() as signals:
+    image_ids = loader.dataset.dataset.img_ids
+    with epoch_bar(progress, settings) as bar, stopped_together() as signals:
         for parts in progress.timed(loader):
             batches, notes = share_step(parts, signals)
             with run.step():
                 for index, reason in notes.unreadable:
-                    bad_images.add(image_id_of[index], reason)
+                    bad_images.add(image_ids[index], reason)
                     progress.left_out += 1
                 set_rate(optimizer, rate(progress.epoch - 1 + progress.step / progress.batches))
                 if batches:
@@ -228,14 +225,10 @@ def train_one_epoch(
                         device, run.precision, teacher,
                     )  # fmt: skip
                     if outcome is Outcome.DONE:
-                        bad_steps.good()
-                        if run.average is not None:
-                            run.average.update()
-                        progress.add_losses(losses)
-                        run.reporting.add_step(progress, losses, optimizer.param_groups[0]["lr"])
+                        count_step(run, losses, optimizer, bad_steps)
                     elif outcome is Outcome.BAD:
-                        image_ids = [image_id_of[index] for index in notes.indices]
-                        bad_steps.add(progress.epoch, progress.step, image_ids, losses)
+                        seen = [image_ids[index] for index in notes.indices]
+                        bad_steps.add(progress.epoch, progress.step, seen, losses)
                     progress.bad_in_a_row = bad_steps.in_a_row
             bar.set_postfix({name: f"{mean:.3f}" for name, mean in progress.means().items()})
             bar.update()
@@ -244,13 +237,39 @@ def train_one_epoch(
     tell_left_out(progress, bad_images.path)
     last = rate(progress.epoch - 1 + (progress.batches - 1) / progress.batches)
     set_rate(optimizer, last)  # also where no batch was left
+    return history_row(progress, last)
+
+
+def count_step(
+    run: Run, losses: Mapping[str, Tensor], optimizer: torch.optim.Optimizer, bad_steps: BadSteps
+) -> None:
+    """Count a step that has changed the weights, in all that follows them."""
+    bad_steps.good()
+    if run.average is not None:
+        run.average.update()
+    run.progress.add_losses(losses)
+    run.reporting.add_step(run.progress, losses, optimizer.param_groups[0]["lr"])
+
+
+def history_row(progress: EpochProgress, rate: float) -> dict[str, float]:
+    """Return what `train_one_epoch` does: the losses of an epoch and its last learning rate."""
     means = progress.means()
     return {
         "epoch": progress.epoch,
-        "lr": last,
+        "lr": rate,
         "loss": sum(means.values()) if means else math.nan,
         **means,
     }
+
+
+def epoch_bar(
+    progress: EpochProgress, settings: TrainSettings
+) -> AbstractContextManager[ProgressBar]:
+    """Return the progress bar of an epoch, which a resumed run begins in the middle of."""
+    return progress_bar(
+        f"epoch {progress.epoch}/{settings.epochs}", progress.batches, unit="batch",
+        initial=progress.step, leave=True,
+    )  # fmt: skip
 
 
 def tell_left_out(progress: EpochProgress, bad_images: Path) -> None:

@@ -19,12 +19,13 @@ import torch
 
 from deploy.benchmark import BenchmarkSettings, benchmark, processor, table
 from deploy.export.equalize import equalize
-from deploy.export.graph.assemble import InputShape, assemble
+from deploy.export.graph.assemble import assemble
 from deploy.export.graph.heads import fuse_heads
 from deploy.export.graph.upsample import convolve_before_upsampling
 from deploy.export.network import ExportNetwork
 from deploy.export.network_onnx import export_network
 from deploy.export.quantize import quantize
+from deploy.export.types import InputShape
 from deploy.metadata import ModelMetadata
 from deploy.runtimes.base import DetectorSettings
 from models import BACKBONES, CTRBOX, Checkpoint, save_checkpoint

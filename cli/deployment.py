@@ -9,6 +9,7 @@ from pathlib import Path
 from cli.defaults import SAMPLE_DIR
 from cli.devices import asked_threads, model_file_device, tell_if_busy
 from cli.given import asked_classes
+from cli.processes import refuse_for_torchrun
 from datasets.sample import make_sample
 from deploy.detector import Detector, file_digest
 from deploy.predict import pipeline as prediction
@@ -18,6 +19,7 @@ from deploy.runtimes.base import DetectorSettings
 from deploy.runtimes.registry import require_file
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.files import refuse_unwritable
+from processes.numbers import ProcessNumbers
 
 logger = logging.getLogger("bbavectors")
 
@@ -30,6 +32,7 @@ def predict(args: argparse.Namespace) -> int:
     """Detect in images of any size; the exit code is 1 if some could not be used."""
     if not args.source or not args.weights:
         raise InputError("--phase predict needs --source PATH and --weights FILE")
+    refuse_for_torchrun(args, ProcessNumbers.of())
     output = args.output or args.run_dir / "result_predict"
     refuse_unwritable(output)
     options = detector_settings(args, [Path(args.weights)])

@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -18,15 +19,15 @@ from cli.run_dir import RunDir
 from cli.settings import data_options, input_size
 from datasets import BaseDataset, open_dataset
 from datasets.sample import CLASSES as SAMPLE_CLASSES
+from deploy.export import pipeline
+from deploy.export.formats import EXPORT_FORMATS
 from deploy.export.requirements import require_onnx
-from deploy.export.types import SUFFIXES, CheckImage
+from deploy.export.settings import ExportSettings
+from deploy.export.types import CheckImage
 from deploy.predict.sources import find_sources
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.imaging import ReadOptions, read_image
 from models import CTRBOX, build_model, read_checkpoint
-
-if TYPE_CHECKING:
-    from deploy.export.settings import ExportSettings
 
 Item = TypeVar("Item")
 
@@ -35,9 +36,9 @@ CALIBRATION_IMAGES = 64
 
 def export(args: argparse.Namespace) -> None:
     """Write a file for runtimes outside Python, checked against the checkpoint on images."""
-    require_onnx()
-    from deploy.export import pipeline  # it needs the packages that the line above checks
-
+    row = EXPORT_FORMATS[args.format]
+    if row.needs_onnx:
+        require_onnx()
     if not args.weights:
         raise InputError("--phase export needs --weights FILE")
     use_threads(args)
@@ -52,29 +53,31 @@ def export(args: argparse.Namespace) -> None:
         epoch=checkpoint.epoch,
     )
     output = args.output or default_output(Path(args.weights), args.format)
-    for file in pipeline.files_of(output, args.format):
+    for file in row.files_of(output):
         if file.exists() and file.samefile(args.weights):
             raise InputError(
                 f"--output {output} would replace {file}, the file to export: choose another name"
             )
-    pipeline.check_output(output, args.format)  # before images are read or drawn
     reading = replace(settings.reading or ReadOptions(), **reading_flags(args))
-    calibration = calibration_images(args, model, reading) if args.int8 else ()
-    pipeline.export(model, output, settings, check_images(args, model, reading), calibration)
+    pipeline.export(
+        model,
+        output,
+        settings,
+        images=partial(check_images, args, model, reading),
+        calibration=partial(calibration_images, args, model, reading),
+    )
 
 
 def default_output(weights: Path, format: str) -> Path:
     """The file beside the checkpoint, with the same name as far as that is free."""
-    name = f"{weights.stem}_weights" if format == "checkpoint" else weights.stem
-    return weights.with_name(name + SUFFIXES[format])
+    row = EXPORT_FORMATS[format]
+    return weights.with_name(weights.stem + row.name_ending + row.suffix)
 
 
 def export_settings(
     args: argparse.Namespace, model: CTRBOX, trained: ReadOptions | None
 ) -> ExportSettings:
     """What the flags ask of the file of a model that was trained on images read as `trained`."""
-    from deploy.export.settings import ExportSettings
-
     settings = ExportSettings(
         format=args.format,
         static=None if args.static is None else tuple(args.static),

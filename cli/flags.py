@@ -30,7 +30,7 @@ from cli.arguments import (
 )
 from cli.defaults import OWN_DATA, SAMPLE
 from cli.recipes import DEFAULT, RECIPES
-from deploy.export.types import SUFFIXES
+from deploy.export.formats import EXPORT_FORMATS
 from deploy.predict.settings import FORMATS, LABEL_FORMATS
 from deploy.runtimes.registry import RUNTIMES
 from DOTA_devkit.error_analysis import WORST
@@ -271,11 +271,16 @@ def _detection_flags(group) -> None:
     add("--theta_thresh", phases=phases, type=share, metavar="T",
         help=helped("boxes with a higher cls_theta are rotated, others axis-aligned",
                     f"{THETA_THRESH:g}"))
-    add("--tta", phases=TEST + EVAL + PREDICT, nargs="?", const=DEFAULT_TTA, type=views,
+    add("--tta", phases=TEST + EVAL + MODEL_FILE, nargs="?", const=DEFAULT_TTA, type=views,
         metavar="VIEWS",
-        help="test-time augmentation: the mean output for several views of each image, out of "
-             "flips, turns (right angles) and scale factors, such as flips,turns,0.8,1.25 "
-             f"(without VIEWS: {DEFAULT_TTA}, which takes four times as long)")
+        help={**dict.fromkeys(
+                  TEST + EVAL + PREDICT,
+                  "test-time augmentation: the mean output for several views of each image, out of "
+                  "flips, turns (right angles) and scale factors, such as flips,turns,0.8,1.25 "
+                  f"(without VIEWS: {DEFAULT_TTA}, which takes four times as long)"),
+              "benchmark": "also time test-time augmentation with these views: flips, turns (right "
+                           "angles) and scale factors, such as flips,turns,0.8,1.25 (without "
+                           f"VIEWS: {DEFAULT_TTA})"})
     add("--batch_size", phases=DETECTING, type=positive, metavar="N",
         help={**dict.fromkeys(DATA_SET, "images per batch (default: 16 with a GPU, else 8; "
                               f"sample: {SAMPLE.cpu_batch_size})"),
@@ -401,7 +406,7 @@ def _benchmark_flags(group) -> None:
 
 def _export_flags(group) -> None:
     add = group("export")
-    add("--format", phases=EXPORT, choices=tuple(SUFFIXES),
+    add("--format", phases=EXPORT, choices=tuple(EXPORT_FORMATS),
         default="onnx",
         help="ONNX; a program of torch.export (.pt2); OpenVINO (.xml and .bin); or ONNX for "
              "TensorRT, and its engine if TensorRT is installed; or a checkpoint with the weights "

@@ -7,6 +7,7 @@ import logging
 import os
 from pathlib import Path
 
+from deploy.runtimes.base import split_device
 from DOTA_devkit.errors import InputError
 from processes.launch import run_processes
 from processes.numbers import ProcessNumbers
@@ -35,6 +36,7 @@ def start_processes(args: argparse.Namespace) -> int | None:
                 "--ngpus %d has no effect, as torchrun has started %d processes",
                 args.ngpus, numbers.count,
             )  # fmt: skip
+        refuse_for_torchrun(args, numbers)
         return None
     count = process_number(args)
     if count == 1:
@@ -44,7 +46,45 @@ def start_processes(args: argparse.Namespace) -> int | None:
             f"--batch_size {args.batch_size} cannot be shared by {count} processes: give a larger "
             "one, or fewer --ngpus"
         )
+    _refuse_compiling(args, "give --ngpus 1")
     return run_processes(MAIN, [*args.words, "--ngpus", str(count)], count)
+
+
+def refuse_for_torchrun(args: argparse.Namespace, numbers: ProcessNumbers) -> None:
+    """Refuse flags that do not go with several processes of torchrun.
+
+    Args:
+        args: the flags.
+        numbers: of this process.
+
+    Raises:
+        InputError: there is such a flag, in the first process.
+        SystemExit: in the others, with the exit code of an error: one message is enough.
+    """
+    try:
+        _refuse_shared_device(args, numbers)
+        if numbers.count > 1:
+            _refuse_compiling(args, "start one process")
+    except InputError:
+        if numbers.rank > 0:
+            raise SystemExit(2) from None
+        raise
+
+
+def _refuse_shared_device(args: argparse.Namespace, numbers: ProcessNumbers) -> None:
+    kind, index = (None, None) if args.device is None else split_device(args.device)
+    if index is not None and numbers.local_count > 1:
+        raise InputError(
+            f"--device {args.device} is a single GPU, but torchrun has started "
+            f"{numbers.local_count} processes on this machine, each of which uses one of its own: "
+            f"give --device {kind}"
+        )
+
+
+def _refuse_compiling(args: argparse.Namespace, instead: str) -> None:
+    """Refuse --compile for several processes; a run that is resumed goes on without it."""
+    if "compile" in args.given:
+        raise InputError(f"--compile works in a single process: leave it out, or {instead}")
 
 
 def process_number(args: argparse.Namespace) -> int:

@@ -5,22 +5,22 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from torch import Tensor
-
-from cli.arguments import bands
+from cli.arguments import bands, device
 from cli.flags import FLAGS, Flag
 from cli.given import asked_classes
 from cli.run_dir import RunDir, class_name, weights_name
-from datasets import BaseDataset, DataOptions
-from datasets.digest import changes, digest_dataset
+from datasets import DataOptions
+from deploy.runtimes.base import split_device
 from DOTA_devkit.errors import InputError
 from eval import EvalSettings
 from models import Checkpoint, read_checkpoint
+from models.image_entries import BANDS, DEPTH, image_entries
 from models.schema import brief
-from processes.numbers import job_name, restarted_job
+from processes.numbers import ProcessNumbers, job_name, restarted_job
 from training import files
 
 logger = logging.getLogger("bbavectors")
@@ -63,6 +63,7 @@ PLACES = {
     "data_dir": _Place("run", "data_dir", free=True),
     "threads": _Place("run", "threads", free=True),
     "ngpus": _Place("run", "ngpus", free=True),
+    "device": _Place("run", "device", free=True),
     "allow_overlap": _Place("run", "allow_overlap", free=True),
     "max_pixels": _Place("run", "max_pixels", free=True),
     "allow_remote": _Place("run", "allow_remote", free=True),
@@ -74,8 +75,8 @@ PLACES = {
     "min_visible": _Place("data", "min_visible"),
     "max_objs": _Place("data", "max_objs"),
     "no_augment": _Place("data", "augment"),
-    "depth": _Place("data", "depth"),
-    "bands": _Place("data", "bands"),
+    "depth": _Place("data", DEPTH),
+    "bands": _Place("data", BANDS),
     "metric": _Place("validation", "metric"),
     "K": _Place("validation", "K"),
     "conf_thresh": _Place("validation", "conf_thresh"),
@@ -87,9 +88,15 @@ PLACES = {
 Backbone, heads, classes and input size are in the checkpoint as well, and checked elsewhere.
 """
 
+_OF_PROCESSES = ("ngpus", "device")
+"""Attributes of the flags that decide which processes are started."""
+
 
 def run_entries(
-    args: argparse.Namespace, options: DataOptions, evaluation: EvalSettings
+    args: argparse.Namespace,
+    options: DataOptions,
+    evaluation: EvalSettings,
+    train_scale: float | None,
 ) -> dict[str, Any]:
     """Return what the checkpoints of a run store beside the settings of the training.
 
@@ -97,6 +104,7 @@ def run_entries(
         args: the flags of the run.
         options: which objects and views it learns from.
         evaluation: how its validation scores.
+        train_scale: input pixels per pixel of its images (median), None if it is not known.
     """
     return {
         "dataset": lasting(args.dataset),
@@ -108,8 +116,7 @@ def run_entries(
             "min_visible": options.min_visible,
             "max_objs": options.max_objs,
             "augment": options.augment,
-            "depth": options.reading.depth,
-            "bands": options.reading.bands_text(),
+            **image_entries(options.reading, train_scale),
         },
         "validation": {
             "metric": evaluation.metric,
@@ -125,6 +132,7 @@ def run_entries(
             "teacher": None if args.teacher is None else os.path.abspath(args.teacher),
             "threads": args.threads,
             "ngpus": args.ngpus,
+            "device": args.device,
             "allow_overlap": options.allow_overlap,
             "max_pixels": options.reading.max_pixels,
             "allow_remote": options.reading.allow_remote,
@@ -177,20 +185,35 @@ def find_run(args: argparse.Namespace) -> None:
             )
 
 
-def stored_ngpus(args: argparse.Namespace) -> int:
-    """Return the number of GPUs that the run to be resumed was started with.
+def restore_processes(args: argparse.Namespace) -> None:
+    """Set `ngpus` and `device` to those of the run that is to be resumed, where not given.
 
-    It is needed before the run is read in each of so many processes, by which time all that is
-    wrong with its checkpoint is told: here it counts as 1.
+    They are needed before the run is read in each of so many processes, by which time all that is
+    wrong with its checkpoint is told: here it counts for nothing.
     """
     asked = argparse.Namespace(**vars(args))
     try:
         find_run(asked)
         resume = read_checkpoint(RunDir.of(asked).checkpoint(args.resume_train))
-        (flag,) = (flag for flag in FLAGS if flag.dest == "ngpus")
-        return _stored(flag, resume.extras["run"]["ngpus"], resume.path)
-    except (InputError, KeyError):
-        return 1
+    except InputError:
+        return
+    stored = resume.extras.get("run", {})
+    for flag in FLAGS:
+        if flag.dest in _OF_PROCESSES and flag.dest not in args.given and flag.dest in stored:
+            with suppress(InputError):
+                setattr(args, flag.dest, _stored(flag, stored[flag.dest], resume.path))
+    if "device" not in args.given and args.device is not None:
+        args.device = _device_here(args.device, max(args.ngpus, ProcessNumbers.of().local_count))
+
+
+def _device_here(before: str, processes: int) -> str | None:
+    """Return the device of a run on this machine, None if it lacks that GPU."""
+    if processes > 1:
+        before, _ = split_device(before)  # each process has one of its own
+    try:
+        return device(before)
+    except argparse.ArgumentTypeError:
+        return None
 
 
 def resume_restarted(args: argparse.Namespace) -> None:
@@ -238,61 +261,6 @@ def classes_to_open(args: argparse.Namespace, resume: Checkpoint) -> tuple[str, 
     return asked_classes(args) or resume.classes
 
 
-def digest_entry(train_set: BaseDataset, val_set: BaseDataset | None) -> dict[str, Tensor]:
-    """Return what checkpoints store to know the data of their run again."""
-    sets = {"train": train_set, "val": val_set}
-    return {
-        f"{name}_{part}": numbers
-        for name, dataset in sets.items()
-        if dataset is not None
-        for part, numbers in digest_dataset(dataset).items()
-    }
-
-
-def refuse_other_data(
-    resume: Checkpoint, train_set: BaseDataset, val_set: BaseDataset | None
-) -> None:
-    """Check that lists and labels are those that the run was started with.
-
-    Checkpoints of earlier versions do not tell.
-
-    Raises:
-        InputError: they differ; the message says in what.
-    """
-    stored = resume.extras.get("data_digest")
-    if stored is None:
-        return
-    found = []
-    for name, dataset in (("train", train_set), ("val", val_set)):
-        before = {part: stored.get(f"{name}_{part}") for part in ("ids", "labels")}
-        if dataset is None and before["ids"] is not None:
-            found.append(f"{name}: the list is gone")
-        elif dataset is not None and before["ids"] is None:
-            found.append(f"{name}: there was no list")
-        elif dataset is not None:
-            try:
-                found += [f"{name}: {change}" for change in changes(before, dataset)]
-            except InputError as error:
-                raise InputError(f"{resume.path}: {error}") from error
-    if found:
-        raise InputError(
-            "\n  ".join([f"{resume.path}: the data changed since this run was started:", *found])
-            + "\nPut them back to resume it, or start a new run from its weights: --finetune "
-            f"{resume.path} --run_dir DIR"
-        )
-
-
-def refuse_other_classes(resume: Checkpoint, dataset: BaseDataset) -> None:
-    """Raise an InputError if the data have other classes now than when the run was started."""
-    before, now = resume.classes, tuple(dataset.category)
-    if before is not None and before != now and resume.extras.get("run", {}).get("own_classes"):
-        raise InputError(
-            f"{resume.path}: the classes of {dataset.data_dir} changed since this run was started: "
-            f"from {', '.join(before)} to {', '.join(now)}. Put them back to resume it, or start a "
-            f"new run from its weights: --finetune {resume.path} --run_dir DIR"
-        )
-
-
 def restore_flags(args: argparse.Namespace, resume: Checkpoint) -> None:
     """Set the flags that were not given to what the run was started with.
 
@@ -310,7 +278,10 @@ def restore_flags(args: argparse.Namespace, resume: Checkpoint) -> None:
             continue
         before = _stored(flag, resume.extras[place.section][place.name], resume.path)
         now = getattr(args, flag.dest)
-        if flag.dest not in args.given:
+        if flag.dest == "device" and flag.dest not in args.given:  # see `restore_processes`
+            if now is None and before is not None:
+                logger.warning("the run goes on without --device %s, which is not here", before)
+        elif flag.dest not in args.given:
             setattr(args, flag.dest, before)
         elif _differ(now, before):
             change = _change(flag, now, before)
@@ -347,7 +318,8 @@ def _stored(flag: Flag, value: object, path: Path | None) -> Any:
         InputError: It is no value of the flag.
     """
     options = flag.options
-    kind = options.get("type", str)
+    # The run may have had a GPU that this machine lacks.
+    kind = _device_name if flag.dest == "device" else options.get("type", str)
     try:
         if options.get("action") == "store_true":
             if not isinstance(value, bool):
@@ -355,7 +327,7 @@ def _stored(flag: Flag, value: object, path: Path | None) -> Any:
             return not value if flag.dest == "no_augment" else value
         if value is None and options.get("default") is None:
             return None
-        if not isinstance(value, str if kind in (str, Path, bands) else (int, float)):
+        if not isinstance(value, str if kind in (str, Path, bands, _device_name) else (int, float)):
             raise ValueError("it is of another type")
         parsed = kind(str(value))
         if parsed not in options.get("choices", (parsed,)):
@@ -365,6 +337,14 @@ def _stored(flag: Flag, value: object, path: Path | None) -> Any:
             f"{path}: what it stores for {flag.names[0]} is {brief(value)}, but {error}"
         ) from error
     return parsed
+
+
+def _device_name(text: str) -> str:
+    try:
+        split_device(text)
+    except InputError as error:
+        raise ValueError(str(error)) from None
+    return text
 
 
 def _differ(now: object, before: object) -> bool:

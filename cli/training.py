@@ -21,15 +21,13 @@ from cli.processes import start_processes
 from cli.recipes import DEFAULT, RECIPES, recipe_line
 from cli.resume import (
     classes_to_open,
-    digest_entry,
     find_run,
-    refuse_other_classes,
-    refuse_other_data,
     restore_flags,
+    restore_processes,
     resume_restarted,
     run_entries,
-    stored_ngpus,
 )
+from cli.resumed_data import digest_entry, refuse_other_classes, refuse_other_data
 from cli.run_dir import RunDir, clear_run, refuse_to_replace
 from cli.settings import (
     check_flags,
@@ -66,8 +64,8 @@ logger = logging.getLogger("bbavectors")
 
 def train(args: argparse.Namespace) -> int | None:
     """Train from ImageNet or random weights, from another detector, or resume a run."""
-    if "ngpus" not in args.given and args.resume_train:
-        args.ngpus = stored_ngpus(args)
+    if args.resume_train and not {"ngpus", "device"} <= args.given:
+        restore_processes(args)
     if (code := start_processes(args)) is not None:
         return code
     with joined(torch_device(args)), ExitStack() as held:
@@ -164,8 +162,8 @@ def train_in(args: argparse.Namespace, run: RunDir) -> None:
         logger.info("to watch the run: tensorboard --logdir %s", run.weights / files.TENSORBOARD)
     if is_first() and not plan.in_place:
         clear_run(run.weights)
-    extras = run_entries(args, plan.options, plan.evaluation)
-    extras["data"]["scale"] = plan.train_set.typical_scale()
+    scale = plan.train_set.typical_scale()
+    extras = run_entries(args, plan.options, plan.evaluation, scale)
     extras["data_digest"] = digest_entry(plan.train_set, val_set)
     if settings.skip_bad_images and val_set is not None:
         leave_out(val_set, run.weights)

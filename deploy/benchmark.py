@@ -75,6 +75,7 @@ class LoadedModel(NamedTuple):
         threads: CPU threads of the network.
         detector: The detector.
         load: Seconds from the file to the first result.
+        tta: Views of the test-time augmentation, None without it.
     """
 
     file: Path
@@ -82,6 +83,7 @@ class LoadedModel(NamedTuple):
     threads: int
     detector: Detector
     load: float
+    tta: str | None = None
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,7 @@ class Timings:
         detections: Mean number per image, on which decoding and NMS depend.
         speed_up: How many times faster than in the first row network and decode are together: the
             median of the ratios of all turns.
+        tta: Views of the test-time augmentation, None without it.
     """
 
     file: str
@@ -110,6 +113,7 @@ class Timings:
     stages: dict[str, float]
     detections: float
     speed_up: float
+    tta: str | None = None
 
 
 def benchmark(
@@ -120,9 +124,10 @@ def benchmark(
 ) -> dict[str, Any]:
     """Time each file in each runtime that is installed and can read it.
 
-    The first checkpoint is also timed in plain PyTorch, as the first row. The runtimes take turns,
-    one run each, so that whatever else the machine does affects all of them. There is a pause
-    before each run (`PAUSE_S`).
+    The first checkpoint is also timed in plain PyTorch, as the first row. If test-time augmentation
+    is asked for, each file that can do it is timed with it as well. All of them take turns, one run
+    each, so that whatever else the machine does affects all. There is a pause before each run
+    (`PAUSE_S`).
 
     Args:
         files: Checkpoints, ONNX files and OpenVINO models.
@@ -134,7 +139,8 @@ def benchmark(
         The machine, the settings and `Timings` of each row, as values for JSON.
 
     Raises:
-        InputError: A file is not a model, or none of its runtimes is installed.
+        InputError: A file is not a model, none of its runtimes is installed, or test-time
+            augmentation is asked for and no file can do it.
     """
     pixels = [as_bgr(image, detector_settings.reading(None)) for image in images]
     models = load_models(files, pixels[0], detector_settings)
@@ -169,29 +175,50 @@ def load_models(
     Args:
         files: The model files.
         image: Image [H, W, 3] that each of them detects in once.
-        settings: How the detectors are run.
+        settings: How the detectors are run; with test-time augmentation, each file is loaded
+            without it as well.
+
+    Raises:
+        InputError: As in `benchmark`.
     """
+    plain_settings = replace(settings, tta=None)
     pairs = [(file, runtime) for file in files for runtime in runtimes_of(file, settings.runtime)]
     checkpoints = [file for file, runtime in pairs if runtime == "pytorch"]
 
     def timed_load(
-        file: Path, runtime: str, load: Callable[[Path, DetectorSettings], Detector]
+        file: Path,
+        runtime: str,
+        own: DetectorSettings = plain_settings,
+        load: Callable[[Path, DetectorSettings], Detector] = Detector.load,
     ) -> LoadedModel:
         begin = time.perf_counter()
-        detector = load(file, replace(settings, runtime=runtime))
+        detector = load(file, replace(own, runtime=runtime))
         detector.detect(image)
         seconds = time.perf_counter() - begin
         # Of the module: the package may have another name, as onnxruntime-gpu has.
         module = importlib.import_module(RUNTIMES[runtime].package)
         version = re.split("[-+]", module.__version__)[0]
-        return LoadedModel(file, version, settings.used_threads(), detector, seconds)
+        return LoadedModel(file, version, settings.used_threads(), detector, seconds, own.tta)
 
-    models = [timed_load(file, runtime, Detector.load) for file, runtime in pairs]
-    plain = [
-        timed_load(file, "pytorch", lambda path, own: Detector(PlainTorchRuntime(path, own), own))
+    models = [
+        timed_load(
+            file, "pytorch", load=lambda path, own: Detector(PlainTorchRuntime(path, own), own)
+        )
         for file in checkpoints[:1]
     ]
-    return plain + models
+    unable = []
+    for file, runtime in pairs:
+        models.append(timed_load(file, runtime))
+        if settings.tta is not None:
+            try:
+                models.append(timed_load(file, runtime, settings))
+            except InputError as error:  # a file that holds the decoder
+                unable.append(error)
+    if len(unable) == len(pairs):
+        raise unable[0]
+    for error in unable:
+        logger.warning("not timed with test-time augmentation: %s", error)
+    return models
 
 
 def summarize(
@@ -220,6 +247,7 @@ def summarize(
         speed_up=statistics.median(
             to_boxes(other) / to_boxes(own) for other, own in zip(first, times, strict=True)
         ),
+        tta=model.tta,
     )
 
 
@@ -280,13 +308,16 @@ def time_stages(detector: Detector, images: Sequence[np.ndarray]) -> dict[str, f
 def table(result: dict[str, Any]) -> str:
     """Format the result of `benchmark` as text, with a row for each file and runtime."""
     stages = (f"{name} ms" for name in STAGES)
+    augmented = any(one["tta"] is not None for one in result["timings"])
     rows = [(
-        "model", "runtime", "threads", "input", "load s", *stages, "detections", "speedup"
+        "model", "runtime", *(["tta"] if augmented else []), "threads", "input", "load s", *stages,
+        "detections", "speedup",
     )]  # fmt: skip
     for one in result["timings"]:
         rows.append((
             Path(one["file"]).name,
             f"{one['runtime']} {one['version']}",
+            *([one["tta"] or "-"] if augmented else []),
             one["threads"],
             "{}x{}".format(*one["input_hw"]),
             f"{one['load']:.2f}",

@@ -21,6 +21,7 @@ from deploy.runtimes.registry import open_runtime
 from DOTA_devkit.class_thresholds import Thresholds
 from DOTA_devkit.errors import InputError, did_you_mean
 from DOTA_devkit.imaging import ReadOptions, bgr_of_array, read_image
+from structures.boxes import RECTANGLE
 from structures.defaults import NMS_THRESH
 from structures.detections import Detections
 from structures.letterbox import Letterbox
@@ -90,6 +91,11 @@ class Detector:
     def train_scale(self) -> float | None:
         """Input pixels per pixel of the training images (median), None if the file has none."""
         return self.runtime.train_scale
+
+    @property
+    def finds_rectangles(self) -> bool:
+        """Whether every box that the model finds is a rectangle in the network's input."""
+        return self.runtime.box_coding == RECTANGLE
 
     @property
     def fixed_hw(self) -> bool:

@@ -17,7 +17,7 @@ from deploy.sidecar import warn_of_mismatch
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.file_names import MAX_CLASS_NAME
 from DOTA_devkit.imaging import ReadOptions
-from structures.boxes import HEAD_CHANNELS, STRIDE
+from structures.boxes import BOX_CODINGS, HEAD_CHANNELS, STRIDE
 from structures.model_values import LARGEST_SIDE, are_classes, is_scale, is_size
 
 RELEASE = "0.1.0"
@@ -73,6 +73,8 @@ class ModelMetadata:
             tell.
         train_scale: Input pixels per pixel of the training images (median), None if the checkpoint
             does not tell.
+        box_coding: How the network's boxes are coded, one of `structures.boxes.BOX_CODINGS`; None
+            in files of earlier versions. The outputs have the same meaning with both.
         version: Version of the contract.
     """
 
@@ -95,6 +97,7 @@ class ModelMetadata:
     squash: bool = False
     reading: ReadOptions | None = None
     train_scale: float | None = None
+    box_coding: str | None = None
     version: str = VERSION
 
     @property
@@ -137,6 +140,8 @@ class ModelMetadata:
             known |= {"depth": self.reading.depth, "bands": self.reading.bands_text()}
         if self.train_scale is not None:
             known["train_scale"] = repr(self.train_scale)
+        if self.box_coding is not None:
+            known["box_coding"] = self.box_coding
         return known
 
     @classmethod
@@ -184,6 +189,7 @@ class ModelMetadata:
                 squash=_one_of(props.get("fit", FITS[0]), FITS) == "squash",
                 reading=_reading(props.get("depth", ""), props.get("bands", "")),
                 train_scale=_scale(props.get("train_scale", "")),
+                box_coding=_one_of(props.get("box_coding", ""), ("", *BOX_CODINGS)) or None,
                 version=props["bbavectors"],
             )
         except KeyError as error:

@@ -27,10 +27,10 @@ from DOTA_devkit.torch_files import (
 from models.architecture import Architecture, recognize
 from models.backbones import is_timm
 from models.ctrbox_net import CTRBOX
+from models.image_entries import reading_in, train_scale_in
 from models.schema import brief, check_weights, checked_entries
 from models.state_keys import canonical_state
 from structures.boxes import BOX_CODINGS, HEAD_CHANNELS, VECTORS
-from structures.model_values import is_scale
 
 logger = logging.getLogger(__name__)
 
@@ -108,18 +108,12 @@ class Checkpoint:
     @property
     def reading(self) -> ReadOptions | None:
         """How the images of the training were read, or None if the file does not tell."""
-        data = self.extras.get("data")
-        try:
-            return ReadOptions(data["depth"], ReadOptions.parse_bands(data["bands"]))
-        except (TypeError, LookupError, AttributeError, InputError):
-            return None  # a file of an earlier version, or of another program
+        return reading_in(self.extras.get("data"))
 
     @property
     def train_scale(self) -> float | None:
         """Input pixels per pixel of the training images (median); None if the file has none."""
-        data = self.extras.get("data")
-        scale = data.get("scale") if isinstance(data, Mapping) else None
-        return scale if is_scale(scale) else None
+        return train_scale_in(self.extras.get("data"))
 
     def to_file(self) -> dict[str, Any]:
         """Return the content of the checkpoint's file.

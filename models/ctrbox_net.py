@@ -10,9 +10,11 @@ from torch import Tensor, nn
 
 from models.backbones import get_backbone
 from models.box_coding import decoded_maps, start_as_rectangles
+from models.global_batch_norm import uncounted
 from models.heads_at_cells import head_at_cells
-from models.model_parts import CombinationModule, make_head
+from models.model_parts import CombinationModule, Features, make_head
 from models.pretrained import load_pretrained
+from processes.group import process_count
 from structures.boxes import BOX_CODINGS, RECTANGLE, STRIDE, VECTORS
 
 SIGMOID_HEADS = ("hm", "cls_theta")  # trained with cross-entropy; the others are regressed
@@ -134,10 +136,23 @@ class CTRBOX(nn.Module):
 
     def features(self, x: Tensor) -> Tensor:
         """Compute the input of the heads, [B, C, H / 4, W / 4], of images as in `forward`."""
-        c2, c3, c4, c5 = self.base_network(x)
+        c2, c3, c4, c5 = self._backbone_maps(x)
         merged = self.dec_c4(c5, c4)
         merged = self.dec_c3(merged, c3)
         return self.dec_c2(merged, c2)
+
+    def _backbone_maps(self, x: Tensor) -> Features:
+        """Compute C2 to C5, also of a batch without images.
+
+        In training, one of several processes may have no image of a batch. As attention cannot
+        reshape a batch of none, one without content takes its place, whose maps are left out: all
+        parameters still get a gradient, of 0, and the statistics of BatchNorm do not count it.
+        """
+        if not self.training or x.shape[0] or process_count() == 1:
+            return self.base_network(x)
+        with uncounted(self.base_network):
+            maps = self.base_network(x.new_zeros(1, *x.shape[1:]))
+        return tuple(one[:0] for one in maps)
 
     def outputs(
         self, merged: Tensor, logits: bool = False, cells: Tensor | None = None

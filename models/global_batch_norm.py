@@ -6,6 +6,9 @@ as a head has none in a batch without objects (`models.heads_at_cells`).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -39,8 +42,31 @@ def use_global_statistics(model: nn.Module) -> None:
         module.__class__ = ours
 
 
+@contextmanager
+def uncounted(network: nn.Module) -> Iterator[None]:
+    """Let the images that go through a network in the block stay out of its global statistics.
+
+    Args:
+        network: The network. Its BatchNorms tell the other processes that there is no image here.
+    """
+    norms = [module for module in network.modules() if isinstance(module, GlobalStatistics)]
+    for norm in norms:
+        norm.counted = False
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.counted = True
+
+
 class GlobalStatistics:
-    """Mixed into a BatchNorm: in training it normalizes over the images of all processes."""
+    """Mixed into a BatchNorm: in training it normalizes over the images of all processes.
+
+    Attributes:
+        counted: Whether the images of this process are part of the statistics, see `uncounted`.
+    """
+
+    counted = True
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalize [N, C, ...], where N may differ between the processes, and may be 0."""
@@ -54,7 +80,7 @@ class GlobalStatistics:
         One value of a channel has no variance: then the running statistics are used.
         """
         with torch.no_grad():
-            count, mean, variance = _global_moments(x)
+            count, mean, variance = _global_moments(x if self.counted else x[:0])
             enough = count > 1
             self.num_batches_tracked += enough.squeeze()
             if self.momentum is None:
@@ -71,7 +97,7 @@ class GlobalStatistics:
             self.running_var.lerp_(unbiased, momentum)
         weight = torch.ones_like(mean) if self.weight is None else self.weight
         bias = torch.zeros_like(mean) if self.bias is None else self.bias
-        return _Normalize.apply(x, weight, bias, mean, variance, count, self.eps)
+        return _Normalize.apply(x, weight, bias, mean, variance, count, self.eps, self.counted)
 
 
 class GlobalBatchNorm1d(GlobalStatistics, nn.BatchNorm1d):
@@ -129,10 +155,11 @@ class _Normalize(torch.autograd.Function):
     """Normalizes by statistics that depend on the images of all processes."""
 
     @staticmethod
-    def forward(ctx, x, weight, bias, mean, variance, count, eps):
+    def forward(ctx, x, weight, bias, mean, variance, count, eps, counted):
         """Return `(x - mean) / sqrt(variance + eps) * weight + bias`."""
         ctx.save_for_backward(x, weight, mean, variance, count)
         ctx.eps = eps
+        ctx.counted = counted
         return F.batch_norm(x, mean, variance, weight, bias, training=False, eps=eps)
 
     @staticmethod
@@ -148,6 +175,8 @@ class _Normalize(torch.autograd.Function):
         grad_bias, grad_weight = own.clone().unbind()
         # The running statistics do not depend on the images.
         means = add_up(own) * (count > 1) / count.clamp(min=1)
-        through = grad - means[0].view(shape) - normalized * means[1].view(shape)
+        through = grad
+        if ctx.counted:  # else the statistics do not depend on these images
+            through = grad - means[0].view(shape) - normalized * means[1].view(shape)
         grad_x = (through * (weight * scale).view(shape)).to(x.dtype)
-        return grad_x, grad_weight, grad_bias, None, None, None, None
+        return grad_x, grad_weight, grad_bias, None, None, None, None, None

@@ -83,6 +83,9 @@ def outside_masks(data: LabelSet) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def labeled_twice(data: LabelSet, across_classes: bool = False) -> np.ndarray:
     """Find every object that nearly coincides with an earlier one of its image.
 
+    Equal objects are compared as one, as there may be thousands: a click on "paste", or a file that
+    was appended to itself again and again.
+
     Args:
         data: the labels.
         across_classes: look for an earlier one of another class, else for one of the same.
@@ -94,11 +97,16 @@ def labeled_twice(data: LabelSet, across_classes: bool = False) -> np.ndarray:
     numbers = np.zeros(len(data.names), np.int64)
     for number, rows in enumerate(classes.values()):
         numbers[rows] = number
-    groups = data.image_index
-    if not across_classes:
-        groups = groups * max(len(classes), 1) + numbers
-    later, earlier, overlap = grouped_iou(data.corners, data.corners, groups, groups)
-    found = (earlier < later) & (overlap > DUPLICATE_IOU)
+    of_class = data.image_index * max(len(classes), 1) + numbers
+    described = np.column_stack([of_class, data.corners.reshape(-1, 8)])
+    # The index of the first of each set of equal objects, and the set of each object.
+    _, first, member = np.unique(described, axis=0, return_index=True, return_inverse=True)
+    groups = (data.image_index if across_classes else of_class)[first]
+    corners = data.corners[first]
+    later, earlier, overlap = grouped_iou(corners, corners, groups, groups)
+    found = overlap > DUPLICATE_IOU  # also of equal objects, unless they have no area
     if across_classes:
-        found &= numbers[earlier] != numbers[later]
-    return np.unique(later[found])
+        found &= numbers[first][earlier] != numbers[first][later]
+    earliest = np.full(len(first), len(data.names))
+    np.minimum.at(earliest, later[found], first[earlier[found]])
+    return np.flatnonzero(earliest[member.reshape(-1)] < np.arange(len(data.names)))

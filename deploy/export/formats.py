@@ -1,277 +1,60 @@
-"""Build the file of each format: one function per format, and the table that names them."""
+"""The formats of exported files; what builds a file is imported when it is asked for."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
-from typing import NamedTuple
-
-import numpy as np
-import onnx
-from onnxruntime import InferenceSession
-
-from deploy.digest import ONNX_KEY, onnx_digest
-from deploy.export import openvino as openvino_model
-from deploy.export import tensorrt, tensorrt_support, torch_program
-from deploy.export.equalize import equalize
-from deploy.export.graph.assemble import assemble, assemble_maps, check_model
-from deploy.export.graph.builder import OPSET
-from deploy.export.graph.heads import HeadsAtPeaks, fuse_heads
-from deploy.export.graph.opset import with_opset
-from deploy.export.graph.upsample import convolve_before_upsampling
-from deploy.export.network import ExportNetwork
-from deploy.export.network_onnx import export_head_maps
-from deploy.export.quantize import quantize
-from deploy.export.settings import ExportSettings
-from deploy.export.trace import traced_network, traced_program
-from deploy.export.types import ModelRunner
-from deploy.metadata import ModelMetadata
-from deploy.runtimes.onnx_runtime import open_session
-from deploy.runtimes.openvino_files import import_openvino
-from DOTA_devkit.errors import InputError
-from DOTA_devkit.files import replacing
-from models import CTRBOX, Checkpoint, build_model, read_checkpoint, save_checkpoint
-from structures.letterbox import Letterbox, normalize
-
-logger = logging.getLogger(__name__)
+from typing import Any
 
 
 @dataclass(frozen=True)
-class ExportJob:
-    """What a file is built from.
+class ExportFormat:
+    """One format.
 
     Attributes:
-        network: The checkpoint's network. It is used once and may be changed.
-        metadata: The contract of the file.
-        settings: What is exported.
-        input_hw: Height and width at which the checks run the network.
-        calibration: Images [H, W, 3] BGR to calibrate int8 with.
-        path: A temporary path for the file, with the name of the final one.
-        model: The checkpoint's model, which is not to be changed.
+        suffix: Of its file.
+        builder: Module and name of the function that builds it, which takes an `ExportJob` and
+            returns a `BuiltModel`, see `deploy.export.job`.
+        needs_onnx: Whether building or checking it takes the packages of the extra `export`.
+        has_metadata: Whether it holds the contract of `deploy.metadata`, which then stands in a
+            JSON beside it as well.
+        second_suffix: Of a second file that belongs to it, None without one.
+        name_ending: What the name of the checkpoint gets in the name of the file, unless that is
+            given.
     """
 
-    network: ExportNetwork
-    metadata: ModelMetadata
-    settings: ExportSettings
-    input_hw: tuple[int, int]
-    calibration: Sequence[np.ndarray]
-    path: Path
-    model: CTRBOX
+    suffix: str
+    builder: str
+    needs_onnx: bool = True
+    has_metadata: bool = True
+    second_suffix: str | None = None
+    name_ending: str = ""
 
-    def profile(self) -> tensorrt.OptimizationProfile | None:
-        """Return the shapes that TensorRT optimizes for, None if the input is fixed."""
-        return tensorrt.OptimizationProfile.of(self.settings.input_shape(), self.input_hw)
+    @property
+    def build(self) -> Callable[..., Any]:
+        """The function that builds it."""
+        module, _, name = self.builder.rpartition(".")
+        return getattr(import_module(module), name)
 
-
-class BuiltModel(NamedTuple):
-    """A model that is not written to its place yet.
-
-    Attributes:
-        run: Runs it.
-        write: Writes it to a path.
-        run_before_nms: Runs it with the rows before NMS as further outputs, None without NMS.
-        run_engine: Runs it in TensorRT, which rounds more, None without an engine.
-    """
-
-    run: ModelRunner
-    write: Callable[[Path], None]
-    run_before_nms: ModelRunner | None = None
-    run_engine: ModelRunner | None = None
+    def files_of(self, output: Path) -> list[Path]:
+        """Return the file, and the second one if there is one."""
+        second = [] if self.second_suffix is None else [output.with_suffix(self.second_suffix)]
+        return [output, *second]
 
 
-def write_bytes(output: Path, content: bytes) -> None:
-    """Write a file, complete or not at all."""
-    with replacing(output, "wb") as target:
-        target.write(content)
-
-
-def with_digest(file: onnx.ModelProto) -> bytes:
-    """Return the content of an ONNX file whose metadata hold the digest of its graph."""
-    content = file.SerializeToString()
-    entry = onnx.ModelProto()
-    entry.metadata_props.add(key=ONNX_KEY, value=onnx_digest(content))
-    return content + entry.SerializeToString()  # protobuf merges what is joined like this
-
-
-def build_onnx(job: ExportJob) -> BuiltModel:
-    """Build an ONNX file."""
-    file, with_rows_before_nms = onnx_files(job)
-    run_before_nms = None
-    if with_rows_before_nms is not None:
-        run_before_nms = session_runner(open_checked(with_rows_before_nms, job.settings))
-    return BuiltModel(
-        session_runner(open_checked(file, job.settings)),
-        lambda output: write_bytes(output, with_digest(file)),
-        run_before_nms,
-    )
-
-
-def build_torch(job: ExportJob) -> BuiltModel:
-    """Build a PyTorch program (`.pt2`)."""
-    logger.info("tracing network and decoder")
-    shape = job.settings.input_shape()
-    program = traced_program(job.network, job.metadata, shape)
-    content = torch_program.serialize(program, job.metadata)
-    run = torch_program.runner(content, job.metadata.outputs)
-    return BuiltModel(run, lambda output: write_bytes(output, content))
-
-
-def build_openvino(job: ExportJob) -> BuiltModel:
-    """Build an OpenVINO model (`.xml` and `.bin`)."""
-    import_openvino()  # fails before the work if it is not installed
-    file, with_rows_before_nms = onnx_files(job)
-    graph = job.path.with_name("graph.xml")
-    openvino_model.convert(file, job.metadata, graph)
-    run_before_nms = None
-    if with_rows_before_nms is not None:
-        second_graph = job.path.with_name("rows_before_nms.xml")
-        openvino_model.convert(with_rows_before_nms, job.metadata, second_graph)
-        run_before_nms = openvino_model.runner(second_graph)
-    run = openvino_model.runner(graph)
-    return BuiltModel(run, lambda output: openvino_model.write(graph, output), run_before_nms)
-
-
-def build_tensorrt(job: ExportJob) -> BuiltModel:
-    """Build an ONNX file for TensorRT, and its engine where ONNX Runtime can use TensorRT."""
-    file, _ = onnx_files(job)
-    if faults := tensorrt_support.unsupported_features(file):
-        raise InputError(f"TensorRT does not support this file: {'; '.join(faults)}")
-    cache = tensorrt.cache_folder(job.path)
-    engine = None
-    if tensorrt.is_available():
-        onnx.save(file, job.path)
-        logger.info("building the TensorRT engine, which takes minutes")
-        try:
-            engine = tensorrt.open_engine(job.path, cache, job.profile(), job.settings.half)
-        except Exception as error:  # ONNX Runtime raises classes of its own, without a common base
-            logger.warning("TensorRT failed: %s", str(error).strip().partition("\n")[0])
-    if engine is None:
-        logger.warning(
-            "no engine is built: this ONNX Runtime cannot use TensorRT on this machine. The ONNX "
-            "file is written anyway"
-        )
-
-    def write(output: Path) -> None:
-        write_bytes(output, with_digest(file))
-        if engine is not None:
-            tensorrt.write_cache(cache, output)
-
-    run = session_runner(open_checked(file, job.settings))
-    return BuiltModel(run, write, run_engine=None if engine is None else session_runner(engine))
-
-
-def build_checkpoint(job: ExportJob) -> BuiltModel:
-    """Build a checkpoint with the weights alone, without what only resuming a training needs."""
-    settings = job.settings
-    data: dict[str, object] = {}
-    if settings.reading is not None:
-        data |= {"depth": settings.reading.depth, "bands": settings.reading.bands_text()}
-    if settings.train_scale is not None:
-        data["scale"] = settings.train_scale
-    extras = {"data": data} if data else {}
-    checkpoint = Checkpoint.of(job.model, epoch=settings.epoch, extras=extras)
-    if settings.half:
-        checkpoint.model_state = {
-            name: value.half() if value.is_floating_point() else value
-            for name, value in checkpoint.model_state.items()
-        }
-    save_checkpoint(job.path, checkpoint)
-    network = ExportNetwork(build_model(read_checkpoint(job.path)))
-    heads = HeadsAtPeaks(network.box_heads, network.box_coding)
-    detector = torch_program.TorchDetector(network, heads, job.metadata).eval()
-    run = torch_program.module_runner(detector, job.metadata.outputs)
-    return BuiltModel(run, lambda output: save_checkpoint(output, checkpoint))
-
-
-BUILDERS: Mapping[str, Callable[[ExportJob], BuiltModel]] = {
-    "onnx": build_onnx,
-    "torch": build_torch,
-    "openvino": build_openvino,
-    "tensorrt": build_tensorrt,
-    "checkpoint": build_checkpoint,
+EXPORT_FORMATS = {
+    "onnx": ExportFormat(".onnx", "deploy.export.builders.build_onnx"),
+    "torch": ExportFormat(".pt2", "deploy.export.builders.build_torch"),
+    "openvino": ExportFormat(".xml", "deploy.export.builders.build_openvino", second_suffix=".bin"),
+    "tensorrt": ExportFormat(".onnx", "deploy.export.builders.build_tensorrt"),
+    "checkpoint": ExportFormat(
+        ".pth",
+        "deploy.export.checkpoint_file.build_checkpoint",
+        needs_onnx=False,
+        has_metadata=False,
+        name_ending="_weights",
+    ),
 }
-
-
-def onnx_files(job: ExportJob) -> tuple[onnx.ModelProto, onnx.ModelProto | None]:
-    """Return the checked model, and if it does NMS the same with the rows before it as outputs."""
-    settings, metadata = job.settings, job.metadata
-    if settings.layout == "heads":
-        return head_maps_file(job), None
-    if settings.int8:
-        graph = quantized_network(job)
-    else:
-        logger.info("tracing the network")
-        # OpenVINO's float16 is a compression of the weights alone, done when it converts.
-        half = settings.half and settings.format != "openvino"
-        graph = traced_network(job.network, settings, half)
-        # On a GPU products are cheaper than memory accesses.
-        if not half and settings.format != "tensorrt":
-            graph = convolve_before_upsampling(graph)
-    coding = job.network.box_coding
-    box_heads = fuse_heads(job.network.box_heads, coding)
-    logger.info("building and checking the graph")
-    shape = settings.input_shape()
-    file = assemble(graph, box_heads, metadata, shape, box_coding=coding)
-    check_model(file)
-    file = with_opset(file, settings.opset)
-    if metadata.nms_thresh is None:
-        return file, None
-    shown = assemble(graph, box_heads, metadata, shape, show_before_nms=True, box_coding=coding)
-    return file, with_opset(shown, settings.opset)
-
-
-def head_maps_file(job: ExportJob) -> onnx.ModelProto:
-    """Return the checked model of the layout "heads"."""
-    logger.info("tracing the network")
-    height, width, batch = job.settings.static
-    file = assemble_maps(export_head_maps(job.network, (batch, height, width)), job.metadata)
-    check_model(file)
-    return with_opset(file, job.settings.opset)
-
-
-def quantized_network(job: ExportJob) -> onnx.ModelProto:
-    """Return the network's graph in 8 bits; the network's channels are equalized in place."""
-    network, images = job.network, job.calibration
-    if not images:
-        raise InputError("int8 needs calibration images: pass them as calibration")
-    logger.info("calibrating int8 on %d images", len(images))
-    height, width = job.input_hw
-    boxes = [
-        Letterbox.fit(image.shape[1::-1], (width, height), job.settings.squash) for image in images
-    ]
-    batches = [normalize(box.apply(image))[None] for box, image in zip(boxes, images, strict=True)]
-    equalize(network, batches)
-    graph = traced_network(network, job.settings)
-    # A network that is not convolutional may only take the batch size of its trace.
-    static = None if network.convolutional else job.settings.static
-    return quantize(graph, [np.repeat(batch, static[2] if static else 1, 0) for batch in batches])
-
-
-def open_checked(file: onnx.ModelProto, settings: ExportSettings) -> InferenceSession:
-    """Open a file in ONNX Runtime.
-
-    Raises:
-        InputError: ONNX Runtime lacks an operator of the opset that the file is written in.
-    """
-    try:
-        return open_session(file)
-    except Exception as error:  # ONNX Runtime raises classes of its own, without a common base
-        if settings.opset <= OPSET:
-            raise
-        cause = str(error).strip().partition("\n")[0]
-        raise InputError(
-            f"opset {settings.opset}: the installed ONNX Runtime cannot run the file in it, so it "
-            f"cannot be checked ({cause}): choose a lower one"
-        ) from None
-
-
-def session_runner(session) -> ModelRunner:
-    """Return a runner of an ONNX Runtime session."""
-    names = [output.name for output in session.get_outputs()]
-
-    def run(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        return dict(zip(names, session.run(names, dict(inputs)), strict=True))
-
-    return run
+"""Name -> format; the names are the choices of `--format`."""

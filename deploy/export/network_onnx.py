@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
-import warnings
 from collections.abc import Sequence
 
 import onnx
 import torch
 from torch import Tensor, nn
 
-from deploy.export.graph.builder import OPSET
+from deploy.export.exporter_output import quiet
 from deploy.export.network import OUTPUTS, ExportNetwork, HeadMaps
+from deploy.export.types import OPSET, SIZE_MULTIPLE
 from deploy.metadata import MAPS
-
-SIZE_MULTIPLE = 32
-"""Height and width of the network's input are multiples of this."""
 
 TRACED_SHAPE = (2, 2 * SIZE_MULTIPLE, 3 * SIZE_MULTIPLE)
 """Batch size, height and width at which a network is traced where they are free."""
@@ -107,16 +101,3 @@ def remove_trace_details(graph: onnx.GraphProto) -> None:
     for node in graph.node:
         node.doc_string = ""
         del node.metadata_props[:]
-
-
-@contextlib.contextmanager
-def quiet():
-    """Silence exporter and quantizer, which write to the log, to warnings and to stdout."""
-    previous = logging.root.manager.disable
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-        warnings.simplefilter("ignore")
-        logging.disable(logging.WARNING)
-        try:
-            yield
-        finally:
-            logging.disable(previous)

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from deploy.export import tensorrt
-from deploy.export.formats import BUILDERS, ExportJob
+from deploy.export.formats import EXPORT_FORMATS
+from deploy.export.job import ExportJob
 from deploy.export.network import ExportNetwork, check_same_maps
 from deploy.export.parity.check import compare
 from deploy.export.parity.report import Report
 from deploy.export.settings import ExportSettings
-from deploy.export.types import SUFFIXES, CheckImage
+from deploy.export.types import CheckImage
 from deploy.sidecar import refuse_foreign_sidecar, sidecar_path, write_sidecar
 from DOTA_devkit import interrupts
 from DOTA_devkit.errors import InputError
@@ -34,89 +34,88 @@ def export(
     model: CTRBOX,
     output: Path,
     settings: ExportSettings,
-    images: Sequence[CheckImage],
-    calibration: Sequence[np.ndarray] = (),
+    images: Callable[[], Sequence[CheckImage]],
+    calibration: Callable[[], Sequence[np.ndarray]] = tuple,
 ) -> Report:
     """Export a model, and write the file once it has passed the checks.
+
+    The images are only read, or drawn, once it is known that the file can be written.
 
     Args:
         model: The checkpoint's model.
         output: The file to write.
         settings: What is exported.
-        images: The images of the parity report; it includes the AP if all of them have labels.
-        calibration: Images [H, W, 3] BGR from which int8 takes the ranges of the network's values.
-            They should not be among `images`, or the report is too optimistic.
+        images: Returns the images of the parity report; it includes the AP if all of them have
+            labels.
+        calibration: Returns images [H, W, 3] BGR from which int8 takes the ranges of the network's
+            values. They should not be among `images`, or the report is too optimistic.
 
     Raises:
         InputError: Something is not installed, the file cannot be written there, or it differs from
             the checkpoint by more than is allowed.
     """
-    metadata = settings.metadata(model)
-    check_output(output, settings.format)
+    metadata, row = settings.metadata(model), EXPORT_FORMATS[settings.format]
+    _check_output(output, settings.format)
     refuse_non_finite(model.state_dict(), "the checkpoint")
+    calibrated, checked = calibration() if settings.int8 else (), images()
     logger.info("exporting %s as %s", model.backbone, settings.format)
     network = ExportNetwork(model)
     check_same_maps(network, model)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, output.name)
-        job = ExportJob(network, metadata, settings, settings.fitted_hw, calibration, path, model)
+        job = ExportJob(network, metadata, settings, settings.fitted_hw, calibrated, path, model)
         try:
-            built = BUILDERS[settings.format](job)
+            built = row.build(job)
         except OSError as error:
             error.filename = error.filename or folder  # a failed write does not name its file
             raise
         interrupts.stop_if_pressed()
-        logger.info("comparing the file with the checkpoint on %d images", len(images))
-        report = compare(model, job, built, images, metadata.precision)
+        logger.info("comparing the file with the checkpoint on %d images", len(checked))
+        report = compare(model, job, built, checked, metadata.precision)
         if built.run_engine is not None:
             logger.info("comparing the TensorRT engine with the checkpoint")
-            compare(model, job, built._replace(run=built.run_engine), images, "float16")
+            compare(model, job, built._replace(run=built.run_engine), checked, "float16")
         interrupts.stop_if_pressed()
         built.write(output)
-        if settings.format != "checkpoint":
+        if row.has_metadata:
             write_sidecar(output, metadata.to_props())
-    files = files_of(output, settings.format)
+    files = row.files_of(output)
     size = sum(file.stat().st_size for file in files) / 1e6
-    if settings.format == "checkpoint":
-        logger.info("%s: %.1f MB, weights in %s", output, size, metadata.precision)
-    else:
+    if row.has_metadata:
         logger.info(
             "%s: %.1f MB, input %s %s, metadata also in %s", " and ".join(map(str, files)), size,
             metadata.input_type, metadata.to_props()["input_size"], sidecar_path(output),
         )  # fmt: skip
-    if settings.format == "tensorrt":
-        commands = tensorrt.trtexec_commands(output, job.profile(), settings.half)
-        logger.info("to build an engine for TensorRT's own runtime:\n  %s", "\n  ".join(commands))
+    else:
+        logger.info("%s: %.1f MB, weights in %s", output, size, metadata.precision)
+    if built.advice is not None:
+        logger.info("%s", built.advice(output))
     return report
 
 
-def files_of(output: Path, format: str) -> list[Path]:
-    """Return the files that a format writes: OpenVINO puts the weights beside the graph."""
-    return [output, *([output.with_suffix(".bin")] if format == "openvino" else [])]
-
-
-def check_output(output: Path, format: str) -> None:
+def _check_output(output: Path, format: str) -> None:
     """Check before the work that the file can be written.
 
     Raises:
         InputError: `output` has another format's suffix, is a folder, or cannot be written, or a
             file that the export did not write would be replaced.
     """
-    suffix = SUFFIXES[format]
-    if output.suffix.lower() != suffix:
-        fitting = [name for name, own in SUFFIXES.items() if own == output.suffix]
+    row = EXPORT_FORMATS[format]
+    if output.suffix.lower() != row.suffix:
+        fitting = [name for name, other in EXPORT_FORMATS.items() if other.suffix == output.suffix]
         instead = f" (format {fitting[0]} writes {output.suffix})" if fitting else ""
         raise InputError(
-            f"output {output}: the name of a file of format {format} must end in {suffix}{instead}"
+            f"output {output}: the name of a file of format {format} must end in "
+            f"{row.suffix}{instead}"
         )
     if output.is_dir():
         raise InputError(f"output {output}: expected a file, but this is a folder")
-    for second in files_of(output, format)[1:]:
+    for second in row.files_of(output)[1:]:
         if second.exists() and not output.exists():
             raise InputError(
                 f"output {output} would be written together with {second}, which exists already: "
                 "move that file, or choose another name"
             )
-    if format != "checkpoint":
+    if row.has_metadata:
         refuse_foreign_sidecar(output)
     refuse_unwritable(output.parent, "--output")

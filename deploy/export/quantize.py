@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from deploy.export.network_onnx import quiet
+from deploy.export.exporter_output import quiet
 from DOTA_devkit.errors import InputError
 
 QUANTIZED_OPS = ("Conv", "Add", "Concat", "MaxPool", "Resize", "Relu", "Clip")

@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from deploy.export.graph.assemble import InputShape
-from deploy.export.graph.builder import OPSET
-from deploy.export.graph.decode import MAX_K
-from deploy.export.graph.opset import OLDEST_OPSET, newest_opset
+from deploy.export.formats import EXPORT_FORMATS
 from deploy.export.tensorrt_limits import MAX_TOP_K
-from deploy.export.types import SUFFIXES
+from deploy.export.types import MAX_K, OLDEST_OPSET, OPSET, InputShape
 from deploy.metadata import COLORS, INPUT_TYPES, LAYOUTS, ModelMetadata
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.imaging import ReadOptions
@@ -59,7 +56,7 @@ class ExportSettings:
     """What is exported.
 
     Attributes:
-        format: A key of `deploy.export.types.SUFFIXES`.
+        format: A key of `deploy.export.formats.EXPORT_FORMATS`.
         conf_thresh: Score above which detections of the file are to be kept; see
             `min_conf_thresh` for what the file outputs.
         theta_thresh: Above it a box is rotated, else its axis-aligned box is used.
@@ -127,11 +124,6 @@ class ExportSettings:
             raise InputError(
                 f"color {self.color} needs input_type uint8: a float32 input is always BGR"
             )
-        if not OLDEST_OPSET <= self.opset <= newest_opset():
-            raise InputError(
-                f"opset must be {OLDEST_OPSET} to {newest_opset()}, the newest of the installed "
-                f"onnx package, got {self.opset}"
-            )
         if self.layout == "light-fork":
             self._check_light_fork()
         if self.layout == "heads":
@@ -186,14 +178,25 @@ class ExportSettings:
         for name, reason in UNSUPPORTED.get(self.format, {}).items():
             if asked[name]:
                 raise InputError(f"format {self.format} does not support {asked[name]}: {reason}")
-        if self.opset != OPSET and SUFFIXES[self.format] != SUFFIXES["onnx"]:
-            raise InputError(
-                f"format {self.format} does not support `opset`: only ONNX files have one"
-            )
+        if self.opset != OPSET:
+            self._check_opset()
         if self.format == "tensorrt" and self.K > MAX_TOP_K:
             raise InputError(
                 f"format tensorrt supports K up to {MAX_TOP_K}, the limit of TensorRT's TopK, got "
                 f"{self.K}"
+            )
+
+    def _check_opset(self) -> None:
+        if EXPORT_FORMATS[self.format].suffix != EXPORT_FORMATS["onnx"].suffix:
+            raise InputError(
+                f"format {self.format} does not support `opset`: only ONNX files have one"
+            )
+        from deploy.export.graph.opset import newest_opset  # it imports onnx
+
+        if not OLDEST_OPSET <= self.opset <= newest_opset():
+            raise InputError(
+                f"opset must be {OLDEST_OPSET} to {newest_opset()}, the newest of the installed "
+                f"onnx package, got {self.opset}"
             )
 
     @property
@@ -254,5 +257,6 @@ class ExportSettings:
             layout=self.layout,
             reading=self.reading,
             train_scale=self.train_scale,
+            box_coding=model.box_coding,
             precision="int8" if self.int8 else "float16" if self.half else "float32",
         )

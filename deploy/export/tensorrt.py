@@ -13,7 +13,7 @@ from pathlib import Path
 
 import onnxruntime
 
-from deploy.export.graph.assemble import InputShape
+from deploy.export.types import InputShape
 from deploy.runtimes.onnx_runtime import open_session
 
 PROVIDER = "TensorrtExecutionProvider"

@@ -11,7 +11,7 @@ No GPU has run what is checked against this table.
 
 from __future__ import annotations
 
-from deploy.export.graph.decode import MAX_K
+from deploy.export.types import MAX_K
 
 OPSETS = range(9, 25)
 MAX_RANK = 8

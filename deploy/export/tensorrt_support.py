@@ -8,7 +8,6 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from deploy.export.graph.builder import OPSET
 from deploy.export.tensorrt_limits import (
     MAX_RANK,
     MAX_TOP_K,
@@ -16,6 +15,7 @@ from deploy.export.tensorrt_limits import (
     RESIZE_COORDINATE_MODES,
     TYPES,
 )
+from deploy.export.types import OPSET
 
 _DATA_TYPE_PARAMETERS = {"T", "T1", "B", "V"}
 """Names of the type parameters that ONNX's schemas give to the tensors an operator computes

@@ -16,11 +16,10 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 from torch.nn import functional as F
 
-from deploy.export.graph.assemble import InputShape
+from deploy.export.exporter_output import quiet
 from deploy.export.graph.heads import HeadsAtPeaks
 from deploy.export.network import ExportNetwork, HeadMaps
-from deploy.export.network_onnx import SIZE_MULTIPLE, quiet
-from deploy.export.types import ModelRunner
+from deploy.export.types import SIZE_MULTIPLE, InputShape, ModelRunner
 from deploy.metadata import ModelMetadata
 from structures.boxes import CORNER_VECTORS, STRIDE, UPRIGHT_MIDPOINTS, WH
 

@@ -12,11 +12,11 @@ import torch
 from onnxruntime import RunOptions
 from torch.export import ExportedProgram
 
-from deploy.export.graph.assemble import InputShape
 from deploy.export.network import OUTPUTS, ExportNetwork
-from deploy.export.network_onnx import SIZE_MULTIPLE, TRACED_SHAPE, export_network
+from deploy.export.network_onnx import TRACED_SHAPE, export_network
 from deploy.export.settings import ExportSettings
 from deploy.export.torch_program import export_program
+from deploy.export.types import SIZE_MULTIPLE, InputShape
 from deploy.metadata import ModelMetadata
 from deploy.runtimes.onnx_runtime import open_session
 from DOTA_devkit.errors import InputError

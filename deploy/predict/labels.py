@@ -24,6 +24,7 @@ from DOTA_devkit.errors import InputError
 from DOTA_devkit.faults import map_collecting
 from DOTA_devkit.files import refuse_existing, sweep_leftovers
 from DOTA_devkit.formats import Labels
+from structures.boxes import min_area_rectangles
 from structures.detections import Detections
 
 logger = logging.getLogger(__name__)
@@ -37,6 +38,7 @@ def write_labels(
     classes: Sequence[str],
     folder: Path,
     model_version: str | None = None,
+    rectangles: bool = False,
 ) -> None:
     """Write the detections of all images as labels in one format; existing files are replaced.
 
@@ -48,6 +50,9 @@ def write_labels(
         classes: Class names in the order of the labels.
         folder: Folder of the results: it gets a folder of this name, or one file for all images.
         model_version: Name of the model, for formats with a place for it.
+        rectangles: Write the smallest rectangle around each box. The boxes of a network that finds
+            rectangles are none any more in an image that was scaled by another factor in x than in
+            y, which rounding the sides of the scaled image to whole pixels is enough for.
 
     Raises:
         InputError: A class name cannot be written in this format.
@@ -55,7 +60,7 @@ def write_labels(
     """
     target = _target(name, [source for source, _ in found], classes, folder, model_version)
     annotations, flat = without_flat_boxes(
-        _annotation(source, detections, classes) for source, detections in found
+        _annotation(source, detections, classes, rectangles) for source, detections in found
     )
     if not FORMATS[target.format].one_file:
         sweep_leftovers(target.path)
@@ -159,12 +164,19 @@ def _target(
     )
 
 
-def _annotation(source: ImageSource, found: Detections, classes: Sequence[str]) -> Annotation:
+def _annotation(
+    source: ImageSource, found: Detections, classes: Sequence[str], rectangles: bool = False
+) -> Annotation:
+    # In float64: far from the origin, the rounding of float32 alone is larger than what a label
+    # may deviate from a rectangle.
+    corners = found.corners.astype(np.float64)
+    if rectangles:
+        corners = min_area_rectangles(corners)
     return Annotation(
         image_id=source.path.stem,
         path=source.path,
         labels=Labels(
-            corners=found.corners.astype(np.float64).round(_CORNER_DECIMALS),
+            corners=corners.round(_CORNER_DECIMALS),
             names=tuple(classes[label] for label in found.labels.tolist()),
             difficult=np.zeros(len(found), np.int64),
             lines=np.arange(1, len(found) + 1),

@@ -117,6 +117,7 @@ def predict(
         raise _nothing_usable(faults)
     refuse_to_replace_images(plan.paths, plan.sources, settings.formats, output)
     refuse_unfit_images(plan.sources, detector.classes, settings.formats)
+    info = _run_info(detector, settings, model)
 
     def prediction(**result: Any) -> Prediction:
         return Prediction(len(plan.jobs), time.perf_counter() - begin, faults, **result)
@@ -150,7 +151,7 @@ def predict(
         journal.remove()
         raise _nothing_usable(faults)
     warn_about_full_windows(images, settings)
-    whole = Results(images, faults, _run_info(detector, settings, model))
+    whole = Results(images, faults, info)
     faults |= write_files(whole, settings.formats, output)
     journal.remove()
     return prediction(images=images, without_data=without_data)
@@ -299,6 +300,7 @@ def _run_info(
         tiling.scales,
         settings.gsd,
         model,
+        detector.finds_rectangles,
     )
 
 

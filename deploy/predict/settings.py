@@ -49,6 +49,7 @@ class DetectorLike(Protocol):
     fixed_hw: bool
     reading: ReadOptions
     train_scale: float | None
+    finds_rectangles: bool
 
     def detect_inputs(self, images: Sequence[np.ndarray]) -> list[Detections]:
         """Detect in images [H, W, 3] uint8 of one size that are at the network's scale."""

@@ -65,7 +65,7 @@ class ImageResult:
 
 @dataclass(frozen=True)
 class RunInfo:
-    """What the JSON file says about a run: the values that were used.
+    """What the files say about a run: the values that were used.
 
     Attributes:
         classes: Class names in the order of the labels.
@@ -76,6 +76,7 @@ class RunInfo:
         scales: Input pixels per source pixel, one pass over the image for each.
         gsd: Ground sampling distance in meters per pixel, None where images were not rescaled.
         model: The model, None where it is not known.
+        finds_rectangles: Whether its boxes are rectangles, so that labels are rectangles as well.
     """
 
     classes: tuple[str, ...]
@@ -86,6 +87,7 @@ class RunInfo:
     scales: tuple[float, ...]
     gsd: float | None = None
     model: ModelRecord | None = None
+    finds_rectangles: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Return the entries of the JSON file, in their order."""
@@ -346,9 +348,9 @@ def _features(found: Detections, source: ImageSource) -> list[dict[str, Any]]:
 def _write_labels(name: str, results: Results, folder: Path) -> dict[str, str]:
     """Write the labels of one format of `LABEL_FORMATS`."""
     found = [(one.source, one.detections) for one in results.images]
-    model = results.info.model
-    version = None if model is None else Path(model.weights).name
-    write_labels(name, found, results.info.classes, folder, version)
+    info = results.info
+    version = None if info.model is None else Path(info.model.weights).name
+    write_labels(name, found, info.classes, folder, version, info.finds_rectangles)
     return {}
 
 

@@ -144,6 +144,8 @@ class Runtime(Protocol):
         reading: How the images of its training were read, None if the file does not tell.
         train_scale: Input pixels per pixel of the training images (median), None if the file does
             not tell.
+        box_coding: How its boxes are coded, one of `structures.boxes.BOX_CODINGS`; None if the file
+            does not tell.
     """
 
     name: str
@@ -157,6 +159,7 @@ class Runtime(Protocol):
     nms_thresh: float | None
     reading: ReadOptions | None
     train_scale: float | None
+    box_coding: str | None
 
     def prepare(self, images: Sequence[np.ndarray]) -> Any:
         """Turn images [H, W, 3] uint8 BGR of one size into what the network takes."""

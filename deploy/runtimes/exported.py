@@ -67,6 +67,7 @@ class ExportedRuntime:
         self.nms_thresh = metadata.nms_thresh
         self.reading = metadata.reading
         self.train_scale = metadata.train_scale
+        self.box_coding = metadata.box_coding
         self.fixed_hw = metadata.input_size is not None
         sizes = (metadata.input_size, metadata.default_size, metadata.trained_size)
         self.input_hw = first_given(*sizes, INPUT_HW)

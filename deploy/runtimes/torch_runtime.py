@@ -46,6 +46,7 @@ class TorchRuntime:
         self.classes = checkpoint.classes
         self.reading = checkpoint.reading
         self.train_scale = checkpoint.train_scale
+        self.box_coding = checkpoint.architecture.box_coding
         self.input_hw = checkpoint.input_size or INPUT_HW
         self.conf_thresh = settings.conf_thresh_of(self.classes, CONF_THRESH)
         self.K = first_given(settings.K, K)

@@ -6,11 +6,14 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
+from shapely.geometry import Polygon
 
 from DOTA_devkit.commands import main
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.images import find_images
-from DOTA_devkit.stats import collect_stats, measure_boxes, plot_stats, read_label_set
+from DOTA_devkit.polygon import grouped_iou
+from DOTA_devkit.stats import collect_stats, measure_boxes, plot_stats, problems, read_label_set
+from DOTA_devkit.stats.problems import labeled_twice
 
 BOX = "10 20 50 20 50 30 10 30"  # 40 x 10
 
@@ -35,6 +38,59 @@ def data(tmp_path):
 
 def counts(stats):
     return {title: len(places) for title, places in stats.problems.items() if places}
+
+
+@pytest.mark.parametrize("across_classes", [False, True])
+def test_labeled_twice_equals_a_search_of_all_pairs(data, across_classes):
+    """Equal and nearly equal boxes of two classes in two images, in any order, and a flat one."""
+    rng = np.random.default_rng(0)
+    boxes = np.array([[10, 20, 50, 20, 50, 30, 10, 30], [30, 40, 60, 50, 55, 65, 25, 55]], float)
+    labels = {}
+    for image_id in ("a", "b"):
+        rows = [
+            *boxes,
+            boxes[0] + 0.2,
+            boxes[0] + 3,
+            np.roll(boxes[1], 2),
+            [5, 5, 9, 5, 9, 5, 5, 5],
+        ]
+        chosen = [(rows[k], "ship" if rng.random() < 0.5 else "plane")
+                  for k in rng.integers(len(rows), size=30)]  # fmt: skip
+        labels[image_id] = [f"{' '.join(map(str, row))} {name} 0" for row, name in chosen]
+    found = data(labels)
+    expected = []
+    polygons = [Polygon(corners) for corners in found.corners]
+    for later, shape in enumerate(polygons):
+        for earlier in range(later):
+            both = shape.intersection(polygons[earlier]).area
+            either = shape.area + polygons[earlier].area - both
+            same_class = found.names[later] == found.names[earlier]
+            if (
+                found.image_index[later] == found.image_index[earlier]
+                and same_class != across_classes
+                and either
+                and both / either > 0.95
+            ):
+                expected.append(later)
+                break
+    assert 10 < len(expected) < 55
+    assert labeled_twice(found, across_classes).tolist() == expected
+
+
+@pytest.mark.parametrize("across_classes", [False, True])
+def test_thousands_of_equal_boxes_are_compared_as_one(data, monkeypatch, across_classes):
+    sizes = []
+
+    def counted(a, b, groups_a, groups_b):
+        sizes.append((len(a), len(b)))
+        return grouped_iou(a, b, groups_a, groups_b)
+
+    monkeypatch.setattr(problems, "grouped_iou", counted)
+    lines = [f"{BOX} {('ship', 'plane')[k % 2]} 0" for k in range(3000)]
+    found = labeled_twice(data({"a": lines, "b": lines[:1]}), across_classes)
+    # The first of each class is new, and of two classes the very first alone.
+    assert found.tolist() == list(range(1 if across_classes else 2, 3000))
+    assert sizes == [(3, 3)]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,9 @@ import cli.processes as processes
 import main
 from DOTA_devkit.errors import InputError
 from helpers.command_line import assert_refused
-from models import read_checkpoint
+from helpers.networks import tiny_model
+from models import Checkpoint, read_checkpoint, save_checkpoint
+from processes.numbers import ProcessNumbers
 
 
 @pytest.mark.parametrize(
@@ -39,23 +41,71 @@ def test_number_of_processes(monkeypatch, caplog, asked, device, there, expected
     assert (told in caplog.text) == fewer
 
 
-def test_a_batch_smaller_than_the_number_of_processes_starts_none(run_training, data, monkeypatch):
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--batch_size", 2], "--batch_size 2 cannot be shared by 3 processes"),
+        (["--compile"], "--compile works in a single process: leave it out, or give --ngpus 1"),
+    ],
+)
+def test_flags_that_do_not_go_with_several_processes_start_none(
+    run_training, data, monkeypatch, flags, message
+):
     def started(*_):
         raise AssertionError
 
     monkeypatch.setattr(processes, "run_processes", started)
-    flags = ["--device", "cpu", "--ngpus", 3, "--batch_size", 2]
-    assert_refused(run_training(data, *flags), "--batch_size 2 cannot be shared by 3 processes")
+    assert_refused(run_training(data, "--device", "cpu", "--ngpus", 3, *flags), message)
+
+
+def test_compiling_is_refused_for_torchrun(run_training, data, monkeypatch):
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    told = "--compile works in a single process: leave it out, or start one process"
+    assert_refused(run_training(data, "--compile"), told)
 
 
 def test_torchrun_decides_on_the_number_of_processes(monkeypatch, caplog):
     monkeypatch.setenv("RANK", "0")
     monkeypatch.setenv("WORLD_SIZE", "2")
     for asked in (1, 2, 4):
-        args = argparse.Namespace(ngpus=asked, device="cpu")
+        args = argparse.Namespace(ngpus=asked, device="cpu", given=frozenset())
         assert processes.start_processes(args) is None
         told = "--ngpus 4 has no effect, as torchrun has started 2 processes"
         assert (told in caplog.text) == (asked == 4)
+
+
+@pytest.mark.parametrize(
+    ("device", "local_count", "refused"),
+    [("cuda:1", 2, True), ("cuda:0", 2, True), ("cuda:1", 1, False), ("cuda", 2, False),
+     ("cpu", 2, False), (None, 2, False)],
+)  # fmt: skip
+def test_one_gpu_is_no_device_for_several_processes(device, local_count, refused):
+    args = argparse.Namespace(device=device, given=frozenset())
+    if not refused:
+        numbers = ProcessNumbers(1, 8, 1, local_count)
+        assert processes.refuse_for_torchrun(args, numbers) is None
+        return
+    told = f"--device {device} is a single GPU, but torchrun has started {local_count} processes"
+    with pytest.raises(InputError, match=f"{told} on this machine, .*: give --device cuda$"):
+        processes.refuse_for_torchrun(args, ProcessNumbers(0, 8, 0, local_count))
+    with pytest.raises(SystemExit) as ended:  # without a second message
+        processes.refuse_for_torchrun(args, ProcessNumbers(1, 8, 1, local_count))
+    assert ended.value.code == 2
+
+
+@pytest.mark.parametrize("phase", ["train", "test", "eval", "predict"])
+def test_one_gpu_for_all_is_told_before_the_work(run_cli, monkeypatch, phase):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    flags = ["--source", "a.png", "--weights", "a.pth"] if phase == "predict" else []
+    for name, value in (("RANK", 0), ("LOCAL_RANK", 0), ("WORLD_SIZE", 2), ("LOCAL_WORLD_SIZE", 2)):
+        monkeypatch.setenv(name, str(value))
+    result = run_cli("--phase", phase, "--device", "cuda:1", *flags)
+    assert_refused(result, "--device cuda:1 is a single GPU", "give --device cuda")
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    result = run_cli("--phase", phase, "--device", "cuda:1", *flags)
+    assert (result.code, result.err) == (2, "")
 
 
 def test_variables_without_a_place_to_meet_are_refused(run_training, data, monkeypatch):
@@ -79,6 +129,72 @@ def test_a_job_that_is_restarted_goes_on(run_training, data, tmp_path, monkeypat
     assert len(read_checkpoint(tmp_path / "weights_dota/model_last.pth").history) == 2
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "another-job")
     assert_refused(run_training(data, "--epochs", 3), "already contains a run")
+
+
+@pytest.fixture
+def started(monkeypatch):
+    """Return the device and number of processes of the runs that were started."""
+    found = []
+    start = processes.start_processes
+
+    def note(args):
+        with monkeypatch.context() as patch:
+            patch.setattr(processes, "run_processes", lambda *words: 0)
+            start(args)
+            found.append((args.device, args.ngpus))
+            return 0
+
+    monkeypatch.setattr("cli.training.start_processes", note)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("stored", "flags", "gpus", "expected"),
+    [
+        (("cpu", 3), [], 0, ("cpu", 3)),
+        (("cpu", 3), [], 4, ("cpu", 3)),  # no GPU is used because there is one
+        (("cpu", 3), ["--ngpus", 2], 0, ("cpu", 2)),
+        (("cpu", 1), ["--ngpus", 2], 0, ("cpu", 2)),
+        (("cpu", 3), ["--device", "cuda", "--ngpus", 2], 2, ("cuda", 2)),
+        (("cuda:1", 1), [], 2, ("cuda:1", 1)),
+        (("cuda:1", 1), [], 1, (None, 1)),  # resumed on another machine
+        (("cuda:1", 1), ["--ngpus", 2], 2, ("cuda", 2)),
+        ((None, 2), [], 2, (None, 2)),
+        (("evil", "evil"), [], 0, (None, 1)),  # which is told when the run is read
+    ],
+)
+def test_resumed_run_has_its_device_before_processes_are_started(
+    run_cli, started, untrained, monkeypatch, stored, flags, gpus, expected
+):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
+    device, ngpus = stored
+    untrained.extras["run"] = {"device": device, "ngpus": ngpus}
+    save_checkpoint("a.pth", untrained)
+    assert run_cli("--phase", "train", "--resume_train", "a.pth", *flags).code == 0
+    assert started == [expected]
+
+
+@pytest.fixture(scope="module")
+def untrained():
+    return Checkpoint.of(tiny_model())
+
+
+@pytest.mark.slow
+def test_resumed_run_keeps_its_device(run_cli, run_training, data, trained_weights, tmp_path):
+    assert run_training(data, "--device", "cpu").code == 0
+    last = tmp_path / "weights_dota/model_last.pth"
+    assert read_checkpoint(last).extras["run"]["device"] == "cpu"
+    assert read_checkpoint(trained_weights).extras["run"]["device"] is None
+    resume = ["--phase", "train", "--resume_train", "--num_epoch"]
+    assert run_cli(*resume, 2).code == 0
+    assert read_checkpoint(last).extras["run"]["device"] == "cpu"
+    checkpoint = read_checkpoint(last)
+    checkpoint.extras["run"]["device"] = "cuda:7"
+    save_checkpoint(last, checkpoint)
+    result = run_cli(*resume, 3)
+    assert result.code == 0
+    assert "the run goes on without --device cuda:7, which is not here" in result.out
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ from deploy import benchmark as timing
 from deploy.benchmark import BenchmarkSettings, LoadedModel, PlainTorchRuntime
 from deploy.detector import Detector
 from deploy.runtimes.base import DetectorSettings
+from DOTA_devkit.errors import InputError
 from helpers.data_folders import picture, write_image
 from helpers.fixed_output_onnx import onnx_file
 from models import CTRBOX, Checkpoint, save_checkpoint
@@ -154,6 +155,42 @@ def test_runtimes_take_turns(weights, monkeypatch):
     timing.benchmark([weights], [picture(96, 64)], DetectorSettings(), settings)
     pause = timing.PAUSE_S
     assert order == [pause, "PyTorch eager, contiguous", pause, "PyTorch"] * 3 and pause > 0.1
+
+
+def test_augmented_rows_stand_beside_those_without(tmp_path, weights, caplog):
+    """A checkpoint can do it; a file with a decoder is only timed without."""
+    pytest.importorskip("onnxruntime")
+    exported = onnx_file(tmp_path / "model.onnx")
+    image = np.zeros((64, 96, 3), np.uint8)
+    settings = DetectorSettings(tta="flips,turns", runtime="onnxruntime")
+    once = BenchmarkSettings(runs=1, warm_up=0)
+    result = timing.benchmark([weights, exported], [image], settings, once)
+    rows = [(one["runtime"], one["tta"]) for one in result["timings"]]
+    assert rows == [("PyTorch eager, contiguous", None), ("PyTorch", None),
+                    ("PyTorch", "flips,turns"), ("ONNX Runtime", None)]  # fmt: skip
+    assert "not timed with test-time augmentation: " in caplog.text
+    assert f"{exported} holds the decoder" in caplog.text
+    header, *cells = timing.table(result).splitlines()
+    assert re.split(r"  +", header)[1:3] == ["runtime", "tta"]
+    assert [" flips,turns " in line for line in cells] == [False, False, True, False]
+    plain = timing.benchmark([weights], [image], DetectorSettings(), once)
+    assert " tta " not in timing.table(plain)
+    with pytest.raises(InputError, match="holds the decoder"):
+        timing.benchmark([exported], [image], settings, once)
+
+
+def test_views_of_the_benchmark_all_go_through_the_network(weights):
+    models = timing.load_models(
+        [weights], np.zeros((64, 96, 3), np.uint8), DetectorSettings(tta="flips")
+    )
+    batches = []
+    for one in models:
+        one.detector.runtime._model.register_forward_pre_hook(
+            lambda module, given, seen=batches: seen.append(len(given[0]))
+        )
+        timing.time_stages(one.detector, [np.zeros((64, 96, 3), np.uint8)])
+    assert [one.tta for one in models] == [None, None, "flips"]
+    assert len(batches) == 1 + 1 + 4
 
 
 def test_benchmark_without_a_model(capsys):

@@ -71,6 +71,15 @@ def test_text_of_each_entry():
     }
 
 
+def test_box_coding_is_told_where_it_is_known():
+    assert "box_coding" not in METADATA.to_props()
+    told = replace(METADATA, box_coding="rectangle")
+    assert told.to_props()["box_coding"] == "rectangle"
+    assert ModelMetadata.from_props(told.to_props(), "a.onnx") == told
+    with pytest.raises(InputError, match=r"'diamond' where .* 'vectors' or 'rectangle'"):
+        ModelMetadata.from_props(told.to_props() | {"box_coding": "diamond"}, "a.onnx")
+
+
 def test_files_of_earlier_versions():
     props = METADATA.to_props()
     for added in ("trained_size", "min_conf_thresh", "default_size", "fit"):

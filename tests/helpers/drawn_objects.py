@@ -33,6 +33,7 @@ class DrawnObjects:
     conf_thresh = 0.18
     reading = ReadOptions()
     train_scale = None
+    finds_rectangles = False
 
     def __init__(self, input_hw=(128, 128), max_side=np.inf):
         self.input_hw = input_hw

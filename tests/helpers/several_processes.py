@@ -63,7 +63,7 @@ def command(*words):
     return main.main(list(words))
 
 
-def learn(data, folder, **settings):
+def learn(data, folder, backbone="tiny", **settings):
     """Train in float64, where only the order of sums differs; leave what this process has seen.
 
     Each process has a folder of its own, so that it shows who writes.
@@ -89,7 +89,7 @@ def learn(data, folder, **settings):
         type(train_set).__getitem__ = counted
         torch.manual_seed(process_rank())  # the first weights are those of the first process
         model = tiny_model(
-            "tiny", seed=process_rank(), head_bn=True, box_coding="rectangle"
+            backbone, seed=process_rank(), head_bn=True, box_coding="rectangle"
         ).double()  # fmt: skip
         model.register_forward_pre_hook(lambda module, given: (given[0].double(), *given[1:]))
         chosen = TrainSettings(

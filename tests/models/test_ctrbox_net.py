@@ -9,8 +9,9 @@ from torch import nn
 
 from DOTA_devkit.errors import InputError
 from helpers.networks import recorded_model
-from models import CTRBOX
+from models import CTRBOX, ctrbox_net, global_batch_norm
 from models.backbones import BACKBONES
+from models.global_batch_norm import use_global_statistics
 
 HEADS = {"hm": 3, "wh": 10, "reg": 2, "cls_theta": 1}
 
@@ -160,6 +161,35 @@ def test_every_parameter_gets_a_gradient():
     maps = model(images(batch=2))
     sum(values.square().mean() for values in maps.values()).backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
+
+
+@pytest.mark.parametrize(
+    "backbone", ["mobilenetv2", "resnet18", "timm/pvt_v2_b0", "timm/mobilevit_xxs"]
+)
+def test_process_without_an_image_of_a_batch(monkeypatch, backbone):
+    """Its parameters get gradients of 0, which are added up in the same order everywhere."""
+    if backbone.startswith("timm/"):
+        pytest.importorskip("timm")
+    for module in (ctrbox_net, global_batch_norm):
+        monkeypatch.setattr(module, "process_count", lambda: 2)
+    other = torch.tensor(1.0)  # the other process has images, of mean and variance 1
+
+    def gather(own):
+        assert own[-1] == 0, "a stand-in counts as an image"
+        return torch.stack([own, other.expand_as(own) * 4])
+
+    monkeypatch.setattr(global_batch_norm, "gather_tensors", gather)
+    monkeypatch.setattr(global_batch_norm, "add_up", lambda sums: sums + other)
+    model = small(backbone, head_bn=True).train()
+    use_global_statistics(model)
+    found = model(images(batch=0), logits=True)
+    assert [tuple(values.shape) for values in found.values()] == [
+        (0, channels, 16, 24) for channels in HEADS.values()
+    ]
+    sum(values.sum() for values in found.values()).backward()
+    gradients = {name: one.grad for name, one in model.named_parameters()}
+    assert [name for name, grad in gradients.items() if grad is None] == []
+    assert [name for name, grad in gradients.items() if grad.any()] == []
 
 
 def test_classes_and_input_size_are_kept():

@@ -8,7 +8,7 @@ from torch import nn
 
 from DOTA_devkit.errors import InputError
 from models import global_batch_norm
-from models.global_batch_norm import use_global_statistics
+from models.global_batch_norm import uncounted, use_global_statistics
 
 
 @pytest.fixture
@@ -51,6 +51,34 @@ def test_statistics_are_those_of_the_whole_batch(others, momentum):
     together.eval()
     alone.eval()
     assert torch.allclose(together(batch), alone(batch), atol=1e-5)
+
+
+def test_images_that_do_not_count(others):
+    """They are normalized as the images of the other processes, and are none of them."""
+    torch.manual_seed(0)
+    batch = torch.randn(4, 4, 3, 2) * 3 + 1
+    others += [batch[:3], batch[3:]]
+    alone = nn.BatchNorm2d(4)
+    nn.init.normal_(alone.weight)
+    together = nn.Sequential(copy.deepcopy(alone))
+    use_global_statistics(together)
+    alone(batch)
+    x = torch.randn(2, 4, 3, 2, requires_grad=True)
+    with uncounted(together):
+        found = together(x)
+    for name, value in alone.state_dict().items():
+        assert torch.allclose(together[0].state_dict()[name], value, atol=1e-5), name
+    mean, variance = batch.mean((0, 2, 3)), batch.var((0, 2, 3), correction=0)
+    expected = nn.functional.batch_norm(x, mean, variance, alone.weight, alone.bias)
+    assert torch.allclose(found, expected, atol=1e-5)
+    given = torch.randn_like(found)
+    found.backward(given)
+    scale = alone.weight / (variance + alone.eps).sqrt()  # as of constants
+    assert torch.allclose(x.grad, given * scale[:, None, None], atol=1e-5)
+    others[:] = [batch[:1], batch[:0]]
+    before = together[0].running_mean.clone()
+    together(batch[1:])  # which count again
+    assert torch.allclose(together[0].running_mean, 0.9 * before + 0.1 * mean, atol=1e-5)
 
 
 @pytest.mark.parametrize("values", [0, 1])

@@ -4,6 +4,7 @@ import json
 import shlex
 import signal
 import sys
+from importlib.util import find_spec
 
 import pytest
 
@@ -25,6 +26,7 @@ TRAIN = shlex.split(
 )
 # A step has a batch of 4 of the 5 images and one of a single image, of which others get none.
 LEARNED = {"epochs": 2, "batch_size": 4, "accumulate": 2}
+TIMM = {**LEARNED, "epochs": 1, "backbone": "timm/mobilevit_xxs"}  # with attention and BatchNorm
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +64,8 @@ def run_all(root):
            for n in (1, 2, 3)},
         **{f"{phase}{n}": job(n, "--phase", phase, *scored, "--run_dir", at(f"{phase}-files{n}"))
            for phase in ("eval", "test") for n in (1, 3)},
+        **{f"timm{n}": {"count": n, "call": ["learn", few, at(f"timm{n}"), TIMM]}
+           for n in ((1, 2) if find_spec("timm") else ())},
         "train1": job(1, *begin, "--run_dir", at("train1")),
         "killed": job(2, *begin, "--run_dir", at("killed"), kill=[1, signal.SIGKILL, 3]),
         "killed-again": again("killed", 3),
@@ -94,6 +98,17 @@ def test_several_processes_learn_what_one_does(root, ended, count):
     for one in together:
         assert_same_history(one["history"], alone["history"])
         assert one["weights"] == together[0]["weights"]
+        assert one["weights"] == pytest.approx(alone["weights"], rel=1e-7)
+
+
+def test_process_without_an_image_for_a_network_with_attention(root, ended):
+    """It cannot reshape a batch of none, so a stand-in without weight goes through it."""
+    pytest.importorskip("timm")
+    assert [one.code for one in ended["timm2"]] == [0, 0], ended["timm2"]
+    (alone,), together = facts(root, "timm1"), facts(root, "timm2")
+    assert [sum(one["seen"].values()) for one in together] == [3, 2]
+    for one in together:
+        assert_same_history(one["history"], alone["history"])
         assert one["weights"] == pytest.approx(alone["weights"], rel=1e-7)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import onnx
@@ -15,29 +14,12 @@ from deploy.export.graph.decode import Boxes, Peaks
 from deploy.export.graph.heads import FusedHeads, heads_at_cells
 from deploy.export.graph.letterbox import FittedAxis
 from deploy.export.graph.nms import suppress
+from deploy.export.types import BEFORE_NMS, InputShape
 from deploy.metadata import OUTPUTS, RELEASE, ModelMetadata
 from structures.boxes import VECTORS
 
-BEFORE_NMS = ("before_nms_corners", "before_nms_scores", "before_nms_labels")
-"""Outputs that `assemble` adds for the parity check."""
-
 GraphOutput = tuple[Value, list[int | str]]
 """An output and its shape."""
-
-
-@dataclass(frozen=True)
-class InputShape:
-    """What of the input's shape is fixed; None is free.
-
-    Attributes:
-        batch: Number of images.
-        height: Height of the input; for a uint8 input that of the images, which are scaled inside.
-        width: Width of the same.
-    """
-
-    batch: int | None = None
-    height: int | None = None
-    width: int | None = None
 
 
 def assemble(

@@ -20,7 +20,8 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-OPSET = 18
+from deploy.export.types import OPSET
+
 IR_VERSION = 8
 """The IR version of opset 18's time, so that runtimes of 2023 and later read the file."""
 

@@ -13,11 +13,6 @@ import numpy as np
 from deploy.export.graph.builder import Graph, Value
 from structures.boxes import CORNER_VECTORS, STRIDE, UPRIGHT_MIDPOINTS, WH
 
-MAX_K = 3840
-"""Most rows of a file. NVIDIA's documentation allows TensorRT's TopK up to 3840 entries; its ONNX
-parser documents one fewer, which is `tensorrt_limits.MAX_TOP_K` and holds for the TensorRT
-format."""
-
 _MAX_FLOAT32 = float(np.finfo(np.float32).max)
 
 

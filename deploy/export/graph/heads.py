@@ -14,17 +14,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from deploy.export.graph.builder import Graph, Value
 from deploy.export.graph.rectangles import decode_rectangles
 from models.box_coding import agreeing_mean, box_parts, neighbor_steps, vectors_of_parts
 from models.ctrbox_net import SIGMOID_HEADS
 from structures.boxes import HEAD_CHANNELS, RECTANGLE, VECTORS
+
+if TYPE_CHECKING:
+    from deploy.export.graph.builder import Graph, Value  # it imports onnx
 
 BOX_HEADS = tuple(HEAD_CHANNELS)
 """`wh`, `reg`, `cls_theta`: the order of the output channels."""

@@ -11,11 +11,8 @@ import onnx
 from onnx import helper, numpy_helper
 
 from deploy.export.graph.assemble import check_model
-from deploy.export.graph.builder import OPSET
+from deploy.export.types import OPSET
 from DOTA_devkit.errors import InputError
-
-OLDEST_OPSET = 13
-"""The first one in which `Split` and `Unsqueeze` take their sizes and axes as inputs."""
 
 
 def newest_opset() -> int:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
-from deploy.export.graph.builder import Graph, Value
 from models.box_coding import AGREEMENT, LEAST_HALF_SIDE, SQUARE_WEIGHT, TINY
+
+if TYPE_CHECKING:
+    from deploy.export.graph.builder import Graph, Value  # it imports onnx
 
 
 def decode_rectangles(graph: Graph, parts: Value) -> Value:

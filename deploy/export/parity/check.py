@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from deploy.export.formats import BuiltModel, ExportJob
+from deploy.export.job import BuiltModel, ExportJob
 from deploy.export.parity.comparison import Comparison
 from deploy.export.parity.head_maps import decoding
 from deploy.export.parity.light_fork import compare_rows

@@ -10,10 +10,9 @@ import torch
 from torch import nn
 
 from decoder import DecDecoder
-from deploy.export.graph.assemble import BEFORE_NMS
 from deploy.export.parity.reference import Reference
 from deploy.export.parity.tolerance import Tolerance
-from deploy.export.types import CheckImage, ModelRunner
+from deploy.export.types import BEFORE_NMS, CheckImage, ModelRunner
 from deploy.metadata import OUTPUTS, ModelMetadata
 from deploy.runtimes.base import first_given
 from structures.detections import Detections

@@ -1,18 +1,17 @@
 """Checkpoints with the weights alone."""
 
 import re
+import subprocess
+import sys
 
 import pytest
 import torch
 
 from deploy.detector import Detector
+from helpers.paths import ROOT
 from helpers.small_exports import CONF, SIZE_HW, sharp_model
 from main import main
 from models import Checkpoint, load_model, read_checkpoint, save_checkpoint
-
-pytest.importorskip("onnx")
-pytest.importorskip("onnxruntime")
-pytest.importorskip("onnxscript")
 
 
 @pytest.fixture
@@ -54,6 +53,28 @@ def test_weights_alone(sharp_folder, trained, capsys):
     assert file.model_state.keys() == source.model_state.keys()
     for name, value in file.model_state.items():
         assert torch.equal(value, source.model_state[name])
+
+
+def test_it_needs_no_package_of_the_extra(sharp_folder, trained):
+    """They are hidden from a process of its own, as they may be imported here by now."""
+    words = ["--phase", "export", "--format", "checkpoint", "--weights", str(trained),
+             "--source", str(sharp_folder / "images/0.png"), "--threads", "1"]  # fmt: skip
+    hidden = ("onnx", "onnxruntime", "onnxscript")
+    code = f"""
+import sys
+sys.modules.update(dict.fromkeys({hidden!r}))
+sys.path.insert(0, {str(ROOT)!r})
+from main import main
+words = {words!r}
+assert main(words) == 0
+assert main([*words, "--format", "torch"]) == 2
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "run_weights.pth: " in done.stdout
+    assert re.fullmatch(
+        r"error: .*export needs onnx.*: pip install -e '.\[export\]'\n", done.stderr
+    )
 
 
 def test_half(sharp_folder, trained, tmp_path, capsys):

@@ -36,9 +36,9 @@ pytest.importorskip("onnxscript")
 import onnx
 
 from deploy.export import tensorrt, torch_program
+from deploy.export.formats import EXPORT_FORMATS
 from deploy.export.graph import decode as decode_graph
 from deploy.export.graph import opset
-from deploy.export.graph.assemble import InputShape
 from deploy.export.network import ExportNetwork
 from deploy.export.network_onnx import export_network
 from deploy.export.parity.comparison import Comparison
@@ -49,7 +49,7 @@ from deploy.export.parity.tolerance import TOLERANCES
 from deploy.export.parity.verdict import judge
 from deploy.export.settings import MIN_CONF_THRESH, UNSUPPORTED, ExportSettings
 from deploy.export.tensorrt_limits import OPSETS
-from deploy.export.types import SUFFIXES, CheckImage
+from deploy.export.types import CheckImage, InputShape
 from deploy.runtimes.onnx_runtime import open_session
 
 pytestmark = pytest.mark.slow  # exports networks or runs exported files
@@ -683,7 +683,7 @@ def test_opset_that_the_installed_runtime_cannot_run(folder, tmp_path, capsys, m
     def refuse(file):
         raise RuntimeError("NOT_IMPLEMENTED: no implementation for Conv(22)\nat somewhere.cc:12")
 
-    monkeypatch.setattr("deploy.export.formats.open_session", refuse)
+    monkeypatch.setattr("deploy.export.builders.open_session", refuse)
     assert run_main(folder, tmp_path / "a.onnx", "--opset", "22") == 2
     error = capsys.readouterr().err
     assert error.startswith("error: --opset 22: the installed ONNX Runtime cannot run the file")
@@ -735,7 +735,7 @@ UNSUPPORTED_FLAGS = {
     ("kind", "setting"), [(kind, name) for kind, names in UNSUPPORTED.items() for name in names]
 )
 def test_unsupported_settings_of_a_format_are_refused(folder, tmp_path, capsys, kind, setting):
-    output = tmp_path / f"a{SUFFIXES[kind]}"
+    output = tmp_path / f"a{EXPORT_FORMATS[kind].suffix}"
     flags, text = UNSUPPORTED_FLAGS[setting]
     assert run_main(folder, output, "--format", kind, *flags) == 2
     error = capsys.readouterr().err
@@ -799,7 +799,7 @@ def test_export_on_full_disk(folder, tmp_path, capsys, monkeypatch, kind):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, limits[1]))
     try:
-        code = run_main(folder, tmp_path / f"a{SUFFIXES[kind]}", "--format", kind)
+        code = run_main(folder, tmp_path / f"a{EXPORT_FORMATS[kind].suffix}", "--format", kind)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     error = capsys.readouterr().err
@@ -847,7 +847,7 @@ def test_size_and_fit_of_an_original_checkpoint(folder, tmp_path, name):
                                    atol=0.05)  # fmt: skip
 
 
-RUN_ELSEWHERE = [kind for kind in SUFFIXES if kind != "checkpoint"]
+RUN_ELSEWHERE = [kind for kind, row in EXPORT_FORMATS.items() if row.has_metadata]
 """Formats for runtimes: a checkpoint has neither a JSON beside it nor a fixed input."""
 
 
@@ -855,7 +855,7 @@ RUN_ELSEWHERE = [kind for kind in SUFFIXES if kind != "checkpoint"]
 def test_json_beside_the_file_of_every_format(folder, tmp_path, caplog, kind):
     if kind == "openvino":
         pytest.importorskip("openvino")
-    path = tmp_path / f"a{SUFFIXES[kind]}"
+    path = tmp_path / f"a{EXPORT_FORMATS[kind].suffix}"
     for conf in ("0.2", "0.3"):  # the second export replaces both
         assert run_main(folder, path, "--format", kind, "--conf_thresh", conf) == 0
     content = json.loads(path.with_name(f"{path.name}.json").read_text(encoding="utf-8"))

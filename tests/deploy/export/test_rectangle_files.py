@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from decoder import DecDecoder
+from deploy.detector import Detector
 from helpers.small_exports import K, export, make_folder, sharp_model
 from models import Checkpoint, load_model, save_checkpoint
 
@@ -14,7 +15,7 @@ pytest.importorskip("onnxscript")
 
 from deploy.export.parity.rows import outputs_to_detections
 from deploy.export.settings import MIN_CONF_THRESH
-from deploy.metadata import MAPS
+from deploy.metadata import MAPS, read_onnx_metadata
 from deploy.runtimes.onnx_runtime import open_session
 
 pytestmark = pytest.mark.slow  # exports networks
@@ -59,6 +60,15 @@ def test_boxes_equal_those_of_the_checkpoint(folder, images, runtime):
         products = (sides * np.roll(sides, 1, axis=1)).sum(axis=2)
         lengths = np.hypot(sides[..., 0], sides[..., 1])
         assert (np.abs(products) < 1e-3 * np.maximum(lengths * np.roll(lengths, 1, 1), 1)).all()
+
+
+def test_file_says_that_it_finds_rectangles(folder):
+    path = export(folder, "told.onnx")
+    assert read_onnx_metadata(path).box_coding == "rectangle"
+    assert Detector.load(path).finds_rectangles
+    assert Detector.load(folder / "checkpoint.pth").finds_rectangles
+    save_checkpoint(folder / "vectors.pth", Checkpoint.of(sharp_model()))
+    assert not Detector.load(folder / "vectors.pth").finds_rectangles
 
 
 def test_head_maps_have_the_meaning_of_the_original(folder, images):

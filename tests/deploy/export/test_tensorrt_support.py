@@ -12,7 +12,7 @@ pytest.importorskip("onnxscript")
 import onnx
 
 from deploy.export.graph.assemble import all_nodes, assemble
-from deploy.export.graph.builder import OPSET, Graph
+from deploy.export.graph.builder import Graph
 from deploy.export.graph.heads import fuse_heads
 from deploy.export.network import ExportNetwork
 from deploy.export.network_onnx import export_network
@@ -20,6 +20,7 @@ from deploy.export.quantize import quantize
 from deploy.export.settings import ExportSettings
 from deploy.export.tensorrt_limits import MAX_RANK, MAX_TOP_K, OPSETS, TYPES
 from deploy.export.tensorrt_support import unsupported_features
+from deploy.export.types import OPSET
 
 pytestmark = pytest.mark.slow  # exports networks or runs exported files
 

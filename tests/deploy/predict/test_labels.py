@@ -2,6 +2,7 @@
 
 import json
 import re
+import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import cv2
@@ -111,6 +112,84 @@ def test_labels_come_back_as_they_were_found(tmp_path, pictures, capsys, caplog,
     assert again.names == bright.labels.names
     np.testing.assert_allclose(again.corners, bright.labels.corners, atol=0.0051)
     assert (tmp_path / "labelTxt/dark.txt").read_text() == ""
+
+
+def stored_shapes(out):
+    """Name of each tool that can turn boxes -> the kind of each object in its file."""
+    cvat = ElementTree.parse(out / "cvat.xml").getroot()
+    (task,) = json.loads((out / "labelstudio.json").read_text())
+    (xanylabeling,) = (out / "xanylabeling").iterdir()
+    (rolabelimg,) = (out / "rolabelimg").iterdir()
+    return {
+        "cvat": [shape.tag for shape in cvat.find("image")],
+        "labelstudio": [one["type"] for one in task["predictions"][0]["result"]],
+        "xanylabeling": [
+            one["shape_type"] for one in json.loads(xanylabeling.read_text())["shapes"]
+        ],
+        "rolabelimg": [one.text for one in ElementTree.parse(rolabelimg).getroot().iter("type")],
+    }
+
+
+RECTANGLES_OF_TOOLS = {
+    "cvat": "box",
+    "labelstudio": "rectanglelabels",
+    "xanylabeling": "rotation",
+    "rolabelimg": "robndbox",
+}
+TOOLS = (*RECTANGLES_OF_TOOLS, "labelme", "yolo")
+
+
+@pytest.mark.parametrize(
+    "search", [{}, {"tile": 0, "scales": (0.318,)}, {"tile": 96, "scales": (0.317,)}]
+)
+def test_network_that_finds_rectangles_gives_rectangles_to_tools(tmp_path, caplog, search):
+    """The image is scaled by other factors in x and y, which makes parallelograms of them."""
+    caplog.set_level("INFO")
+    image = np.full((333, 1001, 3), 90, np.uint8)
+    image[::7, ::5] += 9  # windows of a single color are not searched
+    path = write(tmp_path / "images/a.png", image)
+    detector = Known(rectangles_to_corners(RECTANGLES * (0.7, 0.5, 0.7, 0.7, 1)))
+    detector.input_hw = (352, 1024)  # of which the image fills 341 rows, instead of 340.65
+    out = tmp_path / "polygons"
+    done = run(path, out, detector, formats=TOOLS, **search)
+    (found,) = [one.detections for one in done.images]
+    assert len(found) >= len(RECTANGLES)
+    assert "polygon" in stored_shapes(out)["cvat"]
+
+    detector.finds_rectangles = True
+    caplog.clear()
+    out = tmp_path / "rectangles"
+    run(path, out, detector, formats=TOOLS, **search)
+    assert stored_shapes(out) == {
+        tool: [kind] * len(found) for tool, kind in RECTANGLES_OF_TOOLS.items()
+    }
+    assert "no rectangles" not in caplog.text
+    for tool in TOOLS:
+        source = Source(target_of(out, tool), LABEL_FORMATS[tool], find_images(path.parent), NAMES)
+        (read,) = read_folder(source)
+        a, b, c, d = read.labels.corners.transpose(1, 0, 2)
+        np.testing.assert_allclose(((b - a) * (c - b)).sum(axis=1), 0, atol=0.02)
+        np.testing.assert_allclose(a + c, b + d, atol=1e-3)
+        assert max(map(distance, found.corners, read.labels.corners)) < 0.3
+
+
+@pytest.mark.parametrize("far", [0, 90_000])
+def test_rectangles_far_from_the_origin_and_of_squashed_images(tmp_path, far):
+    """Neither the digits of float32 nor a large difference of the scales makes them polygons."""
+    corners = rectangles_to_corners(RECTANGLES).astype(np.float64) * (1, 0.6) + far
+    found = Detections(corners.astype(np.float32), np.ones(4, np.float32), np.zeros(4, np.int64))
+    source = ImageSource("a", Path("images/a.png"), (100_000, 100_000))
+    for name in RECTANGLES_OF_TOOLS:
+        label_writer.write_labels(name, [(source, found)], NAMES, tmp_path, rectangles=True)
+    assert stored_shapes(tmp_path) == {
+        tool: [kind] * 4 for tool, kind in RECTANGLES_OF_TOOLS.items()
+    }
+    image = ElementTree.parse(tmp_path / "cvat.xml").getroot().find("image")
+    # The first is upright, 30.5 x 12 about (50.25, 40), so only its height and place change.
+    left, top, right, bottom = (float(image[0].get(key)) for key in ("xtl", "ytl", "xbr", "ybr"))
+    center = (left + right) / 2 - far, (top + bottom) / 2 - far
+    np.testing.assert_allclose(center, (50.25, 24), atol=0.01)
+    np.testing.assert_allclose(sorted((right - left, bottom - top)), (7.2, 30.5), atol=0.02)
 
 
 def test_labels_of_an_image_in_windows(tmp_path, picture):

@@ -13,13 +13,14 @@ from structures.letterbox import Letterbox, normalize
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
-from deploy.export.graph.assemble import BEFORE_NMS, InputShape, all_nodes, assemble, nms_model
+from deploy.export.graph.assemble import all_nodes, assemble, nms_model
 from deploy.export.graph.builder import Graph
 from deploy.export.graph.heads import fuse_heads
 from deploy.export.graph.nms import pair_iou, suppress
 from deploy.export.network import ExportNetwork
 from deploy.export.network_onnx import export_network
 from deploy.export.parity.rows import check_greedy, outputs_to_detections
+from deploy.export.types import BEFORE_NMS, InputShape
 from deploy.runtimes.onnx_runtime import open_session
 
 K = 120

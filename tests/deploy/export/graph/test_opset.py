@@ -9,8 +9,9 @@ pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
 from deploy.export.graph.assemble import nms_model
-from deploy.export.graph.builder import OPSET, Graph
-from deploy.export.graph.opset import OLDEST_OPSET, with_opset
+from deploy.export.graph.builder import Graph
+from deploy.export.graph.opset import with_opset
+from deploy.export.types import OLDEST_OPSET, OPSET
 from deploy.runtimes.onnx_runtime import open_session
 
 
