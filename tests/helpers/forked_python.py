@@ -22,7 +22,7 @@ TESTS = ROOT / "tests"
 
 IMPORTED = (
     "main", "cli.training", "cli.evaluation", "cli.deployment", "cli.exporting", "cli.info",
-    "deploy.benchmark", "deploy.export.pipeline", "deploy.torch_runtime", "torch._dynamo",
+    "deploy.benchmark", "deploy.export.pipeline", "deploy.runtimes.torch_runtime", "torch._dynamo",
     "matplotlib.figure", "matplotlib.backends.backend_agg", "onnxruntime", "onnxscript",
 )  # fmt: skip
 """What the server imports, as far as it is installed."""
