@@ -14,6 +14,8 @@ pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
 
+pytestmark = pytest.mark.slow  # exports networks
+
 
 @pytest.fixture
 def trained(sharp_folder, tmp_path):
