@@ -73,7 +73,7 @@ def found(samples, tmp_path_factory):
     """Return a function that searches the mosaics in windows of a size, each size once."""
 
     @functools.cache
-    def search(tile, overlap=100):
+    def search(tile, overlap):
         root = tmp_path_factory.mktemp(f"windows{tile}")
         return predict(samples[0], root / "out", "--tile", tile, "--overlap", overlap)
 
@@ -102,7 +102,7 @@ def without_partner(one, other):
 )
 def test_windows_find_what_the_whole_image_holds(found, tile, overlap, max_unmatched_share):
     """Few of the certain detections have no partner in the other run."""
-    whole, log = found(0)
+    whole, log = found(0, 100)
     assert "2 windows" in log and "all K" not in log
     tiled, log = found(tile, overlap)
     assert "all K" not in log
@@ -121,7 +121,7 @@ def test_most_detections_match_labels(samples, found):
     """The test above is one of a working detector: its vehicles lie on those of the labels."""
     truth, hits = samples[1], []
     for name in MOSAICS:
-        corners, scores, labels = found(608)[0][name]
+        corners, scores, labels = found(608, 100)[0][name]
         vehicles = corners[(scores >= CERTAIN_SCORE) & (labels == CLASSES.index("vehicle"))]
         labeled = truth[name][0][truth[name][1] == CLASSES.index("vehicle")]
         nearest = labeled[iou_matrix(vehicles, labeled).argmax(axis=1)]
@@ -139,7 +139,7 @@ def test_16_bits_are_detected_like_8_bits(samples, found, tmp_path):
         picture = cv2.imread(str(folder / f"{name}.png"))
         measured = picture.astype(np.uint16) * 4 + np.array((320, 180, 100), np.uint16)
         assert cv2.imwrite(str(tmp_path / f"images/{name}.png"), measured)
-    eight, _ = found(608)
+    eight, _ = found(608, 100)
     sixteen, log = predict(tmp_path / "images", tmp_path / "sixteen", "--tile", 608)
     assert log.count("16 bits are stretched to 8") == 2
     for one, other in ((eight, sixteen), (sixteen, eight)):
