@@ -22,7 +22,6 @@ from pathlib import Path
 
 import numpy as np
 
-from deploy.benchmark import processor
 from deploy.detector import Detector
 from deploy.runtimes.registry import require_file, runtimes_of_file
 from DOTA_devkit.cores import busy_cores, network_threads
@@ -71,6 +70,10 @@ class Row:
 
 def main() -> None:
     """Run the command."""
+    from deploy.benchmark import (
+        processor,  # with PyTorch, which the processes of files need not load
+    )
+
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
     add("files", nargs="+", type=Path, metavar="FILE", help="checkpoints and exported files")

@@ -43,7 +43,17 @@ def shared() -> Path:
 
 
 @pytest.fixture(scope="session")
-def sharp_folder(tmp_path_factory) -> Path:
+def traced_once():
+    """Trace a network for ONNX files only once; another export of it copies the trace."""
+    from helpers.traces import remember_traces
+
+    with pytest.MonkeyPatch.context() as patch:
+        remember_traces(patch)
+        yield
+
+
+@pytest.fixture(scope="session")
+def sharp_folder(tmp_path_factory, traced_once) -> Path:
     """Return a folder of a small checkpoint and images, where `export` keeps its files."""
     from helpers.small_exports import make_folder
 

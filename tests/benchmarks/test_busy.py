@@ -2,13 +2,13 @@
 
 import os
 import re
-import subprocess
 import sys
 
 import pytest
 
 from benchmarks import busy
 from DOTA_devkit.cores import network_threads
+from helpers import forked_python
 from helpers.fixed_output_onnx import onnx_file
 from helpers.paths import ROOT
 
@@ -18,9 +18,9 @@ def test_rows_and_medians(tmp_path):
     for package in ("onnxruntime", "openvino"):
         pytest.importorskip(package)
     onnx_file(tmp_path / "a.onnx")
-    done = subprocess.run(
+    done = forked_python.run(
         [sys.executable, "-m", "benchmarks.busy", "a.onnx", "--turns", "1"],
-        cwd=tmp_path, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)},
+        cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     first, header, *rows = done.stdout.splitlines()

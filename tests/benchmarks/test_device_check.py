@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from benchmarks import device_check, device_checks
+from benchmarks import device_check, device_checks, device_workplace
 from benchmarks.device_check import FAILED, NOT_THERE, PASSED
 from benchmarks.device_workplace import (
     Failed,
@@ -16,6 +16,7 @@ from benchmarks.device_workplace import (
     compare_detections,
     compare_losses,
 )
+from helpers import forked_python
 from helpers.paths import ROOT
 
 
@@ -189,8 +190,34 @@ def test_no_detections_are_no_comparison(tmp_path):
         compare_detections(write_scores(tmp_path / "a"), write_scores(tmp_path / "b"), 0.02)
 
 
+def results_of(path):
+    """Return the results in a JSON file by the names of the checks."""
+    return {row["check"]: row["result"] for row in json.loads(path.read_text())["checks"]}
+
+
+def expected_results(*names):
+    missing = ("float16", "onnx-cuda", "tensorrt", "compile")
+    return {name: NOT_THERE if name in missing else PASSED for name in names}
+
+
 @pytest.mark.slow  # runs a dozen commands
+def test_checks_on_the_cpu(tmp_path, monkeypatch, capsys):
+    """All but the training with torchrun, which starts processes of its own."""
+    for package in ("onnx", "onnxscript", "onnxruntime"):
+        pytest.importorskip(package)
+    for module in (device_checks, device_workplace):
+        monkeypatch.setattr(module, "subprocess", forked_python)
+    names = [name for name in device_checks.CHECKS if name not in ("torchrun", "compile")]
+    code = device_check.main(["--device", "cpu", "--json", str(tmp_path / "a.json"),
+                              "--minutes", "60", "--only", ",".join(names)])  # fmt: skip
+    assert code == 0, capsys.readouterr().out
+    assert results_of(tmp_path / "a.json") == expected_results(*names)
+
+
+@pytest.mark.slow
+@pytest.mark.long
 def test_every_check_on_the_cpu(tmp_path):
+    """As it is run by a user."""
     for package in ("onnx", "onnxscript", "onnxruntime"):
         pytest.importorskip(package)
     done = subprocess.run(
@@ -199,10 +226,5 @@ def test_every_check_on_the_cpu(tmp_path):
         cwd=tmp_path, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)},
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
-    rows = json.loads((tmp_path / "a.json").read_text())["checks"]
-    results = {row["check"]: row["result"] for row in rows}
-    missing = ("float16", "onnx-cuda", "tensorrt", "compile")
-    assert results == {
-        name: NOT_THERE if name in missing else PASSED for name in device_checks.CHECKS
-    }
+    assert results_of(tmp_path / "a.json") == expected_results(*device_checks.CHECKS)
     assert list(tmp_path.iterdir()) == [tmp_path / "a.json"]

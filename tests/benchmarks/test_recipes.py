@@ -5,8 +5,14 @@ import sys
 import pytest
 
 from benchmarks import recipes
+from helpers import forked_python
 from helpers.command_line import TINY_TRAINING
 from helpers.data_folders import make_small_dota
+
+
+@pytest.fixture(autouse=True)
+def forked(monkeypatch):
+    monkeypatch.setattr(recipes, "subprocess", forked_python)
 
 
 @pytest.mark.slow  # trains in processes of their own

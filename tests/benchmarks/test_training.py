@@ -2,20 +2,20 @@
 
 import os
 import re
-import subprocess
 import sys
 
 import pytest
 
+from helpers import forked_python
 from helpers.paths import ROOT
 
 
 @pytest.mark.slow  # a process of its own
 def test_both_loops_have_the_same_loss(tmp_path):
-    done = subprocess.run(
+    done = forked_python.run(
         [sys.executable, "-m", "benchmarks.training", "--backbones", "mobilenetv2", "--sizes",
          "64,96", "--batch_size", "2", "--head_conv", "8", "--turns", "1", "--threads", "1"],
-        cwd=tmp_path, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)},
+        cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     first, header, *rows = done.stdout.splitlines()

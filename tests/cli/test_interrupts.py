@@ -4,13 +4,13 @@ import contextlib
 import os
 import pkgutil
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
 
+from helpers import forked_python
 from helpers.command_line import TINY_TRAINING, CommandResult, assert_refused
 from helpers.data_folders import picture, write_image
 from helpers.paths import ROOT
@@ -23,7 +23,7 @@ def interrupt_when(folder, arguments, ready, signum=signal.SIGINT):
     It is sent once `ready()` is true, to the process and to its workers, as a terminal does.
     """
     with open(folder / "stdout.txt", "w+") as out, open(folder / "stderr.txt", "w+") as err:
-        process = subprocess.Popen(
+        process = forked_python.Popen(
             [sys.executable, ROOT / "main.py", *map(str, arguments)],
             cwd=folder, stdout=out, stderr=err, start_new_session=True,
         )  # fmt: skip
@@ -61,7 +61,7 @@ def test_signal_saves_the_run(data, tmp_path, workers, signum, name, code):
 @pytest.mark.slow
 def test_ctrl_c_keeps_finished_predictions(run_cli, trained_weights, tmp_path):
     """The same command continues where it was stopped."""
-    write_image(tmp_path / "large.png", picture(1200, 1200))
+    write_image(tmp_path / "large.png", picture(600, 600))
     arguments = ["--phase", "predict", "--source", "large.png", "--tile", 64, "--batch_size", 1,
                  "--formats", "json", "--weights", trained_weights]  # fmt: skip
 

@@ -85,6 +85,7 @@ def test_info_flags_that_contradict(run_cli, flags, message):
     assert_refused(run_cli("--phase", "info", *flags), message)
 
 
+@pytest.mark.slow
 def test_info_of_a_checkpoint(run_cli, data, trained_run):
     arguments = ["--phase", "info", "--data_dir", data, "--run_dir", trained_run]
     result = run_cli(*arguments, "--weights", "model_last.pth")

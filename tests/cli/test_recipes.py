@@ -21,6 +21,7 @@ def trained(run_training, data, tmp_path):
     return train
 
 
+@pytest.mark.slow
 def test_rectangles_are_the_default(trained):
     out, checkpoint = trained()
     assert "recipe rectangle: boxes coded as rectangle, heads with BatchNorm" in out
@@ -30,6 +31,7 @@ def test_rectangles_are_the_default(trained):
     assert checkpoint.extras["train_state_dict"].keys() == checkpoint.model_state.keys()
 
 
+@pytest.mark.slow
 def test_the_recipe_of_the_paper_writes_what_the_original_reads(trained, tmp_path):
     out, checkpoint = trained("--recipe", "paper")
     assert "recipe paper: boxes coded as vectors, heads without BatchNorm" in out

@@ -1,19 +1,19 @@
 """Jobs in several real processes, which find each other as those of torchrun do (gloo, CPU).
 
-Run as a script, this imports everything once and forks a child for each process of each job.
+Run as a script, this forks a child for each process of each job.
 """
 
 import json
 import os
 import signal
 import socket
-import subprocess
 import sys
 import time
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+from helpers import forked_python
 from helpers.paths import ROOT
 
 TESTS = ROOT / "tests"
@@ -40,9 +40,8 @@ def run_jobs(folder, jobs):
         Name -> `Ended` of each process of the job.
     """
     folder.mkdir()
-    done = subprocess.run(
-        [sys.executable, __file__, json.dumps(jobs), str(folder)],
-        cwd=ROOT, text=True, capture_output=True, timeout=550,
+    done = forked_python.run(
+        [sys.executable, __file__, json.dumps(jobs), str(folder)], cwd=ROOT, timeout=550,
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": f"{ROOT}{os.pathsep}{TESTS}"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -31,6 +31,7 @@ def image(height=64, width=96):
     return torch.rand(2, 3, height, width, generator=torch.Generator().manual_seed(0)) - 0.5
 
 
+@pytest.mark.slow  # timm takes seconds to build them
 @pytest.mark.parametrize(
     ("name", "channels"), [*CHANNELS.items(), (SWIN.removeprefix("timm/"), (96, 192, 384, 768))]
 )
@@ -62,6 +63,7 @@ def test_refused_models(name, reason):
         get_backbone(f"timm/{name}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", ["model.pth", "model.safetensors"])
 @pytest.mark.parametrize("name", ["convnext_atto", "regnety_002"])
 def test_maps_are_those_of_the_whole_model(name, layout, tmp_path):

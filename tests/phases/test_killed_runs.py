@@ -3,19 +3,19 @@
 import json
 import random
 import shlex
-import subprocess
 import sys
 
 import pytest
 import torch
 
+from helpers import forked_python
 from helpers.data_folders import make_small_dota
 from helpers.paths import ROOT
 from models import read_checkpoint
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no forks there")
 
-# One process imports everything and forks a child for each attempt. A child is killed after some
+# One process forks a child for each attempt. A child is killed after some
 # seconds, or kills itself in the middle of writing its n-th checkpoint, or before renaming it.
 ATTEMPTS = """
 import io, json, os, signal, sys, time
@@ -94,9 +94,7 @@ def run_attempts(folder, name, data, workers, attempts):
         "attempts": attempts,
         "report": str(folder / f"{name}.json"),
     }
-    done = subprocess.run(
-        [sys.executable, "-c", ATTEMPTS, json.dumps(plan)], cwd=ROOT, text=True, capture_output=True
-    )
+    done = forked_python.run([sys.executable, "-c", ATTEMPTS, json.dumps(plan)], cwd=ROOT)
     assert done.returncode == 0, done.stderr
     results = json.loads((folder / f"{name}.json").read_text())
     return results, done.stdout + done.stderr

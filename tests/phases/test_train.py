@@ -188,6 +188,7 @@ def test_run_with_averaged_weights_goes_on_at_the_very_step(data, tmp_path, monk
     assert not torch.equal(averaged["hm.0.weight"], trained["hm.0.weight"])
 
 
+@pytest.mark.slow
 def test_the_averaged_weights_are_scored_and_saved(data, tmp_path):
     scored = []
     fit(data, tmp_path, epochs=1, ema_decay=0.5,
@@ -592,6 +593,7 @@ def test_bad_steps_change_nothing(data, tmp_path, monkeypatch):
     assert (tmp_path / "train_loss.txt").read_text() == "nan\n"
 
 
+@pytest.mark.slow
 def test_nan_in_an_image_does_not_reach_the_batch_norms(data, tmp_path):
     train_set = open_dataset("dota", data, "train", (64, 64), DataOptions())
     train_set.check_labels()
@@ -688,6 +690,7 @@ def use_scale(monkeypatch, scale):
     return found
 
 
+@pytest.mark.slow
 def test_scaled_losses_give_the_same_steps(data, tmp_path, monkeypatch):
     """A power of two is exact. The gradient is clipped, which comes after the scale is undone."""
     changes = {"epochs": 1, "clip_norm": 0.1, "batch_size": 1, "accumulate": 2}
@@ -956,6 +959,7 @@ def test_run_without_matplotlib_has_no_plot(data, tmp_path, monkeypatch, real_cu
     assert (tmp_path / "history.csv").is_file()
 
 
+@pytest.mark.slow
 def test_each_epoch_tells_how_long_it_waited_for_data(data, tmp_path, caplog, monkeypatch):
     """A clock that goes one second ahead each time it is read, twice a batch."""
     clock = iter(range(1000))

@@ -3,7 +3,6 @@
 import ast
 import re
 import shlex
-import subprocess
 import sys
 from xml.etree import ElementTree
 
@@ -13,6 +12,7 @@ import pytest
 from shapely.geometry import Polygon
 
 from cli.flags import FLAGS
+from helpers import forked_python
 from helpers.paths import ROOT
 from helpers.small_exports import CLASSES, make_folder
 from main import main
@@ -29,7 +29,7 @@ SMALL = ("--input_h", "96", "--input_w", "128", "--K", "40")
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
+def folder(tmp_path, monkeypatch, traced_once):
     """Return a folder with model.pth and images/a0.png, which the page uses."""
     make_folder(tmp_path)
     (tmp_path / "checkpoint.pth").rename(tmp_path / "model.pth")
@@ -183,9 +183,7 @@ def test_page_suppression_at_its_borders(second, labels, threshold, kept):
 def test_page_benchmarks_run(module, flags, expected):
     """Run them with less than what is timed there."""
     assert f"python -m {module}\n" in PAGE
-    done = subprocess.run(
-        [sys.executable, "-m", module, *flags.split()], cwd=ROOT, text=True, capture_output=True
-    )
+    done = forked_python.run([sys.executable, "-m", module, *flags.split()], cwd=ROOT)
     assert done.returncode == 0 and expected in done.stdout, done.stderr
 
 

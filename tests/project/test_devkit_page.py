@@ -146,6 +146,7 @@ def test_page_commands_run_and_write_their_files(outputs):
     assert {p.stem for p in (root / "patches_test/images").iterdir()} >= {"P0000__1__100___0"}
 
 
+@pytest.mark.slow
 def test_page_scores_of_perfect_results(outputs):
     """The results are the labels, each found on two patches, so the AP after merging is 1."""
     root = outputs["root"]
@@ -158,6 +159,7 @@ def test_page_scores_of_perfect_results(outputs):
     assert (root / "submission.zip").is_file()
 
 
+@pytest.mark.slow
 def test_page_python_example(outputs):
     (code,) = python_blocks()
     done = subprocess.run(

@@ -1,6 +1,7 @@
 """Who may import whom: imports run one way, from `main` down to `DOTA_devkit`."""
 
 import ast
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -51,9 +52,14 @@ def module_of(path: Path) -> str:
 MODULES = {module_of(path): path for path in code_files()}
 
 
+@functools.cache
+def nodes_of(path: Path) -> list[ast.AST]:
+    return list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+
+
 def imports_of(path: Path) -> Iterator[str]:
     """Modules of the project that a file imports anywhere, `if TYPE_CHECKING` included."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in nodes_of(path):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name in MODULES)
         elif isinstance(node, ast.ImportFrom):
@@ -123,7 +129,7 @@ def test_names_below_the_command_line_are_not_flags():
     for name, path in MODULES.items():
         if name.startswith(("cli", "main", "benchmarks", "DOTA_devkit.commands")):
             continue
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in nodes_of(path):
             if isinstance(node, (ast.Raise, ast.Call)) and _is_message(node):
                 told += [
                     f"{name}:{text.lineno}: {text.value!r}"

@@ -22,7 +22,7 @@ def test_page_flags_exist():
 
 
 @pytest.mark.slow
-def test_page_commands_run(tmp_path, monkeypatch):
+def test_page_commands_run(tmp_path, monkeypatch, traced_once):
     for package in ("onnx", "onnxruntime", "onnxscript"):
         pytest.importorskip(package)
     make_folder(tmp_path)

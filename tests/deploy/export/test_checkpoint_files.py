@@ -13,6 +13,8 @@ from helpers.small_exports import CONF, SIZE_HW, sharp_model
 from main import main
 from models import Checkpoint, load_model, read_checkpoint, save_checkpoint
 
+pytestmark = pytest.mark.slow  # exports networks
+
 
 @pytest.fixture
 def trained(sharp_folder, tmp_path):

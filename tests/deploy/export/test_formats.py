@@ -1,6 +1,5 @@
 """The export phase: formats other than ONNX, checks of rounded files, and errors."""
 
-import copy
 import dataclasses
 import hashlib
 import io
@@ -40,7 +39,6 @@ from deploy.export.formats import EXPORT_FORMATS
 from deploy.export.graph import decode as decode_graph
 from deploy.export.graph import opset
 from deploy.export.network import ExportNetwork
-from deploy.export.network_onnx import export_network
 from deploy.export.parity.comparison import Comparison
 from deploy.export.parity.model_pair import ModelPair, Thresholds
 from deploy.export.parity.reference import Reference
@@ -57,17 +55,8 @@ pytestmark = pytest.mark.slow  # exports networks or runs exported files
 
 @pytest.fixture(scope="module")
 def folder(sharp_folder):
-    """Return the checkpoint and its images; the network is traced once for all tests here."""
-    traced = {}
-
-    def once(network, half=False):
-        if half not in traced:
-            traced[half] = export_network(network, half)
-        return copy.deepcopy(traced[half])
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("deploy.export.trace.export_network", once)
-        yield sharp_folder
+    """Return the checkpoint and its images."""
+    return sharp_folder
 
 
 def run_main(folder, output, *flags):

@@ -431,7 +431,7 @@ def test_neighbors_of_any_size_all_come_out(make, name):
     [
         ("128", (150, 230), (20, 70), DrawnObjects(), 12),
         pytest.param(
-            "608", (900, 1080), (150, 330), DrawnObjects((608, 608), max_side=580), 24,
+            "608", (900, 1080), (150, 330), DrawnObjects((608, 608), max_side=580), 6,
             marks=pytest.mark.slow,
         ),
     ],

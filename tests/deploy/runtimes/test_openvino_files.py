@@ -1,6 +1,5 @@
 """How OpenVINO reads this project's files, and what it says about others."""
 
-import subprocess
 import sys
 
 import numpy as np
@@ -8,6 +7,7 @@ import pytest
 
 from deploy.metadata import ModelMetadata
 from DOTA_devkit.errors import InputError
+from helpers import forked_python
 from helpers.fixed_output_onnx import onnx_file
 from helpers.paths import ROOT
 from helpers.small_exports import CLASSES, export
@@ -143,7 +143,5 @@ print("alive")
 def test_signal_after_models_closed_in_order_of_opening(sharp_folder):
     """A second core of OpenVINO would restore the signal stack of a core that is gone."""
     path = export(sharp_folder, "free.xml", "--format", "openvino")
-    done = subprocess.run(
-        [sys.executable, "-c", TWO_MODELS, str(path)], cwd=ROOT, capture_output=True, text=True
-    )
+    done = forked_python.run([sys.executable, "-c", TWO_MODELS, path], cwd=ROOT)
     assert (done.returncode, done.stdout.split()) == (0, ["heard", "alive"]), done.stderr
