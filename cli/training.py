@@ -43,7 +43,7 @@ from DOTA_devkit.errors import InputError
 from DOTA_devkit.files import sweep_leftovers
 from DOTA_devkit.locks import locked
 from eval import EvalSettings, score_split
-from models import CTRBOX, Checkpoint, build_model, finetune, read_checkpoint
+from models import CTRBOX, Checkpoint, build_model, finetune, load_model, read_checkpoint
 from models.architecture import Architecture
 from models.backbones import get_backbone
 from processes.group import agreed, is_first, joined
@@ -56,7 +56,7 @@ from training.image_losses import ImageLosses
 from training.precision import choose_precision
 from training.settings import TrainSettings
 from training.state import seed_all
-from training.teacher import read_teacher
+from training.teacher import check_teacher
 from training.tensorboard import import_writer
 
 logger = logging.getLogger("bbavectors")
@@ -128,6 +128,7 @@ def plan_training(args: argparse.Namespace, run: RunDir, device: torch.device) -
     if resume is None:
         args.recipe = choose_recipe(args, start)
         logger.info("recipe %s: %s", args.recipe, recipe_line(args, run.defaults))
+    teacher = load_model(args.teacher) if args.teacher else None
     settings = train_settings(args, run, resume)
     evaluation = eval_settings(args, "train", run)
     classes = classes_to_open(args, resume) if resume else asked_classes(args)
@@ -141,7 +142,8 @@ def plan_training(args: argparse.Namespace, run: RunDir, device: torch.device) -
     else:
         seed_all(settings.seed)
         model = new_model(args, run.defaults, tuple(train_set.category), input_hw, start)
-    teacher = None if args.teacher is None else read_teacher(args.teacher, model)
+    if teacher is not None:
+        check_teacher(args.teacher, teacher, model)
     # What this machine lacks is told before an earlier run is deleted.
     choose_precision(settings.amp, device)
     settings = compilable(args, settings, device)

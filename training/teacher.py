@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from DOTA_devkit.errors import InputError
-from models import CTRBOX, load_model
+from models import CTRBOX
 from models.losses import ObjectCounts
 from models.teacher_loss import teacher_losses
 from training.precision import Precision
@@ -58,14 +58,17 @@ class Teacher:
         return teacher_losses(maps, taught, targets, counts, self._mean_objects, coding)
 
 
-def read_teacher(path: Path, student: CTRBOX) -> CTRBOX:
-    """Read the teacher of a network.
+def check_teacher(path: Path, model: CTRBOX, student: CTRBOX) -> None:
+    """Check that a network can be the teacher of another one.
+
+    Args:
+        path: Its file, for errors.
+        model: The network.
+        student: The one that is to learn from it.
 
     Raises:
-        InputError: The file is not a checkpoint, or has other classes or another box coding than
-            the network that is to learn from it.
+        InputError: It has other classes or another box coding.
     """
-    model = load_model(path)
     named = model.classes is not None and student.classes is not None
     if model.heads["hm"] != student.heads["hm"] or (named and model.classes != student.classes):
         raise InputError(
@@ -82,7 +85,6 @@ def read_teacher(path: Path, student: CTRBOX) -> CTRBOX:
             "%s: the teacher was trained at %s, and this run is at %s; a teacher knows objects of "
             "the size that it was trained at", path, _size(model), _size(student),
         )  # fmt: skip
-    return model
 
 
 def _names(model: CTRBOX) -> str:

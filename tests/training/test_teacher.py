@@ -1,13 +1,14 @@
 """A trained network as teacher: which ones are taken, and what a run with one does."""
 
 import logging
+from pathlib import Path
 
 import pytest
 
 from DOTA_devkit.errors import InputError
 from helpers.data_folders import CLASSES
-from helpers.networks import save_untrained, tiny_model
-from training.teacher import read_teacher
+from helpers.networks import tiny_model
+from training.teacher import check_teacher
 
 
 @pytest.mark.parametrize(
@@ -18,27 +19,28 @@ from training.teacher import read_teacher
         ({"box_coding": "rectangle"}, "codes boxes as rectangle, and this run as vectors"),
     ],
 )
-def test_teachers_that_do_not_fit_are_refused(tmp_path, options, message):
-    path = save_untrained(tmp_path / "teacher.pth", **options)
+def test_teachers_that_do_not_fit_are_refused(options, message):
     with pytest.raises(InputError, match=message) as raised:
-        read_teacher(path, tiny_model())
-    assert str(path) in str(raised.value)
+        check_teacher(Path("teacher.pth"), tiny_model(**options), tiny_model())
+    assert str(raised.value).startswith("teacher.pth: ")
 
 
-def test_a_file_that_is_no_checkpoint_is_refused(tmp_path):
-    (tmp_path / "teacher.pth").write_text("not one")
-    with pytest.raises(InputError, match=r"teacher\.pth"):
-        read_teacher(tmp_path / "teacher.pth", tiny_model())
+def test_a_teacher_without_names_has_as_many_classes():
+    teacher = tiny_model()
+    teacher.classes = None
+    check_teacher(Path("teacher.pth"), teacher, tiny_model())
+    with pytest.raises(InputError, match="this one has 2 without names"):
+        check_teacher(Path("teacher.pth"), teacher, tiny_model(classes=("a", "b", "c")))
 
 
-def test_backbone_and_heads_of_a_teacher_are_its_own(tmp_path, caplog):
+def test_backbone_and_heads_of_a_teacher_are_its_own(caplog):
     caplog.set_level(logging.WARNING)
-    path = save_untrained(tmp_path / "teacher.pth", backbone="resnet18", head_conv=16, neck=8)
-    assert read_teacher(path, tiny_model()).backbone == "resnet18"
+    teacher = tiny_model(backbone="resnet18", head_conv=16, neck=8)
+    check_teacher(Path("teacher.pth"), teacher, tiny_model())
     assert not caplog.records
 
 
-def test_a_teacher_of_another_size_is_told(tmp_path, caplog):
+def test_a_teacher_of_another_size_is_told(caplog):
     caplog.set_level(logging.WARNING)
-    read_teacher(save_untrained(tmp_path / "teacher.pth", size=96), tiny_model())
+    check_teacher(Path("teacher.pth"), tiny_model(size=96), tiny_model())
     assert "the teacher was trained at 96x96, and this run is at 64x64" in caplog.text
