@@ -200,13 +200,7 @@ def load_models(
         version = re.split("[-+]", module.__version__)[0]
         return LoadedModel(file, version, settings.used_threads(), detector, seconds, own.tta)
 
-    models = [
-        timed_load(
-            file, "pytorch", load=lambda path, own: Detector(PlainTorchRuntime(path, own), own)
-        )
-        for file in checkpoints[:1]
-    ]
-    unable = []
+    models, unable = [], []
     for file, runtime in pairs:
         models.append(timed_load(file, runtime))
         if settings.tta is not None:
@@ -218,7 +212,13 @@ def load_models(
         raise unable[0]
     for error in unable:
         logger.warning("not timed with test-time augmentation: %s", error)
-    return models
+    plain = [
+        timed_load(
+            file, "pytorch", load=lambda path, own: Detector(PlainTorchRuntime(path, own), own)
+        )
+        for file in checkpoints[:1]
+    ]
+    return plain + models
 
 
 def summarize(
