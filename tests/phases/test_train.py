@@ -336,7 +336,7 @@ def fit_until_second_epoch(data, folder, changes):
         original = trainer.train_one_epoch
 
         def stop_at_second_epoch(*args):
-            if args[-2].progress.epoch == 2:
+            if args[5].progress.epoch == 2:
                 raise KeyboardInterrupt
             return original(*args)
 
