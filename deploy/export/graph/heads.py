@@ -2,11 +2,12 @@
 
 Of `wh`, `reg` and `cls_theta` a decoder reads K cells, 500 of 23,104 with an input of 608x608. A
 head's output at a cell depends only on a patch of the feature map: so the patches of the K cells
-are cut out, and the two convolutions of a head run over these small images. The results are those
-of the maps, except for the order of the sums.
+are gathered, and the two convolutions of a head become two matrix products over them. The results
+are those of the maps, except for the order of the sums.
 
-A rectangle is the mean of the boxes of 3x3 cells (`models.box_coding.agreeing_mean`), so its
-patches are larger by one cell on each side.
+A rectangle is the mean of the boxes of 3x3 cells (`models.box_coding.agreeing_mean`). Their patches
+overlap, so the hidden layer is computed once in 5x5 cells, and the second product gives the outputs
+of all nine.
 """
 
 from __future__ import annotations
@@ -39,35 +40,60 @@ class FusedHeads:
     """The weights of consecutive heads whose last convolutions have the same size.
 
     Attributes:
-        first: [M, C, 3, 3], of the hidden convolution.
+        radius: Of the hidden cells that are needed around a cell.
+        first: [9 C, M], rows by (y, x, channel) of a patch of 3x3 cells.
         first_bias: [M].
-        last: [channels, M, size, size], of the last one.
+        last: [(2 radius + 1)^2 M, channels], rows by (y, x, hidden channel).
         last_bias: [channels].
     """
 
+    radius: int
     first: Tensor
     first_bias: Tensor
     last: Tensor
     last_bias: Tensor
 
-    @property
-    def radius(self) -> int:
-        """Radius of the last convolution's kernel, in cells."""
-        return self.last.shape[2] // 2
-
     @classmethod
     def of(cls, heads: Sequence[nn.Sequential]) -> FusedHeads:
         """Fuse heads, each a hidden 3x3 convolution, maybe other layers, and a last convolution."""
         first, last = ([head[index] for head in heads] for index in (0, -1))
-        size = last[0].kernel_size[0]
-        taps = (one.weight.flatten(2).permute(2, 0, 1) for one in last)
-        blocks = torch.stack([torch.block_diag(*tap) for tap in zip(*taps, strict=True)], dim=2)
+        kernel_size = last[0].kernel_size[0]
+        parts = [torch.block_diag(*taps) for taps in zip(*map(_tap_matrices, last), strict=True)]
         return cls(
-            torch.cat([one.weight for one in first]),
+            kernel_size // 2,
+            torch.cat([torch.cat(_tap_matrices(one)) for one in first], dim=1),
             torch.cat([one.bias for one in first]),
-            blocks.unflatten(2, (size, size)),
+            torch.cat(parts),
             torch.cat([one.bias for one in last]),
         )
+
+    def in_neighbors(self, combine: Tensor) -> FusedHeads:
+        """Return the heads with the outputs of the 3x3 cells around a cell, row by row.
+
+        Args:
+            combine: [channels, combined], a linear map of the outputs of a cell.
+
+        Returns:
+            Heads with 9 x combined channels.
+        """
+        combined = combine.shape[1]
+        size, outer = 2 * self.radius + 1, 2 * self.radius + 3
+        taps = (self.last @ combine).reshape(size, size, -1, combined)
+        last = taps.new_zeros(outer, outer, taps.shape[2], 3, 3, combined)
+        for y in range(3):
+            for x in range(3):
+                last[y : y + size, x : x + size, :, y, x] = taps
+        return replace(
+            self,
+            radius=self.radius + 1,
+            last=last.flatten(3).flatten(0, 2),
+            last_bias=(self.last_bias @ combine).repeat(9),
+        )
+
+
+def _tap_matrices(convolution: nn.Conv2d) -> list[Tensor]:
+    """Return the matrix [in, out] of each kernel tap, row by row."""
+    return list(convolution.weight.flatten(2).permute(2, 1, 0))
 
 
 def fuse_heads(heads: Sequence[nn.Sequential], box_coding: str = VECTORS) -> list[FusedHeads]:
@@ -75,14 +101,17 @@ def fuse_heads(heads: Sequence[nn.Sequential], box_coding: str = VECTORS) -> lis
 
     Args:
         heads: The heads.
-        box_coding: How they are coded, one of `structures.boxes.BOX_CODINGS`. Of rectangles there
-            are two, with the five numbers of `models.box_coding.box_parts`, and with the center.
+        box_coding: How they are coded, one of `structures.boxes.BOX_CODINGS`. Of rectangles, these
+            are the numbers of the boxes in 3x3 cells instead: five of the shape in each cell, then
+            two of the center in each.
     """
     if box_coding == RECTANGLE:
-        wh, reg = (FusedHeads.of([head]) for head in heads[:2])
-        parts = box_parts(torch.eye(HEAD_CHANNELS["wh"]))
-        last = torch.einsum("wp,wmyx->pmyx", parts, wh.last)
-        return [replace(wh, last=last, last_bias=wh.last_bias @ parts), reg]
+        wh, reg, _ = heads
+        center = torch.eye(HEAD_CHANNELS["reg"])
+        return [
+            FusedHeads.of([wh]).in_neighbors(box_parts(torch.eye(HEAD_CHANNELS["wh"]))),
+            FusedHeads.of([reg]).in_neighbors(center),
+        ]
     groups: list[list[nn.Sequential]] = []
     for head in heads:
         if groups and groups[-1][0][-1].kernel_size == head[-1].kernel_size:
@@ -92,15 +121,13 @@ def fuse_heads(heads: Sequence[nn.Sequential], box_coding: str = VECTORS) -> lis
     return [FusedHeads.of(group) for group in groups]
 
 
-def offsets(radius: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return y and x of the cells around a cell, row by row, [(2 radius + 1)^2] each."""
+def kernel_offsets(radius: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return y and x of the cells of a kernel around its center, row by row.
+
+    Each is [(2 radius + 1)^2].
+    """
     y, x = np.mgrid[-radius : radius + 1, -radius : radius + 1]
     return y.ravel(), x.ravel()
-
-
-def reach_of(box_coding: str) -> int:
-    """Return how far from a peak the cells are whose boxes are needed."""
-    return 1 if box_coding == RECTANGLE else 0
 
 
 class HeadsAtPeaks(nn.Module):
@@ -114,14 +141,13 @@ class HeadsAtPeaks(nn.Module):
     def __init__(self, heads: Sequence[nn.Sequential], box_coding: str = VECTORS) -> None:
         super().__init__()
         self.box_coding = box_coding
-        self.reach = reach_of(box_coding)
         fused = fuse_heads(heads, box_coding)
         self.radii = [one.radius for one in fused]
         for name in ("first", "first_bias", "last", "last_bias"):
             values = [nn.Parameter(getattr(one, name).detach().clone(), False) for one in fused]
             self.register_module(name, nn.ParameterList(values))
-        for radius in range(max(self.radii) + self.reach + 2):
-            for axis, values in zip("yx", offsets(radius), strict=True):
+        for radius in {1, *self.radii}:
+            for axis, values in zip("yx", kernel_offsets(radius), strict=True):
                 self.register_buffer(f"{axis}{radius}", torch.from_numpy(values), persistent=False)
         self.register_buffer("sigmoid", torch.tensor(_SIGMOID), persistent=False)
 
@@ -136,44 +162,35 @@ class HeadsAtPeaks(nn.Module):
             [B, K, 13].
         """
         batch, channels, height, width = features.shape
-        count = cells.shape[1]
-        margin = max(self.radii) + self.reach + 1
+        margin = max(self.radii) + 1
         padded_width = width + 2 * margin
         rows = F.pad(features, [margin] * 4).flatten(2).transpose(1, 2)
-
-        def inside(radius: int) -> Tensor:
-            y = (cells // width)[..., None] + self.get_buffer(f"y{radius}")
-            x = (cells % width)[..., None] + self.get_buffer(f"x{radius}")
-            return (y >= 0) & (y < height) & (x >= 0) & (x < width)
-
-        corner = (cells // width + margin) * padded_width + cells % width + margin
-        cells_around = (2 * self.reach + 1) ** 2
         found = []
         for number, radius in enumerate(self.radii):
-            radius = radius + self.reach
-            size = 2 * radius + 1
-            steps = [self.get_buffer(f"{axis}{radius + 1}") for axis in "yx"]
-            index = corner[..., None] + steps[0] * padded_width + steps[1]
+            y = (cells // width)[..., None] + self.get_buffer(f"y{radius}")
+            x = (cells % width)[..., None] + self.get_buffer(f"x{radius}")
+            taps = (self.y1 + margin) * padded_width + self.x1 + margin
+            index = (y * padded_width + x)[..., None] + taps
             index = index.flatten(1)[..., None].expand(-1, -1, channels)
-            patches = rows.gather(1, index).reshape(-1, size + 2, size + 2, channels)
-            hidden = F.conv2d(
-                patches.permute(0, 3, 1, 2), self.first[number], self.first_bias[number]
-            )
+            patches = rows.gather(1, index).reshape(batch, y[0].numel(), 9 * channels)
+            hidden = F.relu(patches @ self.first[number] + self.first_bias[number])
             # The last convolution sees zeros beyond the border of the map.
-            seen = inside(radius).reshape(-1, 1, size, size)
-            hidden = torch.where(seen, F.relu(hidden), 0.0)
-            values = F.conv2d(hidden, self.last[number], self.last_bias[number])
-            found.append(values.reshape(batch, count, len(self.last[number]), cells_around))
-        values = torch.cat(found, dim=2)
+            inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)
+            hidden = torch.where(inside.flatten(1)[..., None], hidden, 0.0)
+            hidden = hidden.reshape(batch, cells.shape[1], len(self.last[number]))
+            found.append(hidden @ self.last[number] + self.last_bias[number])
         if self.box_coding == RECTANGLE:
-            return self._rectangles(torch.where(inside(1)[:, :, None], values, 0.0))
-        values = values[..., 0]
+            y, x = (cells // width)[..., None] + self.y1, (cells % width)[..., None] + self.x1
+            inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)
+            return self._rectangles(*found, inside)
+        values = torch.cat(found, dim=2)
         return torch.where(self.sigmoid, torch.sigmoid(values), values)
 
     @staticmethod
-    def _rectangles(parts: Tensor) -> Tensor:
-        """Decode the boxes of 3x3 cells, [B, K, 7, 9], to [B, K, 13]."""
-        parts = parts.permute(3, 0, 2, 1)
+    def _rectangles(shape: Tensor, center: Tensor, inside: Tensor) -> Tensor:
+        """Decode the boxes [B, K, 9 x 5] and [B, K, 9 x 2] of 3x3 cells, [B, K, 13]."""
+        parts = torch.cat([shape.unflatten(2, (9, -1)), center.unflatten(2, (9, -1))], dim=3)
+        parts = torch.where(inside[..., None], parts, 0.0).permute(2, 0, 3, 1)
         steps = neighbor_steps(parts[0])
         box = agreeing_mean([one + step for one, step in zip(parts, steps, strict=True)])
         vectors, offset = vectors_of_parts(box), box[:, -2:]
@@ -192,54 +209,56 @@ def heads_at_cells(
     Args:
         graph: The graph to add to.
         fused_heads: The weights, from `fuse_heads` with the same coding.
-        features: [B, C, H, W], in whose precision the convolutions are computed.
+        features: [B, C, H, W], in whose precision the products are computed.
         cells: [B, K] int64, `y * W + x`.
         box_coding: How the boxes are coded, one of `structures.boxes.BOX_CODINGS`.
 
     Returns:
         [B, 13, K] float32.
     """
-    reach = reach_of(box_coding)
-    margin = max(one.radius for one in fused_heads) + reach + 1
-    channels = fused_heads[0].first.shape[1]
-    batch, _, height, width = features.dims(4)
-    _, count = cells.dims(2)
+    margin = max(one.radius for one in fused_heads) + 1
+    channels = len(fused_heads[0].first) // 9
+    _, _, height, width = features.dims(4)
     padded_width = width + 2 * margin
     pads = np.array([0, 0, margin, margin] * 2)
     padded = graph.op("Pad", features, pads)
     rows = padded.reshape(0, channels, -1).transpose(0, 2, 1)
-
-    def inside(radius: int) -> Value:
-        around_y, around_x = offsets(radius)
-        y = (cells // width).unsqueeze(2) + around_y
-        x = (cells % width).unsqueeze(2) + around_x
-        return (y > -1) & (y < height) & (x > -1) & (x < width)
-
-    corner = ((cells // width + margin) * padded_width + cells % width + margin).unsqueeze(2)
     found = []
     for one in fused_heads:
-        radius = one.radius + reach
-        size = 2 * radius + 1
-        step_y, step_x = offsets(radius + 1)
-        index = corner + padded_width * step_y + step_x
-        # One row of the map for each index: [B, K, cells of the patch, C].
-        patches = graph.op("GatherND", rows, index.unsqueeze(3), batch_dims=1)
-        patches = patches.reshape(-1, size + 2, size + 2, channels).transpose(0, 3, 1, 2)
-        hidden = graph.op("Relu", _convolve(graph, patches, one.first, one.first_bias))
-        if radius:
-            hidden = inside(radius).reshape(-1, 1, size, size).where(hidden, 0)
-        values = _convolve(graph, hidden, one.last, one.last_bias)
-        found.append(values.reshape(batch, count, len(one.last), (2 * reach + 1) ** 2))
-    values = graph.concat(found, axis=2).cast(np.float32)
+        around_y, around_x = kernel_offsets(one.radius)
+        y = (cells // width).unsqueeze(2) + around_y
+        x = (cells % width).unsqueeze(2) + around_x
+        tap_y, tap_x = kernel_offsets(1)
+        taps = padded_width * (tap_y + margin) + (tap_x + margin)
+        index = (y * padded_width + x).unsqueeze(3) + taps
+        # One row of the map for each index: [B, K, cells around, 9, C].
+        patches = graph.op("GatherND", rows, index.unsqueeze(4), batch_dims=1)
+        patches = patches.reshape(0, 0, len(around_y), 9 * channels)
+        hidden = _linear(graph, patches, one.first, one.first_bias)
+        hidden = graph.op("Relu", hidden)
+        if one.radius:
+            inside = (y > -1) & (y < height) & (x > -1) & (x < width)
+            hidden = inside.unsqueeze(3).where(hidden, 0)
+        hidden = hidden.reshape(0, 0, len(one.last))
+        found.append(_linear(graph, hidden, one.last, one.last_bias))
     if box_coding == RECTANGLE:
-        return decode_rectangles(graph, inside(1).unsqueeze(2).where(values, 0))
-    values = values.reshape(0, 0, -1).transpose(0, 2, 1)
+        shape, center = (
+            one.cast(np.float32).reshape(0, 0, 9, channels).transpose(0, 2, 3, 1)
+            for one, channels in zip(found, (5, 2), strict=True)
+        )
+        around_y, around_x = kernel_offsets(1)
+        y, x = (cells // width).unsqueeze(2) + around_y, (cells % width).unsqueeze(2) + around_x
+        inside = (y > -1) & (y < height) & (x > -1) & (x < width)
+        inside = inside.transpose(0, 2, 1).unsqueeze(2)
+        return decode_rectangles(graph, inside.where(graph.concat([shape, center], axis=2), 0))
+    values = graph.concat(found, axis=2).cast(np.float32)
+    values = values.transpose(0, 2, 1)
     vectors, theta = values.split([_SIGMOID.index(True), sum(_SIGMOID)], axis=1)
     return graph.concat([vectors, graph.op("Sigmoid", theta)], axis=1)
 
 
-def _convolve(graph: Graph, values: Value, weight: Tensor, bias: Tensor) -> Value:
+def _linear(graph: Graph, values: Value, weight: Tensor, bias: Tensor) -> Value:
     # Weights beyond the range of float16 become infinite, which the parity check finds.
     with np.errstate(over="ignore"):
         weight, bias = (one.detach().float().numpy().astype(values.dtype) for one in (weight, bias))
-    return graph.op("Conv", values, weight, bias)
+    return graph.op("MatMul", values, weight) + bias

@@ -83,10 +83,11 @@ def test_heads_at_different_cells_per_image(way, coding):
     np.testing.assert_allclose(way(heads, features, cells, coding), expected, atol=1e-4)
 
 
+@BOTH
 @pytest.mark.parametrize("coding", [VECTORS, RECTANGLE])
-def test_heads_at_no_cells(coding):
+def test_heads_at_no_cells(way, coding):
     heads, no_cells = heads_of(box_coding=coding), torch.zeros(2, 0, dtype=torch.int64)
-    values = in_torch(heads, torch.rand(2, CHANNELS, 4, 4), no_cells, coding)
+    values = way(heads, torch.rand(2, CHANNELS, 4, 4), no_cells, coding)
     assert values.shape == (2, 13, 0)
 
 
@@ -101,9 +102,10 @@ def test_heads_of_float16_features():
 def test_fuse_heads_groups_by_kernel_size():
     assert [one.radius for one in fuse_heads(heads_of(1))] == [1, 0]
     (together,) = fuse_heads(heads_of(3))
-    assert together.last.shape == (13, 3 * 8, 3, 3)
+    assert together.last.shape == (9 * 3 * 8, 13)
 
 
-def test_fuse_heads_of_rectangles():
+def test_fuse_heads_of_rectangles_gives_the_boxes_of_nine_cells():
     shape, center = fuse_heads(heads_of(1, RECTANGLE), RECTANGLE)
-    assert (shape.last.shape, center.last.shape) == ((5, 8, 3, 3), (2, 8, 1, 1))
+    assert (shape.radius, shape.last.shape) == (2, (25 * 8, 9 * 5))
+    assert (center.radius, center.last.shape) == (1, (9 * 8, 9 * 2))

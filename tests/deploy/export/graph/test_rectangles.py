@@ -20,11 +20,11 @@ def test_the_graph_decodes_as_pytorch():
     parts[0, :3, :, 9:20] = 0  # beyond the border
     parts = parts.astype(np.float32)
     graph = Graph()
-    outcome = decode_rectangles(graph, graph.input("parts", np.float32, [2, "K", 7, 9]))
+    outcome = decode_rectangles(graph, graph.input("parts", np.float32, [2, 9, 7, "K"]))
     model = graph.model([(graph.rename(outcome, "decoded"), [2, 13, "K"])])
     check_model(model)
     session = onnxruntime.InferenceSession(model.SerializeToString())
-    (decoded,) = session.run(None, {"parts": parts.transpose(0, 3, 2, 1)})
+    (decoded,) = session.run(None, {"parts": parts})
     cells = torch.from_numpy(parts).unbind(1)
     steps = neighbor_steps(cells[0])
     box = agreeing_mean([cell + step for cell, step in zip(cells, steps, strict=True)])
