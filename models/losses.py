@@ -44,6 +44,11 @@ def bernoulli_from_probabilities(probabilities: Tensor) -> Bernoulli:
     return Bernoulli(p, 1 - p, p.log(), (1 - p).log())
 
 
+def cross_entropy(predicted: Bernoulli, target: Tensor) -> Tensor:
+    """Return the cross-entropy of each prediction with a target probability."""
+    return -target * predicted.log_p - (1 - target) * predicted.log_not_p
+
+
 class ObjectCounts(NamedTuple):
     """What the losses of a step are divided by.
 
@@ -183,14 +188,13 @@ class DetectionLoss(nn.Module):
         with torch.autocast(maps["hm"].device.type, enabled=False):
             rotated = bernoulli(at_objects("cls_theta"))
             is_rotated = targets["cls_theta"].float()
-            cross_entropy = -is_rotated * rotated.log_p - (1 - is_rotated) * rotated.log_not_p
             return {
                 "hm": focal_loss(
                     bernoulli(maps["hm"]), targets["hm"], hm_weight, self.mean_objects, centers
                 ),
                 "wh": regression("wh"),
                 "off": regression("reg"),
-                "cls_theta": masked_mean(cross_entropy, mask, objects),
+                "cls_theta": masked_mean(cross_entropy(rotated, is_rotated), mask, objects),
             }
 
 

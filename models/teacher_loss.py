@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from models.box_coding import rectangle_vectors
-from models.losses import ObjectCounts, bernoulli_from_logits
+from models.losses import ObjectCounts, bernoulli_from_logits, cross_entropy, masked_mean
 from models.rectangle_loss import box_losses
 from structures.boxes import RECTANGLE, WH
 
@@ -46,8 +46,7 @@ def teacher_losses(
     """
     with torch.autocast(maps["hm"].device.type, enabled=False):
         own, other = bernoulli_from_logits(maps["hm"]), torch.sigmoid(taught["hm"].float())
-        cross_entropy = -other * own.log_p - (1 - other) * own.log_not_p
-        heatmap = (own.p - other).square() * cross_entropy
+        heatmap = (own.p - other).square() * cross_entropy(own, other)
         if (weight := targets.get("hm_weight")) is not None:
             heatmap = heatmap * weight.float()
         divisor = torch.where(counts.centers > 0, counts.centers, mean_objects)
@@ -83,16 +82,10 @@ def _vectors(
     targets: Mapping[str, Tensor],
     objects: Tensor,
 ) -> Tensor:
-    mask = targets["reg_mask"].float()
-
-    def mean(values: Tensor) -> Tensor:
-        return (values.mean(dim=2) * mask).sum() / objects
-
     errors = (
         F.smooth_l1_loss(maps[name].float(), taught[name].float(), reduction="none")
         for name in ("wh", "reg")
     )
-    rotated = F.binary_cross_entropy_with_logits(
-        maps["cls_theta"].float(), torch.sigmoid(taught["cls_theta"].float()), reduction="none"
-    )
-    return sum(mean(error) for error in (*errors, rotated))
+    is_rotated = torch.sigmoid(taught["cls_theta"].float())
+    rotated = cross_entropy(bernoulli_from_logits(maps["cls_theta"]), is_rotated)
+    return sum(masked_mean(error, targets["reg_mask"], objects) for error in (*errors, rotated))
