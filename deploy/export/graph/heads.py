@@ -165,24 +165,28 @@ class HeadsAtPeaks(nn.Module):
         margin = max(self.radii) + 1
         padded_width = width + 2 * margin
         rows = F.pad(features, [margin] * 4).flatten(2).transpose(1, 2)
+
+        def around(radius: int) -> tuple[Tensor, Tensor]:
+            offset_y, offset_x = (self.get_buffer(f"{axis}{radius}") for axis in "yx")
+            return (cells // width)[..., None] + offset_y, (cells % width)[..., None] + offset_x
+
+        def inside(y: Tensor, x: Tensor) -> Tensor:
+            return (y >= 0) & (y < height) & (x >= 0) & (x < width)
+
         found = []
         for number, radius in enumerate(self.radii):
-            y = (cells // width)[..., None] + self.get_buffer(f"y{radius}")
-            x = (cells % width)[..., None] + self.get_buffer(f"x{radius}")
+            y, x = around(radius)
             taps = (self.y1 + margin) * padded_width + self.x1 + margin
             index = (y * padded_width + x)[..., None] + taps
             index = index.flatten(1)[..., None].expand(-1, -1, channels)
             patches = rows.gather(1, index).reshape(batch, y[0].numel(), 9 * channels)
             hidden = F.relu(patches @ self.first[number] + self.first_bias[number])
             # The last convolution sees zeros beyond the border of the map.
-            inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)
-            hidden = torch.where(inside.flatten(1)[..., None], hidden, 0.0)
+            hidden = torch.where(inside(y, x).flatten(1)[..., None], hidden, 0.0)
             hidden = hidden.reshape(batch, cells.shape[1], len(self.last[number]))
             found.append(hidden @ self.last[number] + self.last_bias[number])
         if self.box_coding == RECTANGLE:
-            y, x = (cells // width)[..., None] + self.y1, (cells % width)[..., None] + self.x1
-            inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)
-            return self._rectangles(*found, inside)
+            return self._rectangles(*found, inside(*around(1)))
         values = torch.cat(found, dim=2)
         return torch.where(self.sigmoid, torch.sigmoid(values), values)
 
@@ -223,22 +227,28 @@ def heads_at_cells(
     pads = np.array([0, 0, margin, margin] * 2)
     padded = graph.op("Pad", features, pads)
     rows = padded.reshape(0, channels, -1).transpose(0, 2, 1)
+
+    def around(radius: int) -> tuple[Value, Value]:
+        offset_y, offset_x = kernel_offsets(radius)
+        y = (cells // width).unsqueeze(2) + offset_y
+        return y, (cells % width).unsqueeze(2) + offset_x
+
+    def inside(y: Value, x: Value) -> Value:
+        return (y > -1) & (y < height) & (x > -1) & (x < width)
+
     found = []
     for one in fused_heads:
-        around_y, around_x = kernel_offsets(one.radius)
-        y = (cells // width).unsqueeze(2) + around_y
-        x = (cells % width).unsqueeze(2) + around_x
+        y, x = around(one.radius)
         tap_y, tap_x = kernel_offsets(1)
         taps = padded_width * (tap_y + margin) + (tap_x + margin)
         index = (y * padded_width + x).unsqueeze(3) + taps
         # One row of the map for each index: [B, K, cells around, 9, C].
         patches = graph.op("GatherND", rows, index.unsqueeze(4), batch_dims=1)
-        patches = patches.reshape(0, 0, len(around_y), 9 * channels)
+        patches = patches.reshape(0, 0, (2 * one.radius + 1) ** 2, 9 * channels)
         hidden = _linear(graph, patches, one.first, one.first_bias)
         hidden = graph.op("Relu", hidden)
         if one.radius:
-            inside = (y > -1) & (y < height) & (x > -1) & (x < width)
-            hidden = inside.unsqueeze(3).where(hidden, 0)
+            hidden = inside(y, x).unsqueeze(3).where(hidden, 0)
         hidden = hidden.reshape(0, 0, len(one.last))
         found.append(_linear(graph, hidden, one.last, one.last_bias))
     if box_coding == RECTANGLE:
@@ -246,11 +256,8 @@ def heads_at_cells(
             one.cast(np.float32).reshape(0, 0, 9, channels).transpose(0, 2, 3, 1)
             for one, channels in zip(found, (5, 2), strict=True)
         )
-        around_y, around_x = kernel_offsets(1)
-        y, x = (cells // width).unsqueeze(2) + around_y, (cells % width).unsqueeze(2) + around_x
-        inside = (y > -1) & (y < height) & (x > -1) & (x < width)
-        inside = inside.transpose(0, 2, 1).unsqueeze(2)
-        return decode_rectangles(graph, inside.where(graph.concat([shape, center], axis=2), 0))
+        seen = inside(*around(1)).transpose(0, 2, 1).unsqueeze(2)
+        return decode_rectangles(graph, seen.where(graph.concat([shape, center], axis=2), 0))
     values = graph.concat(found, axis=2).cast(np.float32)
     values = values.transpose(0, 2, 1)
     vectors, theta = values.split([_SIGMOID.index(True), sum(_SIGMOID)], axis=1)
