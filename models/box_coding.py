@@ -166,6 +166,10 @@ AGREEMENT = 0.2
 one says nothing about the other: centers that are 0.45 mean half sides apart, for example."""
 
 
+NEIGHBORS = tuple((y, x) for y in (-1, 0, 1) for x in (-1, 0, 1))
+"""The 3x3 cells around a cell, row by row: y and x relative to it."""
+
+
 def agreeing_mean(cells: Sequence[Tensor]) -> Tensor:
     """Average the boxes of the 3x3 cells around a cell, as far as they agree with its own.
 
@@ -178,17 +182,23 @@ def agreeing_mean(cells: Sequence[Tensor]) -> Tensor:
     side.
 
     Args:
-        cells: Nine tensors [N, 7, ...], row by row: the entries xx, xy, yy of the matrix, cos 4a
-            and sin 4a, and x and y of the center relative to the cell in the middle.
+        cells: A tensor [N, 7, ...] for each of the `NEIGHBORS`: the entries xx, xy, yy of the
+            matrix, cos 4a and sin 4a, and x and y of the center relative to that cell.
 
     Returns:
-        [N, 7, ...].
+        [N, 7, ...], the center relative to the cell in the middle.
     """
-    own = cells[4]
+    steps = [[0.0] * 5 + [float(x), float(y)] for y, x in NEIGHBORS]
+    channels = [-1, *[1] * (cells[0].ndim - 2)]
+    boxes = [
+        cell + cell.new_tensor(step).reshape(channels)
+        for cell, step in zip(cells, steps, strict=True)
+    ]
+    own = boxes.pop(4)
     side = (own[:, 0:1] + own[:, 2:3]) / 2
     scale = 1 / (AGREEMENT * torch.clamp(side * side, min=LEAST_HALF_SIDE * LEAST_HALF_SIDE))
     total, mean = 1.0, own
-    for other in (*cells[:4], *cells[5:]):
+    for other in boxes:
         error = other - own
         # Single channels are added, as importers of other runtimes get sums over channels wrong.
         xx, xy, yy, _, _, x, y = (error * error).split(1, dim=1)
@@ -196,19 +206,6 @@ def agreeing_mean(cells: Sequence[Tensor]) -> Tensor:
         weight = torch.clamp(1 - error * scale, min=0)
         total, mean = total + weight, torch.addcmul(mean, weight, other)
     return mean / total
-
-
-def neighbor_steps(like: Tensor) -> list[Tensor]:
-    """Return what is added to the boxes of the 3x3 cells, so that centers are relative to one cell.
-
-    Args:
-        like: [N, 7, ...], of whose type and device they are.
-
-    Returns:
-        Nine tensors [7, ...] as `agreeing_mean` needs them.
-    """
-    steps = [[0.0] * 5 + [float(x), float(y)] for y in (-1, 0, 1) for x in (-1, 0, 1)]
-    return [like.new_tensor(step).reshape(-1, *[1] * (like.ndim - 2)) for step in steps]
 
 
 def decoded_maps(maps: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -220,10 +217,8 @@ def decoded_maps(maps: Mapping[str, Tensor]) -> dict[str, Tensor]:
     parts = torch.cat([box_parts(maps["wh"]), maps["reg"]], dim=1)
     height, width = parts.shape[2:]
     padded = F.pad(parts, (1, 1, 1, 1))
-    places = ((y, x) for y in range(3) for x in range(3))
     boxes = agreeing_mean([
-        padded[:, :, y : y + height, x : x + width] + step
-        for (y, x), step in zip(places, neighbor_steps(parts), strict=True)
+        padded[:, :, 1 + y : 1 + y + height, 1 + x : 1 + x + width] for y, x in NEIGHBORS
     ])  # fmt: skip
     found = {
         **maps,

@@ -131,15 +131,24 @@ def parts_of(length, width, degrees, x, y):
     return torch.cat([torch.stack([xx, xy, yy], dim=1), code[:, 8:], torch.tensor([[x, y]])], dim=1)
 
 
+def seen_from_their_cells(boxes):
+    """Return boxes whose centers are relative to the cell in the middle as nine cells see them."""
+    places = [(x, y) for y in (-1, 0, 1) for x in (-1, 0, 1)]
+    return [
+        box - torch.tensor([0.0] * 5 + [float(x), float(y)])
+        for box, (x, y) in zip(boxes, places, strict=True)
+    ]
+
+
 def test_mean_of_equal_boxes_is_the_box():
     box_parts = parts_of(8.0, 3.0, 20, 0.3, 0.7)
-    torch.testing.assert_close(agreeing_mean([box_parts] * 9), box_parts)
+    torch.testing.assert_close(agreeing_mean(seen_from_their_cells([box_parts] * 9)), box_parts)
 
 
 def test_errors_of_nine_cells_cancel_out():
     true = parts_of(8.0, 3.0, 20, 0.3, 0.7)
     errors = torch.randn(9, 1, 7, generator=torch.Generator().manual_seed(0)) * 0.1
-    mean = agreeing_mean([true + error for error in errors])
+    mean = agreeing_mean(seen_from_their_cells([true + error for error in errors]))
     assert (mean - true).norm() < 0.6 * errors.norm(dim=2).mean()
 
 
@@ -155,7 +164,8 @@ def test_errors_of_nine_cells_cancel_out():
 )
 def test_boxes_that_disagree_do_not_count(other):
     own = parts_of(8.0, 3.0, 20, 0.3, 0.7)
-    mean = agreeing_mean([parts_of(*other)] * 4 + [own] + [parts_of(*other)] * 4)
+    others = [parts_of(*other)] * 4
+    mean = agreeing_mean(seen_from_their_cells([*others, own, *others]))
     torch.testing.assert_close(mean, own)
 
 
@@ -163,7 +173,8 @@ def test_weights_fall_with_the_difference():
     """The mean of a box and another whose squared difference is half of what is the limit."""
     own = parts_of(8.0, 4.0, 0, 0.0, 0.0)
     apart = 3.0 * (AGREEMENT / 2) ** 0.5  # the half sides are 4 and 2
-    mean = agreeing_mean([parts_of(8.0, 4.0, 0, apart, 0.0)] + [own] * 8)
+    other = parts_of(8.0, 4.0, 0, apart, 0.0)
+    mean = agreeing_mean(seen_from_their_cells([other, *[own] * 8]))
     assert mean[0, 5].item() == pytest.approx(apart * 0.5 / 8.5)
 
 

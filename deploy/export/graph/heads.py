@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from deploy.export.graph.rectangles import decode_rectangles
-from models.box_coding import agreeing_mean, box_parts, neighbor_steps, vectors_of_parts
+from models.box_coding import agreeing_mean, box_parts, vectors_of_parts
 from models.ctrbox_net import SIGMOID_HEADS
 from structures.boxes import HEAD_CHANNELS, RECTANGLE, VECTORS
 
@@ -195,8 +195,7 @@ class HeadsAtPeaks(nn.Module):
         """Decode the boxes [B, K, 9 x 5] and [B, K, 9 x 2] of 3x3 cells, [B, K, 13]."""
         parts = torch.cat([shape.unflatten(2, (9, -1)), center.unflatten(2, (9, -1))], dim=3)
         parts = torch.where(inside[..., None], parts, 0.0).permute(2, 0, 3, 1)
-        steps = neighbor_steps(parts[0])
-        box = agreeing_mean([one + step for one, step in zip(parts, steps, strict=True)])
+        box = agreeing_mean(parts.unbind())
         vectors, offset = vectors_of_parts(box), box[:, -2:]
         return torch.cat([vectors, offset, torch.ones_like(box[:, :1])], dim=1).transpose(1, 2)
 

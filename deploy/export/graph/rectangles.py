@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from models.box_coding import AGREEMENT, LEAST_HALF_SIDE, SQUARE_WEIGHT, TINY
+from models.box_coding import AGREEMENT, LEAST_HALF_SIDE, NEIGHBORS, SQUARE_WEIGHT, TINY
 
 if TYPE_CHECKING:
     from deploy.export.graph.builder import Graph, Value  # it imports onnx
@@ -18,8 +18,7 @@ def decode_rectangles(graph: Graph, parts: Value) -> Value:
     Args:
         graph: The graph to add to.
         parts: The boxes of the 3x3 cells around each peak, [B, 9, 7, K] float32, as
-            `box_coding.agreeing_mean` takes them but with centers relative to their own cells, and
-            zeros in cells beyond the border.
+            `box_coding.agreeing_mean` takes them, and zeros in cells beyond the border.
 
     Returns:
         Vectors and size, offset of the center, and 1 in place of `cls_theta`, [B, 13, K].
@@ -33,7 +32,7 @@ def decode_rectangles(graph: Graph, parts: Value) -> Value:
 def agreeing_mean(graph: Graph, parts: Value) -> Value:
     """Average the boxes [B, 9, 7, K] of 3x3 cells, see `models.box_coding`; [B, 7, K]."""
     steps = np.zeros((9, 7, 1), np.float32)
-    steps[:, 5, 0], steps[:, 6, 0] = np.tile([-1, 0, 1], 3), np.repeat([-1, 0, 1], 3)
+    steps[:, [6, 5], 0] = NEIGHBORS
     parts = parts + steps
     own = parts.take(np.array([4]), axis=1)
     side = (own.take(np.array([0]), axis=2) + own.take(np.array([2]), axis=2)) / 2
