@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from models.convolution import convolve
 from models.global_batch_norm import GlobalStatistics
 
 EMPTY = -1
@@ -61,7 +62,7 @@ def _patches(features: Tensor, image: Tensor, y: Tensor, x: Tensor, radius: int)
 
 def _convolve(convolution: nn.Conv2d, patches: Tensor) -> Tensor:
     """Convolve patches without padding: their border is there already."""
-    return F.conv2d(patches, convolution.weight, convolution.bias)
+    return convolve(patches, convolution.weight, convolution.bias)
 
 
 def _normalize(norm: nn.BatchNorm2d, values: Tensor) -> Tensor:

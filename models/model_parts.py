@@ -6,6 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from models.convolution import Conv2d
+from models.upsampling import convolve_upsampled, pays
+
 Features = tuple[Tensor, Tensor, Tensor, Tensor]
 """Feature maps C2, C3, C4 and C5 of a backbone."""
 
@@ -68,7 +71,7 @@ class CombinationModule(nn.Module):
         self.c_up = c_up
         self.c_out = c_out
         self.up = nn.Sequential(
-            nn.Conv2d(c_low, c_out, kernel_size=3, padding=1),
+            Conv2d(c_low, c_out, kernel_size=3, padding=1),
             nn.BatchNorm2d(c_out),
             nn.ReLU(inplace=True),
         )
@@ -88,12 +91,21 @@ class CombinationModule(nn.Module):
         Returns:
             [B, c_out, H, W].
         """
+        convolution, *rest = self.up
+        if pays(x_low, convolution.weight, x_up.shape[2:]):
+            low = convolve_upsampled(x_low, convolution.weight, convolution.bias)
+            for layer in rest:
+                low = layer(low)
+            return self._mix(x_up, low)
         resized = F.interpolate(x_low, x_up.shape[2:], mode="bilinear", align_corners=False)
         return self.merge(resized, x_up)
 
     def merge(self, x_low: Tensor, x_up: Tensor) -> Tensor:
         """Merge two maps of the same size, [B, c_low, H, W] and [B, c_up, H, W]."""
-        return self.cat_conv(torch.cat((x_up, self.up(x_low)), dim=1))
+        return self._mix(x_up, self.up(x_low))
+
+    def _mix(self, x_up: Tensor, low: Tensor) -> Tensor:
+        return self.cat_conv(torch.cat((x_up, low), dim=1))
 
 
 def make_head(
@@ -115,8 +127,8 @@ def make_head(
         bias: Initial bias of the output convolution. Its weights are small in comparison, so this
             is roughly the initial value of every cell (before a sigmoid).
     """
-    hidden = nn.Conv2d(c_in, c_hidden, kernel_size=3, padding=1)
-    output = nn.Conv2d(c_hidden, c_out, kernel_size=kernel_size, padding=kernel_size // 2)
+    hidden = Conv2d(c_in, c_hidden, kernel_size=3, padding=1)
+    output = Conv2d(c_hidden, c_out, kernel_size=kernel_size, padding=kernel_size // 2)
     nn.init.constant_(output.bias, bias)
     norm = [nn.BatchNorm2d(c_hidden)] if batch_norm else []
     return nn.Sequential(hidden, *norm, nn.ReLU(inplace=True), output)

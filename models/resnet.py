@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from models.convolution import Conv2d
 from models.model_parts import Features, initialize
 
 STAGES = ((64, 1), (128, 2), (256, 2), (512, 2))
@@ -29,10 +30,10 @@ class BasicBlock(nn.Module):
 
     def __init__(self, c_in: int, width: int, stride: int) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(c_in, width, 3, stride, padding=1, bias=False)
+        self.conv1 = Conv2d(c_in, width, 3, stride, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
         self.relu = nn.ReLU(inplace=True)
-        self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.conv2 = Conv2d(width, width, 3, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(width)
         self.downsample = _shortcut(c_in, width, stride)
 
@@ -63,7 +64,7 @@ class Bottleneck(nn.Module):
         c_out = width * self.expansion
         self.conv1 = nn.Conv2d(c_in, width, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
-        self.conv2 = nn.Conv2d(width, width, 3, stride, padding=1, bias=False)
+        self.conv2 = Conv2d(width, width, 3, stride, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(width)
         self.conv3 = nn.Conv2d(width, c_out, 1, bias=False)
         self.bn3 = nn.BatchNorm2d(c_out)
