@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby, islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -102,22 +103,19 @@ def fuse_heads(heads: Sequence[nn.Sequential], box_coding: str = VECTORS) -> lis
     Args:
         heads: The heads.
         box_coding: How they are coded, one of `structures.boxes.BOX_CODINGS`. Of rectangles, these
-            are the numbers of the boxes in 3x3 cells instead: five of the shape in each cell, then
-            two of the center in each.
+            are the numbers of the boxes in 3x3 cells instead, cell by cell: five of the shape and
+            two of the center, from one group of heads or from a group for each.
     """
     if box_coding == RECTANGLE:
-        wh, reg, _ = heads
-        center = torch.eye(HEAD_CHANNELS["reg"])
+        heads = heads[:2]  # `cls_theta` is in the score
+    groups = [list(group) for _, group in groupby(heads, key=lambda head: head[-1].kernel_size)]
+    if box_coding == RECTANGLE:
+        wh, reg = (torch.eye(HEAD_CHANNELS[name]) for name in BOX_HEADS[:2])
+        numbers = iter([box_parts(wh), reg])
         return [
-            FusedHeads.of([wh]).in_neighbors(box_parts(torch.eye(HEAD_CHANNELS["wh"]))),
-            FusedHeads.of([reg]).in_neighbors(center),
+            FusedHeads.of(group).in_neighbors(torch.block_diag(*islice(numbers, len(group))))
+            for group in groups
         ]
-    groups: list[list[nn.Sequential]] = []
-    for head in heads:
-        if groups and groups[-1][0][-1].kernel_size == head[-1].kernel_size:
-            groups[-1].append(head)
-        else:
-            groups.append([head])
     return [FusedHeads.of(group) for group in groups]
 
 
@@ -186,14 +184,14 @@ class HeadsAtPeaks(nn.Module):
             hidden = hidden.reshape(batch, cells.shape[1], len(self.last[number]))
             found.append(hidden @ self.last[number] + self.last_bias[number])
         if self.box_coding == RECTANGLE:
-            return self._rectangles(*found, inside(*around(1)))
+            return self._rectangles(found, inside(*around(1)))
         values = torch.cat(found, dim=2)
         return torch.where(self.sigmoid, torch.sigmoid(values), values)
 
     @staticmethod
-    def _rectangles(shape: Tensor, center: Tensor, inside: Tensor) -> Tensor:
-        """Decode the boxes [B, K, 9 x 5] and [B, K, 9 x 2] of 3x3 cells, [B, K, 13]."""
-        parts = torch.cat([shape.unflatten(2, (9, -1)), center.unflatten(2, (9, -1))], dim=3)
+    def _rectangles(found: Sequence[Tensor], inside: Tensor) -> Tensor:
+        """Decode the boxes [B, K, 9 x numbers] of 3x3 cells, [B, K, 13]."""
+        parts = torch.cat([numbers.unflatten(2, (9, -1)) for numbers in found], dim=3)
         parts = torch.where(inside[..., None], parts, 0.0).permute(2, 0, 3, 1)
         box = agreeing_mean(parts.unbind())
         vectors, offset = vectors_of_parts(box), box[:, -2:]
@@ -251,12 +249,13 @@ def heads_at_cells(
         hidden = hidden.reshape(0, 0, len(one.last))
         found.append(_linear(graph, hidden, one.last, one.last_bias))
     if box_coding == RECTANGLE:
-        shape, center = (
-            one.cast(np.float32).reshape(0, 0, 9, channels).transpose(0, 2, 3, 1)
-            for one, channels in zip(found, (5, 2), strict=True)
-        )
+        parts = [
+            numbers.cast(np.float32).reshape(0, 0, 9, len(one.last_bias) // 9)
+            for numbers, one in zip(found, fused_heads, strict=True)
+        ]
+        parts = graph.concat(parts, axis=3).transpose(0, 2, 3, 1)
         seen = inside(*around(1)).transpose(0, 2, 1).unsqueeze(2)
-        return decode_rectangles(graph, seen.where(graph.concat([shape, center], axis=2), 0))
+        return decode_rectangles(graph, seen.where(parts, 0))
     values = graph.concat(found, axis=2).cast(np.float32)
     values = values.transpose(0, 2, 1)
     vectors, theta = values.split([_SIGMOID.index(True), sum(_SIGMOID)], axis=1)
