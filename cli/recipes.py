@@ -18,11 +18,13 @@ class Recipe:
     Attributes:
         box_coding: One of `structures.boxes.BOX_CODINGS`.
         head_bn: Whether the heads have BatchNorm.
+        final_kernel: Kernel size of the last convolution of each head.
         settings: Name in `training.settings.TrainSettings` -> value.
     """
 
     box_coding: str
     head_bn: bool
+    final_kernel: int
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -32,16 +34,23 @@ RECIPES = {
     DEFAULT: Recipe(
         RECTANGLE,
         head_bn=True,
+        final_kernel=3,
         settings={
             "optimizer": "adamw",
             "weight_decay": 0.01,
+            "beta2": 0.98,
             "ema_decay": 0.998,
             "lr": 2e-3,
             "schedule": "cosine",
             "warmup_steps": 30,
         },
     ),
-    "paper": Recipe(VECTORS, head_bn=False, settings={"lr": 1.25e-4, "schedule": "exponential"}),
+    "paper": Recipe(
+        VECTORS,
+        head_bn=False,
+        final_kernel=1,  # but 3 of `wh`, as in all networks
+        settings={"lr": 1.25e-4, "schedule": "exponential"},
+    ),
 }
 """By the name that `--recipe` takes."""
 
@@ -58,4 +67,6 @@ def recipe_line(args: argparse.Namespace, defaults: Defaults) -> str:
         f"{name} {value}" for name, value in recipe_settings(args.recipe, defaults).items()
     )
     norm = "with" if recipe.head_bn or args.head_bn else "without"
-    return f"boxes coded as {recipe.box_coding}, heads {norm} BatchNorm, {chosen}"
+    # A network that is fine-tuned keeps its own.
+    kernel = "" if args.finetune else f", final_kernel {recipe.final_kernel}"
+    return f"boxes coded as {recipe.box_coding}, heads {norm} BatchNorm{kernel}, {chosen}"

@@ -327,7 +327,8 @@ def new_model(
     if args.head_bn is None and start.box_coding == RECIPES[args.recipe].box_coding:
         args.head_bn = start.head_bn
     args.neck = args.neck or start.neck
-    model = network(args, classes, input_hw, args.head_conv or start.head_conv, "none")
+    head_conv = args.head_conv or start.head_conv
+    model = network(args, classes, input_hw, head_conv, "none", start.final_kernel)
     finetune(model, args.finetune)
     return model
 
@@ -338,14 +339,24 @@ def network(
     input_hw: tuple[int, int],
     head_conv: int,
     pretrained: str,
+    final_kernel: int | None = None,
 ) -> CTRBOX:
-    """Build the network that the flags describe."""
+    """Build the network that the flags describe.
+
+    Args:
+        args: the flags.
+        classes: class names.
+        input_hw: height and width of the network's input.
+        head_conv: hidden channels of the heads.
+        pretrained: first weights of the backbone, as `CTRBOX` takes them.
+        final_kernel: size of the last convolutions of the heads, by default the recipe's.
+    """
     recipe = RECIPES[args.recipe or DEFAULT]
     return CTRBOX(
         heads={"hm": len(classes), **HEAD_CHANNELS},
         pretrained=pretrained,
         down_ratio=STRIDE,
-        final_kernel=1,
+        final_kernel=final_kernel or recipe.final_kernel,
         head_conv=head_conv,
         backbone=args.backbone or "resnet101",
         head_bn=recipe.head_bn if args.head_bn is None else args.head_bn,

@@ -16,12 +16,13 @@ def make_optimizer(model: nn.Module, settings: TrainSettings) -> torch.optim.Opt
     """
     parameters = [one for one in model.parameters() if one.requires_grad]
     # Fused: on a CPU the unfused step takes as long as a small network's backward pass.
+    betas = (0.9, settings.beta2)
     if settings.optimizer == "adam":
-        return torch.optim.Adam(parameters, settings.lr, fused=True)
+        return torch.optim.Adam(parameters, settings.lr, betas, fused=True)
     kernels = [one for one in parameters if one.ndim > 1]
     others = [one for one in parameters if one.ndim <= 1]
     groups = [
         {"params": kernels, "weight_decay": settings.weight_decay},
         {"params": others, "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, settings.lr, fused=True)
+    return torch.optim.AdamW(groups, settings.lr, betas, fused=True)

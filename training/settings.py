@@ -23,6 +23,7 @@ class TrainSettings:
         accumulate: batches of a step, whose gradients are added up: a step sees
             `batch_size * accumulate` images at the memory of one batch.
         optimizer: "adam", as the original has it, or "adamw".
+        beta2: share of the squares of earlier gradients in those that scale a step, per step.
         weight_decay: of adamw, on the weights of convolutions alone.
         ema_decay: limit of the decay of the averaged weights (see `training.average`), which are
             what is scored and saved for use; 0 for no average.
@@ -53,6 +54,7 @@ class TrainSettings:
     batch_size: int = 16
     accumulate: int = 1
     optimizer: str = "adam"
+    beta2: float = 0.999
     weight_decay: float = 0.0
     ema_decay: float = 0.0
     lr: float = 1.25e-4
@@ -93,7 +95,7 @@ class TrainSettings:
             if one.name in _CHOICES:
                 choices = _CHOICES[one.name]
                 expected, fits = f"one of {', '.join(choices)}", value in choices
-            elif one.name == "ema_decay":
+            elif one.name in ("beta2", "ema_decay"):
                 expected = "a number from 0 to below 1"
                 fits = type(value) in (int, float) and 0 <= value < 1
             elif isinstance(one.default, bool):

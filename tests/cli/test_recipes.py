@@ -25,9 +25,12 @@ def trained(run_training, data, tmp_path):
 def test_rectangles_are_the_default(trained):
     out, checkpoint = trained()
     assert "recipe rectangle: boxes coded as rectangle, heads with BatchNorm" in out
-    assert checkpoint.architecture.box_coding == "rectangle" and checkpoint.architecture.head_bn
-    settings = checkpoint.extras["train"]
+    architecture, settings = checkpoint.architecture, checkpoint.extras["train"]
+    assert architecture.box_coding == "rectangle" and architecture.head_bn
+    assert architecture.final_kernel == 3
     assert (settings["optimizer"], settings["ema_decay"]) == ("adamw", 0.998)
+    (betas, _) = (group["betas"] for group in checkpoint.optimizer_state["param_groups"])
+    assert tuple(betas) == (0.9, 0.98)
     assert checkpoint.extras["train_state_dict"].keys() == checkpoint.model_state.keys()
 
 
@@ -39,6 +42,7 @@ def test_the_recipe_of_the_paper_writes_what_the_original_reads(trained, tmp_pat
     assert "box_coding" not in content and "train_state_dict" not in content
     assert {"hm.0.weight", "hm.2.weight"} <= content["model_state_dict"].keys()
     assert "hm.3.weight" not in content["model_state_dict"]
+    assert content["model_state_dict"]["hm.2.weight"].shape[2:] == (1, 1)
     assert len(content["optimizer_state_dict"]["param_groups"]) == 1
     assert checkpoint.extras["train"]["optimizer"] == "adam"
 
@@ -80,6 +84,7 @@ def test_finetuning_keeps_the_coding_of_the_checkpoint(finetuned, tmp_path, codi
     out, checkpoint = finetuned(before)
     assert f"recipe {recipe}" in out and "newly initialized layers: none" in out
     assert checkpoint.architecture.box_coding == coding and checkpoint.architecture.head_bn
+    assert checkpoint.architecture.final_kernel == 1  # of the recipe it would be 3
 
 
 @pytest.mark.slow

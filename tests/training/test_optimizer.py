@@ -33,6 +33,13 @@ def test_adamw_decays_kernels_alone():
         torch.testing.assert_close(parameter.data, torch.full_like(parameter, expected))
 
 
+def test_beta2_is_a_setting():
+    for name in ("adam", "adamw"):
+        settings = TrainSettings(optimizer=name, beta2=0.9)
+        for group in make_optimizer(network(), settings).param_groups:
+            assert group["betas"] == (0.9, 0.9)
+
+
 def test_frozen_parameters_are_left_out():
     model = network()
     model[0].requires_grad_(False)
