@@ -211,10 +211,13 @@ def check_tensorrt(work: Workplace) -> str:
 
 
 def check_torch_program(work: Workplace) -> str:
-    """Export a program of torch.export, which is compared with the checkpoint."""
+    """Export a program of torch.export for one input size, and compare it with the checkpoint.
+
+    One for any size takes several times as long to trace.
+    """
     _need_export()
     file = work.folder / "model.pt2"
-    _export(work, file, "torch")
+    _export(work, file, "torch", "--static", work.sizes.side, work.sizes.side, 1)
     return f"{file.stat().st_size / 2**20:.1f} MB, compared with the checkpoint"
 
 
@@ -245,10 +248,10 @@ def _onnx_file(work: Workplace) -> Path:
     return file
 
 
-def _export(work: Workplace, file: Path, kind: str) -> str:
+def _export(work: Workplace, file: Path, kind: str, *flags: object) -> str:
     output = work.main(
         "export", "--weights", work.weights(), "--output", file, "--format", kind,
-        "--source", work.data() / "images", "--check_images", 2,
+        "--source", work.data() / "images", "--check_images", 2, *flags,
     )  # fmt: skip
     if not file.is_file():
         raise Failed(f"it wrote no {file.name}", output)

@@ -4,6 +4,7 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,20 @@ def sharp_folder(tmp_path_factory, traced_once) -> Path:
     from helpers.small_exports import make_folder
 
     return make_folder(tmp_path_factory.mktemp("sharp"))
+
+
+@pytest.fixture(scope="module")
+def tiny_folder(tmp_path_factory, traced_once) -> Iterator[Path]:
+    """Return a folder like `sharp_folder` of a network of four convolutions, which is in the table.
+
+    It is for tests to which the network does not matter: it is exported in a fraction of the time.
+    """
+    from helpers.networks import add_tiny_backbone
+    from helpers.small_exports import make_folder
+
+    with pytest.MonkeyPatch.context() as patch:
+        add_tiny_backbone(patch)
+        yield make_folder(tmp_path_factory.mktemp("tiny"), "tiny")
 
 
 @pytest.fixture(scope="session", autouse=True)

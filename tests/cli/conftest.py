@@ -5,7 +5,11 @@ import pytest
 import main
 from helpers.command_line import TINY_TRAINING, run_main
 from helpers.data_folders import make_small_dota
+from helpers.networks import add_tiny_backbone
 from helpers.no_plots import draw_no_plots
+
+TINIEST_TRAINING = [*TINY_TRAINING, "--backbone", "tiny"]
+"""The same of a network of four convolutions, in this process."""
 
 PHASES_WITHOUT_WORKERS = {"info", "predict", "benchmark", "export"}
 """Phases that do not take `--num_workers`, since they read images in the main process."""
@@ -13,8 +17,12 @@ PHASES_WITHOUT_WORKERS = {"info", "predict", "benchmark", "export"}
 
 @pytest.fixture(autouse=True)
 def empty_working_folder(tmp_path, monkeypatch):
-    """Run in an empty folder, and draw no curves, which would take longer than an epoch."""
+    """Run in an empty folder, and draw no curves, which would take longer than an epoch.
+
+    The tiny backbone is in the table of this process alone: others train with `TINY_TRAINING`.
+    """
     monkeypatch.chdir(tmp_path)
+    add_tiny_backbone(monkeypatch)
     draw_no_plots(monkeypatch)
 
 
@@ -62,7 +70,7 @@ def run_training(run_cli):
     """Return a function that trains a tiny network on a data folder for one epoch."""
 
     def run(data, *arguments):
-        return run_cli("--phase", "train", "--data_dir", data, *TINY_TRAINING, *arguments)
+        return run_cli("--phase", "train", "--data_dir", data, *TINIEST_TRAINING, *arguments)
 
     return run
 
@@ -72,7 +80,7 @@ def phase_arguments(trained_weights):
     """Return a function that gives the arguments of a short run of train, test or eval."""
 
     def arguments(phase, data):
-        model = TINY_TRAINING if phase == "train" else ["--weights", trained_weights]
+        model = TINIEST_TRAINING if phase == "train" else ["--weights", trained_weights]
         return ["--phase", phase, "--data_dir", data, *model]
 
     return arguments

@@ -78,7 +78,7 @@ def test_ctrl_c_keeps_finished_predictions(run_cli, trained_weights, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("step", ["exporting", "tracing", "building", "comparing"])
+@pytest.mark.parametrize("step", ["exporting", "tracing", "comparing"])
 def test_ctrl_c_leaves_no_partial_export(trained_weights, tmp_path, step):
     pytest.importorskip("onnxruntime")
     write_image(tmp_path / "images/a.png", picture(64, 64))

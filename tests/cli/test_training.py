@@ -18,7 +18,7 @@ from cli.flags import FLAGS
 from cli.resume import PLACES
 from DOTA_devkit.errors import InputError
 from helpers.command_line import assert_refused
-from helpers.data_folders import CLASSES, write_image
+from helpers.data_folders import CLASSES, make_small_dota, write_image
 from helpers.networks import add_tiny_backbone, save_untrained
 from models import read_checkpoint, save_checkpoint
 
@@ -207,7 +207,7 @@ def test_resume_takes_changes_that_leave_the_run_the_same(run_cli, started, tmp_
         (["--metric", "voc07", "--K", "8"], "--K 8 instead of 9, --metric voc07 instead of coco"),
         (["--input_h", "96"], "--input_h 96 instead of 64"),
         (["--dataset", "hrsc"], "no checkpoint model_last.pth"),
-        (["--backbone", "resnet18"], "backbone is resnet18, but the file has mobilenetv2"),
+        (["--backbone", "resnet18"], "backbone is resnet18, but the file has tiny"),
     ],
 )
 @pytest.mark.slow
@@ -253,8 +253,9 @@ def test_resume_of_an_older_checkpoint(run_cli, run_training, data, tmp_path):
 
 
 @pytest.mark.slow
-def test_run_to_resume_is_found_in_its_folder(run_cli, run_training, data, tmp_path):
+def test_run_to_resume_is_found_in_its_folder(run_cli, run_training, data, tmp_path, monkeypatch):
     """Without `data_dir` it is the only run there; with several, one must be named."""
+    monkeypatch.setattr("cli.run_dir.make_sample", make_small_dota)  # drawing all takes long
     arguments = ["--phase", "train", "--num_epoch", 2, "--resume_train"]
     assert_refused(run_cli(*arguments), "no checkpoint model_last.pth", "weights_sample")
     assert run_training(data).code == 0

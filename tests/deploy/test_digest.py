@@ -81,11 +81,11 @@ def test_metadata_that_are_not_utf_8(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".xml", ".bin"])
-def test_damage_of_an_openvino_model(sharp_folder, tmp_path, suffix):
+def test_damage_of_an_openvino_model(tiny_folder, tmp_path, suffix):
     pytest.importorskip("openvino")
     from helpers.small_exports import export
 
-    path = export(sharp_folder, "free.xml", "--format", "openvino")
+    path = export(tiny_folder, "free.xml", "--format", "openvino")
     for name in (".xml", ".bin"):
         (tmp_path / f"a{name}").write_bytes(path.with_suffix(name).read_bytes())
     assert Detector.load(tmp_path / "a.xml").classes
@@ -101,9 +101,9 @@ def test_damage_of_an_openvino_model(sharp_folder, tmp_path, suffix):
 
 
 @pytest.mark.slow
-def test_an_exported_onnx_file_holds_its_digest(sharp_folder):
+def test_an_exported_onnx_file_holds_its_digest(tiny_folder):
     pytest.importorskip("onnxscript")
     from helpers.small_exports import export
 
-    path = export(sharp_folder, "free.onnx")
+    path = export(tiny_folder, "free.onnx")
     assert onnx_props(path)[ONNX_KEY] == onnx_digest(path.read_bytes())

@@ -1,6 +1,7 @@
 """A run that is killed at any moment and resumed ends as one that was never stopped."""
 
 import json
+import os
 import random
 import shlex
 import sys
@@ -10,6 +11,7 @@ import torch
 
 from helpers import forked_python
 from helpers.data_folders import make_small_dota
+from helpers.networks import add_tiny_backbone
 from helpers.paths import ROOT
 from models import read_checkpoint
 
@@ -20,9 +22,12 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no forks there"
 ATTEMPTS = """
 import io, json, os, signal, sys, time
 from pathlib import Path
+import pytest
 import torch
 import main, DOTA_devkit.torch_files, training.history, training.report
+from helpers.networks import add_tiny_backbone
 
+add_tiny_backbone(pytest.MonkeyPatch())
 torch.set_num_threads(1)
 training.history.plot_history = lambda rows, path: None
 training.report.plot_evaluation = lambda scores, path: path.write_bytes(b"")
@@ -94,7 +99,10 @@ def run_attempts(folder, name, data, workers, attempts):
         "attempts": attempts,
         "report": str(folder / f"{name}.json"),
     }
-    done = forked_python.run([sys.executable, "-c", ATTEMPTS, json.dumps(plan)], cwd=ROOT)
+    done = forked_python.run(
+        [sys.executable, "-c", ATTEMPTS, json.dumps(plan)], cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"},
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
     results = json.loads((folder / f"{name}.json").read_text())
     return results, done.stdout + done.stderr
@@ -102,7 +110,7 @@ def run_attempts(folder, name, data, workers, attempts):
 
 # A save after each step.
 START = shlex.split(
-    "--backbone mobilenetv2 --pretrained none --head_conv 8 --input_h 64 --input_w 64 "
+    "--backbone tiny --pretrained none --head_conv 8 --input_h 64 --input_w 64 "
     "--batch_size 2 --epochs 2 --init_lr 1e-3 --save_minutes 1e-6 --save_every 0 --val_every 1"
 )
 NO_DEATH = ("none", 0)
@@ -126,7 +134,8 @@ def assert_same_values(a, b):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2])
-def test_killed_and_resumed_run_equals_an_undisturbed_one(tmp_path, workers):
+def test_killed_and_resumed_run_equals_an_undisturbed_one(tmp_path, monkeypatch, workers):
+    add_tiny_backbone(monkeypatch)  # its checkpoints are read here
     data = make_small_dota(tmp_path / "data", train=6, val=1)
     [(code, seconds)], output = run_attempts(tmp_path, "whole", data, workers, [NO_DEATH])
     assert code == 0, output

@@ -17,8 +17,8 @@ from datasets import DataOptions, collate, open_dataset
 from DOTA_devkit import interrupts
 from DOTA_devkit.errors import InputError
 from eval import EvalSettings, score_split
+from helpers import networks
 from helpers.data_folders import CLASSES, line, make_dota, make_small_dota
-from helpers.networks import tiny_model
 from helpers.no_plots import draw_no_plots
 from inference import InferenceSettings
 from models import build_model, read_checkpoint
@@ -42,6 +42,19 @@ SMALL = TrainSettings(
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     return make_small_dota(tmp_path_factory.mktemp("data"), train=4, val=1)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def tiny_backbone():
+    """Let checkpoints of `tiny_model` be read, also once a test has undone its own patches."""
+    with pytest.MonkeyPatch.context() as patch:
+        networks.add_tiny_backbone(patch)
+        yield
+
+
+def tiny_model(**more):
+    """Return a network whose steps take no time."""
+    return networks.tiny_model("tiny", **more)
 
 
 @pytest.fixture(autouse=True)

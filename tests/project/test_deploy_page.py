@@ -13,6 +13,7 @@ from shapely.geometry import Polygon
 
 from cli.flags import FLAGS
 from helpers import forked_python
+from helpers.networks import add_tiny_backbone
 from helpers.paths import ROOT
 from helpers.small_exports import CLASSES, make_folder
 from main import main
@@ -31,7 +32,8 @@ SMALL = ("--input_h", "96", "--input_w", "128", "--K", "40")
 @pytest.fixture
 def folder(tmp_path, monkeypatch, traced_once):
     """Return a folder with model.pth and images/a0.png, which the page uses."""
-    make_folder(tmp_path)
+    add_tiny_backbone(monkeypatch)
+    make_folder(tmp_path, "tiny")
     (tmp_path / "checkpoint.pth").rename(tmp_path / "model.pth")
     (tmp_path / "images/1.png").rename(tmp_path / "images/a0.png")
     monkeypatch.chdir(tmp_path)

@@ -6,6 +6,7 @@ import shlex
 import pytest
 
 from cli.flags import FLAGS
+from helpers.networks import add_tiny_backbone
 from helpers.paths import ROOT
 from helpers.small_exports import make_folder
 from main import main
@@ -25,7 +26,8 @@ def test_page_flags_exist():
 def test_page_commands_run(tmp_path, monkeypatch, traced_once):
     for package in ("onnx", "onnxruntime", "onnxscript"):
         pytest.importorskip(package)
-    make_folder(tmp_path)
+    add_tiny_backbone(monkeypatch)
+    make_folder(tmp_path, "tiny")
     (tmp_path / "checkpoint.pth").rename(tmp_path / "model.pth")
     monkeypatch.chdir(tmp_path)
     for line in COMMANDS:

@@ -29,7 +29,7 @@ ADDED_ARGUMENTS = {
     "DOTA_devkit split": "--help",
     "benchmarks.deployment": "--help",  # the test of docs/deploy.md runs it
     "benchmarks.detector": "--size 64 --repeats 1",
-    "--phase info --all": "--input_h 64 --input_w 64",
+    "--phase info --all": "--help",  # tests/cli/test_phases.py runs it
     "benchmarks.dataset DIR": "--help",
     "benchmarks.devkit": "--help",
     "benchmarks.device_check": "--only device",  # tests/benchmarks runs all of it
@@ -37,6 +37,15 @@ ADDED_ARGUMENTS = {
 
 DEPLOYMENT = re.compile(r"--phase (export|benchmark)|--phase predict --source sample_data")
 """Commands that are run on the checkpoint of the three commands."""
+
+EVERY_SECOND = """
+import sys
+import DOTA_devkit.progress
+import main
+DOTA_devkit.progress.LINE_SECONDS = 1.0
+sys.exit(main.main(sys.argv[1:]))
+"""
+"""`main.py` whose loops tell every second how far they are, not every 20 seconds."""
 
 FIRST = re.compile(r"--weights weights/")
 """The command that runs the model of this repository."""
@@ -79,16 +88,19 @@ def run_python(arguments: list[str], folder: Path) -> str:
 
 
 def run_until(pattern: str, command: str, folder: Path) -> str:
-    """Run a command in a new Python, press Ctrl-C once it prints this; return all of it."""
-    words = shlex.split(command.replace("python", sys.executable, 1))
-    words[1] = str(ROOT / words[1])
+    """Run `main.py`, press Ctrl-C once it prints this; return all that it has printed."""
+    python, script, *words = shlex.split(command)
+    assert (python, script) == ("python", "main.py")
     path = folder / "output.txt"
     with open(path, "w") as output:
-        process = subprocess.Popen(words, cwd=folder, stdout=output, stderr=subprocess.STDOUT)
+        process = forked_python.Popen(
+            [sys.executable, "-c", EVERY_SECOND, *words], cwd=folder, stdout=output,
+            stderr=subprocess.STDOUT, env=os.environ | {"PYTHONPATH": str(ROOT)},
+        )  # fmt: skip
     try:
         while process.poll() is None and not re.search(pattern, path.read_text()):
             time.sleep(0.1)
-        process.send_signal(signal.SIGINT)
+        os.kill(process.pid, signal.SIGINT)
         code = process.wait()
     finally:
         process.kill()
@@ -153,10 +165,14 @@ def test_sample_set_commands(three_commands, tmp_path):
     assert "stopped by Ctrl-C; the run up to batch" in log
     assert (tmp_path / "weights_sample/model_last.pth").is_file()
     assert len(list((tmp_path / "sample_data/images").iterdir())) == 540
+    tested = tmp_path / "sample_data/test.txt"
+    names = tested.read_text().splitlines()
+    assert len(names) == 100
+    tested.write_text("".join(f"{name}\n" for name in names[:20]))
     assert "images/s" in run(test, tmp_path)
-    assert len(list((tmp_path / "result_sample/pictures").iterdir())) == 100
+    assert len(list((tmp_path / "result_sample/pictures").iterdir())) == 20
     run(evaluate, tmp_path)
-    assert mean_of(tmp_path / "result_sample/ap.json")["objects"] > 500
+    assert mean_of(tmp_path / "result_sample/ap.json")["objects"] > 100
     assert (tmp_path / "result_sample/evaluation.png").is_file()
 
     export, predict, benchmark = [c for c in runnable("README.md") if DEPLOYMENT.search(c)]

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from decoder import DecDecoder
+from helpers.networks import add_tiny_backbone
 from helpers.small_exports import CLASSES, SIZE_HW, K, export, sharp_model
 from main import main
 from models import load_model
@@ -51,22 +52,22 @@ def assert_same_maps(found, expected, tolerance=1e-4):
 # The file -----------------------------------------------------------------------------------------
 
 
-def test_maps_equal_those_of_the_checkpoint(sharp_folder):
-    session = open_session(export(sharp_folder, "maps.onnx", *HEADS))
+def test_maps_equal_those_of_the_checkpoint(tiny_folder):
+    session = open_session(export(tiny_folder, "maps.onnx", *HEADS))
     batch = image_batch(2, *SIZE_HW)
     found = dict(zip(MAPS, session.run(list(MAPS), {"input": batch}), strict=True))
-    assert_same_maps(found, maps_of(load_model(sharp_folder / "checkpoint.pth"), batch))
+    assert_same_maps(found, maps_of(load_model(tiny_folder / "checkpoint.pth"), batch))
     metadata = ModelMetadata.from_props(session.get_modelmeta().custom_metadata_map, "")
     assert (metadata.layout, metadata.input_size, metadata.K) == ("heads", SIZE_HW, K)
 
 
-def test_torch_program_gives_the_maps(sharp_folder):
-    path = export(sharp_folder, "maps.pt2", "--format", "torch", *HEADS)
+def test_torch_program_gives_the_maps(tiny_folder):
+    path = export(tiny_folder, "maps.pt2", "--format", "torch", *HEADS)
     batch = image_batch(2, *SIZE_HW)
     with torch.no_grad():
         found = torch.export.load(path).module()(torch.from_numpy(batch))
     found = {name: values.numpy() for name, values in zip(MAPS, found, strict=True)}
-    assert_same_maps(found, maps_of(load_model(sharp_folder / "checkpoint.pth"), batch))
+    assert_same_maps(found, maps_of(load_model(tiny_folder / "checkpoint.pth"), batch))
 
 
 def test_file_with_a_wrong_map_is_not_written(sharp_folder, tmp_path, monkeypatch, capsys):
@@ -111,13 +112,15 @@ def test_maps_are_decoded_for_the_check(lowest):
 
 @pytest.fixture(
     scope="module",
-    params=[("resnet18", "vectors"), ("mobilenetv2", "vectors"), ("mobilenetv2", "rectangle")],
+    params=[("resnet18", "vectors"), ("mobilenetv2", "vectors"), ("tiny", "rectangle")],
     ids="-".join,
 )
 def exported(request, tmp_path_factory):
     """Return the path of a file of one 64x96 image, its input and the maps of its network."""
     backbone, box_coding = request.param
-    model = sharp_model(backbone, box_coding=box_coding)
+    with pytest.MonkeyPatch.context() as patch:
+        add_tiny_backbone(patch)
+        model = sharp_model(backbone, box_coding=box_coding)
     metadata = ModelMetadata(
         model.classes, model.backbone, 0.2, 0.8, K, input_size=(64, 96), layout="heads"
     )

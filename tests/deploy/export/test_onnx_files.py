@@ -36,8 +36,8 @@ pytestmark = pytest.mark.slow  # exports networks or runs exported files
 
 
 @pytest.fixture(scope="module")
-def folder(sharp_folder):
-    return sharp_folder
+def folder(tiny_folder):
+    return tiny_folder
 
 
 def eager(folder, images, conf=CONF):
@@ -79,15 +79,15 @@ def test_onnx_takes_any_batch_height_and_width(folder):
 
 
 @pytest.mark.parametrize("flags", [(), ("--nms", "graph")])
-def test_rows_above_any_threshold_are_those_of_that_threshold(folder, flags):
+def test_rows_above_any_threshold_are_those_of_that_threshold(sharp_folder, flags):
     """Whoever compares the scores afterwards gets what a file with that threshold outputs."""
-    session = open_session(export(folder, f"low{len(flags)}.onnx", *flags))
-    images = normalize(read_image(folder / "images/0.png"))[None]
+    session = open_session(export(sharp_folder, f"low{len(flags)}.onnx", *flags))
+    images = normalize(read_image(sharp_folder / "images/0.png"))[None]
     corners, scores, labels = (value[0] for value in session.run(None, {"input": images}))
     counts = []
     for conf in (MIN_CONF_THRESH, CONF, 0.37, 1.0):
         keep = scores > conf
-        (expected,) = eager(folder, images, conf)
+        (expected,) = eager(sharp_folder, images, conf)
         assert_near((corners[keep], scores[keep], labels[keep]), expected.nms(0.1 if flags else 1))
         counts.append(keep.sum())
     assert counts[0] > counts[2] > counts[3] == 0
@@ -141,7 +141,7 @@ def test_onnx_threshold_is_an_input(folder):
 def test_onnx_metadata_and_operators(folder):
     path = export(folder, "free.onnx")
     metadata = read_onnx_metadata(path)
-    assert (metadata.classes, metadata.backbone, metadata.K) == (CLASSES, "resnet18", K)
+    assert (metadata.classes, metadata.backbone, metadata.K) == (CLASSES, "tiny", K)
     assert (metadata.conf_thresh, metadata.input_size) == (CONF, None)
     assert metadata.min_conf_thresh == MIN_CONF_THRESH
     asked = export(folder, "conf.onnx", "--conf_input")
@@ -184,10 +184,10 @@ def test_onnx_uint8_input_of_any_size(folder, color):
         assert_near([v[0] for v in rows], to_source(found, box).nms(0.1))
 
 
-def test_onnx_half(folder, caplog):
-    path = export(folder, "half.onnx", "--half")
+def test_onnx_half(sharp_folder, caplog):
+    path = export(sharp_folder, "half.onnx", "--half")
     assert read_onnx_metadata(path).precision == "float16"
-    assert path.stat().st_size < 0.6 * export(folder, "free.onnx").stat().st_size
+    assert path.stat().st_size < 0.6 * export(sharp_folder, "free.onnx").stat().st_size
     rows = open_session(path).run(None, {"input": inputs(1, 96, 128)})
     assert rows[0].dtype == np.float32 and (rows[1] > 0).any()
 
@@ -376,8 +376,8 @@ def test_export_does_not_write_differing_file(folder, tmp_path, monkeypatch, cap
     assert not list(tmp_path.iterdir())
 
 
-def test_int8_export(folder, capsys):
-    path = export(folder, "int8.onnx", "--int8", "--calibrate", str(folder / "images"))
+def test_int8_export(sharp_folder, capsys):
+    path = export(sharp_folder, "int8.onnx", "--int8", "--calibrate", str(sharp_folder / "images"))
     text = capsys.readouterr().out
     assert "calibrating int8 on 3 images" in text and "detections matched" in text
     assert read_onnx_metadata(path).precision == "int8"
@@ -428,21 +428,23 @@ COMBINED = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", COMBINED)
-def test_precisions_combined_with_other_settings(folder, name):
+def test_precisions_combined_with_other_settings(sharp_folder, name):
     """Each file finds what the checkpoint finds, except for rounding."""
     suffix, *flags = COMBINED[name]
     if suffix == ".xml":
         pytest.importorskip("openvino")
     if "--int8" in flags:
-        flags += ["--calibrate", str(folder / "images")]
-    path, image = export(folder, f"{name}{suffix}", *flags), folder / "images" / "0.png"
+        flags += ["--calibrate", str(sharp_folder / "images")]
+    path, image = export(sharp_folder, f"{name}{suffix}", *flags), sharp_folder / "images" / "0.png"
     if "light-fork" in flags:  # the detector does not run files of this layout
         batch = normalize(read_image(image))[None]
         rows = open_session(path).run(None, {"input": batch})[0][0]
         found = light_fork_detections(rows[rows[:, ROW_SCORE] > CONF])
     else:
         found = Detector.load(path).detect(image)
-    checkpoint = Detector.load(folder / "checkpoint.pth", conf_thresh=CONF / 2, nms_thresh=1.0)
+    checkpoint = Detector.load(
+        sharp_folder / "checkpoint.pth", conf_thresh=CONF / 2, nms_thresh=1.0
+    )
     expected = checkpoint.detect(image)
     assert len(found) > 5
     overlap = iou_matrix(found.corners, expected.corners)

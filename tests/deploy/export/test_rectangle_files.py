@@ -6,6 +6,7 @@ import torch
 
 from decoder import DecDecoder
 from deploy.detector import Detector
+from helpers.networks import add_tiny_backbone
 from helpers.small_exports import K, export, make_folder, sharp_model
 from models import Checkpoint, load_model, save_checkpoint
 
@@ -22,11 +23,13 @@ pytestmark = pytest.mark.slow  # exports networks
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    root = make_folder(tmp_path_factory.mktemp("rectangles"))
-    model = sharp_model(box_coding="rectangle", head_bn=True)
-    save_checkpoint(root / "checkpoint.pth", Checkpoint.of(model))
-    return root
+def folder(tmp_path_factory, traced_once):
+    with pytest.MonkeyPatch.context() as patch:
+        add_tiny_backbone(patch)
+        root = make_folder(tmp_path_factory.mktemp("rectangles"), "tiny")
+        model = sharp_model("tiny", box_coding="rectangle", head_bn=True)
+        save_checkpoint(root / "checkpoint.pth", Checkpoint.of(model))
+        yield root
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +70,7 @@ def test_file_says_that_it_finds_rectangles(folder):
     assert read_onnx_metadata(path).box_coding == "rectangle"
     assert Detector.load(path).finds_rectangles
     assert Detector.load(folder / "checkpoint.pth").finds_rectangles
-    save_checkpoint(folder / "vectors.pth", Checkpoint.of(sharp_model()))
+    save_checkpoint(folder / "vectors.pth", Checkpoint.of(sharp_model("tiny")))
     assert not Detector.load(folder / "vectors.pth").finds_rectangles
 
 

@@ -21,8 +21,8 @@ HEIGHT, WIDTH = SIZE_HW
 STATIC = ("--static", HEIGHT, WIDTH, 1)
 FAMILIES = {  # and what they need to be exported
     "mobilenetv4_conv_small": (),
-    "efficientnet_b0": (),
-    "convnext_atto": (),
+    "test_efficientnet": (),  # timm's own small ones, of the blocks of efficientnet_b0
+    "test_convnext": (),  # and of convnext_atto
     "regnety_002": (),
     "efficientvit_b0": STATIC,
 }

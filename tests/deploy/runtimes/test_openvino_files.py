@@ -24,12 +24,12 @@ def inputs(model):
     return sorted(openvino_files.own_name(port) for port in model.inputs)
 
 
-def test_conf_thresh_is_an_input_if_the_file_has_it(sharp_folder):
+def test_conf_thresh_is_an_input_if_the_file_has_it(tiny_folder):
     for name, flags in (("conf.onnx", ()), ("conf.xml", ("--format", "openvino"))):
-        model, metadata = openvino_files.read(export(sharp_folder, name, "--conf_input", *flags))
+        model, metadata = openvino_files.read(export(tiny_folder, name, "--conf_input", *flags))
         assert inputs(model) == ["conf_thresh", "input"] and metadata.classes == CLASSES
     for name, flags in (("free.onnx", ()), ("nms.onnx", ("--nms", "graph", "--fix_conf"))):
-        assert inputs(openvino_files.read(export(sharp_folder, name, *flags))[0]) == ["input"]
+        assert inputs(openvino_files.read(export(tiny_folder, name, *flags))[0]) == ["input"]
 
 
 @pytest.mark.parametrize("count", [5, 50, 500])
@@ -72,9 +72,9 @@ def test_equal_scores_keep_the_order_of_the_map(tmp_path, count, converted):
             np.testing.assert_array_equal(found[name][:, : order.shape[1]][there], expected[there])
 
 
-def spoil(kind, sharp_folder, path):
+def spoil(kind, tiny_folder, path):
     """Write a broken file of a kind, perhaps with weights beside it."""
-    whole = export(sharp_folder, "free.xml", "--format", "openvino")
+    whole = export(tiny_folder, "free.xml", "--format", "openvino")
     graph, weights = whole.read_bytes(), whole.with_suffix(".bin").read_bytes()
     if kind == "bytes":
         graph = np.random.default_rng(0).bytes(5000)
@@ -100,8 +100,8 @@ def spoil(kind, sharp_folder, path):
         ("cut weights", r"its network is not the one that was exported"),
     ],
 )
-def test_broken_files_are_refused(tmp_path, sharp_folder, capfd, kind, message):
-    path = spoil(kind, sharp_folder, tmp_path / "a.xml")
+def test_broken_files_are_refused(tmp_path, tiny_folder, capfd, kind, message):
+    path = spoil(kind, tiny_folder, tmp_path / "a.xml")
     capfd.readouterr()
     with pytest.raises(InputError, match=rf"a\.xml: {message}"):
         openvino_files.read(path)
@@ -140,8 +140,8 @@ print("alive")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no signal stacks there")
-def test_signal_after_models_closed_in_order_of_opening(sharp_folder):
+def test_signal_after_models_closed_in_order_of_opening(tiny_folder):
     """A second core of OpenVINO would restore the signal stack of a core that is gone."""
-    path = export(sharp_folder, "free.xml", "--format", "openvino")
+    path = export(tiny_folder, "free.xml", "--format", "openvino")
     done = forked_python.run([sys.executable, "-c", TWO_MODELS, path], cwd=ROOT)
     assert (done.returncode, done.stdout.split()) == (0, ["heard", "alive"]), done.stderr
