@@ -3,6 +3,7 @@
 Both steps are linear, and a 3x3 convolution is the sum of nine 1x1 convolutions of maps that are
 shifted by a cell. So the nine are applied to the coarse map, which has a quarter of the cells, and
 their outputs are upsampled, shifted and added, along one axis after the other.
+`deploy.export.graph.upsample` does the same in ONNX.
 """
 
 from __future__ import annotations
@@ -92,6 +93,12 @@ class _Axis:
         return maps.unflatten(self.axis, (self.cells, 2)).unbind(self.axis + 1)
 
 
+def _empty(shape: list[int], like: Tensor) -> Tensor:
+    return torch.empty(
+        shape, dtype=like.dtype, device=like.device, memory_format=torch.channels_last
+    )
+
+
 def _upsampled_sum(taps: Tensor, axis: int) -> Tensor:
     """Upsample the maps of three taps along an axis and sum them as a convolution does.
 
@@ -113,7 +120,7 @@ def _upsampled_sum(taps: Tensor, axis: int) -> Tensor:
     before, here, behind = taps.chunk(3, dim=1)
     shape = [*before.shape]
     shape[axis] *= 2
-    result = taps.new_empty(shape).contiguous(memory_format=torch.channels_last)
+    result = _empty(shape, taps)
     even, odd = at.even_and_odd(result)
 
     torch.add(before, here, alpha=3, out=even).add_(behind, alpha=3)
@@ -136,7 +143,7 @@ def _gradient_of_taps(gradient: Tensor, axis: int) -> Tensor:
     even, odd = at.even_and_odd(gradient)
     shape = [*even.shape]
     shape[1] *= 3
-    result = gradient.new_empty(shape).contiguous(memory_format=torch.channels_last)
+    result = _empty(shape, gradient)
     before, here, behind = result.chunk(3, dim=1)
 
     torch.add(even, odd, alpha=3, out=before)
