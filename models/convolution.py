@@ -20,7 +20,21 @@ _LEAST_CHANNELS = 16
 
 
 class Conv2d(nn.Conv2d):
-    """A convolution of one group that trains faster, see above; all else is PyTorch's."""
+    """A convolution that trains faster, see above; all else is PyTorch's.
+
+    It has one group and no dilation, and zeros beyond the border, as `convolve` does.
+    """
+
+    def __init__(
+        self,
+        c_in: int,
+        c_out: int,
+        kernel_size: int,
+        stride: int = 1,
+        padding: int = 0,
+        bias: bool = True,
+    ) -> None:
+        super().__init__(c_in, c_out, kernel_size, stride, padding, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve a map [B, C, H, W]."""

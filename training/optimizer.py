@@ -15,8 +15,8 @@ def make_optimizer(model: nn.Module, settings: TrainSettings) -> torch.optim.Opt
     set how strong a channel is, are left alone. Parameters that need no gradient are left out.
     """
     parameters = [one for one in model.parameters() if one.requires_grad]
-    # Fused: on a CPU the unfused step takes as long as a small network's backward pass.
     betas = (0.9, settings.beta2)
+    # Fused: on a CPU the unfused step takes as long as a small network's backward pass.
     if settings.optimizer == "adam":
         return torch.optim.Adam(parameters, settings.lr, betas, fused=True)
     kernels = [one for one in parameters if one.ndim > 1]

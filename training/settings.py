@@ -23,7 +23,7 @@ class TrainSettings:
         accumulate: batches of a step, whose gradients are added up: a step sees
             `batch_size * accumulate` images at the memory of one batch.
         optimizer: "adam", as the original has it, or "adamw".
-        beta2: share of the squares of earlier gradients in those that scale a step, per step.
+        beta2: decay, per step, of the mean of squared gradients by which Adam scales its steps.
         weight_decay: of adamw, on the weights of convolutions alone.
         ema_decay: limit of the decay of the averaged weights (see `training.average`), which are
             what is scored and saved for use; 0 for no average.
