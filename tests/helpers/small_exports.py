@@ -31,9 +31,9 @@ def sharp_model(backbone="resnet18", head_bn=False, classes=CLASSES, **more) -> 
     return model.eval()
 
 
-def make_folder(root, backbone="resnet18"):
+def make_folder(root, backbone="resnet18", **more):
     """Write checkpoint.pth, and images of two sizes, one of them black."""
-    save_checkpoint(root / "checkpoint.pth", Checkpoint.of(sharp_model(backbone)))
+    save_checkpoint(root / "checkpoint.pth", Checkpoint.of(sharp_model(backbone, **more)))
     rng = np.random.default_rng(0)
     (root / "images").mkdir()
     for number, (height, width) in enumerate([(96, 128), (150, 90), (96, 128)]):

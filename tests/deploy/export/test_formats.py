@@ -54,6 +54,10 @@ from deploy.runtimes.onnx_runtime import open_session
 pytestmark = pytest.mark.slow  # exports networks or runs exported files
 
 
+STATIC = {"torch": ("--static", *map(str, SIZE_HW), "1")}
+"""Flags by format with which it is exported faster, where the size does not matter."""
+
+
 @pytest.fixture(scope="module")
 def folder(tiny_folder):
     """Return the checkpoint and its images."""
@@ -790,9 +794,8 @@ def test_export_on_full_disk(folder, tmp_path, capsys, monkeypatch, kind):
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", None)
     output = tmp_path / f"a{EXPORT_FORMATS[kind].suffix}"
-    static = ("--static", *map(str, SIZE_HW), "1") if kind == "torch" else ()  # traced sooner
     with limit_file_size(20_000):
-        code = run_main(folder, output, "--format", kind, *static)
+        code = run_main(folder, output, "--format", kind, *STATIC.get(kind, ()))
     error = capsys.readouterr().err
     assert code == 2 and error.count("\n") == 1
     assert "File too large" in error or "OpenVINO could not" in error
@@ -849,7 +852,7 @@ def test_json_beside_the_file_of_every_format(folder, tmp_path, caplog, kind):
     if kind == "openvino":
         pytest.importorskip("openvino")
     path = tmp_path / f"a{EXPORT_FORMATS[kind].suffix}"
-    static = ("--static", *map(str, SIZE_HW), "1") if kind == "torch" else ()  # traced sooner
+    static = STATIC.get(kind, ())
     for conf in ("0.2", "0.3"):  # the second export replaces both
         assert run_main(folder, path, "--format", kind, "--conf_thresh", conf, *static) == 0
     content = json.loads(path.with_name(f"{path.name}.json").read_text(encoding="utf-8"))

@@ -26,10 +26,8 @@ pytestmark = pytest.mark.slow  # exports networks
 def folder(tmp_path_factory, traced_once):
     with pytest.MonkeyPatch.context() as patch:
         add_tiny_backbone(patch)
-        root = make_folder(tmp_path_factory.mktemp("rectangles"), "tiny")
-        model = sharp_model("tiny", box_coding="rectangle", head_bn=True)
-        save_checkpoint(root / "checkpoint.pth", Checkpoint.of(model))
-        yield root
+        root = tmp_path_factory.mktemp("rectangles")
+        yield make_folder(root, "tiny", box_coding="rectangle", head_bn=True)
 
 
 @pytest.fixture(scope="module")
