@@ -60,7 +60,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             message = explain(error, phase.advice, partial(name_flags, phase=args.phase))
             if message is None or args.verbose:
                 raise
-            return fail(f"process {numbers.rank}: {message}" if another else message, 2)
+            if another and not lost:  # which names its process itself
+                message = f"process {numbers.rank}: {message}"
+            return fail(message, 2)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,7 +21,8 @@ from eval import EvalSettings
 from models import Checkpoint, read_checkpoint
 from models.image_entries import BANDS, DEPTH, image_entries
 from models.schema import brief
-from processes.numbers import ProcessNumbers, job_name, restarted_job
+from processes.group import share
+from processes.numbers import ProcessNumbers, agent_name
 from training import files
 
 logger = logging.getLogger("bbavectors")
@@ -97,6 +99,7 @@ def run_entries(
     options: DataOptions,
     evaluation: EvalSettings,
     train_scale: float | None,
+    agents: Collection[str],
 ) -> dict[str, Any]:
     """Return what the checkpoints of a run store beside the settings of the training.
 
@@ -105,6 +108,7 @@ def run_entries(
         options: which objects and views it learns from.
         evaluation: how its validation scores.
         train_scale: input pixels per pixel of its images (median), None if it is not known.
+        agents: see `torchrun_agents`.
     """
     return {
         "dataset": lasting(args.dataset),
@@ -136,7 +140,7 @@ def run_entries(
             "allow_overlap": options.allow_overlap,
             "max_pixels": options.reading.max_pixels,
             "allow_remote": options.reading.allow_remote,
-            **({} if (job := job_name()) is None else {"job": job}),
+            **({"agents": "/".join(sorted(agents))} if agents else {}),
         },
     }
 
@@ -216,16 +220,26 @@ def _device_here(before: str, processes: int) -> str | None:
         return None
 
 
-def resume_restarted(args: argparse.Namespace) -> None:
+def torchrun_agents() -> set[str]:
+    """Return the names of the torchruns that have started the processes of this run."""
+    return {name for name in share(agent_name()) if name is not None}
+
+
+def resume_restarted(args: argparse.Namespace, agents: Collection[str]) -> None:
     """Go on with the run that torchrun has restarted, whose command line starts a new one.
 
-    It is one that this very job has begun. A run of another job stays what it was: in the way.
+    It is one that one of these very torchruns has begun, as those of other machines may have been
+    replaced. A run of others stays what it was: in the way.
+
+    Args:
+        args: the flags.
+        agents: see `torchrun_agents`.
     """
-    job = restarted_job()
-    if job is None or args.resume_train:
-        return
     last = RunDir.of(args).weights / files.LAST
-    if not last.is_file() or read_checkpoint(last).extras.get("run", {}).get("job") != job:
+    if not agents or args.resume_train or not last.is_file():
+        return
+    before = read_checkpoint(last).extras.get("run", {}).get("agents", "")
+    if set(str(before).split("/")).isdisjoint(agents):
         return
     logger.info("torchrun has restarted the run: it goes on from %s", last)
     args.resume_train = files.LAST

@@ -26,6 +26,7 @@ from cli.resume import (
     restore_processes,
     resume_restarted,
     run_entries,
+    torchrun_agents,
 )
 from cli.resumed_data import digest_entry, refuse_other_classes, refuse_other_data
 from cli.run_dir import RunDir, clear_run, refuse_to_replace
@@ -69,8 +70,9 @@ def train(args: argparse.Namespace) -> int | None:
     if (code := start_processes(args)) is not None:
         return code
     with joined(torch_device(args)), ExitStack() as held:
+        agents = torchrun_agents()
         with agreed():
-            resume_restarted(args)
+            resume_restarted(args, agents)
             refuse_contradictions(args)
             if args.resume_train:
                 find_run(args)
@@ -165,7 +167,7 @@ def train_in(args: argparse.Namespace, run: RunDir) -> None:
     if is_first() and not plan.in_place:
         clear_run(run.weights)
     scale = plan.train_set.typical_scale()
-    extras = run_entries(args, plan.options, plan.evaluation, scale)
+    extras = run_entries(args, plan.options, plan.evaluation, scale, torchrun_agents())
     extras["data_digest"] = digest_entry(plan.train_set, val_set)
     if settings.skip_bad_images and val_set is not None:
         leave_out(val_set, run.weights)

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from DOTA_devkit.errors import InputError
 from processes.numbers import ProcessNumbers
+from processes.rendezvous import meet
 
 Value = TypeVar("Value")
 
@@ -85,7 +86,10 @@ def joined(device: torch.device | None = None) -> Iterator[None]:
         torch.cuda.set_device(device)
         backend = "cpu:gloo,cuda:nccl"
     with _watched():
-        dist.init_process_group(backend, timeout=PATIENCE)
+        dist.init_process_group(
+            backend, store=meet(PATIENCE), rank=numbers.rank, world_size=numbers.count,
+            timeout=PATIENCE,
+        )  # fmt: skip
     yield
     # After an error the others may wait for this process, until it ends.
     dist.destroy_process_group()

@@ -40,30 +40,18 @@ class ProcessNumbers(NamedTuple):
         return cls(rank, count, local_rank, number("LOCAL_WORLD_SIZE") or 1)
 
 
-def restarted_job(environment: Mapping[str, str] = os.environ) -> str | None:
-    """Return what tells this job of torchrun from others once its processes were started again.
+def agent_name(environment: Mapping[str, str] = os.environ) -> str | None:
+    """Return the name of the torchrun that started this process, the same after its restarts.
+
+    Each machine has a torchrun of its own. It has no name, but a folder for the error files of its
+    processes that no other has: "/tmp/torchelastic_x1/JOB_x2/attempt_0/0/error.json", where
+    attempts may not be counted that another machine has caused.
 
     Args:
         environment: Environment variables.
 
     Returns:
-        None if they are started for the first time, or not by torchrun.
+        The name of that folder, None without torchrun.
     """
-    count = environment.get("TORCHELASTIC_RESTART_COUNT", "")
-    return job_name(environment) if count.isdecimal() and int(count) > 0 else None
-
-
-def job_name(environment: Mapping[str, str] = os.environ) -> str | None:
-    """Return what tells this job of torchrun from others, the same after a restart; None without.
-
-    It is the id that `torchrun --rdzv-id` or `--standalone` gives it, else the name of the folder
-    of its error files, which is new for each job.
-
-    Args:
-        environment: Environment variables.
-    """
-    job = environment.get("TORCHELASTIC_RUN_ID", "none")
-    if job != "none":
-        return job
     parts = environment.get("TORCHELASTIC_ERROR_FILE", "").split(os.sep)
-    return next((part for part in parts if part.startswith("torchelastic_")), None)
+    return parts[-4] if len(parts) >= 4 and parts[-3].startswith("attempt_") else None

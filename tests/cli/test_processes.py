@@ -1,12 +1,14 @@
 """--ngpus and torchrun on the command line."""
 
 import argparse
+import os
 
 import pytest
 import torch
 
 import cli.processes as processes
 import main
+from cli.resume import resume_restarted
 from DOTA_devkit.errors import InputError
 from helpers.command_line import assert_refused
 from helpers.networks import tiny_model
@@ -117,18 +119,43 @@ def test_variables_without_a_place_to_meet_are_refused(run_training, data, monke
 
 
 @pytest.mark.slow
-def test_a_job_that_is_restarted_goes_on(run_training, data, tmp_path, monkeypatch):
-    """The command line is the same; the run of another job stays in the way."""
-    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "this-job")
-    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "0")
+def test_a_run_that_torchrun_restarts_goes_on(run_training, data, tmp_path, monkeypatch):
+    """The command line is the same; the run of another torchrun stays in the way."""
+
+    def torchrun(name, attempt):
+        folders = ("", "tmp", "torchelastic_x", name, f"attempt_{attempt}", "0", "error.json")
+        monkeypatch.setenv("TORCHELASTIC_ERROR_FILE", os.sep.join(folders))
+
+    torchrun("job_1", 0)
     assert run_training(data).code == 0
+    torchrun("job_2", 1)
     assert_refused(run_training(data), "already contains a run")
-    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    torchrun("job_1", 1)
     result = run_training(data, "--epochs", 2)
     assert result.code == 0 and "torchrun has restarted the run" in result.out
     assert len(read_checkpoint(tmp_path / "weights_dota/model_last.pth").history) == 2
-    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "another-job")
-    assert_refused(run_training(data, "--epochs", 3), "already contains a run")
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "expected"),
+    [
+        ({"agents": "job_1/job_2"}, {"job_2", "job_3"}, "model_last.pth"),  # one was replaced
+        ({"agents": "job_1/job_2"}, {"job_3"}, None),
+        ({"agents": "job_1"}, set(), None),
+        ({}, {"job_1"}, None),  # begun without torchrun
+    ],
+)
+def test_a_run_is_that_of_each_torchrun_that_has_begun_it(tmp_path, before, now, expected):
+    path = tmp_path / "weights_dota/model_last.pth"
+    path.parent.mkdir()
+    save_checkpoint(path, Checkpoint.of(tiny_model(), extras={"run": before}))
+    args = argparse.Namespace(
+        dataset="dota", data_dir=tmp_path, run_dir=tmp_path, resume_train=None,
+        finetune="model.pth", pretrained="imagenet",
+    )  # fmt: skip
+    resume_restarted(args, now)
+    assert args.resume_train == expected
+    assert (args.finetune is None) is (expected is not None)
 
 
 @pytest.fixture

@@ -62,6 +62,30 @@ def command(*words):
     return main.main(list(words))
 
 
+def torchrun(*words):
+    """Run a command line as torchrun does on each of several machines, with a restart.
+
+    Its agents are those of PyTorch, and start one process each: forks, which have all imported.
+    """
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    count = int(os.environ["WORLD_SIZE"])
+    config = LaunchConfig(
+        min_nodes=count, max_nodes=count, nproc_per_node=1, max_restarts=1, run_id="job",
+        rdzv_backend="c10d", rdzv_endpoint=f"localhost:{os.environ['MASTER_PORT']}",
+        local_addr="localhost", start_method="fork", monitor_interval=0.02,
+    )  # fmt: skip
+    elastic_launch(config, _end_with)(*words)
+    return 0
+
+
+def _end_with(*words):
+    time.sleep(float(os.environ["RANK"]))  # so that what stands in the store is an earlier one's
+    if (code := command(*words)) != 0:
+        sys.stdout.flush()
+        os._exit(code)
+
+
 def learn(data, folder, backbone="tiny", **settings):
     """Train in float64, where only the order of sums differs; leave what this process has seen.
 
@@ -115,7 +139,10 @@ def _free_port():
 
 
 def _send_signal_at_step(rank, number, step):
-    """Let a process send itself a signal at the beginning of its nth step, from 1."""
+    """Let a process send itself a signal at the beginning of its nth step, from 1.
+
+    That of a torchrun only does so before it is restarted.
+    """
     import train as trainer
 
     if int(os.environ["RANK"]) != rank:
@@ -124,7 +151,7 @@ def _send_signal_at_step(rank, number, step):
 
     def train_step(*args):
         steps.append(1)
-        if len(steps) == step:
+        if len(steps) == step and os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") == "0":
             os.kill(os.getpid(), number)
         return original(*args)
 

@@ -1,6 +1,7 @@
 """One device or many: the same steps, the same files, and an end for all if one ends."""
 
 import json
+import re
 import shlex
 import signal
 import sys
@@ -69,6 +70,8 @@ def run_all(root):
         "train1": job(1, *begin, "--run_dir", at("train1")),
         "killed": job(2, *begin, "--run_dir", at("killed"), kill=[1, signal.SIGKILL, 3]),
         "killed-again": again("killed", 3),
+        "restarted": {**job(2, *begin, "--run_dir", at("restarted"), kill=[0, signal.SIGKILL, 3]),
+                      "call": ["torchrun", *begin, "--run_dir", at("restarted")]},
         "stopped": job(2, *begin, "--run_dir", at("stopped"), kill=[1, signal.SIGTERM, 4]),
         "too-many": job(3, *begin, "--batch_size", "2", "--run_dir", at("many")),
         "missing": job(2, *TRAIN, "--data_dir", at("nothing"), "--run_dir", at("nowhere")),
@@ -163,6 +166,20 @@ def test_a_killed_process_ends_all_and_the_run_goes_on(root, ended):
     ours, theirs = (
         read_checkpoint(root / name / "weights_dota/model_last.pth")
         for name in ("killed", "train1")
+    )
+    assert_same_history(ours.history, theirs.history)
+
+
+def test_restarted_processes_find_each_other_and_go_on(root, ended):
+    """Also the processes of a machine on which none was killed."""
+    assert [one.code for one in ended["restarted"]] == [0, 0], ended["restarted"]
+    printed = "".join(one.out + one.err for one in ended["restarted"])
+    assert printed.count("torchrun has restarted the run") == 1
+    assert printed.count("resuming at epoch 2 of 2\n") == 1
+    assert len(re.findall(r"error: process \d has lost the others", printed)) == 1
+    ours, theirs = (
+        read_checkpoint(root / name / "weights_dota/model_last.pth")
+        for name in ("restarted", "train1")
     )
     assert_same_history(ours.history, theirs.history)
 

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from processes.numbers import ProcessNumbers, job_name, restarted_job
+from processes.numbers import ProcessNumbers, agent_name
 
 TWO = {"RANK": "1", "WORLD_SIZE": "4", "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "2"}
 
@@ -24,20 +24,21 @@ def test_numbers_of_the_environment(environment, expected):
     assert ProcessNumbers.of(environment) == expected
 
 
-FILE = os.sep.join(["", "tmp", "torchelastic_x1", "none_q", "attempt_0", "0", "error.json"])
+def error_file(*parts):
+    return {"TORCHELASTIC_ERROR_FILE": os.sep.join(["", *parts, "error.json"])}
 
 
 @pytest.mark.parametrize(
     ("environment", "name"),
     [
         ({}, None),
-        ({"TORCHELASTIC_RUN_ID": "job7", "TORCHELASTIC_ERROR_FILE": FILE}, "job7"),
-        ({"TORCHELASTIC_RUN_ID": "none", "TORCHELASTIC_ERROR_FILE": FILE}, "torchelastic_x1"),
-        ({"TORCHELASTIC_RUN_ID": "none"}, None),
+        ({"TORCHELASTIC_ERROR_FILE": ""}, None),
+        ({"TORCHELASTIC_ERROR_FILE": "error.json"}, None),
+        (error_file("tmp", "torchelastic_x1", "none_q", "attempt_0", "0"), "none_q"),
+        (error_file("tmp", "torchelastic_x1", "none_q", "attempt_2", "1"), "none_q"),
+        (error_file("logs", "job7_x", "attempt_0", "0"), "job7_x"),
+        (error_file("a", "folder", "of", "another", "launcher"), None),
     ],
 )
-def test_a_job_keeps_its_name_when_it_is_restarted(environment, name):
-    assert job_name(environment) == name
-    assert restarted_job(environment) is None
-    assert restarted_job({**environment, "TORCHELASTIC_RESTART_COUNT": "0"}) is None
-    assert restarted_job({**environment, "TORCHELASTIC_RESTART_COUNT": "2"}) == name
+def test_torchrun_keeps_its_name_when_it_restarts_processes(environment, name):
+    assert agent_name(environment) == name
