@@ -384,16 +384,3 @@ def test_concurrent_process_is_no_error(small, tmp_path, monkeypatch):
 def test_no_output_without_a_terminal(small, tmp_path, capfd):
     folder.make_sample(tmp_path / "set")
     assert capfd.readouterr() == ("", "")
-
-
-@pytest.mark.slow
-def test_full_set_has_every_class(tmp_path):
-    """Every list has enough objects of every class for evaluation, and the first 40 of training."""
-    root, counts = tmp_path / "set", {**folder.SPLITS, "train": 40}
-    folder.write_scenes(root, counts)
-    for name, count in counts.items():
-        ids = (root / f"{name}.txt").read_text().split()
-        assert len(ids) == count
-        text = "".join((root / "labelTxt" / f"{image_id}.txt").read_text() for image_id in ids)
-        plain = [line.split()[8] for line in text.splitlines() if line.endswith(" 0")]
-        assert min(plain.count(kind) for kind in folder.CLASSES) >= 15, name

@@ -16,17 +16,13 @@ from deploy.runtimes.base import DetectorSettings
 from DOTA_devkit.errors import InputError
 from helpers.data_folders import picture, write_image
 from helpers.fixed_output_onnx import onnx_file
-from models import CTRBOX, Checkpoint, save_checkpoint
-from structures.boxes import HEAD_CHANNELS
+from helpers.networks import add_tiny_backbone, save_untrained
 
 
 @pytest.fixture
-def weights(tmp_path):
-    torch.manual_seed(0)
-    model = CTRBOX({"hm": 1, **HEAD_CHANNELS}, None, 4, 1, 8, backbone="mobilenetv2",
-                   classes=("ship",), input_size=(64, 96))  # fmt: skip
-    save_checkpoint(tmp_path / "small.pth", Checkpoint.of(model))
-    return tmp_path / "small.pth"
+def weights(tmp_path, monkeypatch):
+    add_tiny_backbone(monkeypatch)
+    return save_untrained(tmp_path / "small.pth", backbone="tiny", classes=("ship",), size=(64, 96))
 
 
 @pytest.fixture

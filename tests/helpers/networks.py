@@ -14,11 +14,15 @@ from structures.boxes import HEAD_CHANNELS, STRIDE
 
 
 def tiny_model(backbone="mobilenetv2", classes=CLASSES, head_conv=8, size=64, seed=0, **more):
-    """Return an untrained network that is small enough to be trained in a test."""
+    """Return an untrained network that is small enough to be trained in a test.
+
+    `size` is that of its input, for both sides or (height, width).
+    """
     torch.manual_seed(seed)
+    size_hw = (size, size) if isinstance(size, int) else size
     return CTRBOX(
         {"hm": len(classes), **HEAD_CHANNELS}, None, 4, 1, head_conv,
-        backbone=backbone, classes=classes, input_size=(size, size), **more,
+        backbone=backbone, classes=classes, input_size=size_hw, **more,
     )  # fmt: skip
 
 

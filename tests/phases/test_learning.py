@@ -15,7 +15,7 @@ def test_the_losses_of_scenes_fall(tmp_path, monkeypatch, capsys):
     write_scenes(tmp_path / "data", {"train": 16})
     words = ["--phase", "train", "--data_dir", tmp_path / "data", "--run_dir", tmp_path,
              "--backbone", "mobilenetv2", "--pretrained", "none", "--neck", 16, "--head_conv", 16,
-             "--input_h", 192, "--input_w", 192, "--batch_size", 4, "--num_epoch", 10, "--seed", 1,
+             "--input_h", 128, "--input_w", 128, "--batch_size", 4, "--num_epoch", 10, "--seed", 1,
              "--num_workers", 0, "--no_augment", "--save_every", 0, "--device", "cpu"]  # fmt: skip
     result = run_main(capsys, words)
     assert result.code == 0, result.err

@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 import pytest
 
+from datasets.sample.folder import CLASSES, SPLITS
 from helpers import forked_python
 from helpers.paths import ROOT
 
@@ -157,6 +158,18 @@ def mean_of(scores: Path) -> dict:
     return next(row for row in report["classes"] if row["class"] == "mean")
 
 
+def assert_every_class_can_be_scored(data: Path):
+    """Each list of the sample set has enough objects of every class, as the first 40 of train."""
+    for split, count in SPLITS.items():
+        ids = (data / f"{split}.txt").read_text().split()
+        assert len(ids) == count
+        known = ids[:40] if split == "train" else ids
+        texts = [(data / "labelTxt" / f"{one}.txt").read_text() for one in known]
+        rows = [line.split() for text in texts for line in text.splitlines()[2:]]
+        plain = Counter(name for *_, name, difficult in rows if difficult == "0")
+        assert min(plain[name] for name in CLASSES) >= 15, split
+
+
 @pytest.mark.slow
 def test_sample_set_commands(three_commands, tmp_path):
     """The training is stopped after its first batches; see below for all of it."""
@@ -165,20 +178,20 @@ def test_sample_set_commands(three_commands, tmp_path):
     assert "stopped by Ctrl-C; the run up to batch" in log
     assert (tmp_path / "weights_sample/model_last.pth").is_file()
     assert len(list((tmp_path / "sample_data/images").iterdir())) == 540
+    assert_every_class_can_be_scored(tmp_path / "sample_data")
     tested = tmp_path / "sample_data/test.txt"
     names = tested.read_text().splitlines()
-    assert len(names) == 100
-    tested.write_text("".join(f"{name}\n" for name in names[:20]))
+    tested.write_text("".join(f"{name}\n" for name in names[:10]))
     assert "images/s" in run(test, tmp_path)
-    assert len(list((tmp_path / "result_sample/pictures").iterdir())) == 20
+    assert len(list((tmp_path / "result_sample/pictures").iterdir())) == 10
     run(evaluate, tmp_path)
-    assert mean_of(tmp_path / "result_sample/ap.json")["objects"] > 100
+    assert mean_of(tmp_path / "result_sample/ap.json")["objects"] > 50
     assert (tmp_path / "result_sample/evaluation.png").is_file()
 
     export, predict, benchmark = [c for c in runnable("README.md") if DEPLOYMENT.search(c)]
     # All epochs have written the best one.
     (tmp_path / "weights_sample/model_last.pth").rename(tmp_path / "weights_sample/model_best.pth")
-    assert "parity on 17 images" in run(export, tmp_path)
+    assert "parity on 11 images" in run(export, tmp_path)
     assert "ONNX Runtime" in run(benchmark, tmp_path)
     images = tmp_path / "sample_data/images"
     for path in sorted(images.iterdir())[8:]:  # these are enough for the others
