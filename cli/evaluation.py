@@ -22,6 +22,7 @@ from cli.settings import (
 )
 from datasets import BaseDataset, open_dataset
 from models import CTRBOX, build_model, read_checkpoint
+from models.folding import fold_batch_norms
 from processes.group import agreed, is_first, joined
 from structures.views import parse_views
 
@@ -82,6 +83,7 @@ def load_model_and_images(args: argparse.Namespace, run: RunDir) -> tuple[CTRBOX
     dataset = open_dataset(args.dataset, run.data_dir(), "test", input_hw, options)
     check_flags(args, checkpoint, dataset.category)
     model = build_model(checkpoint, torch_device(args))
+    fold_batch_norms(model)
     logger.info(
         "%s: %s of epoch %d, input %dx%d, classes %s",
         checkpoint.path, model.backbone, checkpoint.epoch, *input_hw, ", ".join(dataset.category),

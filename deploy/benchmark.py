@@ -64,6 +64,7 @@ class PlainTorchRuntime(TorchRuntime):
 
     name = "PyTorch eager, contiguous"
     memory_format = torch.contiguous_format
+    folded = False
 
 
 class LoadedModel(NamedTuple):

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import copy
-from collections import Counter
-from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from deploy.export.graph.heads import BOX_HEADS, HeadsAtPeaks
 from DOTA_devkit.errors import InputError
@@ -17,11 +14,10 @@ from models import CTRBOX
 from models.backbones import get_backbone
 from models.box_coding import fitting_score
 from models.ctrbox_net import decode_heads
+from models.folding import TRIAL_SHAPE, fold_batch_norms
 from structures.boxes import RECTANGLE
 
 OUTPUTS = ("hm", "features")
-
-_TRIAL_SHAPE = (1, 3, 64, 96)
 
 
 class ExportNetwork(nn.Module):
@@ -43,7 +39,7 @@ class ExportNetwork(nn.Module):
     def __init__(self, model: CTRBOX) -> None:
         super().__init__()
         model = copy.deepcopy(model).cpu().float().eval().requires_grad_(False)
-        fold_batch_norms(model, torch.zeros(_TRIAL_SHAPE))
+        fold_batch_norms(model)
         self.backbone = model.backbone
         self.convolutional = get_backbone(model.backbone).convolutional
         self.base_network = model.base_network
@@ -108,57 +104,6 @@ def double(x: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def fold_batch_norms(network: nn.Module, image: Tensor) -> None:
-    """Fold each BatchNorm into the convolution whose output it normalizes, in place.
-
-    One run of the network tells which convolution that is. A BatchNorm of anything else stays.
-
-    Args:
-        network: The network, in eval mode.
-        image: An input of it.
-    """
-    made: dict[int, tuple[str, Tensor, int]] = {}  # the tensors are kept, or ids would be reused
-    pairs: dict[str, str] = {}
-    runs: Counter[str] = Counter()
-
-    def after_convolution(name: str, module: nn.Module, inputs: object, output: Tensor) -> None:
-        runs[name] += 1
-        made[id(output)] = (name, output, output._version)
-
-    def before_norm(name: str, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        runs[name] += 1
-        maker, output, version = made.get(id(inputs[0]), ("", inputs[0], -1))
-        if output._version == version:  # no activation has changed it in place
-            pairs[name] = maker
-
-    hooks = []
-    for name, module in network.named_modules():
-        if isinstance(module, nn.Conv2d):
-            hooks.append(module.register_forward_hook(partial(after_convolution, name)))
-        elif isinstance(module, nn.BatchNorm2d):
-            hooks.append(module.register_forward_pre_hook(partial(before_norm, name)))
-    network(image)
-    for hook in hooks:
-        hook.remove()
-    for norm, convolution in pairs.items():
-        if runs[norm] == runs[convolution] == 1:
-            before, folded = network.get_submodule(convolution), network.get_submodule(norm)
-            _replace(network, convolution, fuse_conv_bn_eval(before, folded))
-            _replace(network, norm, _without_norm(folded))
-
-
-def _without_norm(norm: nn.BatchNorm2d) -> nn.Module:
-    """Return what a BatchNorm does besides: those of timm can include an activation."""
-    others = [part for name, part in norm.named_children() if name in ("drop", "act")]
-    return nn.Sequential(*others) if others else nn.Identity()
-
-
-def _replace(network: nn.Module, name: str, module: nn.Module) -> None:
-    parent, _, own = name.rpartition(".")
-    setattr(network.get_submodule(parent), own, module)
-
-
-@torch.no_grad()
 def check_same_maps(network: ExportNetwork, model: CTRBOX) -> None:
     """Check that the network computes what the model does.
 
@@ -166,7 +111,7 @@ def check_same_maps(network: ExportNetwork, model: CTRBOX) -> None:
         InputError: Folding, or computing heads at cells instead of as maps, changed the result, or
             the model computes values that are not finite.
     """
-    image = torch.rand(_TRIAL_SHAPE, generator=torch.Generator().manual_seed(0)) - 0.5
+    image = torch.rand(TRIAL_SHAPE, generator=torch.Generator().manual_seed(0)) - 0.5
     maps = copy.deepcopy(model).cpu().float().eval()(image)
     if not all(torch.isfinite(values).all() for values in maps.values()):
         raise InputError(

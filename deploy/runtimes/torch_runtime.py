@@ -15,6 +15,7 @@ from deploy.runtimes.base import DetectorSettings, first_given
 from DOTA_devkit.class_thresholds import thresholds_by_label
 from DOTA_devkit.errors import InputError
 from models import build_model, read_checkpoint
+from models.folding import fold_batch_norms
 from models.tta import augmented_maps
 from structures.boxes import STRIDE
 from structures.defaults import CONF_THRESH, INPUT_HW, THETA_THRESH, K
@@ -28,6 +29,7 @@ class TorchRuntime:
 
     name = "PyTorch"
     memory_format = torch.channels_last
+    folded = True
     fixed_hw = False
     nms_thresh = None
     squash = None
@@ -57,6 +59,8 @@ class TorchRuntime:
             torch.set_num_threads(settings.threads)
         self._device = _device(settings.device)
         self._model = build_model(checkpoint, self._device)
+        if self.folded:
+            fold_batch_norms(self._model)
         self._model.to(memory_format=self.memory_format)
 
     def prepare(self, images: Sequence[np.ndarray]) -> torch.Tensor:

@@ -27,7 +27,7 @@ pytest.importorskip("onnxscript")
 import onnx
 
 from deploy.export.graph.assemble import all_nodes
-from deploy.export.network import ExportNetwork, check_same_maps, fold_batch_norms
+from deploy.export.network import ExportNetwork, check_same_maps
 from deploy.export.parity.rows import outputs_to_detections
 from deploy.export.settings import MIN_CONF_THRESH, ExportSettings
 from deploy.runtimes.onnx_runtime import open_session
@@ -259,37 +259,6 @@ def test_check_same_maps_finds_changed_heads():
     network.box_heads[1][-1].bias.data += 1
     with pytest.raises(ValueError, match="changed the boxes"):
         check_same_maps(network, model)
-
-
-class Branches(torch.nn.Module):
-    """A BatchNorm of one convolution, and others of what is no plain output of a convolution."""
-
-    def __init__(self):
-        super().__init__()
-        # The norm of the first convolution is not defined next to it.
-        self.last = torch.nn.BatchNorm2d(3)
-        self.first, self.second, self.third = (torch.nn.Conv2d(3, 3, 1) for _ in range(3))
-        self.of_sum, self.of_activation = torch.nn.BatchNorm2d(3), torch.nn.BatchNorm2d(3)
-        for norm in (self.last, self.of_sum, self.of_activation):
-            torch.nn.init.uniform_(norm.running_mean)
-            torch.nn.init.uniform_(norm.running_var, 1, 2)
-
-    def forward(self, x):
-        x = self.of_sum(x + self.second(x))
-        x = self.of_activation(self.third(x).relu_())
-        return self.last(self.first(x))
-
-
-def test_fold_batch_norms_into_the_convolutions_that_they_normalize():
-    torch.manual_seed(0)
-    network, image = Branches().eval(), torch.rand(1, 3, 4, 6)
-    with torch.no_grad():
-        expected = network(image)
-        fold_batch_norms(network, image)
-        torch.testing.assert_close(network(image), expected)
-    assert isinstance(network.last, torch.nn.Identity)
-    assert isinstance(network.of_sum, torch.nn.BatchNorm2d)
-    assert isinstance(network.of_activation, torch.nn.BatchNorm2d)
 
 
 @pytest.mark.parametrize(
