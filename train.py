@@ -21,6 +21,7 @@ from models.rectangle_loss import RectangleLoss
 from processes.group import agreed, copy_from_first, from_first, is_first, process_count
 from structures.boxes import RECTANGLE
 from training.average import WeightAverage
+from training.centers import AlignedCenters
 from training.compiling import CompiledNetwork
 from training.epoch import EpochProgress
 from training.files import BAD_BATCHES, BAD_IMAGES, LAST, is_same_file
@@ -100,9 +101,12 @@ def train(
     optimizer = make_optimizer(model, settings)
     average = WeightAverage(model, settings.ema_decay) if settings.ema_decay else None
     reporting = Reporting(settings, folder, commands)
+    scored = model if average is None else average.model
+    centers = AlignedCenters(scored, train_set) if settings.align_centers else None
     run = Run(
-        model, optimizer, settings, folder, save_checkpoint, reporting, extras, average, precision
-    )
+        model, optimizer, settings, folder, save_checkpoint, reporting, extras, average, precision,
+        centers,
+    )  # fmt: skip
     if resume is not None:
         with agreed():
             run.resume(resume)
@@ -122,10 +126,14 @@ def train(
         while run.progress.epoch <= settings.epochs and not run.history.stalled(settings.patience):
             progress = run.progress
             epoch = progress.epoch
+            if centers is not None:
+                centers.restore()
             loader = epoch_loader(train_set, settings, epoch, device, run)
             row = train_one_epoch(
                 network, loader, criterion, optimizer, settings, run, device, teacher
             )
+            if centers is not None:
+                centers.align()
             if score is not None and (epoch % settings.val_every == 0 or epoch == settings.epochs):
                 row |= validate(score, run)
             logger.info("%s  %s", epoch_line(row, settings.epochs), progress.time_text())

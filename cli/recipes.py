@@ -40,6 +40,7 @@ RECIPES = {
             "weight_decay": 0.01,
             "beta2": 0.98,
             "ema_decay": 0.998,
+            "align_centers": True,
             "lr": 2e-3,
             "schedule": "cosine",
             "warmup_steps": 30,

@@ -17,6 +17,7 @@ from DOTA_devkit.errors import InputError
 from models import Checkpoint
 from processes.group import is_first
 from training.average import WeightAverage
+from training.centers import AlignedCenters
 from training.epoch import EpochProgress
 from training.files import BEST, LAST
 from training.history import History
@@ -51,10 +52,12 @@ class Run:
         average: the average of the network's weights, if the run has one: checkpoints then hold it
             as their weights, and those of training beside it.
         precision: of the steps; float32 by default.
+        centers: shifts the boxes of the network that is saved, if the run does that.
 
     Attributes:
         folder: see above.
         average: see above.
+        centers: see above.
         precision: see above.
         reporting: see above.
         progress: the place of the run.
@@ -74,11 +77,13 @@ class Run:
         extras: Mapping[str, object] | None = None,
         average: WeightAverage | None = None,
         precision: Precision | None = None,
+        centers: AlignedCenters | None = None,
     ):
         self.progress = EpochProgress(1)
         self.history = History()
         self.loader_state: torch.Tensor | None = None
         self._model, self._optimizer, self.average = model, optimizer, average
+        self.centers = centers
         self._settings, self.folder, self._extras = settings, folder, dict(extras or {})
         self.precision = precision or Precision(torch.device("cpu"))
         self._write = save
@@ -101,6 +106,8 @@ class Run:
         if self.average is not None:
             load_trained_state(self._model, resume)
             self.average.steps = _averaged_steps(entry.get("averaged", 0), resume.path)
+        if self.centers is not None:
+            self.centers.resume(entry, resume.path)
         self.loader_state = restore_random_state(resume)
         batch = f", batch {self.progress.step + 1}" if self.progress.step else ""
         logger.info(
@@ -135,6 +142,8 @@ class Run:
         if self.average is not None:
             progress["averaged"] = self.average.steps
             trained[TRAINED_STATE] = self._model.state_dict()
+        if self.centers is not None:
+            progress |= self.centers.entry()
         return Checkpoint.of(
             self.scored_model,
             epoch=self.progress.epoch - 1,

@@ -27,6 +27,8 @@ class TrainSettings:
         weight_decay: of adamw, on the weights of convolutions alone.
         ema_decay: limit of the decay of the averaged weights (see `training.average`), which are
             what is scored and saved for use; 0 for no average.
+        align_centers: shift the boxes of the network that is scored and saved to where the labels
+            lie on average (see `training.centers`).
         lr: highest learning rate.
         schedule: "exponential" multiplies the rate by `lr_gamma` after every epoch, as the original
             does; "cosine" lowers it along half a cosine to 1 % of `lr`.
@@ -57,6 +59,7 @@ class TrainSettings:
     beta2: float = 0.999
     weight_decay: float = 0.0
     ema_decay: float = 0.0
+    align_centers: bool = False
     lr: float = 1.25e-4
     schedule: str = "exponential"
     lr_gamma: float = 0.96

@@ -202,6 +202,38 @@ def test_run_with_averaged_weights_goes_on_at_the_very_step(data, tmp_path, monk
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("ema_decay", [0.0, 0.9])
+def test_shifted_centers_are_scored_and_saved_but_not_trained(data, tmp_path, ema_decay):
+    """Resumed from the end of an epoch, where the shift is in the checkpoint."""
+    scored, changes = [], {"ema_decay": ema_decay, "align_centers": True}
+
+    def score(model):
+        scored.append(model.reg[-1].bias.tolist())
+        return 0.5
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("training.centers.center_shift", lambda *given: None)
+        plain = fit(data, tmp_path / "plain", score=score, **changes)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("training.centers.center_shift", lambda *given: (0.5, -0.25))
+        whole = fit(data, tmp_path / "whole", score=score, **changes)
+        fit_until_second_epoch(data, tmp_path / "stopped", changes)
+        resume = read_checkpoint(tmp_path / "stopped" / LAST)
+        fit(data, tmp_path / "stopped", resume=resume, score=score, **changes)
+    assert len(scored) == 5  # of two epochs, two epochs, and one
+    for one, other in ((scored[0], scored[2]), (scored[1], scored[3]), (scored[1], scored[4])):
+        assert np.subtract(other, one).tolist() == pytest.approx([0.5, -0.25])
+    ours, theirs = (read_checkpoint(tmp_path / name / LAST) for name in ("whole", "stopped"))
+    assert_same_weights(build_model(ours), build_model(theirs))
+    assert ours.model_state["reg.2.bias"].tolist() == scored[3]
+    if ema_decay:
+        assert_same_weights(plain, whole)
+    assert read_checkpoint(tmp_path / "plain" / LAST).extras["progress"].keys() < (
+        ours.extras["progress"].keys()
+    )
+
+
+@pytest.mark.slow
 def test_the_averaged_weights_are_scored_and_saved(data, tmp_path):
     scored = []
     fit(data, tmp_path, epochs=1, ema_decay=0.5,
