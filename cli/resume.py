@@ -90,8 +90,8 @@ PLACES = {
 Backbone, heads, classes and input size are in the checkpoint as well, and checked elsewhere.
 """
 
-_OF_PROCESSES = ("ngpus", "device")
-"""Attributes of the flags that decide which processes are started."""
+_OF_PROCESSES = ("ngpus", "device", "threads")
+"""Attributes of the flags that decide which processes are started, and how each computes."""
 
 
 def run_entries(
@@ -190,7 +190,7 @@ def find_run(args: argparse.Namespace) -> None:
 
 
 def restore_processes(args: argparse.Namespace) -> None:
-    """Set `ngpus` and `device` to those of the run that is to be resumed, where not given.
+    """Set the flags of `_OF_PROCESSES` to those of the run that is to be resumed, where not given.
 
     They are needed before the run is read in each of so many processes, by which time all that is
     wrong with its checkpoint is told: here it counts for nothing.

@@ -202,6 +202,21 @@ def test_resumed_run_has_its_device_before_processes_are_started(
     assert started == [expected]
 
 
+def test_resumed_run_has_its_threads_before_it_computes(run_cli, untrained, monkeypatch):
+    """Another number of them would round otherwise."""
+    used = []
+    monkeypatch.setattr("cli.training.start_processes", lambda args: None)
+    monkeypatch.setattr("cli.devices.tell_if_busy", lambda threads: None)
+    monkeypatch.setattr(torch, "set_num_threads", used.append)
+    untrained.extras["run"] = {"device": "cpu", "ngpus": 1, "threads": 3}
+    save_checkpoint("a.pth", untrained)
+    flags = ["--phase", "train", "--resume_train", "a.pth"]
+    run_cli(*flags)
+    run_cli(*flags, "--device", "cpu", "--ngpus", 1)
+    run_cli(*flags, "--threads", 2)
+    assert used == [3, 3, 2]
+
+
 @pytest.fixture(scope="module")
 def untrained():
     return Checkpoint.of(tiny_model())
