@@ -226,17 +226,18 @@ def torchrun_agents() -> set[str]:
 
 
 def resume_restarted(args: argparse.Namespace, agents: Collection[str]) -> None:
-    """Go on with the run that torchrun has restarted, whose command line starts a new one.
+    """Go on with the run that torchrun has restarted, whose command line is that of its beginning.
 
-    It is one that one of these very torchruns has begun, as those of other machines may have been
-    replaced. A run of others stays what it was: in the way.
+    That starts a new run, or resumes another checkpoint. The run to go on with is one that one of
+    these very torchruns has begun, as those of other machines may have been replaced. A run of
+    others stays what it was: in the way.
 
     Args:
         args: the flags.
         agents: see `torchrun_agents`.
     """
     last = RunDir.of(args).weights / files.LAST
-    if not agents or args.resume_train or not last.is_file():
+    if not agents or args.resume_train == files.LAST or not last.is_file():
         return
     before = read_checkpoint(last).extras.get("run", {}).get("agents", "")
     if set(str(before).split("/")).isdisjoint(agents):

@@ -73,10 +73,10 @@ def train(args: argparse.Namespace) -> int | None:
     with joined(device), ExitStack() as held:
         agents = torchrun_agents()
         with agreed():
-            resume_restarted(args, agents)
             refuse_contradictions(args)
             if args.resume_train:
                 find_run(args)
+            resume_restarted(args, agents)
             run = RunDir.of(args)
             if is_first():
                 held.enter_context(locked(run.weights))
