@@ -65,7 +65,7 @@ def check_device(work: Workplace) -> str:
 
 
 def check_train(work: Workplace) -> str:
-    """Train in float32, and on a GPU compare the losses with those of the CPU."""
+    """Train and validate in float32, and on a GPU compare the losses with those of the CPU."""
     run = work.trained("float32")
     if work.on_gpu:
         return compare_losses(run, work.trained("cpu"), ROUNDING)
@@ -156,7 +156,8 @@ def check_torchrun(work: Workplace) -> str:
     tolerance = ROUNDING if work.on_gpu else PROCESSES
     # Adam turns the rounding of small gradients into whole steps, which adds up after that.
     found = compare_losses(folder, work.trained("float32"), tolerance, epochs=1)
-    return f"{count} processes, {found}"
+    shared = f"{count} processes" if count > 1 else "1 process, as NCCL needs two GPUs"
+    return f"{shared}, {found}"
 
 
 def check_eval(work: Workplace) -> str:

@@ -51,7 +51,7 @@ class Sizes:
     """How much work the checks do.
 
     Attributes:
-        images: of the training and of the test set.
+        images: of the training set, and of the validation and the test set each.
         side: of the input in pixels.
         batch_size: of the trainings.
         epochs: of the trainings.
@@ -116,7 +116,7 @@ class Workplace:
 
         def make() -> Path:
             train, test = self.sizes.images
-            write_scenes(self.folder / "data", {"train": train, "test": test})
+            write_scenes(self.folder / "data", {"train": train, "test": test, "val": test})
             return self.folder / "data"
 
         return self.once("data", make)
