@@ -98,7 +98,8 @@ class Run:
         self.history = History(list(resume.history), list(resume.extras.get("speed", ())))
         load_optimizer_state(self._optimizer, resume)
         self.precision.resume(resume)
-        if self.average is not None:
+        # A run without an average, such as one of the original, gets one that begins here.
+        if self.average is not None and ("averaged" in entry or TRAINED_STATE in resume.extras):
             load_trained_state(self._model, resume)
             self.average.steps = _averaged_steps(entry.get("averaged", 0), resume.path)
         self.loader_state = restore_random_state(resume)
