@@ -225,6 +225,16 @@ def test_detections_are_compared(tmp_path, ours, message):
             compare_detections(*folders, 0.02)
 
 
+@pytest.mark.parametrize(("count", "fails"), [(95, False), (105, False), (94, True), (106, True)])
+def test_rounding_moves_a_few_scores_over_the_threshold(tmp_path, count, fails):
+    folders = [write_scores(tmp_path / str(n), *[0.5] * n) for n in (count, 100)]
+    if fails:
+        with pytest.raises(Failed, match=f"{count} detections of ship instead of 100"):
+            compare_detections(*folders, 0.02)
+    else:
+        assert f"{min(count, 100)} detections" in compare_detections(*folders, 0.02)
+
+
 def test_no_detections_are_no_comparison(tmp_path):
     with pytest.raises(Failed, match="no detection to compare"):
         compare_detections(write_scores(tmp_path / "a"), write_scores(tmp_path / "b"), 0.02)
