@@ -210,7 +210,11 @@ class Run:
 
     @contextmanager
     def reported(self) -> Iterator[None]:
-        """Write the report when the block is left, however that happens."""
+        """Write the report when the block is left, however that happens.
+
+        Raises:
+            Interrupted: the run has ended, and Ctrl-C or SIGTERM came while its report was written.
+        """
         try:
             yield
         except BaseException:
@@ -218,7 +222,12 @@ class Run:
             with suppress(Exception, KeyboardInterrupt):
                 self._conclude()
             raise
-        self._conclude()
+        try:
+            self._conclude()
+        except KeyboardInterrupt as pressed:
+            raise interrupts.Interrupted(
+                f"the run has ended before that, and all its files are in {self.folder}"
+            ) from pressed
 
     def _conclude(self) -> None:
         if not is_first():

@@ -272,6 +272,21 @@ def press_in_step(monkeypatch, step, loss=original_loss):
 
 
 @pytest.mark.slow
+def test_a_signal_during_the_report_of_a_finished_run(data, tmp_path, monkeypatch):
+    """It waits for the report, and nothing is left that could be resumed."""
+
+    def write_report(path, *words):
+        signal.raise_signal(signal.SIGINT)
+        path.write_text("the report")
+
+    monkeypatch.setattr("training.reporting.write_report", write_report)
+    with pytest.raises(interrupts.Interrupted, match="the run has ended before that"):
+        fit(data, tmp_path, epochs=1)
+    assert (tmp_path / "report.html").read_text() == "the report"
+    assert read_checkpoint(tmp_path / LAST).epoch == 1
+
+
+@pytest.mark.slow
 def test_run_is_saved_when_its_validation_fails(data, tmp_path):
     """All steps of the epoch are done: the resumed run only has to validate."""
 
