@@ -30,6 +30,11 @@ TRAININGS = {
 """Trainings that checks compare -> their flags; all else is the same."""
 
 
+COUNTS = 0.05
+"""How much numbers of detections may differ relatively: rounding moves scores over the threshold,
+and overlaps over that of the NMS. Where convolutions were rounded to TF32, it was 1.4 %."""
+
+
 class Failed(Exception):
     """A check has failed.
 
@@ -51,7 +56,7 @@ class Sizes:
     """How much work the checks do.
 
     Attributes:
-        images: of the training and of the test set.
+        images: of the training set, and of the validation and the test set each.
         side: of the input in pixels.
         batch_size: of the trainings.
         epochs: of the trainings.
@@ -116,7 +121,7 @@ class Workplace:
 
         def make() -> Path:
             train, test = self.sizes.images
-            write_scenes(self.folder / "data", {"train": train, "test": test})
+            write_scenes(self.folder / "data", {"train": train, "test": test, "val": test})
             return self.folder / "data"
 
         return self.once("data", make)
@@ -238,12 +243,13 @@ def compare_detections(folder: Path, reference: Path, tolerance: float) -> str:
     Scores are compared in their order: which of two nearly equal boxes comes first may differ.
 
     Raises:
-        Failed: The numbers of detections differ by more than 2 %, or a score by the tolerance.
+        Failed: The numbers of detections differ by more than `COUNTS`, or a score by more than the
+            tolerance.
     """
     worst, total = 0.0, 0
     for name in CLASSES:
         ours, theirs = (scores(one / f"Task1_{name}.txt") for one in (folder, reference))
-        if abs(len(ours) - len(theirs)) > 0.02 * len(theirs):
+        if abs(len(ours) - len(theirs)) > COUNTS * len(theirs):
             raise Failed(f"{len(ours)} detections of {name} instead of {len(theirs)}")
         count = min(len(ours), len(theirs))
         if count:

@@ -90,8 +90,8 @@ PLACES = {
 Backbone, heads, classes and input size are in the checkpoint as well, and checked elsewhere.
 """
 
-_OF_PROCESSES = ("ngpus", "device")
-"""Attributes of the flags that decide which processes are started."""
+_OF_PROCESSES = ("ngpus", "device", "threads")
+"""Attributes of the flags that decide which processes are started, and how each computes."""
 
 
 def run_entries(
@@ -190,7 +190,7 @@ def find_run(args: argparse.Namespace) -> None:
 
 
 def restore_processes(args: argparse.Namespace) -> None:
-    """Set `ngpus` and `device` to those of the run that is to be resumed, where not given.
+    """Set the flags of `_OF_PROCESSES` to those of the run that is to be resumed, where not given.
 
     They are needed before the run is read in each of so many processes, by which time all that is
     wrong with its checkpoint is told: here it counts for nothing.
@@ -226,17 +226,18 @@ def torchrun_agents() -> set[str]:
 
 
 def resume_restarted(args: argparse.Namespace, agents: Collection[str]) -> None:
-    """Go on with the run that torchrun has restarted, whose command line starts a new one.
+    """Go on with the run that torchrun has restarted, whose command line is that of its beginning.
 
-    It is one that one of these very torchruns has begun, as those of other machines may have been
-    replaced. A run of others stays what it was: in the way.
+    That starts a new run, or resumes another checkpoint. The run to go on with is one that one of
+    these very torchruns has begun, as those of other machines may have been replaced. A run of
+    others stays what it was: in the way.
 
     Args:
         args: the flags.
         agents: see `torchrun_agents`.
     """
     last = RunDir.of(args).weights / files.LAST
-    if not agents or args.resume_train or not last.is_file():
+    if not agents or args.resume_train == files.LAST or not last.is_file():
         return
     before = read_checkpoint(last).extras.get("run", {}).get("agents", "")
     if set(str(before).split("/")).isdisjoint(agents):

@@ -65,24 +65,25 @@ logger = logging.getLogger("bbavectors")
 
 def train(args: argparse.Namespace) -> int | None:
     """Train from ImageNet or random weights, from another detector, or resume a run."""
-    if args.resume_train and not {"ngpus", "device"} <= args.given:
+    if args.resume_train:
         restore_processes(args)
     if (code := start_processes(args)) is not None:
         return code
-    with joined(torch_device(args)), ExitStack() as held:
+    device = torch_device(args)
+    with joined(device), ExitStack() as held:
         agents = torchrun_agents()
         with agreed():
-            resume_restarted(args, agents)
             refuse_contradictions(args)
             if args.resume_train:
                 find_run(args)
+            resume_restarted(args, agents)
             run = RunDir.of(args)
             if is_first():
                 held.enter_context(locked(run.weights))
                 sweep_leftovers(run.weights)
                 sweep_leftovers(run.weights / files.VALIDATION)
                 run.data_dir()  # drawn once, if it is the sample set
-        train_in(args, run)
+        train_in(args, run, device)
     return None
 
 
@@ -156,9 +157,8 @@ def plan_training(args: argparse.Namespace, run: RunDir, device: torch.device) -
     )  # fmt: skip
 
 
-def train_in(args: argparse.Namespace, run: RunDir) -> None:
+def train_in(args: argparse.Namespace, run: RunDir, device: torch.device) -> None:
     """Train in the folder of a run, which nothing else uses; all processes or none of them."""
-    device = torch_device(args)
     with agreed():
         plan = plan_training(args, run, device)
     settings, model, val_set = plan.settings, plan.model, plan.val_set

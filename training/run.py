@@ -103,7 +103,8 @@ class Run:
         self.history = History(list(resume.history), list(resume.extras.get("speed", ())))
         load_optimizer_state(self._optimizer, resume)
         self.precision.resume(resume)
-        if self.average is not None:
+        # A run without an average, such as one of the original, gets one that begins here.
+        if self.average is not None and ("averaged" in entry or TRAINED_STATE in resume.extras):
             load_trained_state(self._model, resume)
             self.average.steps = _averaged_steps(entry.get("averaged", 0), resume.path)
         if self.centers is not None:
@@ -218,7 +219,11 @@ class Run:
 
     @contextmanager
     def reported(self) -> Iterator[None]:
-        """Write the report when the block is left, however that happens."""
+        """Write the report when the block is left, however that happens.
+
+        Raises:
+            Interrupted: the run has ended, and Ctrl-C or SIGTERM came while its report was written.
+        """
         try:
             yield
         except BaseException:
@@ -226,7 +231,12 @@ class Run:
             with suppress(Exception, KeyboardInterrupt):
                 self._conclude()
             raise
-        self._conclude()
+        try:
+            self._conclude()
+        except KeyboardInterrupt as pressed:
+            raise interrupts.Interrupted(
+                f"the run has ended before that, and all its files are in {self.folder}"
+            ) from pressed
 
     def _conclude(self) -> None:
         if not is_first():

@@ -157,6 +157,46 @@ def test_losses_of_some_epochs_are_compared(tmp_path):
         compare_losses(*runs, 0.0, epochs=2)
 
 
+SAVES = """
+import os, sys, time
+from pathlib import Path
+folder = Path(sys.argv[1], "weights_dota")
+folder.mkdir(parents=True)
+for text in sys.argv[2:]:
+    (folder / "new").write_text(text)
+    os.replace(folder / "new", folder / "model_last.pth")
+    time.sleep(0.3)
+time.sleep(60)
+"""
+
+
+def test_a_run_is_killed_once_its_first_epoch_is_saved(tmp_path, monkeypatch):
+    """The first save is that of the start, from which nothing has to be resumed."""
+    work, folder = Workplace(tmp_path, "cpu", 20), tmp_path / "runs/killed"
+    monkeypatch.setattr(work, "trained", lambda name: write_losses(tmp_path / name, 2.0, 1.0))
+    monkeypatch.setattr(
+        work, "training", lambda folder, flags: ["-c", SAVES, folder, "start", "epoch 1"]
+    )
+
+    def resume(*words):
+        saved.append((folder / "weights_dota/model_last.pth").read_text())
+        (folder / "weights_dota/history.csv").write_text("epoch,loss\n1,2.0\n2,1.0\n")
+        return f"resuming at epoch {epoch} of 2"
+
+    monkeypatch.setattr(work, "main", resume)
+    saved, epoch = [], 2
+    assert device_checks.check_resume(work).startswith("losses differ by 0 ")
+    assert saved == ["epoch 1"]
+
+
+def test_a_run_that_begins_again_is_not_resumed(tmp_path, monkeypatch):
+    work = Workplace(tmp_path, "cpu", 20)
+    monkeypatch.setattr(device_checks, "_kill_after_an_epoch", lambda *words: None)
+    monkeypatch.setattr(work, "main", lambda *words: "resuming at epoch 1 of 2")
+    with pytest.raises(Failed, match="did not go on after the first epoch"):
+        device_checks.check_resume(work)
+
+
 def write_scores(folder, *values):
     folder.mkdir()
     for name in ("plane", "ship", "vehicle", "harbor"):
@@ -183,6 +223,16 @@ def test_detections_are_compared(tmp_path, ours, message):
     else:
         with pytest.raises(Failed, match=message):
             compare_detections(*folders, 0.02)
+
+
+@pytest.mark.parametrize(("count", "fails"), [(95, False), (105, False), (94, True), (106, True)])
+def test_rounding_moves_a_few_scores_over_the_threshold(tmp_path, count, fails):
+    folders = [write_scores(tmp_path / str(n), *[0.5] * n) for n in (count, 100)]
+    if fails:
+        with pytest.raises(Failed, match=f"{count} detections of ship instead of 100"):
+            compare_detections(*folders, 0.02)
+    else:
+        assert f"{min(count, 100)} detections" in compare_detections(*folders, 0.02)
 
 
 def test_no_detections_are_no_comparison(tmp_path):

@@ -118,14 +118,20 @@ def test_variables_without_a_place_to_meet_are_refused(run_training, data, monke
     assert_refused(run_training(data), "but not MASTER_ADDR and MASTER_PORT", "torchrun")
 
 
-@pytest.mark.slow
-def test_a_run_that_torchrun_restarts_goes_on(run_training, data, tmp_path, monkeypatch):
-    """The command line is the same; the run of another torchrun stays in the way."""
+@pytest.fixture
+def torchrun(monkeypatch):
+    """Return a function that lets this process be started by a torchrun, or be restarted."""
 
-    def torchrun(name, attempt):
+    def start(name, attempt):
         folders = ("", "tmp", "torchelastic_x", name, f"attempt_{attempt}", "0", "error.json")
         monkeypatch.setenv("TORCHELASTIC_ERROR_FILE", os.sep.join(folders))
 
+    return start
+
+
+@pytest.mark.slow
+def test_a_run_that_torchrun_restarts_goes_on(run_training, data, tmp_path, torchrun):
+    """The command line is the same; the run of another torchrun stays in the way."""
     torchrun("job_1", 0)
     assert run_training(data).code == 0
     torchrun("job_2", 1)
@@ -134,6 +140,20 @@ def test_a_run_that_torchrun_restarts_goes_on(run_training, data, tmp_path, monk
     result = run_training(data, "--epochs", 2)
     assert result.code == 0 and "torchrun has restarted the run" in result.out
     assert len(read_checkpoint(tmp_path / "weights_dota/model_last.pth").history) == 2
+
+
+@pytest.mark.slow
+def test_a_restart_does_not_begin_with_an_earlier_checkpoint_again(
+    run_cli, run_training, data, torchrun
+):
+    assert run_training(data, "--save_every", 1, "--epochs", 2).code == 0
+    resume = ["--phase", "train", "--resume_train", "model_1.pth", "--epochs"]
+    torchrun("job_1", 0)
+    result = run_cli(*resume, 2)
+    assert result.code == 0 and "resuming at epoch 2 of 2" in result.out
+    torchrun("job_1", 1)
+    result = run_cli(*resume, 3)
+    assert result.code == 0 and "resuming at epoch 3 of 3" in result.out
 
 
 @pytest.mark.parametrize(
@@ -200,6 +220,21 @@ def test_resumed_run_has_its_device_before_processes_are_started(
     save_checkpoint("a.pth", untrained)
     assert run_cli("--phase", "train", "--resume_train", "a.pth", *flags).code == 0
     assert started == [expected]
+
+
+def test_resumed_run_has_its_threads_before_it_computes(run_cli, untrained, monkeypatch):
+    """Another number of them would round otherwise."""
+    used = []
+    monkeypatch.setattr("cli.training.start_processes", lambda args: None)
+    monkeypatch.setattr("cli.devices.tell_if_busy", lambda threads: None)
+    monkeypatch.setattr(torch, "set_num_threads", used.append)
+    untrained.extras["run"] = {"device": "cpu", "ngpus": 1, "threads": 3}
+    save_checkpoint("a.pth", untrained)
+    flags = ["--phase", "train", "--resume_train", "a.pth"]
+    run_cli(*flags)
+    run_cli(*flags, "--device", "cpu", "--ngpus", 1)
+    run_cli(*flags, "--threads", 2)
+    assert used == [3, 3, 2]
 
 
 @pytest.fixture(scope="module")

@@ -251,6 +251,28 @@ def averaged_run(data, tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
+def test_a_run_of_the_original_gets_an_average_that_begins_with_its_weights(data, tmp_path):
+    resume = read_checkpoint(one_epoch_of_the_original(data, tmp_path / "before"))
+    fit(data, tmp_path, epochs=2, ema_decay=0.5, resume=resume)
+    found = read_checkpoint(tmp_path / LAST)
+    assert found.extras["progress"]["averaged"] == 2 and len(found.history) == 1
+    (before, trained, averaged) = (
+        state["hm.0.weight"]
+        for state in (resume.model_state, found.extras["train_state_dict"], found.model_state)
+    )
+    assert (averaged - before).norm() < (trained - before).norm()
+
+
+def one_epoch_of_the_original(data, folder):
+    """Return a checkpoint that has the keys of the original alone."""
+    fit(data, folder, epochs=1)
+    content = torch.load(folder / LAST, weights_only=True)
+    names = ("epoch", "model_state_dict", "optimizer_state_dict")
+    torch.save({name: content[name] for name in names}, folder / "model_1.pth")
+    return folder / "model_1.pth"
+
+
 @pytest.mark.parametrize("damage", ["missing", "shape", "nan", "steps"])
 def test_damaged_weights_of_training_are_refused(data, averaged_run, tmp_path, damage):
     resume = read_checkpoint(averaged_run / LAST)
@@ -279,6 +301,21 @@ def press_in_step(monkeypatch, step, loss=original_loss):
             return losses
 
     monkeypatch.setattr(trainer, loss.__name__, Pressing)
+
+
+@pytest.mark.slow
+def test_a_signal_during_the_report_of_a_finished_run(data, tmp_path, monkeypatch):
+    """It waits for the report, and nothing is left that could be resumed."""
+
+    def write_report(path, *words):
+        signal.raise_signal(signal.SIGINT)
+        path.write_text("the report")
+
+    monkeypatch.setattr("training.reporting.write_report", write_report)
+    with pytest.raises(interrupts.Interrupted, match="the run has ended before that"):
+        fit(data, tmp_path, epochs=1)
+    assert (tmp_path / "report.html").read_text() == "the report"
+    assert read_checkpoint(tmp_path / LAST).epoch == 1
 
 
 @pytest.mark.slow
