@@ -28,7 +28,7 @@ from training.guards import BadImages, BadSteps, NormStatistics, Outcome
 from training.history import History, epoch_line
 from training.loading import epoch_loader, save_pictures
 from training.optimizer import make_optimizer
-from training.precision import choose_precision, tell_precision
+from training.precision import choose_precision, log_precision
 from training.report import Commands
 from training.reporting import Reporting
 from training.run import Run
@@ -91,7 +91,7 @@ def train(
         if settings.patience and score is None:
             raise InputError("patience needs a validation list, whose AP it waits for")
     precision = choose_precision(settings.amp, device)
-    tell_precision(precision, settings.amp, device)
+    log_precision(precision, settings.amp, device)
     folder.mkdir(parents=True, exist_ok=True)
     model.to(device, memory_format=torch.channels_last)
     if process_count() > 1:
@@ -113,7 +113,7 @@ def train(
     criterion = loss(train_set.mean_objects(images))
     if teacher is not None:
         teacher = Teacher(teacher, device, criterion.mean_objects)
-    tell_batches(settings, batch_size, images)
+    log_batch_size(settings, batch_size, images)
     if is_first():
         save_pictures(train_set, settings, folder)
     with run.reported(), run.kept():
@@ -150,8 +150,8 @@ def check_batches(train_set: BaseDataset, settings: TrainSettings) -> None:
         )
 
 
-def tell_batches(settings: TrainSettings, batch_size: int, images: int) -> None:
-    """Log how many images a step sees, where that is not the batch of one process.
+def log_batch_size(settings: TrainSettings, batch_size: int, images: int) -> None:
+    """Log how many images a step uses, if that is not the batch of one process.
 
     Args:
         settings: how the network is trained.
@@ -234,7 +234,7 @@ def train_one_epoch(
             bar.update()
             run.save_if_due()
         share_step((), signals)  # one that came in the last step stops all as well
-    tell_left_out(progress, bad_images.path)
+    log_left_out(progress, bad_images.path)
     last = rate(progress.epoch - 1 + (progress.batches - 1) / progress.batches)
     set_rate(optimizer, last)  # also where no batch was left
     return history_row(progress, last)
@@ -272,8 +272,8 @@ def epoch_bar(
     )  # fmt: skip
 
 
-def tell_left_out(progress: EpochProgress, bad_images: Path) -> None:
-    """Log which objects (once) and images an epoch has left out."""
+def log_left_out(progress: EpochProgress, bad_images: Path) -> None:
+    """Log which objects an epoch has ignored (once), and how many images it has left out."""
     if progress.epoch == 1 and any(progress.ignored.values()):
         logger.info(
             "objects in view that were ignored in epoch 1, by option: %s",

@@ -84,7 +84,7 @@ def network_threads(cgroup: Path = _CGROUP, system: Path = _SYSTEM) -> int:
     """Return the number of threads with which a network is fastest on an idle machine.
 
     It is `usable_cores`, with the two hardware threads of a core counted once where the system
-    tells them (Linux), as they share the arithmetic units.
+    lists them (Linux), as they share the arithmetic units.
 
     Args:
         cgroup: As for `usable_cores`.

@@ -1,6 +1,6 @@
 """What a file is that cannot be used where a user named it, and what to do: for error messages.
 
-Judged by names, and by the first bytes where these tell more. Each hint is the end of an error,
+Judged by names, and by the first bytes where these say more. Each hint is the end of an error,
 "; it is ...", or empty if nothing is known.
 """
 

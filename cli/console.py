@@ -16,7 +16,7 @@ from training.errors import TrainingStopped
 
 @dataclass(frozen=True)
 class Advice:
-    """What to tell about a phase that did not finish.
+    """What to say about a phase that did not finish.
 
     Attributes:
         kept: what there is of its work, and how to continue.

@@ -1,4 +1,4 @@
-"""The phases: what each does, what runs it, and what to tell where it does not finish.
+"""The phases: what each does, what runs it, and what to say if it does not finish.
 
 The code of a phase is imported when it runs: PyTorch takes seconds, which help and wrong flags need
 not wait for.

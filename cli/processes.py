@@ -42,7 +42,7 @@ def start_processes(args: argparse.Namespace) -> int | None:
     if count == 1:
         return None
     if args.phase == "train" and "batch_size" in args.given and args.batch_size < count:
-        raise InputError(  # each of them would find it, and torchrun would tell of each
+        raise InputError(  # each process would find it, and torchrun would report each one
             f"--batch_size {args.batch_size} cannot be shared by {count} processes: give a larger "
             "one, or fewer --ngpus"
         )

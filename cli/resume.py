@@ -185,15 +185,15 @@ def find_run(args: argparse.Namespace) -> None:
         if not args.data_dir.is_dir():
             raise InputError(
                 f"{stored}: no such data folder, though the run of {resume.path} was started with "
-                "it; where it is now can be said with --data_dir DIR"
+                "it; give its new place with --data_dir DIR"
             )
 
 
 def restore_processes(args: argparse.Namespace) -> None:
     """Set `ngpus` and `device` to those of the run that is to be resumed, where not given.
 
-    They are needed before the run is read in each of so many processes, by which time all that is
-    wrong with its checkpoint is told: here it counts for nothing.
+    They are needed before the processes start, and each process reads the run again. That reading
+    reports errors in the checkpoint, so they are ignored here.
     """
     asked = argparse.Namespace(**vars(args))
     try:
@@ -278,8 +278,8 @@ def classes_to_open(args: argparse.Namespace, resume: Checkpoint) -> tuple[str, 
 def restore_flags(args: argparse.Namespace, resume: Checkpoint) -> None:
     """Set the flags that were not given to what the run was started with.
 
-    A given one is taken and told where the run stays the same with it. Checkpoints of earlier
-    versions told less and let everything be changed, which they still do, with a warning.
+    A given value is used, and logged, if the run stays the same with it. Checkpoints of earlier
+    versions store less and let everything be changed, which they still do, with a warning.
 
     Raises:
         InputError: a flag would make it another run; or the file holds what no flag can be.

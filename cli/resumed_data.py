@@ -26,7 +26,7 @@ def refuse_other_data(
 ) -> None:
     """Check that lists and labels are those that the run was started with.
 
-    Checkpoints of earlier versions do not tell.
+    Checkpoints of earlier versions do not say.
 
     Raises:
         InputError: they differ; the message says in what.

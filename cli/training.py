@@ -146,7 +146,7 @@ def plan_training(args: argparse.Namespace, run: RunDir, device: torch.device) -
         model = new_model(args, run.defaults, tuple(train_set.category), input_hw, start)
     if teacher is not None:
         check_teacher(args.teacher, teacher, model)
-    # What this machine lacks is told before an earlier run is deleted.
+    # Missing requirements are reported before an earlier run is deleted.
     choose_precision(settings.amp, device)
     settings = compilable(args, settings, device)
     if settings.tensorboard:
@@ -244,7 +244,7 @@ def open_sets(
         refuse_other_classes(resume, train_set)  # before labels have unknown classes
     for dataset in filter(None, (train_set, val_set)):
         dataset.check_labels()
-    if resume is None:  # which was told when the run began
+    if resume is None:  # else it was logged when the run began
         for line in finding_lines(train_set, val_set):
             logger.warning("%s", line)
     return train_set, val_set

@@ -336,7 +336,7 @@ def write_json(result: dict[str, Any], path: Path) -> None:
 
 
 def processor() -> str:
-    """Return the processor's name and, if the system tells, its int8 and bfloat16 instructions."""
+    """Return the processor's name and, if known, its int8 and bfloat16 instructions."""
     name, flags = platform.processor() or platform.machine(), set()
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()

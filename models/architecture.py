@@ -38,7 +38,7 @@ class Architecture:
         head_conv: Hidden channels of each head.
         head_bn: Whether the heads have BatchNorm.
         neck: Channels of the merges, or None for those of the backbone's maps.
-        box_coding: One of `structures.boxes.BOX_CODINGS`, which the weights alone do not tell.
+        box_coding: One of `structures.boxes.BOX_CODINGS`, which the weights do not show.
     """
 
     backbone: str

@@ -11,12 +11,12 @@ rectangle again: its eigenvectors are the directions of the sides, its eigenvalu
 lengths. The columns of S take the places of the vectors r and b, and those of -S of l and t, which
 for an upright box is the same.
 
-The matrix of a square does not tell its angle. So the two channels of the upright size hold
+The matrix of a square does not determine its angle. So the two channels of the upright size hold
 cos 4a and sin 4a of the angle a of a side, which are the same for all four sides. They decide the
 direction of boxes that are nearly square, and hardly that of others.
 
-A matrix is right for upright boxes as well, so nothing has to tell these from rotated ones. In its
-place the head `cls_theta` learns how well the box of a cell fits, and that goes into the score.
+A matrix represents upright boxes as well, so they need not be distinguished from rotated ones.
+Instead, the head `cls_theta` learns how well the box of a cell fits, which is part of the score.
 
 The 3x3 cells around a center all learn its box, and their errors differ. So a box is the mean of
 those of the 3x3 cells around its own, as far as they agree with it (`agreeing_mean`).

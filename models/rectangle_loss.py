@@ -189,6 +189,6 @@ class RectangleLoss(DetectionLoss):
                     self.mean_objects, counts.centers,
                 ),
                 **boxes,
-                # How well its own box fits: the network learns to tell that in `cls_theta`.
+                # How well its own box fits: `cls_theta` learns to predict this.
                 "fit": (fit * share).sum(),
             }  # fmt: skip

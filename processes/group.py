@@ -1,4 +1,4 @@
-"""What the processes of a phase tell each other, over `torch.distributed`.
+"""What the processes of a phase exchange, over `torch.distributed`.
 
 All processes must call the same functions in the same order: each waits for the others. With one
 process they return at once.

@@ -58,7 +58,7 @@ def run_processes(script: Path, words: Sequence[str], count: int) -> int:
                     f"process {rank} of {count} was ended by {name}, and with it the others; "
                     "SIGKILL is often the system's, for want of memory"
                 ) from None
-            return failure.exitcode  # it has told why
+            return failure.exitcode  # it has logged the reason
     return 0
 
 

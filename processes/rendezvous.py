@@ -5,7 +5,8 @@ their processes into it under the same keys each time, so that a restarted proce
 of one that has ended, and cannot reach it. Here each round of processes has keys of its own.
 
 A process cannot know its round by itself: torchrun counts restarts by machine, and not those that
-another machine has caused. So the first process numbers the rounds, and tells each of the others.
+another machine has caused. So the first process numbers the rounds, and sends the number
+to each of the others.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ def meet(patience: timedelta) -> dist.Store:
 
 
 def _receive(store: dist.Store, count: int, deadline: float) -> int:
-    """Tell all others the number of a new round.
+    """Send the number of a new round to all others.
 
     What stands under `process` may come from a process that has ended, until its successor has
     replaced it. So each is answered until it has confirmed this very round.
@@ -60,7 +61,7 @@ def _receive(store: dist.Store, count: int, deadline: float) -> int:
 
 
 def _arrive(store: dist.Store, rank: int, deadline: float) -> int:
-    """Tell the first process that this one is there, and return the number of the round."""
+    """Announce this process to the first one, and return the number of the round."""
     name = uuid.uuid4().hex
     store.set(f"process{rank}", name)
     while not store.check([f"round of {name}"]):

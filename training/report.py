@@ -106,7 +106,7 @@ _GOING_ON = {
 
 
 def run_state(history: History, settings: TrainSettings) -> tuple[str, str]:
-    """Tell how far a run is: "finished", "stalled" or "stopped", and a text about it."""
+    """Return the state of a run, "finished", "stalled" or "stopped", and a text about it."""
     done = int(history.rows[-1]["epoch"])
     if done >= settings.epochs:
         state, text = "finished", f"The run is finished after {done} epochs."
@@ -136,17 +136,17 @@ def _shown_validation(folder: Path, history: History) -> KeptValidation | None:
 
 
 def _faults(folder: Path) -> list[Html]:
-    """Tell what the run has skipped."""
-    told = {
+    """Describe what the run has skipped."""
+    texts = {
         BAD_IMAGES: "images could not be read and were left out",
         BAD_BATCHES: "steps were skipped because a loss or gradient was not finite",
     }
     counts = {
         name: len((folder / name).read_bytes().splitlines())
-        for name in told
+        for name in texts
         if (folder / name).is_file()
     }
-    return [element("p", f"{count} {told[name]} ({name}).") for name, count in counts.items()]
+    return [element("p", f"{count} {texts[name]} ({name}).") for name, count in counts.items()]
 
 
 def _curves(folder: Path) -> list[Html]:

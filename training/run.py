@@ -213,7 +213,7 @@ class Run:
         try:
             yield
         except BaseException:
-            # what the run has ended with is told, not what went wrong with the report after it
+            # the error that ended the run is raised, not one of the report after it
             with suppress(Exception, KeyboardInterrupt):
                 self._conclude()
             raise

@@ -85,7 +85,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         epilog=f"\nformats:\n{table}\n{EXAMPLES}",
         formatter_class=HelpFormatter,
     )
-    # The format in front is how it was given before --from; `_words` tells it from the source.
+    # The format in front is how it was given before --from; `_words` separates it from the source.
     parser.add_argument(
         "words",
         nargs="+",
@@ -170,7 +170,7 @@ def _add_reading_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--angle_unit",
         choices=ANGLE_UNITS,
-        help="unit of the angles, which the files do not tell, of rolabelimg and yolo-xywhr "
+        help="unit of the angles, which the files do not state, of rolabelimg and yolo-xywhr "
         "(default: radians) and of rotated boxes in coco (degrees are counterclockwise there, "
         "radians clockwise)",
     )
@@ -263,7 +263,7 @@ def _words(arguments: argparse.Namespace) -> tuple[str, Path, Path]:
 
 
 def _names_numbers(source: Source) -> bool:
-    """Tell whether the classes given are the names of numbers in the labels of the source."""
+    """Return whether the classes given are the names of numbers in the labels of the source."""
     return FORMATS[source.format].numbers and not FORMATS[source.format].one_file
 
 

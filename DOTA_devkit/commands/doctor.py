@@ -130,7 +130,7 @@ def run(arguments: argparse.Namespace) -> int:
         reading=read_options(arguments),
         pixels=not arguments.headers_only,
     )
-    with _silent("DOTA_devkit.formats"):  # the page tells what a line for each odd file would
+    with _silent("DOTA_devkit.formats"):  # the page reports what a log line for each file would
         survey = read_survey(
             arguments.folder,
             Paths(

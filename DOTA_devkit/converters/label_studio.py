@@ -90,14 +90,14 @@ def _task(task: JsonValue, images: Mapping[str, Path]) -> Annotation:
 
 
 def _is_outline(value: JsonValue) -> bool:
-    """Tell whether a value is a polygon or a rectangle; an ellipse has radii, a mask `rle`."""
+    """Return whether a value is a polygon or a rectangle; an ellipse has radii, a mask `rle`."""
     return value.find("points") is not None or (
         value.find("width") is not None and value.find("height") is not None
     )
 
 
 def _size_wh(region: JsonValue, image: Path | None) -> tuple[int, int]:
-    """Return the size that a region is in per cent of; that of the image where it is not told."""
+    """Return the size that a region is in per cent of; that of the image if the region has none."""
     if region.find("original_width") is None and image is not None:
         return image_size_wh(image)
     width, height = region.required("original_width"), region.required("original_height")

@@ -67,7 +67,7 @@ def missing_labels(survey: Survey) -> Iterator[Finding]:
 
 
 def _is_unread(survey: Survey, image_id: str) -> bool:
-    """Tell whether a label file of the image exists that could not be read."""
+    """Return whether a label file of the image exists that could not be read."""
     return any(f"/{image_id}." in text for text in survey.faults.get("label_text", ()))
 
 

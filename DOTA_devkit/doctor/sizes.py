@@ -51,7 +51,7 @@ def too_large(survey: Survey) -> Iterator[Finding]:
 
 
 def _outliers(sides: np.ndarray) -> np.ndarray:
-    """Tell which sides are far from the median, for the spread of all of them."""
+    """Return which sides are far from the median, for the spread of all of them."""
     if len(sides) < _MIN_CLASS:
         return np.zeros(len(sides), bool)
     values = np.log(np.maximum(sides, 0.1))

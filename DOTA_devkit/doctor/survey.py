@@ -23,7 +23,7 @@ CELL_PX = 4
 
 
 FROM_RELEASE = "the names of DOTA"
-"""Beginning of `Survey.class_source` where the names of the labels tell a release of DOTA."""
+"""Beginning of `Survey.class_source` if the names in the labels identify a release of DOTA."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class Survey:
         class_source: where `classes` come from.
         settings: see `Settings`.
         faults: name of a check -> faults met when reading, as texts with their place.
-        declared_wh: image id -> size that its label file tells.
+        declared_wh: image id -> size given in its label file.
         model: the classes of a checkpoint.
         results: folder of results to judge.
         release: release of DOTA whose server gets the results; None for other data.

@@ -1,4 +1,4 @@
-"""Kinds of errors, as TIDE tells them apart (Bolya et al., ECCV 2020, arXiv:2008.08115).
+"""Kinds of errors, as defined by TIDE (Bolya et al., ECCV 2020, arXiv:2008.08115).
 
 TIDE compares upright boxes; here the IoU is that of the evaluation, exact for oriented boxes. The
 first rule that holds decides about a false positive, in the order of TIDE's own program. Its IoU
@@ -72,10 +72,10 @@ class FalsePositives:
         return self.kinds == kind.number
 
 
-def tell_kinds(
+def classify_errors(
     pool: DetectionPool, matched: np.ndarray, metric: str, threshold: float
 ) -> FalsePositives:
-    """Tell the kind of each false positive.
+    """Assign each false positive its kind of error.
 
     Args:
         pool: the detections.

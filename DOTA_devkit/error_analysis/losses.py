@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from DOTA_devkit.error_analysis.kinds import ErrorKind, FalsePositives, tell_kinds
+from DOTA_devkit.error_analysis.kinds import ErrorKind, FalsePositives, classify_errors
 from DOTA_devkit.error_analysis.pool import DetectionPool
 from DOTA_devkit.error_analysis.rankings import Ranking, ap_without_missed
 from DOTA_devkit.errors import InputError
@@ -103,7 +103,7 @@ class MatchedPool:
         inside = (pool.object_areas >= low) & (pool.object_areas < high)
         counted = inside & ~pool.truth.difficult
         matched = pool.match(metric, threshold, ~counted)
-        kinds = tell_kinds(pool, matched, metric, threshold)
+        kinds = classify_errors(pool, matched, metric, threshold)
         hit = np.append(counted, False)[matched]
         unfound = counted.copy()
         unfound[matched[hit]] = False

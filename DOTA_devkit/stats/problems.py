@@ -66,7 +66,7 @@ def _outside_problems(data: LabelSet) -> dict[str, list[str]]:
 
 
 def outside_masks(data: LabelSet) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Tell which objects lie outside their image, as masks ``[N]``; none where no size is known.
+    """Return which objects lie outside their image, as masks ``[N]``; none where no size is known.
 
     Returns:
         Those that reach outside by more than `OUTSIDE_TOLERANCE_PX`, those with their center

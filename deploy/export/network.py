@@ -111,7 +111,7 @@ def double(x: Tensor) -> Tensor:
 def fold_batch_norms(network: nn.Module, image: Tensor) -> None:
     """Fold each BatchNorm into the convolution whose output it normalizes, in place.
 
-    One run of the network tells which convolution that is. A BatchNorm of anything else stays.
+    One run of the network shows which convolution that is. A BatchNorm of anything else stays.
 
     Args:
         network: The network, in eval mode.

@@ -25,7 +25,7 @@ class RuntimeEntry(NamedTuple):
     open: Callable[[Path, DetectorSettings], Runtime]
     """Opens a model file. It imports the runtime's module, and no other runtime's package."""
     uses_gpu: Callable[[], bool]
-    """Whether it could use a GPU, as far as it can tell without looking for one."""
+    """Whether it may be able to use a GPU, judged without looking for one."""
 
 
 def _onnxruntime_for_gpus() -> bool:

@@ -94,7 +94,7 @@ def test_files_of_every_class_are_written_merged_scored_and_zipped(tmp_path, cap
     assert row.split()[:4] == ["Hut/Tent", "1", "1", "100.00"]
 
 
-def test_a_folder_of_a_class_with_a_slash_is_told(tmp_path, capsys):
+def test_folder_of_class_with_slash_is_reported(tmp_path, capsys):
     (tmp_path / "in/Task1_car").mkdir(parents=True)
     for name in ("Task1_ship.txt", "Task1_car/van.txt"):
         (tmp_path / "in" / name).write_text("")

@@ -97,7 +97,7 @@ def test_one_gpu_is_no_device_for_several_processes(device, local_count, refused
 
 
 @pytest.mark.parametrize("phase", ["train", "test", "eval", "predict"])
-def test_one_gpu_for_all_is_told_before_the_work(run_cli, monkeypatch, phase):
+def test_one_gpu_for_all_is_refused_before_the_work(run_cli, monkeypatch, phase):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     flags = ["--source", "a.png", "--weights", "a.pth"] if phase == "predict" else []
     for name, value in (("RANK", 0), ("LOCAL_RANK", 0), ("WORLD_SIZE", 2), ("LOCAL_WORLD_SIZE", 2)):

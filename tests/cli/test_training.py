@@ -75,7 +75,7 @@ def no_compiler(monkeypatch):
         (["--amp", "float8"], "argument --amp: invalid choice: 'float8'"),
     ],
 )
-def test_what_the_machine_lacks_is_told_before_a_run_is_replaced(
+def test_missing_requirements_are_reported_before_a_run_is_replaced(
     run_training, data, tmp_path, no_compiler, flags, message
 ):
     old = tmp_path / "weights_dota" / "model_last.pth"
@@ -271,9 +271,7 @@ def test_run_to_resume_is_found_in_its_folder(run_cli, run_training, data, tmp_p
 
 
 @pytest.mark.slow
-def test_dataset_of_a_user_is_not_imported_on_the_word_of_a_checkpoint(
-    run_cli, run_training, data, tmp_path
-):
+def test_checkpoint_cannot_make_a_dataset_file_be_imported(run_cli, run_training, data, tmp_path):
     (tmp_path / "mine.py").write_text(
         "from datasets.dataset_dota import DOTA\n\nclass Harbors(DOTA):\n    pass\n"
     )

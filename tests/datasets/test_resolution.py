@@ -134,7 +134,7 @@ def test_typical_scale_is_the_median_of_what_testing_does(folder):
     assert single.typical_scale() == pytest.approx((96 / 700 * 64 / 250) ** 0.5)
 
 
-def test_typical_scale_of_a_large_set_is_taken_from_some_hundred_images(folder, monkeypatch):
+def test_typical_scale_of_a_large_set_is_sampled(folder, monkeypatch):
     dataset = opened(folder)
     dataset.img_ids = dataset.img_ids * 200
     asked = []

@@ -133,7 +133,7 @@ def test_settings_by_name(weights):
         ("zoom", r"no setting zoom; its settings are .*tta$"),
     ],
 )
-def test_unknown_settings_are_told_with_the_known_ones(name, told):
+def test_error_about_unknown_settings_lists_the_known_ones(name, told):
     with pytest.raises(TypeError, match=told):
         Detector.load("no file is read", **{name: 0.3})
 

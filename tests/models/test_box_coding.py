@@ -82,7 +82,7 @@ def test_size_is_that_of_the_enclosing_rectangle(degrees):
     np.testing.assert_allclose(found[0, 8:].numpy(), [right - left, bottom - top], atol=1e-4)
 
 
-def test_a_network_that_does_not_know_the_angle_of_a_long_box_leaves_it_to_the_matrix():
+def test_angle_of_long_box_without_direction_comes_from_the_matrix():
     vectors = coded(20, 4, 25)
     vectors[:, 8:] = 0
     found, expected = polygon_of(rectangle_vectors(vectors)), box(20, 4, 25)

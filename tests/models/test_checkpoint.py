@@ -165,7 +165,7 @@ def test_entries_of_other_tools_are_left_out():
     assert checkpoint.extras == {"more": 3}
 
 
-def test_the_epoch_of_a_foreign_file_counts_where_it_can_be_resumed():
+def test_epoch_of_a_foreign_checkpoint_must_be_a_whole_number():
     content = outer(new().state_dict()) | {"epoch": 3.5}
     with pytest.raises(InputError, match=r"a\.pth: its epoch is 3\.5, but a whole number"):
         Checkpoint.from_file(content, Path("a.pth"))

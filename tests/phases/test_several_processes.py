@@ -200,7 +200,7 @@ def test_a_signal_to_one_process_stops_all_at_the_same_step(root, ended):
         ("missing", "nothing"),
     ],
 )
-def test_an_error_of_all_is_told_once(ended, name, message):
+def test_error_of_all_processes_is_reported_once(ended, name, message):
     first, *others = ended[name]
     assert first.code == 2 and message in first.err and first.err.count("error: ") == 1
     assert [(one.code, one.err) for one in others] == [(2, "")] * len(others)

@@ -973,7 +973,7 @@ def test_run_without_matplotlib_has_no_plot(data, tmp_path, monkeypatch, real_cu
 
 
 @pytest.mark.slow
-def test_each_epoch_tells_how_long_it_waited_for_data(data, tmp_path, caplog, monkeypatch):
+def test_each_epoch_logs_how_long_it_waited_for_data(data, tmp_path, caplog, monkeypatch):
     """A clock that goes one second ahead each time it is read, twice a batch."""
     clock = iter(range(1000))
     monkeypatch.setattr("training.epoch.time.perf_counter", lambda: float(next(clock)))

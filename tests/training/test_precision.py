@@ -14,7 +14,7 @@ from DOTA_devkit.errors import InputError
 from helpers.networks import tiny_model
 from models import Checkpoint
 from training import precision
-from training.precision import Precision, choose_precision, tell_precision
+from training.precision import Precision, choose_precision, log_precision
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
@@ -62,10 +62,10 @@ def test_float16_on_a_cpu_is_refused():
         ("bfloat16", False, logging.WARNING, "slower than float32"),
     ],
 )
-def test_the_log_tells_the_precision(monkeypatch, caplog, amp, has_bfloat16, level, told):
+def test_precision_is_logged(monkeypatch, caplog, amp, has_bfloat16, level, told):
     monkeypatch.setattr(precision, "has_bfloat16", lambda device: has_bfloat16)
     caplog.set_level(logging.INFO)
-    tell_precision(choose_precision(amp, CPU), amp, CPU)
+    log_precision(choose_precision(amp, CPU), amp, CPU)
     assert max((record.levelno for record in caplog.records), default=None) == level
     assert re.search(told, caplog.text)
 

@@ -368,7 +368,7 @@ def test_min_size_that_takes_most_of_a_class_is_a_warning(root):
             [(ERROR, 2, "channel 0: ship in the list, plane in the")],
         ),
         (("ship", "plane", "tank"), 3, [(ERROR, 1, "channel 2: none in the list, tank in the")]),
-        (None, 2, [(NOTE, 1, "2 classes in an order that it does not tell")]),
+        (None, 2, [(NOTE, 1, "2 classes whose order it does not state")]),
         (None, 15, [(ERROR, 1, "15 classes, the data have 2")]),
     ],
 )
