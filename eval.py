@@ -144,7 +144,7 @@ def score_split(
         truth: the labels of its images.
         settings: how to detect and score.
         device: where the model is.
-        measure: computes the losses of each image, which are handed back with its detections.
+        measure: computes the losses of each image, which are returned with its detections.
 
     Returns:
         The scores; None in processes other than the first.
@@ -161,6 +161,7 @@ def score_split(
     return SplitScores(scores, tuple(found), truth, dataset)
 
 
+# Over 60 lines because its arguments are documented; the body lists the steps in order.
 def evaluate_split(
     model: nn.Module,
     dataset: BaseDataset,
@@ -259,9 +260,9 @@ def compared_results(
 
 
 def clear_reports(*folders: Path) -> None:
-    """Delete the reports of an earlier evaluation, which would be taken for this one's.
+    """Delete the reports of an earlier evaluation, which would be mistaken for those of this one.
 
-    What a killed one has left is deleted as well.
+    Temporary files of a killed evaluation are deleted as well.
     """
     for folder in folders:
         sweep_leftovers(folder)

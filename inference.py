@@ -107,6 +107,7 @@ Measure = Callable[
 """Head maps of a batch, index of its first image, source sizes (w, h) -> losses of each image."""
 
 
+# Over 60 lines because its arguments are documented; the body is the loop over the batches.
 def run_over(
     model: nn.Module,
     dataset: BaseDataset,

@@ -35,6 +35,7 @@ logger = logging.getLogger(__name__)
 PICTURES = "pictures"
 
 
+# Over 60 lines because its arguments are documented; the body lists the steps in order.
 def test_split(
     model: nn.Module,
     dataset: BaseDataset,

@@ -45,6 +45,7 @@ Score = Callable[[CTRBOX], "float | Validation"]
 """Measures a model on a validation set, higher is better: a number, or the whole validation."""
 
 
+# Over 60 lines because its arguments are documented; the body is a run from start to end.
 def train(
     model: CTRBOX,
     train_set: BaseDataset,
@@ -171,6 +172,7 @@ def log_batch_size(settings: TrainSettings, batch_size: int, images: int) -> Non
         )  # fmt: skip
 
 
+# Over 60 lines because its arguments are documented; the body is the loop over the batches.
 def train_one_epoch(
     model: nn.Module,
     loader: torch.utils.data.DataLoader,

@@ -130,6 +130,7 @@ def _run_flags(group) -> None:
                          "been corrected)"})
 
 
+# Over 60 lines because it is a table: one row for each flag of the group.
 def _data_flags(group) -> None:
     add = group("data")
     labeled = DATA_SET + EXPORT

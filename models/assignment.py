@@ -15,6 +15,7 @@ def object_cells(targets: Mapping[str, Tensor]) -> Tensor:
     return torch.where(targets["reg_mask"] != 0, targets["ind"], EMPTY)
 
 
+# Over 60 lines because it computes one set of indices, from which every target is gathered.
 def spread_over_neighbors(targets: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Let the 3x3 cells around each center learn its object, instead of one cell.
 

@@ -21,6 +21,7 @@ from training.teacher import Teacher
 logger = logging.getLogger(__name__)
 
 
+# Over 60 lines because its arguments are documented; the body is the algorithm of one step.
 def train_step(
     model: nn.Module,
     batches: Sequence[dict[str, torch.Tensor]],

@@ -93,25 +93,13 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         help="SOURCE: folder of label files, or one label file; TARGET: folder to write into, or "
         "for a format with one file for all images that file; FORMAT: the same as --from",
     )
-    parser.add_argument(
-        "--from",
-        choices=FORMATS,
-        metavar="FORMAT",
-        help="format of the labels (default: detected from the files)",
-    )
-    parser.add_argument(
-        "--to",
-        choices=WRITTEN,
-        default="dota",
-        metavar="FORMAT",
-        help="new format (default: dota)",
-    )
+    _add_format_options(parser)
     parser.add_argument(
         "--images",
         type=Path,
         metavar="DIR",
         help="folder of the images (default: images, AllImages or JPEGImages beside the labels); "
-        "needed for previews, to read yolo and yolo-xywhr and GeoJSON, and, unless the labels have "
+        "needed for previews, to read yolo, yolo-xywhr and GeoJSON, and, unless the labels have "
         "the sizes, to write any format but dota and labelimg-obb",
     )
     parser.add_argument(
@@ -130,6 +118,22 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     _add_preview_options(parser)
     add_overwrite(parser, "files")
     parser.set_defaults(run=run)
+
+
+def _add_format_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--from",
+        choices=FORMATS,
+        metavar="FORMAT",
+        help="format of the labels (default: detected from the files)",
+    )
+    parser.add_argument(
+        "--to",
+        choices=WRITTEN,
+        default="dota",
+        metavar="FORMAT",
+        help="new format (default: dota)",
+    )
 
 
 def _add_class_options(parser: argparse.ArgumentParser) -> None:

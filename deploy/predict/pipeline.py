@@ -84,6 +84,7 @@ class Prediction:
         return format_table(rows)
 
 
+# Over 60 lines because its arguments are documented; the body is a run from start to end.
 def predict(
     detector: DetectorLike,
     source: Sequence[str | Path],
