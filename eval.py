@@ -115,17 +115,6 @@ class SplitScores:
         return headline(self.scores)
 
 
-def average_precision(
-    model: nn.Module,
-    dataset: BaseDataset,
-    truth: Truth,
-    settings: EvalSettings,
-    device: torch.device,
-) -> float:
-    """Compute the mean AP of a model on a labeled split, see `score_split`."""
-    return score_split(model, dataset, truth, settings, device).ap
-
-
 def score_split(
     model: nn.Module,
     dataset: BaseDataset,

@@ -11,7 +11,7 @@ from DOTA_devkit.formats import Labels, read_label_files, read_labels
 from DOTA_devkit.progress import progress
 
 MAX_SHOWN_FAULTS = 20
-"""Faults that a message lists; it counts the others. Enough to see a pattern on one screen."""
+"""Faults that a message lists, enough to see a pattern on one screen; the others are counted."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -23,6 +23,11 @@ def shorten_faults(faults: Sequence[str], limit: int = MAX_SHOWN_FAULTS) -> list
     if len(faults) > limit:
         shown.append(f"and {len(faults) - limit} more")
     return shown
+
+
+def shorten_list(items: Sequence[object], limit: int = 5) -> str:
+    """Return the first `limit` items with commas between them, and ", ..." if there are more."""
+    return ", ".join(map(str, items[:limit])) + (", ..." if len(items) > limit else "")
 
 
 def map_collecting(

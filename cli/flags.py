@@ -202,9 +202,11 @@ def _data_flags(group) -> None:
 
 def _side(name: str) -> dict[str, str]:
     """Help of the height or width of the network's input."""
-    return {"train": f"input {name}, a multiple of 32 (default: 608; sample: 192)",
+    axis = ("height", "width").index(name)
+    usual = f"{OWN_DATA.input_hw[axis]}; sample: {SAMPLE.input_hw[axis]}"
+    return {"train": f"input {name}, a multiple of 32 (default: {usual})",
             **dict.fromkeys(TEST + EVAL, f"input {name} (default: the checkpoint's)"),
-            "info": f"input {name} (default: the checkpoint's, or else 608; sample: 192)",
+            "info": f"input {name} (default: the checkpoint's, or else {usual})",
             **dict.fromkeys(MODEL_FILE + EXPORT, f"input {name} (default: the model's)")}
 
 

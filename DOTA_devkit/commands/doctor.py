@@ -101,7 +101,11 @@ def _add_places(parser: argparse.ArgumentParser) -> None:
 
 def _add_training(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--input_h", type=_side, default=608, metavar="PIXELS", help="height of the input (608)"
+        "--input_h",
+        type=_side,
+        default=Settings.input_hw[0],
+        metavar="PIXELS",
+        help="height of the input (default: %(default)s)",
     )
     parser.add_argument(
         "--input_w", type=_side, metavar="PIXELS", help="width of the input (default: as high)"

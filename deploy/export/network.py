@@ -19,7 +19,8 @@ from models.box_coding import fitting_score
 from models.ctrbox_net import decode_heads
 from structures.boxes import RECTANGLE
 
-OUTPUTS = ("hm", "features")
+TRACED_OUTPUTS = ("hm", "features")
+"""Outputs of the traced network, from which the rest of the graph is computed."""
 
 _TRIAL_SHAPE = (1, 3, 64, 96)
 

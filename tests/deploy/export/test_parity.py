@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from deploy.export.parity.comparison import Comparison
+from deploy.export.parity.comparison import ParityComparison
 from deploy.export.parity.matching import match
 from deploy.export.parity.model_pair import ModelPair, Thresholds
 from deploy.export.parity.rows import IOU_MARGIN, check_greedy, row_faults
@@ -150,7 +150,7 @@ def float32_comparison(model, metadata, run):
     models = ModelPair(
         model, metadata, (64, 64), Thresholds.of(metadata, FLOAT32, metadata.conf_thresh), run
     )
-    return Comparison(models, FLOAT32)
+    return ParityComparison(models, FLOAT32)
 
 
 def true_boxes():
