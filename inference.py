@@ -1,4 +1,4 @@
-"""Images through the network and back: what validation, `test` and `eval` share."""
+"""Inference on a data set, shared by validation, `test` and `eval`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Detect on a split, draw the detections, write them down, and time it."""
+"""Detect on a split, draw the detections, write Task1 files, and measure the speed."""
 
 from __future__ import annotations
 

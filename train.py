@@ -245,7 +245,7 @@ def train_one_epoch(
 def count_step(
     run: Run, losses: Mapping[str, Tensor], optimizer: torch.optim.Optimizer, bad_steps: BadSteps
 ) -> None:
-    """Count a step that has changed the weights, in all that follows them."""
+    """Update the average of the weights, the sums and the reports after a step."""
     bad_steps.good()
     if run.average is not None:
         run.average.update()
@@ -254,7 +254,7 @@ def count_step(
 
 
 def history_row(progress: EpochProgress, rate: float) -> dict[str, float]:
-    """Return what `train_one_epoch` does: the losses of an epoch and its last learning rate."""
+    """Return the row of an epoch: its losses and its last learning rate."""
     means = progress.means()
     return {
         "epoch": progress.epoch,
@@ -267,7 +267,7 @@ def history_row(progress: EpochProgress, rate: float) -> dict[str, float]:
 def epoch_bar(
     progress: EpochProgress, settings: TrainSettings
 ) -> AbstractContextManager[ProgressBar]:
-    """Return the progress bar of an epoch, which a resumed run begins in the middle of."""
+    """Return the progress bar of an epoch, which starts in the middle for a resumed run."""
     return progress_bar(
         f"epoch {progress.epoch}/{settings.epochs}", progress.batches, unit="batch",
         initial=progress.step, leave=True,
@@ -289,7 +289,7 @@ def log_left_out(progress: EpochProgress, bad_images: Path) -> None:
 
 
 def validate(score: Score, run: Run) -> dict[str, float]:
-    """Measure the model of a run, and show what the measurement has found.
+    """Score the model of a run, and report the result.
 
     Returns:
         `ap` and, if `score` hands back the whole validation, the other columns of

@@ -1,6 +1,6 @@
-"""Where a phase computes: on the device that is asked for, else a GPU, with how many threads.
+"""The device and the number of CPU threads of a phase.
 
-PyTorch, which knows the GPUs, takes seconds to import, so it is only asked where it runs anyway.
+PyTorch is needed to find GPUs, but takes seconds to import, so only phases that run it do so.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Going on with a run: its settings come from the checkpoint, and flags may change some of them."""
+"""Resuming a run: its settings come from the checkpoint, and flags may change some of them."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def run_entries(
 
 
 def lasting(dataset: str) -> str:
-    """Return a name of a dataset that holds in any working folder."""
+    """Return a dataset name that is valid in any working folder."""
     file, colon, name = dataset.rpartition(":")
     return f"{os.path.abspath(file)}:{name}" if colon else dataset
 
@@ -368,7 +368,7 @@ def _differ(now: object, before: object) -> bool:
 
 
 def _change(flag: Flag, now: object, before: object) -> str:
-    """Say what was given instead of what the run was started with."""
+    """Describe how a given value differs from the one that the run was started with."""
     if now is True:
         return f"{flag.names[0]}, without which it was started"
     return f"{flag.names[0]} {_shown(now)} instead of {_shown(before)}"

@@ -66,7 +66,7 @@ class RunDir:
 
     @property
     def defaults(self) -> Defaults:
-        """What a flag is when it is not given."""
+        """Default values of flags for these data."""
         return SAMPLE if self.sample else OWN_DATA
 
     def checkpoint(self, name: str | None) -> Path:

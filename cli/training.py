@@ -1,4 +1,4 @@
-"""The phase train: what the flags ask for -> a run of `train.train`."""
+"""The phase train: from flags to a run of `train.train`."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def train(args: argparse.Namespace) -> int | None:
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """What a run is made of, before anything of it is written.
+    """Everything that a run needs, before anything is written.
 
     Attributes:
         model: the network.
@@ -253,7 +253,7 @@ def open_sets(
 def compilable(
     args: argparse.Namespace, settings: TrainSettings, device: torch.device
 ) -> TrainSettings:
-    """Return the settings, without `compile` where a resumed run has it and this machine cannot.
+    """Return the settings, without `compile` if a resumed run uses it and this machine cannot.
 
     Raises:
         InputError: the flag was given, and nothing can be compiled here.

@@ -1,4 +1,4 @@
-"""Digest of an image list and its labels, by which a resumed run knows its data again."""
+"""Digest of an image list and its labels, by which a resumed run recognizes its data."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ class UnreadableImage(InputError):
     """An image of a dataset cannot be read; the message names it."""
 
     def with_advice(self) -> UnreadableImage:
-        """Return the error of a training, which could have left the image out."""
+        """Return the error with the advice that a training can skip such images."""
         return type(self)(f"{str(self).rstrip()}; `skip_bad_images` leaves such images out")
 
 

@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 
 class LabelSurvey:
-    """The part of `datasets.base.BaseDataset` that reads all labels; its attributes are there."""
+    """The part of `datasets.base.BaseDataset`, which has its attributes, that reads all labels."""
 
     def check_labels(self) -> LabelSummary:
         """Read all labels and set `summary`.

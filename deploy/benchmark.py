@@ -1,10 +1,10 @@
-"""How long each stage of a detector takes, in every runtime that is installed.
+"""Times of each stage of a detector, in every installed runtime.
 
 The stages are load (from the file to the first result), preprocess (letterbox and network input),
-network, decode, NMS, and end to end. An exported file holds the decoder and perhaps NMS: then their
-time is part of `network`, and `decode` only reads the rows. The speed-up of a runtime compares
-network and decode together, which all of them have, with the first row. That is a checkpoint's
-network in plain PyTorch, if there is a checkpoint.
+network, decode, NMS, and end to end. An exported file includes the decoder and perhaps NMS. Their
+time is then part of `network`, and `decode` only reads the rows. The speedup of a runtime compares
+the sum of network and decode, which all runtimes have, with that of the first row: the network of a
+checkpoint in plain PyTorch, if there is a checkpoint.
 """
 
 from __future__ import annotations
@@ -252,7 +252,7 @@ def summarize(
 
 
 def runtimes_of(file: Path, asked: str | None = None) -> list[str]:
-    """Return the installed runtimes that read a file; those that are not installed are logged.
+    """Return the installed runtimes that can read a file; log the missing ones.
 
     Args:
         file: A model file.

@@ -1,4 +1,4 @@
-"""What an exported file says about itself, so that whoever runs it needs nothing else.
+"""The metadata of an exported file: everything that is needed to run it.
 
 The export writes it, and the runtimes of such files read it. It is stored as text in the
 `metadata_props` of an ONNX file (and beside or inside files of other formats), one string per key,

@@ -13,7 +13,7 @@ DEPTH, BANDS, SCALE = "depth", "bands", "scale"
 
 
 def image_entries(reading: ReadOptions | None, train_scale: float | None) -> dict[str, str | float]:
-    """Return the entries; what is None has none.
+    """Return the entries of the values that are not None.
 
     Args:
         reading: How the images were read.

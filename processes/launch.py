@@ -64,7 +64,7 @@ def run_processes(script: Path, words: Sequence[str], count: int) -> int:
 
 @contextmanager
 def _threads_shared_out(count: int) -> Iterator[None]:
-    """Let each process of this machine have its share of the cores, unless the user says more."""
+    """Give each process of this machine its share of the cores, unless the user sets the number."""
     name = "OMP_NUM_THREADS"
     if name in os.environ:
         yield

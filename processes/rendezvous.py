@@ -1,4 +1,4 @@
-"""Where the processes of a job find each other, also after torchrun has restarted them.
+"""How the processes of a job find each other, also after torchrun has restarted them.
 
 torchrun keeps one store for all its restarts. PyTorch's process groups write the addresses of
 their processes into it under the same keys each time, so that a restarted process may read those
@@ -18,11 +18,11 @@ from datetime import timedelta
 import torch.distributed as dist
 
 _POLL_SECONDS = 0.05
-"""Between two looks at the store: waiting in its own calls, a process would not notice a signal."""
+"""Between two polls of the store: a process that waits in its calls would not notice a signal."""
 
 
 def meet(patience: timedelta) -> dist.Store:
-    """Wait until all processes of this round are there.
+    """Wait until all processes of this round have arrived.
 
     Args:
         patience: How long to wait for the others.

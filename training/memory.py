@@ -1,4 +1,4 @@
-"""How much memory a training takes."""
+"""Memory use of a training."""
 
 from __future__ import annotations
 

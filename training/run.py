@@ -1,4 +1,4 @@
-"""A run under way: what its checkpoints hold, and when they are written."""
+"""The state of a run: what its checkpoints contain, and when they are written."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ logger = logging.getLogger(__name__)
 
 
 class Run:
-    """Saves a run so that it can go on at the very step.
+    """Saves a run so that it can be resumed at the exact step.
 
     Of several processes, the first one writes; the others keep up with it.
 
@@ -88,7 +88,7 @@ class Run:
         self._saved_at = time.monotonic()
 
     def resume(self, resume: Checkpoint) -> None:
-        """Take everything from a checkpoint but the weights that its model was built with.
+        """Restore everything from a checkpoint except the weights, which the model has already.
 
         Raises:
             InputError: something in it does not belong to this model, or is damaged.
@@ -129,7 +129,7 @@ class Run:
             self.reporting.start_epoch(self.progress, self.history)
 
     def checkpoint(self) -> Checkpoint:
-        """Return all that the run needs to go on from here."""
+        """Return a checkpoint from which the run can be resumed."""
         progress = self.progress.entry()
         trained: dict[str, object] = {}
         if self.average is not None:

@@ -1,4 +1,4 @@
-"""Trace a network for a file, and test what a trace at one input size holds for.
+"""Trace a network for a file, and test for which input sizes the trace is valid.
 
 A network of convolutions does the same at every size, so it is traced at a small one. A transformer
 can have sizes in its graph: those of the windows into which a map is cut, for example. A file of

@@ -37,10 +37,10 @@ PICTURES = "pictures"
 """Folder of the pictures in that of the results."""
 
 MAX_PICTURE_SIDE_PX = 4096
-"""Longer side of a picture at most; larger images are shown as an overview."""
+"""Maximum length of the longer side of a picture; larger images are scaled down."""
 
 DETECTIONS_PER_CHUNK = 10_000
-"""Detections of an image that are turned into text at a time."""
+"""Number of detections that are converted to text at a time."""
 
 CSV_HEADER = (
     "image", "class", "score", "x1", "y1", "x2", "y2", "x3", "y3", "x4", "y4",

@@ -1,7 +1,7 @@
 """The runtimes by name, and which of them opens a model file.
 
 All of them have one interface (`deploy.runtimes.base.Runtime`), so that the detector and the
-benchmark need not know which one they have: `prepare`, `network` and `decode`, one after the other.
+benchmark do not depend on which one it is: `prepare`, `network` and `decode`, one after the other.
 """
 
 from __future__ import annotations

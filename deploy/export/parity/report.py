@@ -12,7 +12,7 @@ from deploy.export.parity.rows import IOU_MARGIN
 
 @dataclass
 class Report:
-    """What came out of a comparison; images are added one after the other.
+    """The result of a comparison; images are added one after the other.
 
     Attributes:
         images: Number of images.
@@ -67,7 +67,7 @@ class Report:
             self.note_errors(one.corner_px, one.score_error)
 
     def note_errors(self, corner_px: float, score_error: float) -> None:
-        """Raise the largest differences to these where they are larger; NaN stays NaN."""
+        """Update the largest differences; NaN stays NaN."""
         self.corner_error = float(np.maximum(self.corner_error, corner_px))
         self.score_error = float(np.maximum(self.score_error, score_error))
 
