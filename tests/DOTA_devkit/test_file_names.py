@@ -48,7 +48,7 @@ def test_file_stem(name, stem):
     assert name_of_stem(stem) == name
 
 
-def test_every_name_comes_back():
+def test_file_names_round_trip():
     rng = random.Random(0)
     for _ in range(20_000):
         name = "".join(rng.choices("%/\\2F5c\n.a", k=rng.randrange(1, 9)))

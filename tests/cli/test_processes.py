@@ -82,7 +82,7 @@ def test_torchrun_decides_on_the_number_of_processes(monkeypatch, caplog):
     [("cuda:1", 2, True), ("cuda:0", 2, True), ("cuda:1", 1, False), ("cuda", 2, False),
      ("cpu", 2, False), (None, 2, False)],
 )  # fmt: skip
-def test_one_gpu_is_no_device_for_several_processes(device, local_count, refused):
+def test_single_gpu_is_refused_for_several_processes(device, local_count, refused):
     args = argparse.Namespace(device=device, given=frozenset())
     if not refused:
         numbers = ProcessNumbers(1, 8, 1, local_count)
@@ -119,7 +119,7 @@ def test_variables_without_a_place_to_meet_are_refused(run_training, data, monke
 
 
 @pytest.mark.slow
-def test_a_run_that_torchrun_restarts_goes_on(run_training, data, tmp_path, monkeypatch):
+def test_run_restarted_by_torchrun_is_resumed(run_training, data, tmp_path, monkeypatch):
     """The command line is the same; the run of another torchrun stays in the way."""
 
     def torchrun(name, attempt):
@@ -145,7 +145,7 @@ def test_a_run_that_torchrun_restarts_goes_on(run_training, data, tmp_path, monk
         ({}, {"job_1"}, None),  # begun without torchrun
     ],
 )
-def test_a_run_is_that_of_each_torchrun_that_has_begun_it(tmp_path, before, now, expected):
+def test_run_belongs_to_every_torchrun_that_started_it(tmp_path, before, now, expected):
     path = tmp_path / "weights_dota/model_last.pth"
     path.parent.mkdir()
     save_checkpoint(path, Checkpoint.of(tiny_model(), extras={"run": before}))

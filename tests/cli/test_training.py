@@ -283,7 +283,7 @@ def test_checkpoint_cannot_make_a_dataset_file_be_imported(run_cli, run_training
     assert run_cli(*arguments, "--dataset", f"{moved}:Harbors").code == 0
 
 
-def test_every_flag_of_the_training_is_kept_or_known_not_to_be():
+def test_every_training_flag_is_restored_or_listed_as_exception():
     flags = {flag.dest for flag in FLAGS if "train" in flag.phases}
     others = {
         *("run_dir", "dataset", "classes", "input_h", "input_w", "backbone", "head_conv"),
@@ -354,9 +354,7 @@ def test_neck_is_carried_from_training_to_finetuning(run_cli, run_training, data
     assert read_checkpoint("second/weights_dota/model_last.pth").architecture.neck == 24
 
 
-def test_run_learns_from_a_teacher_and_goes_on_with_it(
-    run_training, run_cli, data, tmp_path, monkeypatch
-):
+def test_run_with_teacher_is_resumed(run_training, run_cli, data, tmp_path, monkeypatch):
     add_tiny_backbone(monkeypatch)
     teacher = save_untrained(tmp_path / "teacher.pth", box_coding="rectangle", head_bn=True)
     flags = ["--backbone", "tiny", "--seed", 1, "--overwrite"]

@@ -49,7 +49,7 @@ def test_a_class_that_val_lacks(root):
     assert lines_of(root, val=False) == []
 
 
-def test_classes_of_dota_that_nobody_has_listed(root):
+def test_default_dota_classes_give_no_findings(root):
     """Without a list training takes DOTA's 15; the summary tells which have no objects."""
     (root / "classes.txt").unlink()
     assert lines_of(root) == []

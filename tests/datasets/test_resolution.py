@@ -57,7 +57,7 @@ def counted_in_samples(dataset):
 @pytest.mark.parametrize("min_visible", [0, 0.6, 1])
 @pytest.mark.parametrize("squash", [False, True])
 @pytest.mark.parametrize("size_hw", [(64, 96), (256, 128)])
-def test_the_count_is_that_of_the_samples(folder, size_hw, squash, min_visible):
+def test_count_equals_the_count_in_the_samples(folder, size_hw, squash, min_visible):
     dataset = opened(folder, size_hw, squash=squash, min_visible=min_visible, augment=False)
     small = dataset.check_labels().small
     assert small.objects == counted_in_samples(dataset)

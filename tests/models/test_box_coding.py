@@ -98,7 +98,7 @@ def test_a_wrong_angle_hardly_turns_a_long_box():
     assert found.intersection(expected).area / found.union(expected).area > 0.6
 
 
-def test_the_code_has_no_jump():
+def test_coding_is_continuous():
     """Boxes a hundredth of a degree apart have almost the same code, all the way round."""
     codes = torch.cat([coded(10, 3, degrees) for degrees in np.arange(0, 360, 0.01)])
     assert (codes.roll(-1, 0) - codes).abs().max() < 2e-3

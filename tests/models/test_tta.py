@@ -181,7 +181,7 @@ def test_box_of_a_cell_comes_from_the_views_with_an_object_there():
     assert maps["hm"].item() == 0.5
 
 
-def test_without_views_the_output_of_the_network_is_handed_on():
+def test_output_is_unchanged_without_views():
     answer = {"anything": torch.zeros(1)}
     assert augmented_maps(lambda _: answer, torch.zeros(1, 3, 32, 32), (PLAIN,)) is answer
 

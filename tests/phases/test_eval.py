@@ -335,7 +335,7 @@ def test_merged_patches_without_labels(patches, tmp_path):
     assert not (tmp_path / "merge" / "ap.csv").exists()
 
 
-def test_merging_with_an_id_that_is_no_patch(patches, tmp_path):
+def test_merging_with_an_id_that_is_not_a_patch(patches, tmp_path):
     """auto: nothing is merged. yes: patches are merged, and the other image is kept as it is."""
     make_dota(patches, {"whole": [centered_line(30, 30, 10, 10, "ship")]}, size=(64, 64))
     (patches / "test.txt").write_text("\n".join([*PATCHES, "whole"]))

@@ -34,7 +34,7 @@ CPU, CUDA = torch.device("cpu"), torch.device("cuda")
         ("float16", CUDA, True, torch.float16),
     ],
 )
-def test_what_the_setting_stands_for(monkeypatch, amp, device, has_bfloat16, expected):
+def test_precision_of_each_setting(monkeypatch, amp, device, has_bfloat16, expected):
     monkeypatch.setattr(precision, "has_bfloat16", lambda device: has_bfloat16)
     assert choose_precision(amp, device).dtype is expected
 
@@ -92,7 +92,7 @@ def checkpoint_with(state):
     return Checkpoint.of(tiny_model(), extras={"scaler_state_dict": state})
 
 
-def test_scale_goes_on_from_the_checkpoint():
+def test_scale_is_restored_from_the_checkpoint():
     first, second = Precision(CPU, torch.float16), Precision(CPU, torch.float16)
     state = {**first.state(), "scale": 512.0, "_growth_tracker": 7}
     second.resume(checkpoint_with(state))

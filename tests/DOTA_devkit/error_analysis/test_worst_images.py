@@ -88,7 +88,7 @@ def test_without_detections(found):
     assert image.lost == 1 and image.counts == {"not found": 1}
 
 
-def test_nothing_wrong_and_nothing_labeled():
+def test_images_without_errors_and_without_labels():
     found = {"ship": task1([("P", 0.9, square(0, 0))])}
     assert listed(found, truth_of_squares({"P": [(square(0, 0), 0, 0)], "Q": []}))[0] == []
     (image,), _ = listed(found, truth_of_squares({"P": [], "Q": []}))

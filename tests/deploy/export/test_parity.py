@@ -76,7 +76,7 @@ def test_check_greedy_pair_at_threshold_exempts_own_rows():
     assert len(faults) == 2  # nothing suppresses row 2, and so nothing suppresses row 3 either
 
 
-def test_check_greedy_rows_from_elsewhere():
+def test_check_greedy_rejects_unknown_rows():
     rows = detections(squares(0, 100))
     moved = rows.with_corners(rows.corners + 1)
     assert check_greedy(rows, moved, 0.5)[1] and check_greedy(rows, rows[[1, 0]], 0.5)[1]
