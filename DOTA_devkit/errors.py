@@ -1,4 +1,4 @@
-"""`InputError`, the one error that blames the user's input, and what its messages share."""
+"""`InputError`, the error for input that cannot be used, and helpers for its messages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The sizes of images, and whether labels are of the pixels that are shown."""
+"""The sizes of images, and whether labels refer to the pixels as shown."""
 
 from __future__ import annotations
 

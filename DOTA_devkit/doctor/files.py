@@ -15,7 +15,7 @@ _MAX_SUGGESTIONS = 20
 
 
 def image_names(survey: Survey) -> Iterator[Finding]:
-    """Find images that share an id, so that nobody knows which of them the labels are of."""
+    """Find images that share an id, for which it is unclear which one the labels belong to."""
     if faults := survey.faults.get("image_names"):
         yield Finding(
             "image_names", ERROR, "images share an id (the file name without its suffix)",

@@ -131,7 +131,7 @@ def _fits_stored_only(survey: Survey, image_id: str, orientation: int) -> bool:
 
 
 def image_sizes(survey: Survey) -> Iterator[Finding]:
-    """Find images that the input shrinks a lot, tiny ones, and stripes."""
+    """Find images that are scaled down a lot to fit the input, tiny ones, and narrow strips."""
     sizes = survey.data.sizes_wh
     known = np.flatnonzero(np.isfinite(sizes).all(axis=1))
     if not len(known):

@@ -28,7 +28,7 @@ FROM_RELEASE = "the names of DOTA"
 
 @dataclass(frozen=True)
 class Settings:
-    """What the data are judged for: the settings of a training.
+    """The settings of the training for which the data are checked.
 
     Attributes:
         input_hw: size of the network's input.

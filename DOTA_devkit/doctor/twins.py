@@ -1,4 +1,4 @@
-"""Images that are there twice, or nearly so, in the training set and in what it is measured on."""
+"""Duplicate and near-duplicate images, above all between training and validation or test."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def _one_each(pairs: list[tuple[str, str]]) -> list[tuple[str, str]]:
 
 
 def near_duplicates(survey: Survey, facts: Mapping[str, ImageFacts]) -> Iterator[Finding]:
-    """Find images of val and test that nearly look like one of train, turned or mirrored too."""
+    """Find images of val and test that look nearly like one of train, also rotated or mirrored."""
     train = [i for i in survey.ids_of("train") if _has_details(facts.get(i))]
     known = set(survey.ids_of("train"))
     measured = [

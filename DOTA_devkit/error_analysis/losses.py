@@ -220,7 +220,7 @@ def class_losses(matched: MatchedPool, metric: str) -> tuple[ClassLosses, ...]:
 
 @dataclass(frozen=True)
 class _Repair:
-    """What putting errors right changes.
+    """The changes made by correcting errors.
 
     Attributes:
         removed: ``[N]`` bool, detections that are taken away from the class they are of.

@@ -33,7 +33,7 @@ WORST = 50
 """Default number of images that are shown."""
 
 _NOTE = (
-    "Each number is the AP, in points, that putting right the errors of this kind alone would "
+    "Each number is the AP, in points, that correcting only the errors of this kind would "
     "gain (TIDE, Bolya et al. 2020). They do not add up to the whole loss: one error often hides "
     "behind another."
 )

@@ -1,4 +1,4 @@
-"""Sizes that headers declare, judged before anything is planned or allocated for them."""
+"""Checks of the image sizes in headers, before anything is planned or allocated for them."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ class DetectorSettings:
             checkpoint it is set there. None for as many as PyTorch uses if it is imported
             (`torch.set_num_threads`), else the environment's `OMP_NUM_THREADS`, else the number
             of cores that the process may use.
-        depth: What becomes of 16 bits, see `ReadOptions`; None for what was done in training.
+        depth: How 16 bits are converted to 8, see `ReadOptions`; None as in training.
         bands: Bands that are read, see `ReadOptions`; None for those of the training.
         max_pixels: Images of more pixels by their header are refused.
         allow_remote: Whether virtual and remote images are read, see `ReadOptions`.
