@@ -70,7 +70,7 @@ class EvalSettings:
         merge: "yes", "no", or "auto", which merges patches if every id is a patch id and there are
             labels of the full images.
         truth_dir: labels of the full images, None for the data set's own folder.
-        worst: number of images on the page about the errors, those that cost most AP.
+        worst: number of images on the page about the errors, those that cost the most AP.
         against: folder of Task1 files of the same images to compare with, such as those of an
             earlier evaluation; None for no comparison.
     """

@@ -169,7 +169,7 @@ class ErrorReport:
         return table(("class", *_columns()), [_losses_row(row) for row in rows])
 
     def _pictures(self, read_image: ImageReader | None) -> Iterable[Html]:
-        yield element("h2", f"The {len(self.worst)} images that cost most AP")
+        yield element("h2", f"The {len(self.worst)} images that cost the most AP")
         yield element(
             "p",
             "Shown are the detections above the score threshold of each class's best F1. Of a "

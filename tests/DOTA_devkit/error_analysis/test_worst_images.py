@@ -1,4 +1,4 @@
-"""Which images cost most AP, and what is listed of them."""
+"""Which images cost the most AP, and what is listed of them."""
 
 import numpy as np
 import pytest
