@@ -235,8 +235,10 @@ def resume_restarted(args: argparse.Namespace, agents: Collection[str]) -> None:
         args: the flags.
         agents: see `torchrun_agents`.
     """
+    if not agents or args.resume_train:  # the folders of a run to resume are found by `find_run`
+        return
     last = RunDir.of(args).weights / files.LAST
-    if not agents or args.resume_train or not last.is_file():
+    if not last.is_file():
         return
     before = read_checkpoint(last).extras.get("run", {}).get("agents", "")
     if set(str(before).split("/")).isdisjoint(agents):
