@@ -72,7 +72,7 @@ def train(
         device: where to train.
         score: measures the model after every `settings.val_every` epochs, and decides which
             checkpoint is the best; None trains without a score.
-        resume: a checkpoint of the same model with the state of the optimizer; training goes on
+        resume: a checkpoint of the same model with the state of the optimizer; training continues
             at the step after it.
         extras: plain values that every checkpoint carries beside the weights.
         commands: commands that the report offers.
@@ -119,7 +119,7 @@ def train(
         save_pictures(train_set, settings, folder)
     with run.reported(), run.kept():
         if resume is None or not is_same_file(resume.path, folder / LAST):
-            run.save()  # from now on there is a run to go on with
+            run.save()  # from now on, the run can be resumed
         while run.progress.epoch <= settings.epochs and not run.history.stalled(settings.patience):
             progress = run.progress
             epoch = progress.epoch

@@ -33,7 +33,7 @@ def shorten_list(items: Sequence[object], limit: int = 5) -> str:
 def map_collecting(
     function: Callable[[Item], Result], items: Iterable[Item], what: str = "files"
 ) -> list[Result]:
-    """Apply `function` to every item, going on after an InputError.
+    """Apply `function` to every item, continuing after an InputError.
 
     Args:
         function: called with one item, usually a file to read.

@@ -82,7 +82,7 @@ def _refuse_shared_device(args: argparse.Namespace, numbers: ProcessNumbers) -> 
 
 
 def _refuse_compiling(args: argparse.Namespace, instead: str) -> None:
-    """Refuse --compile for several processes; a run that is resumed goes on without it."""
+    """Refuse --compile for several processes; a resumed run continues without it."""
     if "compile" in args.given:
         raise InputError(f"--compile works in a single process: leave it out, or {instead}")
 

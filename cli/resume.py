@@ -226,7 +226,7 @@ def torchrun_agents() -> set[str]:
 
 
 def resume_restarted(args: argparse.Namespace, agents: Collection[str]) -> None:
-    """Go on with the run that torchrun has restarted, whose command line starts a new one.
+    """Resume the run that torchrun has restarted, whose command line starts a new one.
 
     It is one that one of these very torchruns has begun, as those of other machines may have been
     replaced. A run of others stays what it was: in the way.
@@ -243,7 +243,7 @@ def resume_restarted(args: argparse.Namespace, agents: Collection[str]) -> None:
     before = read_checkpoint(last).extras.get("run", {}).get("agents", "")
     if set(str(before).split("/")).isdisjoint(agents):
         return
-    logger.info("torchrun has restarted the run: it goes on from %s", last)
+    logger.info("torchrun has restarted the run: it continues from %s", last)
     args.resume_train = files.LAST
     args.finetune = args.pretrained = None  # which have given it its first weights
 
@@ -260,13 +260,13 @@ def check_dataset(args: argparse.Namespace, resume: Checkpoint) -> None:
         if ":" in started:
             raise InputError(
                 f"{resume.path}: the run was started with --dataset {started}; give that again, as "
-                "no code is run on the word of a checkpoint"
+                "a checkpoint must not decide which code is run"
             )
         args.dataset = started
     elif class_name(started) != class_name(args.dataset):
         raise InputError(
-            f"{resume.path}: the run was started with --dataset {started}, so it cannot go on with "
-            f"{args.dataset}"
+            f"{resume.path}: the run was started with --dataset {started}, so it cannot continue "
+            f"with {args.dataset}"
         )
 
 
@@ -284,7 +284,7 @@ def restore_flags(args: argparse.Namespace, resume: Checkpoint) -> None:
     versions store less and let everything be changed, which they still do, with a warning.
 
     Raises:
-        InputError: a flag would make it another run; or the file holds what no flag can be.
+        InputError: a flag would make it a different run, or the file has an impossible value.
     """
     complete = "run" in resume.extras
     others = []
@@ -296,7 +296,7 @@ def restore_flags(args: argparse.Namespace, resume: Checkpoint) -> None:
         now = getattr(args, flag.dest)
         if flag.dest == "device" and flag.dest not in args.given:  # see `restore_processes`
             if now is None and before is not None:
-                logger.warning("the run goes on without --device %s, which is not here", before)
+                logger.warning("the run continues without --device %s, which is not here", before)
         elif flag.dest not in args.given:
             setattr(args, flag.dest, before)
         elif _differ(now, before):
@@ -304,16 +304,16 @@ def restore_flags(args: argparse.Namespace, resume: Checkpoint) -> None:
             if complete and not place.free:
                 others.append(change)
             elif place.free:
-                logger.info("the run goes on with %s", change)
+                logger.info("the run continues with %s", change)
             else:
-                logger.warning("the run goes on with %s, which makes it another one", change)
+                logger.warning("the run continues with %s, which makes it a different run", change)
     check_dataset(args, resume)
     if complete:
         others += _other_input_size(args, resume)
     if others:
         raise InputError(
-            f"{resume.path}: this run cannot go on with {', '.join(others)}, which would make it "
-            f"another run. Leave that out, or start a new run from its weights: --finetune "
+            f"{resume.path}: this run cannot continue with {', '.join(others)}, which would make "
+            f"it a different run. Leave that out, or start a new run from its weights: --finetune "
             f"{resume.path} --run_dir DIR"
         )
 

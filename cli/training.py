@@ -97,7 +97,7 @@ class TrainingPlan:
         settings: how it is trained.
         evaluation: how it is scored.
         options: which objects and views it learns from.
-        resume: the checkpoint to go on from.
+        resume: the checkpoint to resume from.
         in_place: whether that lies in the folder of the run.
         teacher: a trained network that it learns from as well, if there is one.
     """
@@ -208,7 +208,7 @@ def resumed(args: argparse.Namespace, run: RunDir) -> Checkpoint:
     """Read the checkpoint to resume from, and set the flags to those of its run.
 
     Raises:
-        InputError: there is none, it cannot be resumed, or the flags would make it another run.
+        InputError: there is none, it cannot be resumed, or the flags would make it a different run.
     """
     resume = read_checkpoint(run.checkpoint(args.resume_train))
     if resume.optimizer_state is None:
@@ -265,7 +265,7 @@ def compilable(
     except InputError as error:
         if "compile" in args.given:
             raise
-        logger.warning("the run goes on without compiling: %s", error)
+        logger.warning("the run continues without compiling: %s", error)
         return replace(settings, compile=False)
     return settings
 

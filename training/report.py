@@ -45,9 +45,9 @@ class Commands:
     """Commands that the report offers.
 
     Attributes:
-        stopped: goes on with a run that was stopped.
-        stalled: goes on with a run that `patience` has ended.
-        finished: goes on with a finished run, for more epochs.
+        stopped: resumes a run that was stopped.
+        stalled: continues a run that `patience` has ended.
+        finished: continues a finished run for more epochs.
         others: what can be done with the trained network -> command.
     """
 
@@ -74,15 +74,15 @@ def write_report(
         history: the finished epochs, at least one.
         settings: how the network is trained.
         sections: all settings, by heading and name.
-        commands: commands to go on with; None leaves them out.
+        commands: the next steps; None leaves them out.
     """
     folder = path.parent
     shown = _shown_validation(folder / VALIDATION, history)
     state, text = run_state(history, settings)
     parts = [element("p", text), *_faults(folder)]
     if commands is not None:
-        parts.append(element("h2", "To go on"))
-        offered = {_GOING_ON[state]: getattr(commands, state), **commands.others}
+        parts.append(element("h2", "Next steps"))
+        offered = {_NEXT_COMMANDS[state]: getattr(commands, state), **commands.others}
         parts += [
             part
             for label, words in offered.items()
@@ -97,7 +97,7 @@ def write_report(
     write_page(path, f"Training report {name}".strip(), *parts)
 
 
-_GOING_ON = {
+_NEXT_COMMANDS = {
     "finished": "Train for more epochs",
     "stalled": "Train on in spite of patience",
     "stopped": "Resume the run where it was stopped",

@@ -122,7 +122,7 @@ class Reporting:
             self._events.add_values(epoch_values(row, speed), int(row["epoch"]) * batches)
 
     def flush(self) -> None:
-        """Write all values so far, before a checkpoint from which the run would go on."""
+        """Write all values so far, before a checkpoint from which the run may be resumed."""
         if self._events is not None:
             self._events.flush()
 

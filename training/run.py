@@ -113,7 +113,7 @@ class Run:
         return self._model if self.average is None else self.average.model
 
     def start_epoch(self, batches: int, loader_state: torch.Tensor) -> None:
-        """Take the number of batches and the generator's state of the epoch that is to go on.
+        """Take the number of batches and the generator's state of the epoch to be continued.
 
         Raises:
             InputError: the epoch was started with another number of batches.

@@ -1,6 +1,6 @@
 """What the checks look at: labels, images, lists and classes of a data folder, as they are read.
 
-Reading goes on after a fault and keeps it, so that one bad file does not hide all others.
+Reading continues after a fault and records it, so that one bad file does not hide all others.
 """
 
 from __future__ import annotations

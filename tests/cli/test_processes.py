@@ -221,7 +221,7 @@ def test_resumed_run_keeps_its_device(run_cli, run_training, data, trained_weigh
     save_checkpoint(last, checkpoint)
     result = run_cli(*resume, 3)
     assert result.code == 0
-    assert "the run goes on without --device cuda:7, which is not here" in result.out
+    assert "the run continues without --device cuda:7, which is not here" in result.out
 
 
 @pytest.mark.slow

@@ -98,8 +98,8 @@ def test_resume_with_another_precision_and_without_a_compiler(
         "--device", "cpu", "--amp", "bfloat16",
     )  # fmt: skip
     assert result.code == 0, result.err
-    assert "the run goes on without compiling: --compile needs a C++ compiler" in result.out
-    assert "the run goes on with --amp bfloat16 instead of none" in result.out
+    assert "the run continues without compiling: --compile needs a C++ compiler" in result.out
+    assert "the run continues with --amp bfloat16 instead of none" in result.out
     assert "--amp: the network is trained in bfloat16" in result.out
     settings = read_checkpoint(tmp_path / "weights_dota" / "model_last.pth").extras["train"]
     assert (settings["amp"], settings["compile"]) == ("bfloat16", False)
@@ -164,8 +164,8 @@ def test_resume_without_further_flags_keeps_all_settings(run_cli, started):
     arguments = ["--phase", "train", "--run_dir", folder, "--resume_train"]
     result = run_cli(*arguments, "--num_epoch", 2)
     assert result.code == 0, result.err
-    assert "the run goes on with --num_epoch 2 instead of 1\n" in result.out
-    assert result.out.count("the run goes on with") == 1
+    assert "the run continues with --num_epoch 2 instead of 1\n" in result.out
+    assert result.out.count("the run continues with") == 1
     first, second = (
         read_checkpoint(folder / "weights_dota" / name).extras
         for name in ("model_best.pth", "model_last.pth")
@@ -191,7 +191,7 @@ def test_resume_takes_changes_that_leave_the_run_the_same(run_cli, started, tmp_
     assert result.code == 0, result.err
     for text in (f"--data_dir {moved} instead of {data}", "--num_workers 1 instead of 0",
                  "--save_every 1 instead of 5", "--threads 1 instead of the default"):  # fmt: skip
-        assert f"the run goes on with {text}\n" in result.out
+        assert f"the run continues with {text}\n" in result.out
     assert (folder / "weights_dota" / "model_2.pth").is_file()
 
 
@@ -245,7 +245,8 @@ def test_resume_of_an_older_checkpoint(run_cli, run_training, data, tmp_path):
     result = run_cli(*arguments)
     assert result.code == 0, result.err
     assert (
-        "the run goes on with --min_size 5.0 instead of 4.0, which makes it another" in result.out
+        "the run continues with --min_size 5.0 instead of 4.0, which makes it a different run"
+        in result.out
     )
     extras = read_checkpoint(path).extras
     assert (extras["data"]["min_size"], extras["data"]["augment"]) == (5.0, False)

@@ -87,7 +87,7 @@ def test_run_stopped_by_a_bad_image_resumes_without_it(run, damaged, tmp_path, c
     words = ["--phase", "train", "--resume_train", "--skip_bad_images"]
     result = run_main(capsys, words)
     assert result.code == 0, result.err
-    assert "the run goes on with --skip_bad_images, without which it was started" in result.out
+    assert "the run continues with --skip_bad_images, without which it was started" in result.out
     ours, theirs = (
         read_checkpoint(tmp_path / folder / "weights_dota" / "model_last.pth")
         for folder in ("whole", "")
