@@ -68,7 +68,7 @@ def test_split(
     with agreed():
         if is_first():
             if pictures.is_dir():
-                shutil.rmtree(pictures)  # those of an earlier run would be taken for this one's
+                shutil.rmtree(pictures)  # pictures of an earlier run would be mistaken for new ones
             pictures.mkdir(parents=True)
     timing = Timing()
     own = []

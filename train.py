@@ -81,8 +81,8 @@ def train(
     Raises:
         InputError: the state of the optimizer in `resume` belongs to another model, one image of
             32x32 is too little for BatchNorm, a batch has fewer images than there are processes,
-            `patience` is set without a score, TensorBoard is asked for and not installed, the
-            device lacks the precision, or `compile` meets several processes.
+            `patience` is set without a score, TensorBoard is set and not installed, the device
+            does not support the precision, or `compile` is set with several processes.
         ProcessLost: another process has ended.
         Interrupted: Ctrl-C or SIGTERM came; the run is saved, and the message says where.
         TrainingStopped: the losses stay non-finite.

@@ -1,4 +1,4 @@
-"""Sharing a phase out to several processes: those of torchrun, or those that --ngpus starts."""
+"""Running a phase in several processes, which torchrun or --ngpus starts."""
 
 from __future__ import annotations
 

@@ -139,7 +139,7 @@ def box_losses(
 class RectangleLoss(DetectionLoss):
     """Losses of a batch by name: `hm`, `wh`, `off`, `angle`, `overlap` and `fit`.
 
-    Their sum is to be minimized.
+    Training minimizes their sum.
 
     The argument and its errors are those of `DetectionLoss`.
     """

@@ -13,7 +13,7 @@ OUTSIDE_TOLERANCE_PX = 2.0
 """Pixels by which a corner may exceed the border before its label counts as reaching outside."""
 
 DUPLICATE_IOU = 0.95
-"""IoU above which two objects of one class are taken for one object, labeled twice."""
+"""IoU above which two objects of one class count as one object that is labeled twice."""
 
 
 def find_problems(data: LabelSet, classes: Sequence[str] | None = None) -> dict[str, list[str]]:

@@ -127,7 +127,7 @@ def predict(
     if shard.count == 1:  # else another process may be writing its results
         sweep_leftovers(output)
     folder = progress_folder(output, _work(plan, detector, settings, model))
-    if not folder.is_dir():  # else labels that are there are those of this run, which was stopped
+    if not folder.is_dir():  # else existing labels are those of this run, which was stopped
         refuse_existing_labels(
             plan.sources, detector.classes, settings.formats, output, settings.overwrite
         )

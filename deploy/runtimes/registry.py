@@ -73,7 +73,7 @@ _UNSUPPORTED = {
 def runtimes_of_file(path: Path) -> tuple[str, ...]:
     """Return the names of the runtimes that can run a file, judged by its suffix.
 
-    Files with other suffixes than those of exported files are taken for checkpoints.
+    Files with other suffixes than those of exported files are treated as checkpoints.
     """
     return _BY_SUFFIX.get(path.suffix.lower(), ("pytorch",))
 
