@@ -70,7 +70,7 @@ class EvalSettings:
         merge: "yes", "no", or "auto", which merges patches if every id is a patch id and there are
             labels of the full images.
         truth_dir: labels of the full images, None for the data set's own folder.
-        worst: number of images on the page about the errors, those that cost most AP.
+        worst: number of images on the page about the errors, those that cost the most AP.
         against: folder of Task1 files of the same images to compare with, such as those of an
             earlier evaluation; None for no comparison.
     """
@@ -115,17 +115,6 @@ class SplitScores:
         return headline(self.scores)
 
 
-def average_precision(
-    model: nn.Module,
-    dataset: BaseDataset,
-    truth: Truth,
-    settings: EvalSettings,
-    device: torch.device,
-) -> float:
-    """Compute the mean AP of a model on a labeled split, see `score_split`."""
-    return score_split(model, dataset, truth, settings, device).ap
-
-
 def score_split(
     model: nn.Module,
     dataset: BaseDataset,
@@ -144,7 +133,7 @@ def score_split(
         truth: the labels of its images.
         settings: how to detect and score.
         device: where the model is.
-        measure: computes the losses of each image, which are handed back with its detections.
+        measure: computes the losses of each image, which are returned with its detections.
 
     Returns:
         The scores; None in processes other than the first.
@@ -161,6 +150,7 @@ def score_split(
     return SplitScores(scores, tuple(found), truth, dataset)
 
 
+# Over 60 lines because its arguments are documented; the body lists the steps in order.
 def evaluate_split(
     model: nn.Module,
     dataset: BaseDataset,
@@ -259,9 +249,9 @@ def compared_results(
 
 
 def clear_reports(*folders: Path) -> None:
-    """Delete the reports of an earlier evaluation, which would be taken for this one's.
+    """Delete the reports of an earlier evaluation, which would be mistaken for those of this one.
 
-    What a killed one has left is deleted as well.
+    Temporary files of a killed evaluation are deleted as well.
     """
     for folder in folders:
         sweep_leftovers(folder)

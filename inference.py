@@ -1,4 +1,4 @@
-"""Images through the network and back: what validation, `test` and `eval` share."""
+"""Inference on a data set, shared by validation, `test` and `eval`."""
 
 from __future__ import annotations
 
@@ -107,6 +107,7 @@ Measure = Callable[
 """Head maps of a batch, index of its first image, source sizes (w, h) -> losses of each image."""
 
 
+# Over 60 lines because its arguments are documented; the body is the loop over the batches.
 def run_over(
     model: nn.Module,
     dataset: BaseDataset,

@@ -29,7 +29,7 @@ from training.guards import BadImages, BadSteps, NormStatistics, Outcome
 from training.history import History, epoch_line
 from training.loading import epoch_loader, save_pictures
 from training.optimizer import make_optimizer
-from training.precision import choose_precision, tell_precision
+from training.precision import choose_precision, log_precision
 from training.report import Commands
 from training.reporting import Reporting
 from training.run import Run
@@ -46,6 +46,7 @@ Score = Callable[[CTRBOX], "float | Validation"]
 """Measures a model on a validation set, higher is better: a number, or the whole validation."""
 
 
+# Over 60 lines because its arguments are documented; the body is a run from start to end.
 def train(
     model: CTRBOX,
     train_set: BaseDataset,
@@ -72,7 +73,7 @@ def train(
         device: where to train.
         score: measures the model after every `settings.val_every` epochs, and decides which
             checkpoint is the best; None trains without a score.
-        resume: a checkpoint of the same model with the state of the optimizer; training goes on
+        resume: a checkpoint of the same model with the state of the optimizer; training continues
             at the step after it.
         extras: plain values that every checkpoint carries beside the weights.
         commands: commands that the report offers.
@@ -81,8 +82,8 @@ def train(
     Raises:
         InputError: the state of the optimizer in `resume` belongs to another model, one image of
             32x32 is too little for BatchNorm, a batch has fewer images than there are processes,
-            `patience` is set without a score, TensorBoard is asked for and not installed, the
-            device lacks the precision, or `compile` meets several processes.
+            `patience` is set without a score, TensorBoard is set and not installed, the device
+            does not support the precision, or `compile` is set with several processes.
         ProcessLost: another process has ended.
         Interrupted: Ctrl-C or SIGTERM came; the run is saved, and the message says where.
         TrainingStopped: the losses stay non-finite.
@@ -92,7 +93,7 @@ def train(
         if settings.patience and score is None:
             raise InputError("patience needs a validation list, whose AP it waits for")
     precision = choose_precision(settings.amp, device)
-    tell_precision(precision, settings.amp, device)
+    log_precision(precision, settings.amp, device)
     folder.mkdir(parents=True, exist_ok=True)
     model.to(device, memory_format=torch.channels_last)
     if process_count() > 1:
@@ -117,12 +118,12 @@ def train(
     criterion = loss(train_set.mean_objects(images))
     if teacher is not None:
         teacher = Teacher(teacher, device, criterion.mean_objects)
-    tell_batches(settings, batch_size, images)
+    log_batch_size(settings, batch_size, images)
     if is_first():
         save_pictures(train_set, settings, folder)
     with run.reported(), run.kept():
         if resume is None or not is_same_file(resume.path, folder / LAST):
-            run.save()  # from now on there is a run to go on with
+            run.save()  # from now on, the run can be resumed
         while run.progress.epoch <= settings.epochs and not run.history.stalled(settings.patience):
             progress = run.progress
             epoch = progress.epoch
@@ -158,8 +159,8 @@ def check_batches(train_set: BaseDataset, settings: TrainSettings) -> None:
         )
 
 
-def tell_batches(settings: TrainSettings, batch_size: int, images: int) -> None:
-    """Log how many images a step sees, where that is not the batch of one process.
+def log_batch_size(settings: TrainSettings, batch_size: int, images: int) -> None:
+    """Log how many images a step uses, if that is not the batch of one process.
 
     Args:
         settings: how the network is trained.
@@ -179,6 +180,7 @@ def tell_batches(settings: TrainSettings, batch_size: int, images: int) -> None:
         )  # fmt: skip
 
 
+# Over 60 lines because its arguments are documented; the body is the loop over the batches.
 def train_one_epoch(
     model: nn.Module,
     loader: torch.utils.data.DataLoader,
@@ -242,7 +244,7 @@ def train_one_epoch(
             bar.update()
             run.save_if_due()
         share_step((), signals)  # one that came in the last step stops all as well
-    tell_left_out(progress, bad_images.path)
+    log_left_out(progress, bad_images.path)
     last = rate(progress.epoch - 1 + (progress.batches - 1) / progress.batches)
     set_rate(optimizer, last)  # also where no batch was left
     return history_row(progress, last)
@@ -251,7 +253,7 @@ def train_one_epoch(
 def count_step(
     run: Run, losses: Mapping[str, Tensor], optimizer: torch.optim.Optimizer, bad_steps: BadSteps
 ) -> None:
-    """Count a step that has changed the weights, in all that follows them."""
+    """Update the average of the weights, the sums and the reports after a step."""
     bad_steps.good()
     if run.average is not None:
         run.average.update()
@@ -260,7 +262,7 @@ def count_step(
 
 
 def history_row(progress: EpochProgress, rate: float) -> dict[str, float]:
-    """Return what `train_one_epoch` does: the losses of an epoch and its last learning rate."""
+    """Return the row of an epoch: its losses and its last learning rate."""
     means = progress.means()
     return {
         "epoch": progress.epoch,
@@ -273,15 +275,15 @@ def history_row(progress: EpochProgress, rate: float) -> dict[str, float]:
 def epoch_bar(
     progress: EpochProgress, settings: TrainSettings
 ) -> AbstractContextManager[ProgressBar]:
-    """Return the progress bar of an epoch, which a resumed run begins in the middle of."""
+    """Return the progress bar of an epoch, which starts in the middle for a resumed run."""
     return progress_bar(
         f"epoch {progress.epoch}/{settings.epochs}", progress.batches, unit="batch",
         initial=progress.step, leave=True,
     )  # fmt: skip
 
 
-def tell_left_out(progress: EpochProgress, bad_images: Path) -> None:
-    """Log which objects (once) and images an epoch has left out."""
+def log_left_out(progress: EpochProgress, bad_images: Path) -> None:
+    """Log which objects an epoch has ignored (once), and how many images it has left out."""
     if progress.epoch == 1 and any(progress.ignored.values()):
         logger.info(
             "objects in view that were ignored in epoch 1, by option: %s",
@@ -295,7 +297,7 @@ def tell_left_out(progress: EpochProgress, bad_images: Path) -> None:
 
 
 def validate(score: Score, run: Run) -> dict[str, float]:
-    """Measure the model of a run, and show what the measurement has found.
+    """Score the model of a run, and report the result.
 
     Returns:
         `ap` and, if `score` hands back the whole validation, the other columns of

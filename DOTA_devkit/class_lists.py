@@ -24,7 +24,7 @@ _OTHER_FORMATS = (".json", ".xml", ".csv")
 
 
 def parse_class_list(text: str) -> tuple[str, ...]:
-    """Return the class names that a text stands for.
+    """Return the class names that a text lists or refers to.
 
     Args:
         text: names with commas between them ("a,b"), a file with one name per line, a data.yaml, or

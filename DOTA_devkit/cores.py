@@ -15,7 +15,7 @@ _WAITING = {"GOMP_SPINCOUNT": "10000", "KMP_BLOCKTIME": "1"}
 
 
 def wait_briefly(environment: MutableMapping[str, str] = os.environ) -> None:
-    """Let OpenMP threads that wait for each other give their core away after a short time.
+    """Make OpenMP threads that wait for each other release their core after a short time.
 
     Without this they keep it for milliseconds, 200 in some implementations. Where other work holds
     a core, the thread that the others wait for does not get it from them, and a network takes
@@ -84,7 +84,7 @@ def network_threads(cgroup: Path = _CGROUP, system: Path = _SYSTEM) -> int:
     """Return the number of threads with which a network is fastest on an idle machine.
 
     It is `usable_cores`, with the two hardware threads of a core counted once where the system
-    tells them (Linux), as they share the arithmetic units.
+    lists them (Linux), as they share the arithmetic units.
 
     Args:
         cgroup: As for `usable_cores`.

@@ -11,7 +11,7 @@ from DOTA_devkit.formats import Labels, read_label_files, read_labels
 from DOTA_devkit.progress import progress
 
 MAX_SHOWN_FAULTS = 20
-"""Faults that a message lists; it counts the others. Enough to see a pattern on one screen."""
+"""Faults that a message lists, enough to see a pattern on one screen; the others are counted."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -25,10 +25,15 @@ def shorten_faults(faults: Sequence[str], limit: int = MAX_SHOWN_FAULTS) -> list
     return shown
 
 
+def shorten_list(items: Sequence[object], limit: int = 5) -> str:
+    """Return the first `limit` items with commas between them, and ", ..." if there are more."""
+    return ", ".join(map(str, items[:limit])) + (", ..." if len(items) > limit else "")
+
+
 def map_collecting(
     function: Callable[[Item], Result], items: Iterable[Item], what: str = "files"
 ) -> list[Result]:
-    """Apply `function` to every item, going on after an InputError.
+    """Apply `function` to every item, continuing after an InputError.
 
     Args:
         function: called with one item, usually a file to read.

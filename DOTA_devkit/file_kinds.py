@@ -1,7 +1,7 @@
-"""What a file is that cannot be used where a user named it, and what to do: for error messages.
+"""Hints for error messages: what an unusable file is, and what to use instead.
 
-Judged by names, and by the first bytes where these tell more. Each hint is the end of an error,
-"; it is ...", or empty if nothing is known.
+Files are judged by their names, and by their first bytes where these say more. Each hint is the end
+of an error, "; it is ...", or empty if nothing is known.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def image_hint(name: str | Path) -> str:
 
 
 def folder_hint(path: str | Path) -> str:
-    """Return what stands at the place of a data folder, and what to give instead."""
+    """Return what the path given as data folder is, and what to give instead."""
     kind = kind_of(path)
     if kind not in _NO_FILES and not Path(path).exists():
         return ""

@@ -62,7 +62,7 @@ def class_of(result_file: Path | str) -> str:
 
 
 def task_of(result_file: Path | str) -> int | None:
-    """Return the task, 1 or 2, that the name of a result file tells; None if it tells none."""
+    """Return the task, 1 or 2, in the name of a result file; None if it names no task."""
     match = _RESULT_PREFIX.match(Path(result_file).name)
     return None if match is None else int(match[0][4])
 

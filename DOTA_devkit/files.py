@@ -81,7 +81,7 @@ _LEFTOVER = re.compile(r"\..+\.[0-9a-f]{8}\.tmp")
 
 
 def remedy(error: OSError) -> str:
-    """Return what the user has to do about a failed write: "make room" or "make it writable"."""
+    """Return what the user can do about a failed write: "make room" or "make it writable"."""
     no_room = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
     return "make room" if error.errno in no_room else "make it writable"
 

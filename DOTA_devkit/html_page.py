@@ -1,4 +1,4 @@
-"""Pages that need nothing but their own file: no script, no font and no picture of a network.
+"""Self-contained HTML pages: no scripts, and no fonts or pictures from a network.
 
 Texts are escaped where they are put in, so that the name of a class or an image never becomes
 part of the page's code.

@@ -97,7 +97,7 @@ def stop_if_pressed() -> None:
 def deferred() -> Iterator[list[tuple[int, object]]]:
     """Defer Ctrl-C and SIGTERM to the end of the block; processes started inside it ignore both.
 
-    If the block raises an error of its own, that goes on, and the signal is only recorded.
+    If the block raises an error of its own, that is raised, and the signal is only recorded.
 
     Yields:
         The signals that have come so far: number, and stack frame.
@@ -134,7 +134,7 @@ def stop_for(signum: int) -> None:
 
 
 def end_quietly() -> None:
-    """Let a worker process go on at Ctrl-C and the first SIGTERM, which its parent may get, too.
+    """Let a worker process ignore Ctrl-C and the first SIGTERM, which its parent may get, too.
 
     A cluster sends SIGTERM to all processes of a job at once, and the main process still needs the
     workers until it has saved its work. It ends them itself; a second SIGTERM does in any case.

@@ -1,6 +1,6 @@
 """JSON values that know their place in the file, so that every error can name it.
 
-Python's parser tells no line numbers; the place is the path of keys and positions that leads to
+Python's parser gives no line numbers; the place is the path of keys and positions that leads to
 the value, such as ``shapes[3].points``.
 """
 

@@ -27,7 +27,7 @@ from DOTA_devkit.patches import parse_patch_id
 from DOTA_devkit.polygon import bounding_rectangles, polygon_nms, rectangle_nms
 from DOTA_devkit.progress import progress
 from DOTA_devkit.text_table import TextCodes, float_texts, joined_lines
-from DOTA_devkit.whole_images import ImageDetections, assemble_images
+from DOTA_devkit.whole_images import DetectionGroup, assemble_images
 
 IOU_THRESHOLD = 0.1
 """The default threshold: an IoU above it suppresses the detection with the lower score."""
@@ -246,7 +246,7 @@ def _coordinates_per_line(sources: Sequence[Path | str]) -> int:
     return next(iter(known.values()), 8)
 
 
-def _suppress(part: ImageDetections, iou_threshold: float, kind: str | Suppression) -> np.ndarray:
+def _suppress(part: DetectionGroup, iou_threshold: float, kind: str | Suppression) -> np.ndarray:
     """Rows to keep, image by image, by descending score."""
     if callable(kind):
         return kind(part.images, part.scores, part.corners, iou_threshold)
@@ -258,7 +258,7 @@ def _suppress(part: ImageDetections, iou_threshold: float, kind: str | Suppressi
     return keep[np.argsort(part.images[keep], kind="stable")]
 
 
-def _lines(part: ImageDetections, coordinates: int) -> Iterator[str]:
+def _lines(part: DetectionGroup, coordinates: int) -> Iterator[str]:
     """Format a result file, `LINES_PER_STEP` lines at a time."""
     names = np.array([*part.names, ""], object)[:-1]
     for start in range(0, len(part.scores), LINES_PER_STEP):

@@ -24,7 +24,7 @@ Item = TypeVar("Item")
 logger = logging.getLogger(__name__)
 
 LINE_SECONDS = 20.0
-"""Seconds without any line after which one tells how far a loop is, where there are no bars."""
+"""Seconds between the log lines that show the progress of a loop if no bar is shown."""
 
 _last_line = {"at": time.monotonic()}
 _bars = {"shown": True}

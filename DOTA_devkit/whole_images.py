@@ -15,7 +15,7 @@ from DOTA_devkit.patches import parse_patch_id
 
 
 @dataclass(frozen=True)
-class ImageDetections:
+class DetectionGroup:
     """Detections of some whole images, in input order.
 
     Attributes:
@@ -30,14 +30,14 @@ class ImageDetections:
     scores: np.ndarray
     corners: np.ndarray
 
-    def select(self, rows: np.ndarray) -> ImageDetections:
+    def select(self, rows: np.ndarray) -> DetectionGroup:
         """Take some rows, in the given order."""
-        return ImageDetections(self.names, self.images[rows], self.scores[rows], self.corners[rows])
+        return DetectionGroup(self.names, self.images[rows], self.scores[rows], self.corners[rows])
 
 
 def assemble_images(
     blocks: Iterable[ResultBlock], image_ids: list[str], patches: bool, rows_in_memory: int
-) -> Iterator[ImageDetections]:
+) -> Iterator[DetectionGroup]:
     """Move detections to their whole images and group them by image.
 
     Up to ``rows_in_memory`` detections are held in memory. If there are more, they are written to
@@ -83,8 +83,8 @@ def assemble_images(
             yield _part(origins.names, images[batch], values[batch])
 
 
-def _part(names: list[str], images: np.ndarray, values: np.ndarray) -> ImageDetections:
-    return ImageDetections(names, images, values[:, 0], values[:, 1:].reshape(-1, 4, 2))
+def _part(names: list[str], images: np.ndarray, values: np.ndarray) -> DetectionGroup:
+    return DetectionGroup(names, images, values[:, 0], values[:, 1:].reshape(-1, 4, 2))
 
 
 def _batches(count: np.ndarray, limit: int) -> Iterator[tuple[int, int]]:

@@ -32,7 +32,7 @@ LONG_WAIT = {"GOMP_SPINCOUNT": "300000", "KMP_BLOCKTIME": "200"}
 """The defaults of GNU's OpenMP, and of LLVM's and Intel's."""
 
 BURNER = "import os\nparent = os.getppid()\nwhile os.getppid() == parent: pass"
-"""Keeps a core busy, for as long as the process that started it is there."""
+"""Keeps a core busy as long as the process that started it exists."""
 
 PAUSE_S = 0.15
 """Seconds before each turn, as threads of the turn before may still be waiting."""

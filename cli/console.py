@@ -1,4 +1,4 @@
-"""What a command prints: its log lines, and the one line of an error that the user can mend."""
+"""What a command prints: log lines, and one line for an error that the user can fix."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from training.errors import TrainingStopped
 
 @dataclass(frozen=True)
 class Advice:
-    """What to tell about a phase that did not finish.
+    """What to say about a phase that did not finish.
 
     Attributes:
         kept: what there is of its work, and how to continue.
@@ -36,7 +36,7 @@ def fail(message: str, code: int) -> int:
 
 
 def explain(error: Exception, advice: Advice, name_flags: Callable[[str], str]) -> str | None:
-    """Put an error that the user can mend into one line.
+    """Return one line for an error that the user can fix.
 
     Args:
         error: what ended the phase.
@@ -74,8 +74,8 @@ def explain(error: Exception, advice: Advice, name_flags: Callable[[str], str]) 
 
 
 OUT_OF_MEMORY = ("can't allocate memory", "ArrayMemoryError")
-"""Parts of the text of a RuntimeError for want of memory: PyTorch's on the CPU, NumPy's in a
-worker."""
+"""Parts of the messages of RuntimeErrors when memory runs out: PyTorch's on the CPU, and NumPy's in
+a worker."""
 
 
 class TqdmHandler(logging.StreamHandler):

@@ -1,4 +1,4 @@
-"""What a flag is when it is not given."""
+"""Default values of flags that depend on the data."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from structures.defaults import INPUT_HW
 
 @dataclass(frozen=True)
 class Defaults:
-    """What a flag is when it is not given: for the built-in sample set, and for own data."""
+    """Default values of flags, for the built-in sample set or for the user's own data."""
 
     epochs: int
     cpu_batch_size: int
@@ -25,7 +25,7 @@ class Defaults:
     save_every: int
     num_workers: int
     recipe_settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """By the name of a recipe, what its settings are for these data."""
+    """Name of a recipe -> settings of the recipe that differ for these data."""
 
     @property
     def batch_size(self) -> int:

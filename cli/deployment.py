@@ -7,7 +7,7 @@ import logging
 from pathlib import Path
 
 from cli.defaults import SAMPLE_DIR
-from cli.devices import asked_threads, model_file_device, tell_if_busy
+from cli.devices import asked_threads, model_file_device, warn_if_busy
 from cli.given import asked_classes
 from cli.processes import refuse_for_torchrun
 from datasets.sample import make_sample
@@ -38,7 +38,7 @@ def predict(args: argparse.Namespace) -> int:
     options = detector_settings(args, [Path(args.weights)])
     detector = Detector.load(args.weights, options)
     if options.device == "cpu":
-        tell_if_busy(options.used_threads())
+        warn_if_busy(options.used_threads())
     settings = PredictSettings(
         tile=args.tile,
         overlap=args.overlap,

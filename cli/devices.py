@@ -1,6 +1,6 @@
-"""Where a phase computes: on the device that is asked for, else a GPU, with how many threads.
+"""The device and the number of CPU threads of a phase.
 
-PyTorch, which knows the GPUs, takes seconds to import, so it is only asked where it runs anyway.
+PyTorch is needed to find GPUs, but takes seconds to import, so only phases that run it do so.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def torch_device(args: argparse.Namespace) -> torch.device:
     device = torch.device(device_of_rank(args.device or default_device(), _gpus))
     use_threads(args)
     if device.type == "cpu":
-        tell_if_busy(torch.get_num_threads())
+        warn_if_busy(torch.get_num_threads())
     return device
 
 
@@ -63,7 +63,7 @@ def asked_threads(args: argparse.Namespace) -> int | None:
     return quota_cores()
 
 
-def tell_if_busy(threads: int) -> None:
+def warn_if_busy(threads: int) -> None:
     """Log that other work holds the cores that this many threads would need.
 
     Threads that share a core wait for each other. Where nine other processes wanted two cores, one

@@ -42,10 +42,10 @@ def evaluate(args: argparse.Namespace) -> int | None:
 def shared_out(
     args: argparse.Namespace, run_phase: Callable[[argparse.Namespace], None]
 ) -> int | None:
-    """Run a phase with its images shared out to all processes that there are or are asked for."""
+    """Run a phase whose images are shared by all processes; `--ngpus` starts them first."""
     code = start_processes(args)
     if code is None:
-        with joined():  # detections are exchanged alone, not what a GPU holds
+        with joined():  # only detections are exchanged, no tensors on a GPU
             run_phase(args)
     return code
 

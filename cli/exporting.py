@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from cli.defaults import OWN_DATA
-from cli.devices import tell_if_busy, use_threads
+from cli.devices import use_threads, warn_if_busy
 from cli.given import asked_classes, given, nms_thresh, one_conf_thresh, reading_flags
 from cli.run_dir import RunDir
 from cli.settings import data_options, input_size
@@ -42,7 +42,7 @@ def export(args: argparse.Namespace) -> None:
     if not args.weights:
         raise InputError("--phase export needs --weights FILE")
     use_threads(args)
-    tell_if_busy(torch.get_num_threads())
+    warn_if_busy(torch.get_num_threads())
     checkpoint = read_checkpoint(args.weights)
     checkpoint.require(backbone=args.backbone, classes=asked_classes(args))
     checkpoint.classes = checkpoint.classes or asked_classes(args)
@@ -109,7 +109,7 @@ def export_settings(
 
 
 def export_reading(args: argparse.Namespace, trained: ReadOptions | None) -> ReadOptions | None:
-    """How the file says that images are to be read; None if neither flags nor checkpoint tell."""
+    """How the file says that images are to be read; None if neither flags nor checkpoint say so."""
     asked = given(depth=args.depth, bands=args.bands)
     return replace(trained or ReadOptions(), **asked) if asked else trained
 

@@ -130,6 +130,7 @@ def _run_flags(group) -> None:
                          "been corrected)"})
 
 
+# Over 60 lines because it is a table: one row for each flag of the group.
 def _data_flags(group) -> None:
     add = group("data")
     labeled = DATA_SET + EXPORT
@@ -201,9 +202,11 @@ def _data_flags(group) -> None:
 
 def _side(name: str) -> dict[str, str]:
     """Help of the height or width of the network's input."""
-    return {"train": f"input {name}, a multiple of 32 (default: 608; sample: 192)",
+    axis = ("height", "width").index(name)
+    usual = f"{OWN_DATA.input_hw[axis]}; sample: {SAMPLE.input_hw[axis]}"
+    return {"train": f"input {name}, a multiple of 32 (default: {usual})",
             **dict.fromkeys(TEST + EVAL, f"input {name} (default: the checkpoint's)"),
-            "info": f"input {name} (default: the checkpoint's, or else 608; sample: 192)",
+            "info": f"input {name} (default: the checkpoint's, or else {usual})",
             **dict.fromkeys(MODEL_FILE + EXPORT, f"input {name} (default: the model's)")}
 
 
@@ -259,7 +262,7 @@ def _detection_flags(group) -> None:
     add("--K", phases=phases, type=positive, metavar="N",
         help=helped("maximum number of detections per image", f"{K}"))
     kept = "keep detections with a higher score"
-    by_class = f"{kept}, also of single classes: 0.1,plane=0.4,ship=0.2"
+    by_class = f"{kept}; also per class: 0.1,plane=0.4,ship=0.2"
     add("--conf_thresh", phases=phases, type=thresholds, metavar="T",
         help={**helped(by_class, f"{CONF_THRESH:g}"),
               "export": "score threshold in the file's metadata, which its users should "
@@ -275,8 +278,8 @@ def _detection_flags(group) -> None:
         metavar="VIEWS",
         help={**dict.fromkeys(
                   TEST + EVAL + PREDICT,
-                  "test-time augmentation: the mean output for several views of each image, out of "
-                  "flips, turns (right angles) and scale factors, such as flips,turns,0.8,1.25 "
+                  "test-time augmentation: average the outputs for several views of each image, "
+                  "from flips, turns (right angles) and scale factors, as flips,turns,0.8,1.25 "
                   f"(without VIEWS: {DEFAULT_TTA}, which takes four times as long)"),
               "benchmark": "also time test-time augmentation with these views: flips, turns (right "
                            "angles) and scale factors, such as flips,turns,0.8,1.25 (without "
@@ -302,12 +305,12 @@ def _training_flags(group) -> None:
         help=f"learning rate schedule (default: {usual['schedule']}; with --recipe paper "
              f"{paper['schedule']}, or {sample['schedule']} on the sample)")
     add("--recipe", phases=TRAIN, choices=RECIPES,
-        help="how the network is trained: boxes as rectangles with the settings that fit them, or "
-             f"as in the paper, whose checkpoints the original can load (default: {DEFAULT}, or "
-             "that of the checkpoint to fine-tune)")
+        help="training recipe: rectangle codes boxes as rectangles, with settings tuned for them; "
+             "paper trains as in the publication, and the original can load its checkpoints "
+             f"(default: {DEFAULT}, or that of the checkpoint to fine-tune)")
     add("--teacher", phases=TRAIN, type=Path, metavar="FILE",
-        help="checkpoint of a trained, usually larger network of the same classes, whose output "
-             "the network learns beside the labels")
+        help="knowledge distillation: checkpoint of a trained, usually larger network with the "
+             "same classes, whose output the network learns in addition to the labels")
     add("--ema", phases=TRAIN, type=decay, metavar="DECAY",
         help="decay of the exponential moving average of the weights, which is scored and saved, 0 "
              f"for none (default: {usual['ema_decay']}; with --recipe paper 0)")
@@ -325,11 +328,11 @@ def _training_flags(group) -> None:
         help="validate every N epochs (default: 1)")
     add("--amp", phases=TRAIN, nargs="?", const="auto", choices=AMP,
         help="mixed precision: run the network in float16 or bfloat16, the losses in float32 "
-             "(default: none; without a value auto: bfloat16 where GPU or CPU have it, else "
-             "float16 on a GPU, and none on a CPU)")
+             "(default: none; without a value auto: bfloat16 if the GPU or CPU supports it, "
+             "else float16 on a GPU, and none on a CPU)")
     add("--compile", phases=TRAIN, action="store_true",
         help="compile backbone and merges with torch.compile, which takes minutes in the first "
-             "steps and needs a C++ compiler, on a GPU Triton")
+             "steps and needs a C++ compiler, or Triton on a GPU")
     add("--tensorboard", phases=TRAIN, action="store_true",
         help="also write event files for TensorBoard, into the folder tensorboard of the run")
     add("--skip_bad_images", phases=TRAIN, action="store_true",
@@ -351,7 +354,8 @@ def _evaluation_flags(group) -> None:
         help="folder of the labels of the full images, for merged results (default: the labels "
              "of the data)")
     add("--worst", phases=EVAL, type=natural, default=WORST, metavar="N",
-        help="images on the page about the errors, those that cost most AP (default: %(default)s)")
+        help="number of images in the error analysis, those that cost the most AP (default: "
+             "%(default)s)")
     add("--against", phases=EVAL, type=Path, metavar="DIR",
         help="folder of Task1 files of the same images, such as the results of another model: show "
              "the differences of AP, with 95 %% confidence intervals")

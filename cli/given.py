@@ -1,4 +1,4 @@
-"""The flags that were given, as they are or as what they stand for."""
+"""The flags that were given, unchanged or converted."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from training.report import Commands
 
 
 def next_steps(args: argparse.Namespace, run: RunDir, epochs: int, validated: bool) -> Commands:
-    """Return the commands that go on with a run, and use its network; they work in any folder.
+    """Return commands that resume a run and use its network; they work in any folder.
 
     Args:
         args: the flags of the run.

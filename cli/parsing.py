@@ -94,7 +94,7 @@ def _add_common(parser: argparse.ArgumentParser, phases: Mapping[str, str]) -> N
 
 
 def _phase_of(words: Sequence[str], phases: Mapping[str, str]) -> str:
-    """The phase that is asked for; prints the overview where only help is asked for."""
+    """Return the phase; print the overview if only help is asked for."""
     parser = Parser(add_help=False)
     _add_common(parser, phases)
     asked, rest = parser.parse_known_args(words)

@@ -1,7 +1,7 @@
-"""The phases: what each does, what runs it, and what to tell where it does not finish.
+"""The phases: what each does, what runs it, and what to say if it does not finish.
 
-The code of a phase is imported when it runs: PyTorch takes seconds, which help and wrong flags need
-not wait for.
+The code of a phase is imported when it runs: importing PyTorch takes seconds, for which
+help and errors about flags need not wait.
 """
 
 from __future__ import annotations

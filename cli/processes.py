@@ -1,4 +1,4 @@
-"""Sharing a phase out to several processes: those of torchrun, or those that --ngpus starts."""
+"""Running a phase in several processes, which torchrun or --ngpus starts."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def start_processes(args: argparse.Namespace) -> int | None:
     if count == 1:
         return None
     if args.phase == "train" and "batch_size" in args.given and args.batch_size < count:
-        raise InputError(  # each of them would find it, and torchrun would tell of each
+        raise InputError(  # each process would find it, and torchrun would report each one
             f"--batch_size {args.batch_size} cannot be shared by {count} processes: give a larger "
             "one, or fewer --ngpus"
         )
@@ -82,7 +82,7 @@ def _refuse_shared_device(args: argparse.Namespace, numbers: ProcessNumbers) -> 
 
 
 def _refuse_compiling(args: argparse.Namespace, instead: str) -> None:
-    """Refuse --compile for several processes; a run that is resumed goes on without it."""
+    """Refuse --compile for several processes; a resumed run continues without it."""
     if "compile" in args.given:
         raise InputError(f"--compile works in a single process: leave it out, or {instead}")
 

@@ -1,4 +1,4 @@
-"""What `--recipe` stands for: how boxes are coded, and with which settings a network is trained."""
+"""The recipes of `--recipe`: how boxes are coded, and with which settings a network is trained."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ RECIPES = {
         settings={"lr": 1.25e-4, "schedule": "exponential"},
     ),
 }
-"""By the name that `--recipe` takes."""
+"""Name for `--recipe` -> recipe."""
 
 
 def recipe_settings(name: str, defaults: Defaults) -> dict[str, Any]:
@@ -62,7 +62,7 @@ def recipe_settings(name: str, defaults: Defaults) -> dict[str, Any]:
 
 
 def recipe_line(args: argparse.Namespace, defaults: Defaults) -> str:
-    """Say in a line what the recipe chooses."""
+    """Describe the settings of a recipe in one line."""
     recipe = RECIPES[args.recipe]
     chosen = ", ".join(
         f"{name} {value}" for name, value in recipe_settings(args.recipe, defaults).items()

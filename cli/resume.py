@@ -1,4 +1,4 @@
-"""Going on with a run: its settings come from the checkpoint, and flags may change some of them."""
+"""Resuming a run: its settings come from the checkpoint, and flags may change some of them."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def run_entries(
 
 
 def lasting(dataset: str) -> str:
-    """Return a name of a dataset that holds in any working folder."""
+    """Return a dataset name that is valid in any working folder."""
     file, colon, name = dataset.rpartition(":")
     return f"{os.path.abspath(file)}:{name}" if colon else dataset
 
@@ -185,15 +185,15 @@ def find_run(args: argparse.Namespace) -> None:
         if not args.data_dir.is_dir():
             raise InputError(
                 f"{stored}: no such data folder, though the run of {resume.path} was started with "
-                "it; where it is now can be said with --data_dir DIR"
+                "it; give its new place with --data_dir DIR"
             )
 
 
 def restore_processes(args: argparse.Namespace) -> None:
     """Set the flags of `_OF_PROCESSES` to those of the run that is to be resumed, where not given.
 
-    They are needed before the run is read in each of so many processes, by which time all that is
-    wrong with its checkpoint is told: here it counts for nothing.
+    They are needed before the processes start, and each process reads the run again. That reading
+    reports errors in the checkpoint, so they are ignored here.
     """
     asked = argparse.Namespace(**vars(args))
     try:
@@ -226,23 +226,25 @@ def torchrun_agents() -> set[str]:
 
 
 def resume_restarted(args: argparse.Namespace, agents: Collection[str]) -> None:
-    """Go on with the run that torchrun has restarted, whose command line is that of its beginning.
+    """Resume the run that torchrun has restarted, with the command line that the run began with.
 
-    That starts a new run, or resumes another checkpoint. The run to go on with is one that one of
-    these very torchruns has begun, as those of other machines may have been replaced. A run of
-    others stays what it was: in the way.
+    That command line starts a new run, or resumes another checkpoint. Only a run that one of these
+    very torchruns has begun is resumed (those of other machines may have been replaced). A run of
+    another job stays in the way.
 
     Args:
         args: the flags.
         agents: see `torchrun_agents`.
     """
+    if not agents or args.resume_train == files.LAST:
+        return
     last = RunDir.of(args).weights / files.LAST
-    if not agents or args.resume_train == files.LAST or not last.is_file():
+    if not last.is_file():
         return
     before = read_checkpoint(last).extras.get("run", {}).get("agents", "")
     if set(str(before).split("/")).isdisjoint(agents):
         return
-    logger.info("torchrun has restarted the run: it goes on from %s", last)
+    logger.info("torchrun has restarted the run: it continues from %s", last)
     args.resume_train = files.LAST
     args.finetune = args.pretrained = None  # which have given it its first weights
 
@@ -259,13 +261,13 @@ def check_dataset(args: argparse.Namespace, resume: Checkpoint) -> None:
         if ":" in started:
             raise InputError(
                 f"{resume.path}: the run was started with --dataset {started}; give that again, as "
-                "no code is run on the word of a checkpoint"
+                "a checkpoint must not decide which code is run"
             )
         args.dataset = started
     elif class_name(started) != class_name(args.dataset):
         raise InputError(
-            f"{resume.path}: the run was started with --dataset {started}, so it cannot go on with "
-            f"{args.dataset}"
+            f"{resume.path}: the run was started with --dataset {started}, so it cannot continue "
+            f"with {args.dataset}"
         )
 
 
@@ -279,11 +281,11 @@ def classes_to_open(args: argparse.Namespace, resume: Checkpoint) -> tuple[str, 
 def restore_flags(args: argparse.Namespace, resume: Checkpoint) -> None:
     """Set the flags that were not given to what the run was started with.
 
-    A given one is taken and told where the run stays the same with it. Checkpoints of earlier
-    versions told less and let everything be changed, which they still do, with a warning.
+    A given value is used, and logged, if the run stays the same with it. Checkpoints of earlier
+    versions store less and let everything be changed, which they still do, with a warning.
 
     Raises:
-        InputError: a flag would make it another run; or the file holds what no flag can be.
+        InputError: a flag would make it a different run, or the file has an impossible value.
     """
     complete = "run" in resume.extras
     others = []
@@ -295,7 +297,7 @@ def restore_flags(args: argparse.Namespace, resume: Checkpoint) -> None:
         now = getattr(args, flag.dest)
         if flag.dest == "device" and flag.dest not in args.given:  # see `restore_processes`
             if now is None and before is not None:
-                logger.warning("the run goes on without --device %s, which is not here", before)
+                logger.warning("the run continues without --device %s, which is not here", before)
         elif flag.dest not in args.given:
             setattr(args, flag.dest, before)
         elif _differ(now, before):
@@ -303,16 +305,16 @@ def restore_flags(args: argparse.Namespace, resume: Checkpoint) -> None:
             if complete and not place.free:
                 others.append(change)
             elif place.free:
-                logger.info("the run goes on with %s", change)
+                logger.info("the run continues with %s", change)
             else:
-                logger.warning("the run goes on with %s, which makes it another one", change)
+                logger.warning("the run continues with %s, which makes it a different run", change)
     check_dataset(args, resume)
     if complete:
         others += _other_input_size(args, resume)
     if others:
         raise InputError(
-            f"{resume.path}: this run cannot go on with {', '.join(others)}, which would make it "
-            f"another run. Leave that out, or start a new run from its weights: --finetune "
+            f"{resume.path}: this run cannot continue with {', '.join(others)}, which would make "
+            f"it a different run. Leave that out, or start a new run from its weights: --finetune "
             f"{resume.path} --run_dir DIR"
         )
 
@@ -369,7 +371,7 @@ def _differ(now: object, before: object) -> bool:
 
 
 def _change(flag: Flag, now: object, before: object) -> str:
-    """Say what was given instead of what the run was started with."""
+    """Describe how a given value differs from the one that the run was started with."""
     if now is True:
         return f"{flag.names[0]}, without which it was started"
     return f"{flag.names[0]} {_shown(now)} instead of {_shown(before)}"

@@ -1,4 +1,4 @@
-"""Whether the data of a resumed run are still those that it was started with."""
+"""Check that the data of a resumed run have not changed since it was started."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from models import Checkpoint
 
 
 def digest_entry(train_set: BaseDataset, val_set: BaseDataset | None) -> dict[str, Tensor]:
-    """Return what checkpoints store to know the data of their run again."""
+    """Return the digest of the data that checkpoints store."""
     sets = {"train": train_set, "val": val_set}
     return {
         f"{name}_{part}": numbers
@@ -24,9 +24,9 @@ def digest_entry(train_set: BaseDataset, val_set: BaseDataset | None) -> dict[st
 def refuse_other_data(
     resume: Checkpoint, train_set: BaseDataset, val_set: BaseDataset | None
 ) -> None:
-    """Check that lists and labels are those that the run was started with.
+    """Check that lists and labels have not changed since the run was started.
 
-    Checkpoints of earlier versions do not tell.
+    Checkpoints of earlier versions do not say.
 
     Raises:
         InputError: they differ; the message says in what.

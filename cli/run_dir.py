@@ -66,7 +66,7 @@ class RunDir:
 
     @property
     def defaults(self) -> Defaults:
-        """What a flag is when it is not given."""
+        """Default values of flags for these data."""
         return SAMPLE if self.sample else OWN_DATA
 
     def checkpoint(self, name: str | None) -> Path:
@@ -107,7 +107,7 @@ class RunDir:
 
 
 def class_name(dataset: str) -> str:
-    """Return the name of a dataset in the names of folders, the same wherever its file lies."""
+    """Return the name of a dataset for names of folders, without the folder of its file."""
     return dataset.rpartition(":")[2].lower()
 
 

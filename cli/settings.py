@@ -31,7 +31,7 @@ PHASE_CONF_THRESH = {"test": CONF_THRESH, "eval": EVAL_CONF_THRESH, "train": EVA
 def read_options(args: argparse.Namespace, checkpoint: Checkpoint | None) -> ReadOptions:
     """How the images of a data set are read: as the flags say, else as for the checkpoint.
 
-    Training took the upper 8 of 16 bits before checkpoints told how images were read.
+    Training took the upper 8 of 16 bits before checkpoints stored how images were read.
     """
     trained = ReadOptions()
     if checkpoint is not None:

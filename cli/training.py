@@ -1,4 +1,4 @@
-"""The phase train: what the flags ask for -> a run of `train.train`."""
+"""The phase train: from flags to a run of `train.train`."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def train(args: argparse.Namespace) -> int | None:
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """What a run is made of, before anything of it is written.
+    """Everything that a run needs, before anything is written.
 
     Attributes:
         model: the network.
@@ -98,7 +98,7 @@ class TrainingPlan:
         settings: how it is trained.
         evaluation: how it is scored.
         options: which objects and views it learns from.
-        resume: the checkpoint to go on from.
+        resume: the checkpoint to resume from.
         in_place: whether that lies in the folder of the run.
         teacher: a trained network that it learns from as well, if there is one.
     """
@@ -147,7 +147,7 @@ def plan_training(args: argparse.Namespace, run: RunDir, device: torch.device) -
         model = new_model(args, run.defaults, tuple(train_set.category), input_hw, start)
     if teacher is not None:
         check_teacher(args.teacher, teacher, model)
-    # What this machine lacks is told before an earlier run is deleted.
+    # Missing requirements are reported before an earlier run is deleted.
     choose_precision(settings.amp, device)
     settings = compilable(args, settings, device)
     if settings.tensorboard:
@@ -208,7 +208,7 @@ def resumed(args: argparse.Namespace, run: RunDir) -> Checkpoint:
     """Read the checkpoint to resume from, and set the flags to those of its run.
 
     Raises:
-        InputError: there is none, it cannot be resumed, or the flags would make it another run.
+        InputError: there is none, it cannot be resumed, or the flags would make it a different run.
     """
     resume = read_checkpoint(run.checkpoint(args.resume_train))
     if resume.optimizer_state is None:
@@ -244,7 +244,7 @@ def open_sets(
         refuse_other_classes(resume, train_set)  # before labels have unknown classes
     for dataset in filter(None, (train_set, val_set)):
         dataset.check_labels()
-    if resume is None:  # which was told when the run began
+    if resume is None:  # else it was logged when the run began
         for line in finding_lines(train_set, val_set):
             logger.warning("%s", line)
     return train_set, val_set
@@ -253,7 +253,7 @@ def open_sets(
 def compilable(
     args: argparse.Namespace, settings: TrainSettings, device: torch.device
 ) -> TrainSettings:
-    """Return the settings, without `compile` where a resumed run has it and this machine cannot.
+    """Return the settings, without `compile` if a resumed run uses it and this machine cannot.
 
     Raises:
         InputError: the flag was given, and nothing can be compiled here.
@@ -265,7 +265,7 @@ def compilable(
     except InputError as error:
         if "compile" in args.given:
             raise
-        logger.warning("the run goes on without compiling: %s", error)
+        logger.warning("the run continues without compiling: %s", error)
         return replace(settings, compile=False)
     return settings
 

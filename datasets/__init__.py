@@ -1,7 +1,7 @@
 """Datasets: from image and label files to samples for training and testing.
 
-Reading, augmentation and training targets belong here; the network, losses and decoding do not. It
-imports only `structures` and `DOTA_devkit` of this project. Start with `open_dataset`.
+Reading, augmentation and training targets belong here; the network, losses and decoding do not. Of
+this project, it imports only `structures` and `DOTA_devkit`. Start with `open_dataset`.
 """
 
 from __future__ import annotations

@@ -102,7 +102,7 @@ class BaseDataset(LabelSurvey, torch.utils.data.Dataset):
         raise NotImplementedError(f"{type(self).__name__} does not define load_image")
 
     def source_wh(self, index: int) -> tuple[int, int] | None:
-        """Return width and height of an image; None if only reading the whole image tells."""
+        """Return width and height of an image; None if that requires reading the whole image."""
         return None
 
     def load_annoFolder(self, img_id: str) -> str | None:

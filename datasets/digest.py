@@ -1,4 +1,4 @@
-"""Digest of an image list and its labels, by which a resumed run knows its data again."""
+"""Digest of an image list and its labels, by which a resumed run recognizes its data."""
 
 from __future__ import annotations
 
@@ -12,9 +12,7 @@ from torch import Tensor
 
 from datasets.base import BaseDataset
 from DOTA_devkit.errors import InputError
-
-_SHOWN = 5
-"""Number of images that a message names."""
+from DOTA_devkit.faults import shorten_list
 
 
 def digest_dataset(dataset: BaseDataset) -> dict[str, Tensor]:
@@ -47,9 +45,9 @@ def changes(before: Mapping[str, Tensor], dataset: BaseDataset) -> list[str]:
     found = []
     old, new = set(old_ids), set(ids)
     if added := [dataset.img_ids[i] for i, number in enumerate(ids) if number not in old]:
-        found.append(f"{_images(added)} added to its list: {_listed(added)}")
+        found.append(f"{_images(added)} added to its list: {shorten_list(added)}")
     if gone := [i for i, number in enumerate(old_ids, 1) if number not in new]:
-        found.append(f"{_images(gone)} removed from its list, at position {_listed(gone)}")
+        found.append(f"{_images(gone)} removed from its list, at position {shorten_list(gone)}")
     if not found and old_ids != ids:
         found.append("its list has another order, or other repetitions")
     label_of = dict(zip(old_ids, old_labels, strict=True))
@@ -59,7 +57,7 @@ def changes(before: Mapping[str, Tensor], dataset: BaseDataset) -> list[str]:
         if label_of.get(number, label) != label
     ]
     if changed := list(dict.fromkeys(changed)):
-        found.append(f"{_images(changed)} labeled anew: {_listed(changed)}")
+        found.append(f"{_images(changed)} labeled anew: {shorten_list(changed)}")
     return found
 
 
@@ -89,7 +87,3 @@ def _label_path(dataset: BaseDataset, image_id: str) -> str:
 
 def _images(items: Sequence[object]) -> str:
     return "1 image was" if len(items) == 1 else f"{len(items)} images were"
-
-
-def _listed(items: Sequence[object]) -> str:
-    return ", ".join(map(str, items[:_SHOWN])) + (", ..." if len(items) > _SHOWN else "")

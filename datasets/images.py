@@ -7,16 +7,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from DOTA_devkit.errors import InputError
+from DOTA_devkit.faults import shorten_list
 from DOTA_devkit.images import IMAGE_SUFFIXES
-
-_MAX_LISTED_IDS = 5
 
 
 class UnreadableImage(InputError):
     """An image of a dataset cannot be read; the message names it."""
 
     def with_advice(self) -> UnreadableImage:
-        """Return the error of a training, which could have left the image out."""
+        """Return the error with the advice that a training can skip such images."""
         return type(self)(f"{str(self).rstrip()}; `skip_bad_images` leaves such images out")
 
 
@@ -92,11 +91,9 @@ class ImageFolder:
         ids = [self.id_of(entry) for entry in entries]
         missing = [image_id for image_id in ids if image_id not in self._names]
         if missing:
-            shown = ", ".join(missing[:_MAX_LISTED_IDS])
-            shown += ", ..." if len(missing) > _MAX_LISTED_IDS else ""
             raise InputError(
                 f"{source}: {len(missing)} of {len(ids)} ids have no image in {self.folder}: "
-                f"{shown}"
+                f"{shorten_list(missing)}"
             )
         for image_id in ids:
             if len(self._names[image_id]) > 1:

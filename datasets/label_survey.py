@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 
 class LabelSurvey:
-    """The part of `datasets.base.BaseDataset` that reads all labels; its attributes are there."""
+    """The part of `datasets.base.BaseDataset`, which has its attributes, that reads all labels."""
 
     def check_labels(self) -> LabelSummary:
         """Read all labels and set `summary`.
@@ -72,7 +72,7 @@ class LabelSurvey:
         return self.summary
 
     def _input_sides(self, outlines: Sequence[np.ndarray]) -> np.ndarray:
-        """Return what `sides_below` tells of the objects of each image, for one cell."""
+        """Return the result of `sides_below` for the objects of each image, for one cell."""
         letterboxes = self._letterboxes(progress(range(len(self)), "sizes", len(self)))
         return sides_below(self.down_ratio, outlines, letterboxes, self.options.min_visible)
 
@@ -83,7 +83,7 @@ class LabelSurvey:
         return [size and Letterbox.fit(size, view_wh, self.options.squash) for size in sizes]
 
     def typical_scale(self) -> float | None:
-        """Return the median of input pixels per source pixel, None if no image tells its size.
+        """Return the median of input pixels per source pixel, None if no size is known.
 
         Of a large set, some hundred images all over it are measured.
         """

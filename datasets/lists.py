@@ -8,12 +8,11 @@ from pathlib import Path
 
 from datasets.options import DataOptions
 from DOTA_devkit.errors import InputError
+from DOTA_devkit.faults import shorten_list
 from DOTA_devkit.formats import read_ids
 from DOTA_devkit.lists import count_overlap
 
 logger = logging.getLogger(__name__)
-
-_MAX_LISTED_IDS = 5
 
 
 def find_list(data_dir: Path | str, phase: str, options: DataOptions) -> Path | None:
@@ -84,8 +83,7 @@ def check_overlap(train_ids: Sequence[str], val_ids: Sequence[str], allow: bool 
     else:
         what = f"patches of {len(sources)} images are in both the training and the validation list"
         shown = sources
-    more = ", ..." if len(shown) > _MAX_LISTED_IDS else ""
-    what += f" ({', '.join(shown[:_MAX_LISTED_IDS])}{more})"
+    what += f" ({shorten_list(shown)})"
     if not allow:
         raise InputError(f"{what}; set allow_overlap if that is intended")
     logger.warning("%s", what)

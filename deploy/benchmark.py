@@ -1,10 +1,10 @@
-"""How long each stage of a detector takes, in every runtime that is installed.
+"""Times of each stage of a detector, in every installed runtime.
 
 The stages are load (from the file to the first result), preprocess (letterbox and network input),
-network, decode, NMS, and end to end. An exported file holds the decoder and perhaps NMS: then their
-time is part of `network`, and `decode` only reads the rows. The speed-up of a runtime compares
-network and decode together, which all of them have, with the first row. That is a checkpoint's
-network in plain PyTorch, if there is a checkpoint.
+network, decode, NMS, and end to end. An exported file includes the decoder and perhaps NMS. Their
+time is then part of `network`, and `decode` only reads the rows. The speedup of a runtime compares
+the sum of network and decode, which all runtimes have, with that of the first row: the network of a
+checkpoint in plain PyTorch, if there is a checkpoint.
 """
 
 from __future__ import annotations
@@ -253,7 +253,7 @@ def summarize(
 
 
 def runtimes_of(file: Path, asked: str | None = None) -> list[str]:
-    """Return the installed runtimes that read a file; those that are not installed are logged.
+    """Return the installed runtimes that can read a file; log the missing ones.
 
     Args:
         file: A model file.
@@ -337,7 +337,7 @@ def write_json(result: dict[str, Any], path: Path) -> None:
 
 
 def processor() -> str:
-    """Return the processor's name and, if the system tells, its int8 and bfloat16 instructions."""
+    """Return the processor's name and, if known, its int8 and bfloat16 instructions."""
     name, flags = platform.processor() or platform.machine(), set()
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()

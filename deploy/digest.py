@@ -1,4 +1,4 @@
-"""A digest in each exported file, by which a reader notices that the file is damaged.
+"""A digest in each exported file, by which damage to the file is detected.
 
 Neither ONNX nor OpenVINO files have a checksum: a damaged block of weights loads like any other and
 gives other detections. The digest is an entry of the metadata and covers the network, not the

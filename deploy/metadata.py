@@ -1,4 +1,4 @@
-"""What an exported file says about itself, so that whoever runs it needs nothing else.
+"""The metadata of an exported file: everything that is needed to run it.
 
 The export writes it, and the runtimes of such files read it. It is stored as text in the
 `metadata_props` of an ONNX file (and beside or inside files of other formats), one string per key,
@@ -64,15 +64,15 @@ class ModelMetadata:
             one array of rows, "heads" for the maps before decoding. Of these, thresholds and K are
             only what the decoder takes by default.
         precision: One of `PRECISIONS`.
-        trained_size: (height, width) that the checkpoint was trained at, None if it does not tell.
+        trained_size: (height, width) that the checkpoint was trained at, None if it does not say.
         default_size: (height, width) of the network's input at which the file is meant to be run,
             None in files of earlier versions.
         squash: Whether images are stretched to the input, instead of keeping their aspect ratio
             and being padded.
         reading: How the image files of the training were read, None if the checkpoint does not
-            tell.
+            say.
         train_scale: Input pixels per pixel of the training images (median), None if the checkpoint
-            does not tell.
+            does not say.
         box_coding: How the network's boxes are coded, one of `structures.boxes.BOX_CODINGS`; None
             in files of earlier versions. The outputs have the same meaning with both.
         version: Version of the contract.

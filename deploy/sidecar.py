@@ -1,7 +1,7 @@
-"""The metadata of an exported file once more, as JSON beside it.
+"""A copy of the metadata of an exported file, as JSON beside it.
 
-Not every runtime shows what a file says about itself: ONNX Runtime for JavaScript does not, nor do
-most runtimes of phones. So `ship.onnx` has a `ship.onnx.json` with the keys and texts of its
+Not every runtime gives access to the metadata in a file: ONNX Runtime for JavaScript does not, nor
+do most runtimes for phones. So `ship.onnx` has a `ship.onnx.json` with the keys and texts of its
 metadata, and with `file_sha256`: the SHA-256 of the file itself as 64 hex digits (of an OpenVINO
 model that of the `.xml`), by which a client notices that the two do not belong together.
 """

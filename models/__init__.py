@@ -1,7 +1,7 @@
 """The detector: backbones, network, losses, initial weights and checkpoints.
 
-Code that needs PyTorch modules or weights belongs here; datasets, decoding and phases do not. It
-imports only `structures` and `DOTA_devkit` of this project.
+Code that needs PyTorch modules or weights belongs here; datasets, decoding and phases do not. Of
+this project, it imports only `structures`, `processes` and `DOTA_devkit`.
 """
 
 from __future__ import annotations

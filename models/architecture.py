@@ -38,7 +38,7 @@ class Architecture:
         head_conv: Hidden channels of each head.
         head_bn: Whether the heads have BatchNorm.
         neck: Channels of the merges, or None for those of the backbone's maps.
-        box_coding: One of `structures.boxes.BOX_CODINGS`, which the weights alone do not tell.
+        box_coding: One of `structures.boxes.BOX_CODINGS`, which the weights do not show.
     """
 
     backbone: str
@@ -109,34 +109,10 @@ def recognize(
         if key.startswith(BACKBONE_PREFIX)
     }
     if not body:
-        found = match_backbone(shapes_of(add_batch_counters(canonical_keys(dict(state)))))
-        if found is not None:
-            raise InputError(
-                f"it holds the weights of a {found} classifier, not of a detector: use it as "
-                f"pretrained, with backbone={found}"
-            )
-        raise InputError(
-            "it holds no weights of this detector, whose keys begin with "
-            f"{BACKBONE_PREFIX.rstrip('.')}, dec_c2, dec_c3, dec_c4, hm, wh, reg and cls_theta; "
-            f"its keys are {join_keys(shapes)}"
-        )
+        raise _no_backbone(state)
     name = match_backbone(body, backbone)
     if name is None:
-        nearest, difference = nearest_backbone(body, backbone)
-        if is_timm(backbone):
-            raise InputError(
-                f"its backbone differs from {backbone} of the installed timm "
-                f"{metadata.version('timm')}: {difference}"
-            )
-        if all(key.startswith("timm.") for key in body):
-            raise InputError(
-                "its backbone is a model of timm, but the file does not say which: it needs the "
-                "entry backbone, such as 'timm/convnext_tiny'"
-            )
-        raise InputError(
-            f"its backbone is not in the table ({', '.join(BACKBONES)}); the nearest is {nearest}: "
-            f"{difference}"
-        )
+        raise _unknown_backbone(body, backbone)
     architecture = replace(_recognize_heads(shapes, name), box_coding=box_coding)
     settings = vars(architecture) | {"heads": tuple(architecture.heads.items())}
     expected = _network_shapes(**settings)
@@ -145,6 +121,40 @@ def recognize(
             f"it is not a complete {name} detector: {describe_difference(expected, shapes)}"
         )
     return architecture
+
+
+def _no_backbone(state: Mapping[str, Tensor]) -> InputError:
+    """Make the error for weights without a backbone."""
+    found = match_backbone(shapes_of(add_batch_counters(canonical_keys(dict(state)))))
+    if found is not None:
+        return InputError(
+            f"it holds the weights of a {found} classifier, not of a detector: use it as "
+            f"pretrained, with backbone={found}"
+        )
+    return InputError(
+        "it holds no weights of this detector, whose keys begin with "
+        f"{BACKBONE_PREFIX.rstrip('.')}, dec_c2, dec_c3, dec_c4, hm, wh, reg and cls_theta; "
+        f"its keys are {join_keys(shapes_of(state))}"
+    )
+
+
+def _unknown_backbone(body: Mapping[str, tuple[int, ...]], backbone: str | None) -> InputError:
+    """Make the error for a backbone, given by its shapes, that matches none."""
+    nearest, difference = nearest_backbone(body, backbone)
+    if is_timm(backbone):
+        return InputError(
+            f"its backbone differs from {backbone} of the installed timm "
+            f"{metadata.version('timm')}: {difference}"
+        )
+    if all(key.startswith("timm.") for key in body):
+        return InputError(
+            "its backbone is a model of timm, but the file does not say which: it needs the "
+            "entry backbone, such as 'timm/convnext_tiny'"
+        )
+    return InputError(
+        f"its backbone is not in the table ({', '.join(BACKBONES)}); the nearest is {nearest}: "
+        f"{difference}"
+    )
 
 
 @lru_cache(maxsize=16)

@@ -15,18 +15,19 @@ def object_cells(targets: Mapping[str, Tensor]) -> Tensor:
     return torch.where(targets["reg_mask"] != 0, targets["ind"], EMPTY)
 
 
+# Over 60 lines because it computes one set of indices, from which every target is gathered.
 def spread_over_neighbors(targets: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Let the 3x3 cells around each center learn its object, instead of one cell.
+    """Assign each object to the 3x3 cells around its center, instead of one cell.
 
-    A cell beside the center is read where the heat map's peak lands there, so it should know the
-    box as well. A cell that several objects lay claim to learns the one whose center is nearest.
+    The peak of the heat map may be in a cell next to the center, so that cell should learn the box
+    as well. A cell near several objects learns the one whose center is nearest.
 
     Args:
         targets: Of a batch, see `models.losses.DetectionLoss.forward`.
 
     Returns:
-        The targets with one slot for each of these cells, as many as the image with most of them
-        has: `ind`, `reg_mask`, `wh`, `reg` (the offset of the center from that cell, so -1 to 2)
+        The targets with one slot for each of these cells (as many as in the image with most of
+        them): `ind`, `reg_mask`, `wh`, `reg` (the offset of the center from that cell, so -1 to 2)
         and `cls_theta`; `cell_weight` [B, K], the cells of an object having 1 together; and
         `objects`, the number of objects.
     """

@@ -1,4 +1,4 @@
-"""What a row of the backbone table is, and what models of timm are turned into."""
+"""The type of the rows of the backbone table, into which models of timm are converted as well."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 FEATURE_STRIDES = (4, 8, 16, 32)
 
 TIMM = "timm/"
-"""What the names of timm's models begin with."""
+"""Prefix of the names of timm's models."""
 
 
 @dataclass(frozen=True)

@@ -110,5 +110,5 @@ def is_timm(name: str | None) -> bool:
 
 
 def known_backbones() -> str:
-    """Return the names that there are, for messages and help."""
+    """Return the known names as text, for messages and help."""
     return f"{', '.join(BACKBONES)}, or {TIMM}NAME for a model of timm"

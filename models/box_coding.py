@@ -1,7 +1,7 @@
-"""How the channels of the head `wh` stand for a box: as vectors, or as a symmetric matrix.
+"""How the channels of the head `wh` represent a box: as vectors, or as a symmetric matrix.
 
 The vectors from the center to the edges, as the original trains them, change places where a box
-turns through the axes, and near that angle a network that minimizes an error learns their mean: a
+rotates past an axis. Near that angle, a network that minimizes an error predicts their mean: a
 skewed diamond. The symmetric matrix
 
     S = p * e eT + q * f fT        (e, f the unit vectors along the sides, p, q half their lengths)
@@ -11,12 +11,12 @@ rectangle again: its eigenvectors are the directions of the sides, its eigenvalu
 lengths. The columns of S take the places of the vectors r and b, and those of -S of l and t, which
 for an upright box is the same.
 
-The matrix of a square does not tell its angle. So the two channels of the upright size hold
+The matrix of a square does not determine its angle. So the two channels of the upright size hold
 cos 4a and sin 4a of the angle a of a side, which are the same for all four sides. They decide the
 direction of boxes that are nearly square, and hardly that of others.
 
-A matrix is right for upright boxes as well, so nothing has to tell these from rotated ones. In its
-place the head `cls_theta` learns how well the box of a cell fits, and that goes into the score.
+A matrix represents upright boxes as well, so they need not be distinguished from rotated ones.
+Instead, the head `cls_theta` learns how well the box of a cell fits, which is part of the score.
 
 The 3x3 cells around a center all learn its box, and their errors differ. So a box is the mean of
 those of the 3x3 cells around its own, as far as they agree with it (`agreeing_mean`).
@@ -69,7 +69,7 @@ def rectangle_vectors(wh: Tensor) -> Tensor:
 
 
 def box_parts(wh: Tensor) -> Tensor:
-    """Return the numbers of the boxes that the head stands for, without those of the center.
+    """Return the parameters of the boxes in the output of the head, without those of the center.
 
     Args:
         wh: [N, 10, ...], as for `rectangle_vectors`.
@@ -171,7 +171,7 @@ NEIGHBORS = tuple((y, x) for y in (-1, 0, 1) for x in (-1, 0, 1))
 
 
 def agreeing_mean(cells: Sequence[Tensor]) -> Tensor:
-    """Average the boxes of the 3x3 cells around a cell, as far as they agree with its own.
+    """Average the boxes of the 3x3 cells around a cell, weighted by their agreement with its own.
 
     Cells that see the same object err differently, so the mean fits better than each of them. The
     weight of a box falls from 1, if it equals that of the cell in the middle, to 0 where the
@@ -209,7 +209,7 @@ def agreeing_mean(cells: Sequence[Tensor]) -> Tensor:
 
 
 def decoded_maps(maps: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return head maps of rectangles in the meaning of the original's, by name.
+    """Convert head maps of rectangles to those of the original, by name.
 
     Args:
         maps: `hm` (if it is there) and `cls_theta` after the sigmoid, and the other heads.
@@ -233,7 +233,7 @@ def decoded_maps(maps: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def fitting_score(heatmap: Tensor, fit: Tensor) -> Tensor:
-    """Return scores [N, C, H, W] that also say how well boxes fit.
+    """Return scores [N, C, H, W] that include how well boxes fit.
 
     They rank as the probability of an object times the square of the expected overlap. The power
     of 3/4 of that brings them into the range of the usual thresholds: of the networks that were

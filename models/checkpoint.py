@@ -107,7 +107,7 @@ class Checkpoint:
 
     @property
     def reading(self) -> ReadOptions | None:
-        """How the images of the training were read, or None if the file does not tell."""
+        """How the images of the training were read, or None if the file does not say."""
         return reading_in(self.extras.get("data"))
 
     @property

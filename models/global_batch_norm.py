@@ -47,7 +47,7 @@ def uncounted(network: nn.Module) -> Iterator[None]:
     """Let the images that go through a network in the block stay out of its global statistics.
 
     Args:
-        network: The network. Its BatchNorms tell the other processes that there is no image here.
+        network: The network. Its BatchNorms signal that this process has no image.
     """
     norms = [module for module in network.modules() if isinstance(module, GlobalStatistics)]
     for norm in norms:

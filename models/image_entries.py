@@ -13,7 +13,7 @@ DEPTH, BANDS, SCALE = "depth", "bands", "scale"
 
 
 def image_entries(reading: ReadOptions | None, train_scale: float | None) -> dict[str, str | float]:
-    """Return the entries; what is None has none.
+    """Return the entries of the values that are not None.
 
     Args:
         reading: How the images were read.
@@ -28,7 +28,7 @@ def image_entries(reading: ReadOptions | None, train_scale: float | None) -> dic
 
 
 def reading_in(data: object) -> ReadOptions | None:
-    """Return how images were read; None if the entries of a file do not tell."""
+    """Return how images were read; None if the entries of a file do not say."""
     try:
         return ReadOptions(data[DEPTH], ReadOptions.parse_bands(data[BANDS]))
     except (TypeError, LookupError, AttributeError, InputError):
@@ -36,6 +36,6 @@ def reading_in(data: object) -> ReadOptions | None:
 
 
 def train_scale_in(data: object) -> float | None:
-    """Return the scale of the images; None if the entries of a file do not tell."""
+    """Return the scale of the images; None if the entries of a file do not say."""
     scale = data.get(SCALE) if isinstance(data, Mapping) else None
     return scale if is_scale(scale) else None

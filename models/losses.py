@@ -124,7 +124,7 @@ def masked_mean(values: Tensor, mask: Tensor, objects: Tensor | None = None) -> 
 
 
 class DetectionLoss(nn.Module):
-    """Losses of a batch by name: `hm`, `wh`, `off`, `cls_theta`. Their sum is to be minimized.
+    """Losses of a batch by name: `hm`, `wh`, `off`, `cls_theta`. Training minimizes their sum.
 
     Args:
         mean_objects: Mean number of objects in a batch of the training set (below 1 counts as 1).

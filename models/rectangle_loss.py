@@ -139,7 +139,7 @@ def box_losses(
 class RectangleLoss(DetectionLoss):
     """Losses of a batch by name: `hm`, `wh`, `off`, `angle`, `overlap` and `fit`.
 
-    Their sum is to be minimized.
+    Training minimizes their sum.
 
     The argument and its errors are those of `DetectionLoss`.
     """
@@ -189,6 +189,6 @@ class RectangleLoss(DetectionLoss):
                     self.mean_objects, counts.centers,
                 ),
                 **boxes,
-                # How well its own box fits: the network learns to tell that in `cls_theta`.
+                # How well its own box fits: `cls_theta` learns to predict this.
                 "fit": (fit * share).sum(),
             }  # fmt: skip

@@ -21,13 +21,13 @@ _OWN_KEYS = {"heads", "head_conv", "head_bn"}
 
 @dataclass(frozen=True)
 class _Entry:
-    """What an entry must be, in words and as a test, and what stands for one that is missing."""
+    """The type of an entry, in words and as a test, and the value that replaces a missing one."""
 
     expected: str
     fits: Callable[[Any], bool]
     missing: Any = None
     optional: bool = False
-    """A file without it has nothing in its place; if it is there, it may not be None."""
+    """The entry may be missing, but must not be None."""
 
 
 def _is_history(value: object) -> bool:

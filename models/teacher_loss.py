@@ -1,8 +1,8 @@
 """The losses of a network against the output of a trained one, its teacher.
 
-Labels say where an object is and nothing of how sure one can be of that. The heat map of a teacher
-says that of every cell, also of objects without a label and of what only looks like one (Hinton et
-al. 2015, "Distilling the knowledge in a neural network").
+Labels say where objects are, but not how certain that is. The heat map of a teacher gives a
+probability in every cell, also for unlabeled objects and for background that looks like one
+(Hinton et al. 2015, "Distilling the knowledge in a neural network").
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the processes of a phase tell each other, over `torch.distributed`.
+"""What the processes of a phase exchange, over `torch.distributed`.
 
 All processes must call the same functions in the same order: each waits for the others. With one
 process they return at once.
@@ -46,7 +46,7 @@ def process_rank() -> int:
 
 
 def is_first() -> bool:
-    """Whether this is the process that writes the files and talks to the user."""
+    """Whether this is the process that writes files and logs."""
     return process_rank() == 0
 
 
@@ -110,7 +110,7 @@ def _watched() -> Iterator[None]:
 
 @contextmanager
 def agreed() -> Iterator[None]:
-    """Let no process leave the block before all have done it; an error in one ends all of them.
+    """Wait at the end of the block until all processes have done it; an error in one ends all.
 
     The first process raises its own error, or else that of another one. The others end without a
     message, as most errors are those of all.
@@ -223,7 +223,7 @@ def _buckets(gradients: Sequence[Tensor]) -> Iterator[list[Tensor]]:
 
 @torch.no_grad()
 def copy_from_first(model: nn.Module) -> None:
-    """Give the weights and buffers of a network those of the first process."""
+    """Copy the weights and buffers of the first process's network to all others."""
     if process_count() == 1:
         return
     with _watched():

@@ -58,13 +58,13 @@ def run_processes(script: Path, words: Sequence[str], count: int) -> int:
                     f"process {rank} of {count} was ended by {name}, and with it the others; "
                     "SIGKILL is often the system's, for want of memory"
                 ) from None
-            return failure.exitcode  # it has told why
+            return failure.exitcode  # it has logged the reason
     return 0
 
 
 @contextmanager
 def _threads_shared_out(count: int) -> Iterator[None]:
-    """Let each process of this machine have its share of the cores, unless the user says more."""
+    """Give each process of this machine its share of the cores, unless the user sets the number."""
     name = "OMP_NUM_THREADS"
     if name in os.environ:
         yield

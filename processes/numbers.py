@@ -1,4 +1,4 @@
-"""Which of several processes this one is, as torchrun tells each of them; without PyTorch."""
+"""Rank and number of the processes, as torchrun passes them to each; without PyTorch."""
 
 from __future__ import annotations
 

@@ -1,11 +1,12 @@
-"""Where the processes of a job find each other, also after torchrun has restarted them.
+"""How the processes of a job find each other, also after torchrun has restarted them.
 
 torchrun keeps one store for all its restarts. PyTorch's process groups write the addresses of
 their processes into it under the same keys each time, so that a restarted process may read those
 of one that has ended, and cannot reach it. Here each round of processes has keys of its own.
 
 A process cannot know its round by itself: torchrun counts restarts by machine, and not those that
-another machine has caused. So the first process numbers the rounds, and tells each of the others.
+another machine has caused. So the first process numbers the rounds, and sends the number
+to each of the others.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ from datetime import timedelta
 import torch.distributed as dist
 
 _POLL_SECONDS = 0.05
-"""Between two looks at the store: waiting in its own calls, a process would not notice a signal."""
+"""Between two polls of the store: a process that waits in its calls would not notice a signal."""
 
 
 def meet(patience: timedelta) -> dist.Store:
-    """Wait until all processes of this round are there.
+    """Wait until all processes of this round have arrived.
 
     Args:
         patience: How long to wait for the others.
@@ -40,7 +41,7 @@ def meet(patience: timedelta) -> dist.Store:
 
 
 def _receive(store: dist.Store, count: int, deadline: float) -> int:
-    """Tell all others the number of a new round.
+    """Send the number of a new round to all others.
 
     What stands under `process` may come from a process that has ended, until its successor has
     replaced it. So each is answered until it has confirmed this very round.
@@ -60,7 +61,7 @@ def _receive(store: dist.Store, count: int, deadline: float) -> int:
 
 
 def _arrive(store: dist.Store, rank: int, deadline: float) -> int:
-    """Tell the first process that this one is there, and return the number of the round."""
+    """Announce this process to the first one, and return the number of the round."""
     name = uuid.uuid4().hex
     store.set(f"process{rank}", name)
     while not store.check([f"round of {name}"]):

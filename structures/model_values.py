@@ -1,4 +1,4 @@
-"""What checkpoints and exported files alike say about a model: classes, input size, scale."""
+"""Values that both checkpoints and exported files store: classes, input size, scale."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ LEAST_SCALE, LARGEST_SCALE = 0.25, 4.0
 """Range of the factors by which an image may be scaled."""
 
 DEFAULT_TTA = "flips"
-"""What is meant by test-time augmentation where nothing more is said."""
+"""Default views of test-time augmentation."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""How far a run is within an epoch, and what the epoch has added up so far."""
+"""Progress within an epoch, and its sums so far."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LOSS, _IGNORED = "loss_", "ignored_"
 
 @dataclass
 class EpochProgress:
-    """The place of a run between two steps, and the sums of its epoch.
+    """Position of a run between two steps, and the sums of its epoch.
 
     Attributes:
         epoch: number of the epoch, from 1.

@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 
 class Outcome(Enum):
-    """What became of a step.
+    """Outcome of a step.
 
     Attributes:
         DONE: it has changed the weights.

@@ -1,4 +1,4 @@
-"""How much memory a training takes."""
+"""Memory use of a training."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def peak_memory_mb(device: torch.device) -> float | None:
     """Return the most memory that this process has taken so far, in MB of 2**20 bytes.
 
     On a GPU that is what PyTorch has allocated there, on a CPU all memory of the process without
-    its workers. None where the system does not tell (Windows).
+    its workers. None if the system does not report it (Windows).
     """
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / _MB

@@ -101,8 +101,8 @@ def choose_precision(amp: str, device: torch.device) -> Precision:
     return Precision(device, getattr(torch, amp))
 
 
-def tell_precision(precision: Precision, amp: str, device: torch.device) -> None:
-    """Log what the setting `amp`, if there is one, stands for, and where it does not pay."""
+def log_precision(precision: Precision, amp: str, device: torch.device) -> None:
+    """Log the precision that the setting `amp` selects, and warn if it is slower than float32."""
     if amp == "none":
         return
     where = "GPU" if device.type == "cuda" else "CPU"

@@ -45,9 +45,9 @@ class Commands:
     """Commands that the report offers.
 
     Attributes:
-        stopped: goes on with a run that was stopped.
-        stalled: goes on with a run that `patience` has ended.
-        finished: goes on with a finished run, for more epochs.
+        stopped: resumes a run that was stopped.
+        stalled: continues a run that `patience` has ended.
+        finished: continues a finished run for more epochs.
         others: what can be done with the trained network -> command.
     """
 
@@ -74,15 +74,15 @@ def write_report(
         history: the finished epochs, at least one.
         settings: how the network is trained.
         sections: all settings, by heading and name.
-        commands: commands to go on with; None leaves them out.
+        commands: the next steps; None leaves them out.
     """
     folder = path.parent
     shown = _shown_validation(folder / VALIDATION, history)
     state, text = run_state(history, settings)
     parts = [element("p", text), *_faults(folder)]
     if commands is not None:
-        parts.append(element("h2", "To go on"))
-        offered = {_GOING_ON[state]: getattr(commands, state), **commands.others}
+        parts.append(element("h2", "Next steps"))
+        offered = {_NEXT_COMMANDS[state]: getattr(commands, state), **commands.others}
         parts += [
             part
             for label, words in offered.items()
@@ -97,7 +97,7 @@ def write_report(
     write_page(path, f"Training report {name}".strip(), *parts)
 
 
-_GOING_ON = {
+_NEXT_COMMANDS = {
     "finished": "Train for more epochs",
     "stalled": "Train on in spite of patience",
     "stopped": "Resume the run where it was stopped",
@@ -106,7 +106,7 @@ _GOING_ON = {
 
 
 def run_state(history: History, settings: TrainSettings) -> tuple[str, str]:
-    """Tell how far a run is: "finished", "stalled" or "stopped", and a text about it."""
+    """Return the state of a run, "finished", "stalled" or "stopped", and a text about it."""
     done = int(history.rows[-1]["epoch"])
     if done >= settings.epochs:
         state, text = "finished", f"The run is finished after {done} epochs."
@@ -136,17 +136,17 @@ def _shown_validation(folder: Path, history: History) -> KeptValidation | None:
 
 
 def _faults(folder: Path) -> list[Html]:
-    """Tell what the run has skipped."""
-    told = {
+    """Describe what the run has skipped."""
+    texts = {
         BAD_IMAGES: "images could not be read and were left out",
         BAD_BATCHES: "steps were skipped because a loss or gradient was not finite",
     }
     counts = {
         name: len((folder / name).read_bytes().splitlines())
-        for name in told
+        for name in texts
         if (folder / name).is_file()
     }
-    return [element("p", f"{count} {told[name]} ({name}).") for name, count in counts.items()]
+    return [element("p", f"{count} {texts[name]} ({name}).") for name, count in counts.items()]
 
 
 def _curves(folder: Path) -> list[Html]:

@@ -1,7 +1,7 @@
-"""What a run shows beside the log: pictures of its validations, TensorBoard, and the report.
+"""Reports of a run besides its log: pictures of its validations, TensorBoard, and the report.
 
 Nothing here draws random numbers or changes the network, so that a run ends with the same weights
-whatever it shows.
+with or without reports.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _POINTS_OF_AN_EPOCH = 50
 
 
 class Reporting:
-    """Shows how a run goes.
+    """Writes the reports of a run.
 
     Args:
         settings: how the network is trained.
@@ -122,7 +122,7 @@ class Reporting:
             self._events.add_values(epoch_values(row, speed), int(row["epoch"]) * batches)
 
     def flush(self) -> None:
-        """Write all values so far, before a checkpoint from which the run would go on."""
+        """Write all values so far, before a checkpoint from which the run may be resumed."""
         if self._events is not None:
             self._events.flush()
 

@@ -1,4 +1,4 @@
-"""A run under way: what its checkpoints hold, and when they are written."""
+"""The state of a run: what its checkpoints contain, and when they are written."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ logger = logging.getLogger(__name__)
 
 
 class Run:
-    """Saves a run so that it can go on at the very step.
+    """Saves a run so that it can be resumed at the exact step.
 
     Of several processes, the first one writes; the others keep up with it.
 
@@ -93,7 +93,7 @@ class Run:
         self._saved_at = time.monotonic()
 
     def resume(self, resume: Checkpoint) -> None:
-        """Take everything from a checkpoint but the weights that its model was built with.
+        """Restore everything from a checkpoint except the weights, which the model has already.
 
         Raises:
             InputError: something in it does not belong to this model, or is damaged.
@@ -121,7 +121,7 @@ class Run:
         return self._model if self.average is None else self.average.model
 
     def start_epoch(self, batches: int, loader_state: torch.Tensor) -> None:
-        """Take the number of batches and the generator's state of the epoch that is to go on.
+        """Take the number of batches and the generator's state of the epoch to be continued.
 
         Raises:
             InputError: the epoch was started with another number of batches.
@@ -137,7 +137,7 @@ class Run:
             self.reporting.start_epoch(self.progress, self.history)
 
     def checkpoint(self) -> Checkpoint:
-        """Return all that the run needs to go on from here."""
+        """Return a checkpoint from which the run can be resumed."""
         progress = self.progress.entry()
         trained: dict[str, object] = {}
         if self.average is not None:
@@ -227,7 +227,7 @@ class Run:
         try:
             yield
         except BaseException:
-            # what the run has ended with is told, not what went wrong with the report after it
+            # the error that ended the run is raised, not one of the report after it
             with suppress(Exception, KeyboardInterrupt):
                 self._conclude()
             raise

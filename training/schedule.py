@@ -11,7 +11,7 @@ from training.settings import TrainSettings
 
 
 def learning_rate(settings: TrainSettings, steps_per_epoch: int) -> Callable[[float], float]:
-    """Make the learning rate a function of the epochs done, fractions included.
+    """Return the learning rate as a function of the finished epochs, fractions included.
 
     Args:
         settings: schedule, highest rate and warm-up.

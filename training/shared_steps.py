@@ -1,4 +1,4 @@
-"""What the processes of a run tell each other about each step, before it is done."""
+"""What the processes of a run exchange about each step before it is done."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def is_trainable(parts: Sequence[BatchNotes]) -> bool:
 def share_step(
     batches: Sequence[dict], signals: Sequence[tuple[int, object]] = ()
 ) -> tuple[list[dict], StepNotes]:
-    """Tell the other processes about the batches of a step, and hear of their parts.
+    """Exchange the batches of a step with the other processes.
 
     Args:
         batches: The parts of this process, as `collate_readable` returns them.
@@ -86,12 +86,14 @@ def share_step(
     if several:
         for batch, note in zip(batches, notes, strict=True):
             note.empty = {name: _without_images(value) for name, value in batch.items()}
-    told = share((signals[0][0] if signals and several else 0, notes))
-    if signum := max(signum for signum, _ in told):
+    received = share((signals[0][0] if signals and several else 0, notes))
+    if signum := max(signum for signum, _ in received):
         interrupts.stop_for(signum)
     merged = StepNotes()
     learned = []
-    for batch, parts in zip(batches, zip(*(notes for _, notes in told), strict=True), strict=True):
+    for batch, parts in zip(
+        batches, zip(*(notes for _, notes in received), strict=True), strict=True
+    ):
         merged.unreadable += chain.from_iterable(part.unreadable for part in parts)
         if is_trainable(parts):
             merged.indices += chain.from_iterable(part.indices for part in parts)

@@ -21,6 +21,7 @@ from training.teacher import Teacher
 logger = logging.getLogger(__name__)
 
 
+# Over 60 lines because its arguments are documented; the body is the algorithm of one step.
 def train_step(
     model: nn.Module,
     batches: Sequence[dict[str, torch.Tensor]],
@@ -47,7 +48,7 @@ def train_step(
         teacher: what the network learns from beside the targets.
 
     Returns:
-        The losses by name, of all processes together, and what became of the step: if they or the
+        The losses by name, of all processes together, and the outcome of the step: if they or the
         gradient were not finite, it has changed nothing.
     """
     parts = {}

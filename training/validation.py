@@ -1,4 +1,4 @@
-"""What a validation hands back, and the columns of the history that are made of it."""
+"""The result of a validation, and the columns of the history that are computed from it."""
 
 from __future__ import annotations
 

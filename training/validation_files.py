@@ -30,7 +30,7 @@ SPREAD, BEST_LOSS, WORST_LOSS = "sample", "best", "worst"
 _SIDES_PX = (320, 640)
 """Least and greatest length of the longer side of a picture."""
 _CURVE_POINTS = 500
-"""Most points of a precision-recall curve that are kept, which a plot cannot tell from all."""
+"""Most points of a precision-recall curve that are kept, which is as many as a plot can show."""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """The command line of the devkit: one module per command, each with `add_parser` and `run`.
 
 All code that uses argparse, prints to stdout, names flags and turns errors into exit codes (0 only
-for success, 1 for data or results that must be mended, 2 for bad input, 130 for Ctrl-C, 143 for
+for success, 1 for data or results with errors, 2 for bad input, 130 for Ctrl-C, 143 for
 SIGTERM) belongs here. The work itself does not.
 """
 
@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit code: 0 for success, 1 if the reader of the output went away or `doctor` found
-        what must be mended, 2 for bad input or a failed file operation, 130 for Ctrl-C, 143 for
+        errors, 2 for bad input or a failed file operation, 130 for Ctrl-C, 143 for
         SIGTERM.
     """
     # OpenCV reads GeoTIFFs well, but warns about each tag that it does not know.

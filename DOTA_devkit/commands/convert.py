@@ -85,7 +85,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         epilog=f"\nformats:\n{table}\n{EXAMPLES}",
         formatter_class=HelpFormatter,
     )
-    # The format in front is how it was given before --from; `_words` tells it from the source.
+    # The format in front is how it was given before --from; `_words` separates it from the source.
     parser.add_argument(
         "words",
         nargs="+",
@@ -93,25 +93,13 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         help="SOURCE: folder of label files, or one label file; TARGET: folder to write into, or "
         "for a format with one file for all images that file; FORMAT: the same as --from",
     )
-    parser.add_argument(
-        "--from",
-        choices=FORMATS,
-        metavar="FORMAT",
-        help="format of the labels (default: detected from the files)",
-    )
-    parser.add_argument(
-        "--to",
-        choices=WRITTEN,
-        default="dota",
-        metavar="FORMAT",
-        help="new format (default: dota)",
-    )
+    _add_format_options(parser)
     parser.add_argument(
         "--images",
         type=Path,
         metavar="DIR",
         help="folder of the images (default: images, AllImages or JPEGImages beside the labels); "
-        "needed for previews, to read yolo and yolo-xywhr and GeoJSON, and, unless the labels have "
+        "needed for previews, to read yolo, yolo-xywhr and GeoJSON, and, unless the labels have "
         "the sizes, to write any format but dota and labelimg-obb",
     )
     parser.add_argument(
@@ -130,6 +118,22 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     _add_preview_options(parser)
     add_overwrite(parser, "files")
     parser.set_defaults(run=run)
+
+
+def _add_format_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--from",
+        choices=FORMATS,
+        metavar="FORMAT",
+        help="format of the labels (default: detected from the files)",
+    )
+    parser.add_argument(
+        "--to",
+        choices=WRITTEN,
+        default="dota",
+        metavar="FORMAT",
+        help="new format (default: dota)",
+    )
 
 
 def _add_class_options(parser: argparse.ArgumentParser) -> None:
@@ -170,7 +174,7 @@ def _add_reading_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--angle_unit",
         choices=ANGLE_UNITS,
-        help="unit of the angles, which the files do not tell, of rolabelimg and yolo-xywhr "
+        help="unit of the angles, which the files do not state, of rolabelimg and yolo-xywhr "
         "(default: radians) and of rotated boxes in coco (degrees are counterclockwise there, "
         "radians clockwise)",
     )
@@ -263,7 +267,7 @@ def _words(arguments: argparse.Namespace) -> tuple[str, Path, Path]:
 
 
 def _names_numbers(source: Source) -> bool:
-    """Tell whether the classes given are the names of numbers in the labels of the source."""
+    """Return whether the classes given are the names of numbers in the labels of the source."""
     return FORMATS[source.format].numbers and not FORMATS[source.format].one_file
 
 

@@ -40,7 +40,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         help="find what is wrong with a data folder, or with results, and write a page about it",
         description=f"Look for faults in images, labels, lists and classes ({len(CHECKS)} checks), "
         "and write one HTML page with pictures and a JSON file beside it. The exit code is 1 if "
-        "anything must be mended.",
+        "there is a finding of severity error.",
         epilog="example: doctor data --input_h 608 --output doctor.html",
     )
     parser.add_argument("folder", type=Path, help="data folder: images/, labelTxt/, lists, classes")
@@ -101,7 +101,11 @@ def _add_places(parser: argparse.ArgumentParser) -> None:
 
 def _add_training(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--input_h", type=_side, default=608, metavar="PIXELS", help="height of the input (608)"
+        "--input_h",
+        type=_side,
+        default=Settings.input_hw[0],
+        metavar="PIXELS",
+        help="height of the input (default: %(default)s)",
     )
     parser.add_argument(
         "--input_w", type=_side, metavar="PIXELS", help="width of the input (default: as high)"
@@ -117,7 +121,7 @@ def _side(text: str) -> int:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run the command; returns 1 if anything must be mended."""
+    """Run the command; return 1 if any finding is an error."""
     files = _files(arguments)
     if arguments.results is not None and not arguments.results.is_dir():
         raise InputError(f"{arguments.results}: no such folder of results")
@@ -130,7 +134,7 @@ def run(arguments: argparse.Namespace) -> int:
         reading=read_options(arguments),
         pixels=not arguments.headers_only,
     )
-    with _silent("DOTA_devkit.formats"):  # the page tells what a line for each odd file would
+    with _silent("DOTA_devkit.formats"):  # the page reports what a log line for each file would
         survey = read_survey(
             arguments.folder,
             Paths(
@@ -152,7 +156,7 @@ def run(arguments: argparse.Namespace) -> int:
             file.write(content)
     print(visible(diagnosis.text()))
     print(visible(f"\npage: {files[0]}\nJSON: {files[1]}"))
-    return int(diagnosis.must_mend)
+    return int(diagnosis.has_errors)
 
 
 @contextmanager

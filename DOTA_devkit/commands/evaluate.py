@@ -152,7 +152,7 @@ def _add_analysis_options(parser: argparse.ArgumentParser) -> None:
         type=non_negative_int,
         default=WORST,
         metavar="N",
-        help="number of images on the page, those that cost most AP (default: %(default)s)",
+        help="number of images on the page, those that cost the most AP (default: %(default)s)",
     )
     parser.add_argument(
         "--against",

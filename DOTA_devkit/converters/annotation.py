@@ -29,8 +29,8 @@ class Annotation:
         image_id: file name of the image without suffix.
         path: file that the labels were read from.
         labels: the objects, corners in pixels of the image.
-        size_wh: width and height of the image, None if the label file does not tell.
-        file_name: file name of the image, None if the label file does not tell.
+        size_wh: width and height of the image, None if the label file does not say.
+        file_name: file name of the image, None if the label file does not say.
         scores: ``[N]`` float64, the confidence of each object; nan where there is none.
         attributes: ``[N]``, what else the tool keeps of each object.
         fitted: ``[K]`` int64, lines of the objects whose outline has another number of points than
@@ -250,7 +250,7 @@ def size_from(width: float, height: float) -> tuple[int, int] | None:
 
 
 def size_of_members(width: JsonValue | None, height: JsonValue | None) -> tuple[int, int] | None:
-    """Return the size of an image as two members of a JSON object tell it, see `size_from`."""
+    """Return the size of an image from two members of a JSON object, see `size_from`."""
     if width is None or height is None:
         return None
     return size_from(width.number(), height.number())

@@ -190,7 +190,7 @@ def read_coco(path: Path | str, angle_unit: str | None = None) -> list[Annotatio
 
     Args:
         path: the JSON file.
-        angle_unit: unit of the angles of rotated boxes, which the file itself tells if they are of
+        angle_unit: unit of the angles of rotated boxes, which the file itself shows if they are of
             Detectron2 (`bbox_mode` 4), larger than a turn in radians, or all 0.
 
     Returns:
@@ -257,7 +257,7 @@ def _unit_of_angles(items: Iterable[JsonValue]) -> str:
     """Return the unit of the angles of rotated boxes.
 
     Raises:
-        InputError: the file does not tell it.
+        InputError: the file does not state it.
     """
     unclear = None
     for item in items:

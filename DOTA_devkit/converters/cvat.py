@@ -1,8 +1,8 @@
-"""CVAT XML 1.1 "for images": one file for all images, with boxes that may be turned.
+"""CVAT XML 1.1 "for images": one file for all images, with boxes that may be rotated.
 
 Polygons and masks are read as well.
 
-A box is turned by `rotation` degrees clockwise on the screen, about its center. CVAT turns a photo
+A box is rotated by `rotation` degrees clockwise on the screen, about its center. CVAT turns a photo
 as its EXIF data says before it shows it.
 """
 

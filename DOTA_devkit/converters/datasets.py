@@ -24,7 +24,7 @@ class Source:
         images: image id -> file; may be empty if the format includes the image sizes.
         classes: class names in the order of their numbers, for formats that store numbers.
         hrsc_level: level of the class names, for hrsc.
-        angle_unit: unit of the angles, for formats whose files do not tell it; None: radians for
+        angle_unit: unit of the angles, for formats whose files do not state it; None: radians for
             rolabelimg and yolo-xywhr, and for coco what the angles show.
         class_property: name of the property with the class, for geojson; None: a usual one.
     """

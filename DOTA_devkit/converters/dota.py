@@ -41,7 +41,7 @@ def write_dota(
 
     Args:
         path: the file to write or replace.
-        annotation: the labels; `check_dota_names` tells whether their names can be written.
+        annotation: the labels; `check_dota_names` checks whether their names can be written.
         classes: if given, write the position of the class in it instead of its name.
 
     Raises:

@@ -85,7 +85,7 @@ def guess_format(path: Path) -> str:
 
 
 def _guess(path: Path) -> str | None:
-    """Return the format of one file, None if it tells nothing."""
+    """Return the format of one file, None if it cannot be recognized."""
     suffix = path.suffix.lower()
     if suffix == ".geojson":
         return "geojson"

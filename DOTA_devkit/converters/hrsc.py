@@ -62,8 +62,8 @@ _ID_OFFSET = 100000000
 def hrsc_classes(level: int) -> tuple[str, ...]:
     """Return the class names of a level, in the order of their ids.
 
-    Levels 2 and 3 include "ship" for objects whose category the dataset does not tell; level 3 also
-    includes the names of level 2 for objects whose type it does not tell.
+    Levels 2 and 3 include "ship" for objects whose category the dataset does not give; level 3
+    also includes the names of level 2 for objects whose type it does not give.
 
     Args:
         level: 1 (ship), 2 (category) or 3 (type).

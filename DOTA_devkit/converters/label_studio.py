@@ -1,7 +1,7 @@
-"""Label Studio JSON: tasks with rectangles that may be turned, and polygons, in per cent.
+"""Label Studio JSON: tasks with rectangles that may be rotated, and polygons, in percent.
 
 A rectangle is turned by `rotation` degrees clockwise on the screen, about its top left corner; x
-and width are in per cent of the image's width, y and height in per cent of its height. The browser
+and width are in percent of the image's width, y and height in percent of its height. The browser
 shows a photo turned as its EXIF data says.
 """
 
@@ -34,7 +34,7 @@ from DOTA_devkit.imaging import image_size_wh
 from DOTA_devkit.json_tree import JsonValue, read_json
 from DOTA_devkit.number_ranges import DEGREE_TURN, SCORE, NumberRange
 
-_PERCENT = NumberRange(-1000, 1000, "per cent")
+_PERCENT = NumberRange(-1000, 1000, "percent")
 _SIDE = NumberRange(1, 2**30, whole=True)
 _UPLOAD_PREFIX = re.compile(r"^[0-9a-f]{8}-")  # put before the names of uploaded files
 # Results that are no shapes; "labels" has the class of the rectangle or polygon of the same id.
@@ -90,14 +90,14 @@ def _task(task: JsonValue, images: Mapping[str, Path]) -> Annotation:
 
 
 def _is_outline(value: JsonValue) -> bool:
-    """Tell whether a value is a polygon or a rectangle; an ellipse has radii, a mask `rle`."""
+    """Return whether a value is a polygon or a rectangle; an ellipse has radii, a mask `rle`."""
     return value.find("points") is not None or (
         value.find("width") is not None and value.find("height") is not None
     )
 
 
 def _size_wh(region: JsonValue, image: Path | None) -> tuple[int, int]:
-    """Return the size that a region is in per cent of; that of the image where it is not told."""
+    """Return the size that a region is in percent of; that of the image if the region has none."""
     if region.find("original_width") is None and image is not None:
         return image_size_wh(image)
     width, height = region.required("original_width"), region.required("original_height")

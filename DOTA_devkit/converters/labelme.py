@@ -93,7 +93,7 @@ def _record(shape: JsonValue, kind: str, number: int) -> ObjectRecord:
 
 
 def _is_true(flag: JsonValue | None) -> bool:
-    """Read a flag, which scripts write as a text at times."""
+    """Read a flag, which scripts sometimes write as text."""
     if flag is not None and flag.value not in (True, False, "true", "false"):
         raise flag.error("true or false")
     return flag is not None and flag.value in (True, "true")

@@ -65,7 +65,7 @@ def upright_corners(left: float, top: float, right: float, bottom: float) -> np.
 
 
 def exact_rectangle(corners: np.ndarray) -> Rectangle | None:
-    """Return the rectangle that four corners are, starting at the first of them.
+    """Return the rectangle that four corners form, starting at the first of them.
 
     Args:
         corners: ``[4, 2]``.

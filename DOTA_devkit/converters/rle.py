@@ -1,6 +1,6 @@
 """Masks of COCO and CVAT as run lengths: where their pixels are, without making the mask.
 
-pycocotools reads them as well, but takes what lies in memory for the pixels of damaged ones.
+pycocotools reads them as well, but returns arbitrary memory for the pixels of damaged ones.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def corners_of_runs(runs: Sequence[int], height: int) -> np.ndarray:
 
 
 def _runs_of_text(counts: JsonValue) -> list[int]:
-    """Return the run lengths that a text stands for.
+    """Decode the run lengths in a text.
 
     Each is a number of digits of 5 bits, the lowest first, in the characters from "0" on; the sixth
     bit says that more follow, the fifth of the last one is the sign. From the fourth run on, the

@@ -1,4 +1,4 @@
-"""The sizes of images, and whether labels are of the pixels that are shown."""
+"""The sizes of images, and whether labels refer to the pixels as shown."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def _compare_sizes(
         )  # fmt: skip
     elif orientation != 1 and frame != SHOWN:
         logger.warning(
-            "%s: %s has the orientation tag %d, and the size does not tell whether it was labeled "
+            "%s: %s has the orientation tag %d, and the size does not show whether it was labeled "
             "as it is stored or as it is shown, which is expected: check it with previews; if the "
             "boxes lie elsewhere, %s",
             annotation.path, path, orientation, remedy,

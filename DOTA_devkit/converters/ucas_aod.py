@@ -26,7 +26,7 @@ def read_ucas_aod(path: Path | str) -> Annotation:
 
     Raises:
         InputError: a line has another number of fields, or a coordinate that is not a number; the
-            message has file and line. Also if neither the folder nor the line tells the class.
+            message has file and line. Also if neither the folder nor the line gives the class.
         OSError: the file cannot be read.
     """
     path = Path(path)

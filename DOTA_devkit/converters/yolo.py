@@ -95,7 +95,7 @@ def parse_fields(fields: Sequence[str], where: str, count: str) -> list[float]:
 
 
 def class_of(label: float, text: str, where: str, classes: Sequence[str]) -> str:
-    """Return the class that a number stands for.
+    """Return the class of a number.
 
     Args:
         label: the number, which some tools write as 3.0 instead of 3.

@@ -1,7 +1,7 @@
 """YOLO text with rotated boxes: `class cx cy w h angle`, normalized, of no single tool.
 
 Center and sides are normalized by width and height of the image before the rotation. The angle
-runs clockwise on the screen; its unit is not told by the file.
+runs clockwise on the screen; its unit is not stored in the file.
 """
 
 from __future__ import annotations

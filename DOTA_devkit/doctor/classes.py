@@ -70,7 +70,7 @@ def _nearest(name: str, classes: tuple[str, ...]) -> str:
 
 
 def misspelled_classes(survey: Survey) -> Iterator[Finding]:
-    """Find names that seem to be another one with a slip, where no list tells."""
+    """Find names that look like a misspelling of another one, if there is no class list."""
     counts = {name: len(rows) for name, rows in survey.data.rows_by_class().items()}
     if survey.classes is not None:
         counts = {name: n for name, n in counts.items() if name in survey.classes}
@@ -159,7 +159,7 @@ def checkpoint_classes(survey: Survey) -> Iterator[Finding]:
         else:
             yield Finding(
                 "checkpoint_classes", NOTE, "checkpoint without class names",
-                [f"{path}: {model.count} classes in an order that it does not tell"],
+                [f"{path}: {model.count} classes whose order it does not state"],
                 "Make sure that the class list has the order of its training.",
             )  # fmt: skip
         return

@@ -33,8 +33,8 @@ class Diagnosis:
     checked: tuple[str, ...]
 
     @property
-    def must_mend(self) -> bool:
-        """Whether anything must be mended before the data are used."""
+    def has_errors(self) -> bool:
+        """Whether any finding is an error, which must be fixed before the data are used."""
         return any(finding.severity == ERROR for finding in self.findings)
 
     def reworded(self, wording: Callable[[str], str]) -> Diagnosis:

@@ -15,7 +15,7 @@ _MAX_SUGGESTIONS = 20
 
 
 def image_names(survey: Survey) -> Iterator[Finding]:
-    """Find images that share an id, so that nobody knows which of them the labels are of."""
+    """Find images that share an id, for which it is unclear which one the labels belong to."""
     if faults := survey.faults.get("image_names"):
         yield Finding(
             "image_names", ERROR, "images share an id (the file name without its suffix)",
@@ -67,7 +67,7 @@ def missing_labels(survey: Survey) -> Iterator[Finding]:
 
 
 def _is_unread(survey: Survey, image_id: str) -> bool:
-    """Tell whether a label file of the image exists that could not be read."""
+    """Return whether a label file of the image exists that could not be read."""
     return any(f"/{image_id}." in text for text in survey.faults.get("label_text", ()))
 
 

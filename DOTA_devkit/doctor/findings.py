@@ -10,8 +10,8 @@ import numpy as np
 ERROR, WARNING, NOTE = "error", "warning", "note"
 
 SEVERITIES = {
-    ERROR: "must be mended: training or scoring stops, or learns or counts what is wrong",
-    WARNING: "most likely a mistake, or it costs accuracy: look at it",
+    ERROR: "must be fixed: training or scoring stops, or works with wrong data",
+    WARNING: "most likely a mistake, or lowers the accuracy: look at it",
     NOTE: "good to know",
 }
 """Severity -> what it means, the worst first."""

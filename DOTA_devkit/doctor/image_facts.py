@@ -1,4 +1,4 @@
-"""What only the pixels of an image tell: whether it can be read, and what it looks like."""
+"""Facts that require decoding an image: whether it can be read, and what it looks like."""
 
 from __future__ import annotations
 

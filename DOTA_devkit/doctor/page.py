@@ -84,7 +84,7 @@ class _Pictures:
             try:
                 path = self._survey.images[image_id]
                 self._last = (image_id, read_image(path, self._survey.settings.reading))
-            except (InputError, OSError) as error:  # the check of the images tells
+            except (InputError, OSError) as error:  # the check of the images reports it
                 logger.debug("%s", error)
                 self._last = (image_id, None)
         return self._last[1]

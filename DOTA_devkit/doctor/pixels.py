@@ -119,7 +119,7 @@ def _with_boxes(survey: Survey, image_ids: list[str]) -> tuple[Example, ...]:
 
 
 def _fits_stored_only(survey: Survey, image_id: str, orientation: int) -> bool:
-    """Tell whether the objects lie in the image as stored, but not in the image as shown."""
+    """Return whether the objects lie in the image as stored, but not in the image as shown."""
     row = survey.rows[image_id]
     shown = survey.data.sizes_wh[row]
     corners = survey.data.corners[survey.data.image_index == row]
@@ -131,7 +131,7 @@ def _fits_stored_only(survey: Survey, image_id: str, orientation: int) -> bool:
 
 
 def image_sizes(survey: Survey) -> Iterator[Finding]:
-    """Find images that the input shrinks a lot, tiny ones, and stripes."""
+    """Find images that are scaled down a lot to fit the input, tiny ones, and narrow strips."""
     sizes = survey.data.sizes_wh
     known = np.flatnonzero(np.isfinite(sizes).all(axis=1))
     if not len(known):
@@ -140,7 +140,7 @@ def image_sizes(survey: Survey) -> Iterator[Finding]:
     shrink = (sizes[known] / (width, height)).max(axis=1)
     total = len(known)
 
-    def told(rows: np.ndarray) -> list[str]:
+    def size_lines(rows: np.ndarray) -> list[str]:
         return [
             f"{survey.image_file(survey.data.image_ids[k])}: {sizes[k, 0]:.0f}x{sizes[k, 1]:.0f}"
             for k in rows
@@ -153,14 +153,15 @@ def image_sizes(survey: Survey) -> Iterator[Finding]:
         yield Finding(
             "image_sizes", WARNING,
             f"images of which the input of {height}x{width} shows less than half of the resolution",
-            told(large),
+            size_lines(large),
             "Objects become as much smaller. Split the images (python -m DOTA_devkit split), or "
             "train with a larger `input_h` and `input_w`.",
             total, drawn(large),
         )  # fmt: skip
     if len(tiny := known[sizes[known].min(axis=1) < _LEAST_SIDE_PX]):
         yield Finding(
-            "image_sizes", WARNING, f"images with a side below {_LEAST_SIDE_PX} pixels", told(tiny),
+            "image_sizes", WARNING, f"images with a side below {_LEAST_SIDE_PX} pixels",
+            size_lines(tiny),
             "A crop or an icon among photos? They are enlarged to the input, and their objects "
             "with them.", total, drawn(tiny),
         )  # fmt: skip
@@ -168,7 +169,7 @@ def image_sizes(survey: Survey) -> Iterator[Finding]:
     if len(stripes := known[aspect > _WIDEST]):
         yield Finding(
             "image_sizes", WARNING, f"images more than {_WIDEST} times as long as wide",
-            told(stripes),
+            size_lines(stripes),
             "Most of the input is black for them: split the images.", total, drawn(stripes),
         )  # fmt: skip
 

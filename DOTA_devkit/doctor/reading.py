@@ -1,4 +1,4 @@
-"""Reading a data folder into a `Survey`: faults are kept and told, and never end the reading."""
+"""Reading a data folder into a `Survey`: faults are collected, and never stop the reading."""
 
 from __future__ import annotations
 
@@ -268,7 +268,7 @@ def _sizes(image_ids: list[str], images: Mapping[str, Path]) -> np.ndarray:
             try:
                 sizes[row] = image_size_wh(images[image_id])
             except (InputError, OSError):
-                continue  # the check of the images tells
+                continue  # the check of the images reports it
     return sizes
 
 

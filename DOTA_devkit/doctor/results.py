@@ -1,4 +1,4 @@
-"""Results: whether a server takes them, and the usual reasons of a low score."""
+"""Results: whether a server accepts them, and the usual causes of a low score."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ _COVERED = 0.8
 """Share of the image that a box covers, from which on it is one around the whole image."""
 
 _MIN_CLASS = 20
-"""Objects of a class, below which nobody knows how large they usually are."""
+"""Minimum number of objects of a class for estimating their usual size."""
 _OUTLIER_FACTOR = 6.0
 """Times by which a side differs from the median of the class, at least, for an outlier."""
 _OUTLIER_SPREAD = 6.0
@@ -51,7 +51,7 @@ def too_large(survey: Survey) -> Iterator[Finding]:
 
 
 def _outliers(sides: np.ndarray) -> np.ndarray:
-    """Tell which sides are far from the median, for the spread of all of them."""
+    """Return which sides are far from the median, for the spread of all of them."""
     if len(sides) < _MIN_CLASS:
         return np.zeros(len(sides), bool)
     values = np.log(np.maximum(sides, 0.1))

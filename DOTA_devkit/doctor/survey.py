@@ -1,6 +1,6 @@
 """What the checks look at: labels, images, lists and classes of a data folder, as they are read.
 
-Reading goes on after a fault and keeps it, so that one bad file does not hide all others.
+Reading continues after a fault and records it, so that one bad file does not hide all others.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ CELL_PX = 4
 
 
 FROM_RELEASE = "the names of DOTA"
-"""Beginning of `Survey.class_source` where the names of the labels tell a release of DOTA."""
+"""Beginning of `Survey.class_source` if the names in the labels identify a release of DOTA."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What the data are judged for: the settings of a training.
+    """The settings of the training for which the data are checked.
 
     Attributes:
         input_hw: size of the network's input.
@@ -90,7 +90,7 @@ class Survey:
         class_source: where `classes` come from.
         settings: see `Settings`.
         faults: name of a check -> faults met when reading, as texts with their place.
-        declared_wh: image id -> size that its label file tells.
+        declared_wh: image id -> size given in its label file.
         model: the classes of a checkpoint.
         results: folder of results to judge.
         release: release of DOTA whose server gets the results; None for other data.

@@ -21,9 +21,9 @@ class Check:
         about: what it looks for, for the documentation.
         run: yields what it finds in a survey; with `needs_images` also given the image facts.
         needs_images: look at the image files, which takes the most time.
-        needs: what must have been given for it, "pixels", "model" or "results"; else it is not run.
+        needs: what the survey must include ("pixels", "model" or "results"); else it is not run.
         at_start: part of the short check at the start of a training. The others take long there,
-            or training tells the same in its own words.
+            or training reports the same in its own messages.
     """
 
     about: str
@@ -35,7 +35,7 @@ class Check:
 
 CHECKS: dict[str, Check] = {
     "image_names": Check("images that share an id", files.image_names),
-    "label_text": Check("label files that cannot be read, with file and line", files.label_text),
+    "label_text": Check("label files that cannot be parsed, with file and line", files.label_text),
     "missing_labels": Check("images without a label file", files.missing_labels),
     "missing_images": Check("labels without an image", files.missing_images),
     "label_sizes": Check("labels made for an image of another size", files.label_sizes),
@@ -46,15 +46,18 @@ CHECKS: dict[str, Check] = {
     ),
     "unlisted_images": Check("images in no list", lists.unlisted_images),
     "unreadable_images": Check(
-        "images that are truncated, or none at all", pixels.unreadable_images, True
+        "files that are truncated, or are not images", pixels.unreadable_images, True
     ),
     "empty_images": Check("images of a single color", pixels.empty_images, True, "pixels"),
     "pixel_kinds": Check("16 bits, transparency, palettes", pixels.pixel_kinds, True),
     "turned_images": Check(
-        "photos that EXIF data turn, and labels that do not fit then", pixels.turned_images, True
+        "photos that are rotated by their EXIF data, and labels that do not match them",
+        pixels.turned_images,
+        True,
     ),
     "image_sizes": Check(
-        "images that the input shrinks a lot, tiny ones and stripes", pixels.image_sizes
+        "images that are scaled down a lot to fit the input, tiny ones and narrow strips",
+        pixels.image_sizes,
     ),
     "same_pixels": Check(
         "images with the same pixels, in train and val or test above all",
@@ -63,15 +66,15 @@ CHECKS: dict[str, Check] = {
         "pixels",
     ),
     "near_duplicates": Check(
-        "images of val or test that nearly look like one of train: saved again, resized, brighter, "
-        "turned, mirrored",
+        "images of val or test that look nearly like one of train: saved again, resized, "
+        "brightened, rotated, mirrored",
         twins.near_duplicates,
         True,
         "pixels",
     ),
     "outside": Check("objects outside their image", boxes.outside, at_start=True),
     "degenerate": Check("boxes without area", boxes.degenerate, at_start=True),
-    "crossing": Check("bow-ties", boxes.crossing),
+    "crossing": Check("boxes whose edges cross (bow ties)", boxes.crossing),
     "duplicates": Check(
         "objects labeled twice, as one class or as two", boxes.duplicates, at_start=True
     ),
@@ -94,7 +97,9 @@ CHECKS: dict[str, Check] = {
     "class_list": Check("a class list that is missing or cannot be used", classes.class_list),
     "unknown_classes": Check("classes that are not in the list", classes.unknown_classes),
     "misspelled_classes": Check(
-        "names that seem to be another one misspelled", classes.misspelled_classes, at_start=True
+        "names that look like a misspelling of another one",
+        classes.misspelled_classes,
+        at_start=True,
     ),
     "rare_classes": Check(
         "classes that are rare, or absent from train, val or test",

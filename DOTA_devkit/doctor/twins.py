@@ -1,4 +1,4 @@
-"""Images that are there twice, or nearly so, in the training set and in what it is measured on."""
+"""Duplicate and near-duplicate images, above all between training and validation or test."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ def same_pixels(survey: Survey, facts: Mapping[str, ImageFacts]) -> Iterator[Fin
     if leaks:
         yield Finding(
             "same_pixels", ERROR, "images of val or test that are, by their pixels, in train too",
-            _told(survey, leaks), _LEAK, len(measured), _pairs(survey, leaks),
+            _pair_lines(survey, leaks), _LEAK, len(measured), _pairs(survey, leaks),
         )  # fmt: skip
     if twins:
         yield Finding(
             "same_pixels", WARNING, "images that have the same pixels as another one",
-            _told(survey, twins),
+            _pair_lines(survey, twins),
             "Keep one of them, with the right labels; the others only count it twice.",
             len(facts), _pairs(survey, twins),
         )  # fmt: skip
@@ -67,7 +67,7 @@ def _one_each(pairs: list[tuple[str, str]]) -> list[tuple[str, str]]:
 
 
 def near_duplicates(survey: Survey, facts: Mapping[str, ImageFacts]) -> Iterator[Finding]:
-    """Find images of val and test that nearly look like one of train, turned or mirrored too."""
+    """Find images of val and test that look nearly like one of train, also rotated or mirrored."""
     train = [i for i in survey.ids_of("train") if _has_details(facts.get(i))]
     known = set(survey.ids_of("train"))
     measured = [
@@ -86,7 +86,7 @@ def near_duplicates(survey: Survey, facts: Mapping[str, ImageFacts]) -> Iterator
     if found:
         yield Finding(
             "near_duplicates", WARNING, "images of val or test that nearly look like one of train",
-            _told(survey, found, "looks like"), _LEAK, len(measured), _pairs(survey, found),
+            _pair_lines(survey, found, "looks like"), _LEAK, len(measured), _pairs(survey, found),
         )  # fmt: skip
 
 
@@ -142,7 +142,7 @@ def _has_details(facts: ImageFacts | None) -> bool:
     return thumb is not None and float(_high_pass(thumb).std()) >= _LEAST_DETAIL
 
 
-def _told(survey: Survey, pairs: list[tuple[str, str]], how: str = "is") -> list[str]:
+def _pair_lines(survey: Survey, pairs: list[tuple[str, str]], how: str = "is") -> list[str]:
     return [f"{survey.image_file(b)} {how} {survey.image_file(a)}" for a, b in pairs]
 
 

@@ -122,7 +122,7 @@ class Comparison:
         return format_rows(rows, list(rows[0]))
 
     def summary(self) -> str:
-        """Say in a sentence or two what the interval of the mean AP is and means."""
+        """Describe the interval of the mean AP and its meaning in a sentence or two."""
         one = self.mean
         if np.isnan(one.low):
             return f"Images: {self.drawn}. An interval needs at least two, with objects."

@@ -1,17 +1,17 @@
-"""Kinds of errors, as TIDE tells them apart (Bolya et al., ECCV 2020, arXiv:2008.08115).
+"""Kinds of errors, as defined by TIDE (Bolya et al., ECCV 2020, arXiv:2008.08115).
 
-TIDE compares upright boxes; here the IoU is that of the evaluation, exact for oriented boxes. The
-first rule that holds decides about a false positive, in the order of TIDE's own program. Its IoU
+TIDE compares upright boxes; here the IoU is that of the evaluation, exact for oriented boxes. A
+false positive is of the first kind whose rule applies, in the order of TIDE's own program. Its IoU
 
 * with an object of its class is from 0.1 up to a match: localization;
 * with an object of another class is a match: wrong class;
-* with an object of its class is a match, and another detection stands for the object: duplicate;
+* with an object of its class is a match, but another detection was matched to it: duplicate;
 * with every object is below 0.1: background;
 * with an object of another class is from 0.1 up to a match (the rest): both.
 
-An object that no detection stands for, and that no localization or class error points to, is
-missed. TIDE knows no difficult objects: a detection on one is not background, and as such an
-object counts neither as found nor as missed, putting the detection right takes it away.
+An object without a match, to which no localization or class error points, is missed. TIDE has no
+difficult objects. Here, a detection on one is not background; and as such an object counts neither
+as found nor as missed, correcting the detection removes it.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ EXPLANATIONS: dict[ErrorKind, str] = {
     ErrorKind.BOTH: "the box fits badly, and the class is another one",
     ErrorKind.DUPLICATE: "a further detection of an object that was found already",
     ErrorKind.BACKGROUND: "a detection where nothing is labeled: IoU below 0.1 with every object",
-    ErrorKind.MISSED: "an object that no detection stands for or comes near to",
+    ErrorKind.MISSED: "an object that no detection matches or comes near to",
 }
 """What each kind means, for users."""
 
@@ -61,7 +61,7 @@ class FalsePositives:
 
     Attributes:
         kinds: ``[N]`` int64, `ErrorKind.number`, -1 for a detection that matches an object.
-        targets: ``[N]`` int64, the object that a localization or class error stands for, else -1.
+        targets: ``[N]`` int64, the object that a localization or class error points to, else -1.
     """
 
     kinds: np.ndarray
@@ -72,10 +72,10 @@ class FalsePositives:
         return self.kinds == kind.number
 
 
-def tell_kinds(
+def classify_errors(
     pool: DetectionPool, matched: np.ndarray, metric: str, threshold: float
 ) -> FalsePositives:
-    """Tell the kind of each false positive.
+    """Assign each false positive its kind of error.
 
     Args:
         pool: the detections.

@@ -1,13 +1,14 @@
-"""How much AP each kind of error costs: the AP if the errors of that kind alone were put right.
+"""How much AP each kind of error costs: the AP if only the errors of that kind were corrected.
 
-As in TIDE, a localization or class error is put right by making it the true positive that it
-stands for, if no other detection does: the one with the highest score of those that point to an
-object, while the others are taken away. Errors of the other kinds are taken away, and missed
-objects are not counted. As each kind is put right by itself, the costs do not add up to the whole
-loss: a class whose boxes are both shifted and doubled gains from the second only after the first.
+As in TIDE, a localization or class error is corrected by making it the true positive of the
+object that it points to, if that object has none. Of several such errors, the one with the highest
+score is corrected, and the others are removed. Errors of the other kinds are removed, and missed
+objects are not counted. Each kind is corrected on its own, so the costs do not add up to the whole
+loss: if boxes are both shifted and duplicated, removing duplicates helps only after the shift is
+corrected.
 
 TIDE's own program lets localization and class errors compete for an object even while only one of
-the two kinds is put right, and so finds slightly lower costs of either; the paper has no such rule.
+the two kinds is corrected, and so finds slightly lower costs of both; the paper has no such rule.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from DOTA_devkit.error_analysis.kinds import ErrorKind, FalsePositives, tell_kinds
+from DOTA_devkit.error_analysis.kinds import ErrorKind, FalsePositives, classify_errors
 from DOTA_devkit.error_analysis.pool import DetectionPool
 from DOTA_devkit.error_analysis.rankings import Ranking, ap_without_missed
 from DOTA_devkit.errors import InputError
@@ -35,7 +36,7 @@ FALSE_POSITIVES, FALSE_NEGATIVES = "all false positives", "all false negatives"
 """What the AP would gain without any false positive, or if objects not found did not count."""
 
 CAUSES = (*(kind.value for kind in ErrorKind), FALSE_POSITIVES, FALSE_NEGATIVES)
-"""Names of everything that is put right by itself."""
+"""Names of the kinds of errors that are corrected one at a time."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class ClassLosses:
         name: class name.
         objects: number of objects that count.
         ap: average precision; nan without objects.
-        lost: each of `CAUSES` -> AP that putting it right would gain; nan without objects.
+        lost: each of `CAUSES` -> AP gained by correcting it; nan without objects.
         counts: each of `CAUSES` -> number of such errors; a class error counts for the class that
             was detected.
     """
@@ -102,7 +103,7 @@ class MatchedPool:
         inside = (pool.object_areas >= low) & (pool.object_areas < high)
         counted = inside & ~pool.truth.difficult
         matched = pool.match(metric, threshold, ~counted)
-        kinds = tell_kinds(pool, matched, metric, threshold)
+        kinds = classify_errors(pool, matched, metric, threshold)
         hit = np.append(counted, False)[matched]
         unfound = counted.copy()
         unfound[matched[hit]] = False
@@ -198,7 +199,7 @@ def analyze_errors(
 def class_losses(matched: MatchedPool, metric: str) -> tuple[ClassLosses, ...]:
     """Compute the AP that each class loses to each cause."""
     before = [matched.ranking(k).ap(metric) for k in range(len(matched.pool.truth.classes))]
-    # Nothing put right costs AP; what is below 0 is rounding.
+    # No correction lowers the AP; negative values are rounding errors.
     lost = {
         cause: np.maximum(np.subtract(_class_aps(matched, repair, metric), before), 0)
         for cause, repair in _repairs(matched).items()
@@ -219,7 +220,7 @@ def class_losses(matched: MatchedPool, metric: str) -> tuple[ClassLosses, ...]:
 
 @dataclass(frozen=True)
 class _Repair:
-    """What putting errors right changes.
+    """The changes made by correcting errors.
 
     Attributes:
         removed: ``[N]`` bool, detections that are taken away from the class they are of.
@@ -235,7 +236,7 @@ class _Repair:
 
 
 def _repairs(matched: MatchedPool) -> dict[str, _Repair]:
-    """Return how each of `CAUSES` is put right."""
+    """Return how each of `CAUSES` is corrected."""
     kinds = matched.false_positives
     none, no_object = np.zeros(0, np.int64), np.zeros(len(matched.counted), bool)
     repairs = {}

@@ -33,7 +33,7 @@ WORST = 50
 """Default number of images that are shown."""
 
 _NOTE = (
-    "Each number is the AP, in points, that putting right the errors of this kind alone would "
+    "Each number is the AP, in points, that correcting only the errors of this kind would "
     "gain (TIDE, Bolya et al. 2020). They do not add up to the whole loss: one error often hides "
     "behind another."
 )
@@ -169,7 +169,7 @@ class ErrorReport:
         return table(("class", *_columns()), [_losses_row(row) for row in rows])
 
     def _pictures(self, read_image: ImageReader | None) -> Iterable[Html]:
-        yield element("h2", f"The {len(self.worst)} images that cost most AP")
+        yield element("h2", f"The {len(self.worst)} images that cost the most AP")
         yield element(
             "p",
             "Shown are the detections above the score threshold of each class's best F1. Of a "

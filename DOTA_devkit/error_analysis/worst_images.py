@@ -1,4 +1,4 @@
-"""The images that cost most AP, and what is wrong in them."""
+"""The images that cost the most AP, and the errors in them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from DOTA_devkit.error_analysis.rankings import ap_without_missed
 from DOTA_devkit.scoring.evaluation import Evaluation
 
 NOT_FOUND = "not found"
-"""Name of the objects that no detection above the score threshold stands for."""
+"""Name of the objects that no detection above the score threshold matches."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class ImageErrors:
             low scores included.
         hits: ``[H]``, numbers of the true positives in the `DetectionPool`.
         errors: ``[E]``, numbers of the false positives.
-        not_found: ``[U]``, numbers of the objects that no kept detection stands for.
+        not_found: ``[U]``, numbers of the objects that no kept detection matches.
         counts: `ErrorKind.value` or `NOT_FOUND` -> how many, without zeros.
     """
 
@@ -43,7 +43,7 @@ class ImageErrors:
 def worst_images(
     analysis: ErrorAnalysis, evaluation: Evaluation, count: int = 50
 ) -> list[ImageErrors]:
-    """Find the images whose errors cost most AP.
+    """Find the images whose errors cost the most AP.
 
     The cost of an image is what the mean AP would gain if its false positives were away and its
     objects that were not found did not count. That is the area under the curve whatever the metric

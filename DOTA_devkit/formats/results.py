@@ -118,7 +118,7 @@ def iter_results(
 
 
 def result_coordinates(path: Path | str) -> int | None:
-    """Tell Task1 from Task2 by the name of a result file and all of its lines.
+    """Distinguish Task1 from Task2 by the name of a result file and all of its lines.
 
     Lines of 10 fields are those of Task1 and lines of 6 those of Task2. Ids with blanks have more
     fields; there the name decides (``Task1_ship.txt``) or, without one, how many numbers end the

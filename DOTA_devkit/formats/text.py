@@ -25,7 +25,7 @@ UTF16_BOMS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 # mark, and would part a number in two if they were taken for white space.
 _CONTROL = bytes(set(range(0x20)) - set(b"\t\n\v\f\r"))
 _FIRST_CONTROL = re.compile(b"[" + re.escape(_CONTROL) + b"]")
-# Folders of whose encoding the log has told; a data set has thousands of files.
+# Folders whose encoding has been logged; a data set has thousands of files.
 _TOLD_OF: set[str] = set()
 _LINE_END = re.compile("\r\n|\n|\r")
 

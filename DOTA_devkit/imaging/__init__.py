@@ -1,6 +1,6 @@
 """Reading the pixels of image files, by one rule for every command.
 
-The rule (`ReadOptions`) says what becomes of 16 bits per channel, which bands are the colors and
+The rule (`ReadOptions`) says how 16 bits per channel are converted, which bands are the colors and
 what is refused. Headers, decoding by OpenCV and by rasterio, orientation, masks and the contrast
 stretch belong here; finding images by their id belongs to `DOTA_devkit.images`, georeferences to
 `deploy.predict.georeference`.

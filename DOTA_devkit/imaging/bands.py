@@ -31,7 +31,7 @@ class ColorBands(NamedTuple):
     reason: str
 
     def note(self, count: int) -> str | None:
-        """Return what to tell the user of a raster of `count` bands; None if it is the usual."""
+        """Return the log text for a raster of `count` bands; None in the usual case."""
         if (self.numbers == [1] and count <= 2) or (self.numbers == [1, 2, 3] and count == 3):
             return None
         if len(self.numbers) == 1:
@@ -81,7 +81,7 @@ def _chosen(dataset: DatasetReader, asked: Sequence[int] | None) -> ColorBands:
     if all(color in roles for color in _COLORS):
         return ColorBands([roles.index(color) + 1 for color in _COLORS], "by their colors")
     if dataset.count >= 3:
-        return ColorBands([1, 2, 3], "the first three, as the file does not tell its colors")
+        return ColorBands([1, 2, 3], "the first three, as the file does not name its colors")
     return ColorBands([1], "the first")
 
 

@@ -12,7 +12,7 @@ from DOTA_devkit.file_kinds import ARCHIVE, VIDEO, image_hint, kind_of
 
 
 def import_cv2() -> ModuleType:
-    """Import OpenCV, which only work on pixels needs.
+    """Import OpenCV, which is needed only for pixels.
 
     Raises:
         InputError: It is not installed.

@@ -63,7 +63,7 @@ def orientation_of(path: Path | str) -> int:
 
 @dataclass(frozen=True)
 class PixelKind:
-    """What the numbers of an image file stand for.
+    """The pixel format of an image file.
 
     Attributes:
         bits: Bits per channel.

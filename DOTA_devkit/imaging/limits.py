@@ -1,4 +1,4 @@
-"""Sizes that headers declare, judged before anything is planned or allocated for them."""
+"""Checks of the image sizes in headers, before anything is planned or allocated for them."""
 
 from __future__ import annotations
 
@@ -35,23 +35,23 @@ def check_size(
     """
     width, height = size_wh
     pixels = width * height
-    told = f"{path}: {width}x{height} pixels (width x height) by its header"
+    stated = f"{path}: {width}x{height} pixels (width x height) by its header"
     held = _png_bytes(path)
     if held is not None:
         size = Path(path).stat().st_size
         if held > (size + 1) * _DEFLATE_RATIO:
             raise InputError(
-                f"{told}, which a PNG of {size} bytes cannot hold: the file is damaged"
+                f"{stated}, which a PNG of {size} bytes cannot hold: the file is damaged"
             )
     if pixels > options.max_pixels:
         raise InputError(
-            f"{told}, more than {options.max_pixels}: set `max_pixels` to at least {pixels} if it "
-            "is that large"
+            f"{stated}, more than {options.max_pixels}: set `max_pixels` to at least {pixels} if "
+            "it is that large"
         )
     if whole and pixels > _opencv_limit():
         name = Path(path).name
         raise InputError(
-            f"{told}, more than {_opencv_limit()}, at which OpenCV stops: set the environment "
+            f"{stated}, more than {_opencv_limit()}, at which OpenCV stops: set the environment "
             f"variable {_OPENCV_VARIABLE}={pixels}, or convert it to a GeoTIFF, which predict and "
             f"split read window by window (gdal_translate -co TILED=YES {name} "
             f"{Path(name).with_suffix('.tif')})"

@@ -9,7 +9,7 @@ from DOTA_devkit.errors import InputError
 STRETCH, HIGH_BYTE = "stretch", "high_byte"
 
 DEPTHS = (STRETCH, HIGH_BYTE)
-"""What may become of 16 bits per channel: a contrast stretch, or the upper 8 bits."""
+"""Conversions of 16 bits per channel to 8: a contrast stretch, or the upper 8 bits."""
 
 MAX_PIXELS = 1 << 36
 """Pixels of 262,144 x 262,144, or 26 km x 26 km at 10 cm."""
@@ -20,7 +20,7 @@ class ReadOptions:
     """How image files become uint8 pixels in BGR; images of 8 bits are never changed.
 
     Attributes:
-        depth: What becomes of 16 bits per channel, one of `DEPTHS`.
+        depth: How 16 bits per channel are converted to 8, one of `DEPTHS`.
         bands: Numbers (from 1) of the red, green and blue band of a TIFF or JPEG 2000 file, or of
             one gray band; None to go by the names and colors that the file gives its bands.
         max_pixels: Images of more pixels by their header are refused.

@@ -177,7 +177,7 @@ class RasterReader:
 
 
 def is_flat(image: np.ndarray) -> bool:
-    """Tell whether all pixels have one color, as in a border without data or a masked area.
+    """Return whether all pixels have one color, as in a border without data or a masked area.
 
     Nothing can be found there.
     """
@@ -187,7 +187,7 @@ def is_flat(image: np.ndarray) -> bool:
 
 
 def is_plain(dataset: DatasetReader, bands: ColorBands) -> bool:
-    """Tell whether OpenCV reads a raster as `RasterReader` does: 8 bits, gray or red, green, blue.
+    """Whether OpenCV reads a raster as `RasterReader` does: 8 bits, gray or red, green, blue.
 
     OpenCV only sees the first of several bands that have no colors, multiplies colors by an alpha
     band, and knows no masks.
@@ -204,7 +204,7 @@ def is_plain(dataset: DatasetReader, bands: ColorBands) -> bool:
 
 
 def hides_pixels(dataset: DatasetReader) -> bool:
-    """Tell whether a mask or an alpha band hides pixels.
+    """Return whether a mask or an alpha band hides pixels.
 
     Anything may lie below a mask. A value that stands for "no data" is also a color that single
     pixels of a roof may have, so it hides nothing.
@@ -238,7 +238,7 @@ def import_rasterio() -> ModuleType:
 
 
 def has_rasterio() -> bool:
-    """Tell whether rasterio is installed."""
+    """Return whether rasterio is installed."""
     try:
         import_rasterio()
     except InputError:

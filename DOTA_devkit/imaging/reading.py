@@ -30,7 +30,7 @@ from DOTA_devkit.imaging.stretch import Stretch, unsigned
 
 logger = logging.getLogger(__name__)
 
-_told: set[str] = set()
+_logged: set[str] = set()
 """What this process has logged about how images are read."""
 
 
@@ -120,7 +120,7 @@ def read_image(path: Path | str, options: ReadOptions | None = None) -> np.ndarr
             if stretch.limits is None
             else "16 bits are stretched to 8, each image by its own percentiles"
         )
-        _tell_once(kind, path)
+        _log_once(kind, path)
     return image
 
 
@@ -149,7 +149,7 @@ def read_stretched(
                 pass  # of a compression that OpenCV does not know
         reader = RasterReader(path, dataset, options)
         if note := bands.note(dataset.count):
-            _tell_once(note, path)
+            _log_once(note, path)
         return reader.part(0, 0, reader.size_wh), reader.stretch
 
 
@@ -223,8 +223,8 @@ def image_size_wh(path: Path | str) -> tuple[int, int]:
     return size_wh or read_image(path).shape[1::-1]
 
 
-def _tell_once(text: str, path: Path | str) -> None:
+def _log_once(text: str, path: Path | str) -> None:
     """Log how an image is read, for the first of a kind: a data set has thousands of them."""
-    if text not in _told:
-        _told.add(text)
-        logger.info("%s: %s (told of the first such image only)", path, text)
+    if text not in _logged:
+        _logged.add(text)
+        logger.info("%s: %s (logged for the first such image only)", path, text)

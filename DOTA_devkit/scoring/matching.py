@@ -1,10 +1,10 @@
 """Which detection matches which object, by the rules of VOC and of COCO.
 
-VOC (and DOTA): each detection stands for the object with the highest IoU, matched already or
-not. If that IoU is above the threshold and the detection is the first to claim the object (by
-descending score), it is a true positive, else a false positive. COCO: each detection takes the
-best object that is not matched yet. An object marked difficult counts neither as found nor as
-missed, and neither does a detection that stands for it.
+VOC (and DOTA): each detection is assigned to the object with the highest IoU, whether that is
+matched already or not. If that IoU is above the threshold and the detection is the first one of the
+object (by descending score), it is a true positive, else a false positive. COCO: each detection is
+assigned to the best object that is not matched yet. An object marked difficult counts neither as
+found nor as missed, and detections that match it are ignored.
 """
 
 from __future__ import annotations

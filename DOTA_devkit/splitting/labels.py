@@ -13,8 +13,8 @@ from DOTA_devkit.polygon import bounding_rectangles
 from DOTA_devkit.splitting.options import SplitOptions
 from DOTA_devkit.text_table import float_texts
 
-# The difficulty of an object of which too little is left.
 TRUNCATED_DIFFICULTY = 2
+"""Difficulty of an object that a border truncates by too much."""
 
 # Pairs of an object and a window that are checked at a time.
 PAIRS_PER_STEP = 1 << 20

@@ -270,7 +270,7 @@ def _record_options(
         except (ValueError, RecursionError):
             before = {}
         before = before if isinstance(before, dict) else {}
-        before = reading | before  # a folder of an earlier version does not tell, nor need it
+        before = reading | before  # folders of earlier versions do not record it
         state |= reading
         different = [key for key, value in state.items() if before.get(key) != value]
         if different:

@@ -13,7 +13,7 @@ OUTSIDE_TOLERANCE_PX = 2.0
 """Pixels by which a corner may exceed the border before its label counts as reaching outside."""
 
 DUPLICATE_IOU = 0.95
-"""IoU above which two objects of one class are taken for one object, labeled twice."""
+"""IoU above which two objects of one class count as one object that is labeled twice."""
 
 
 def find_problems(data: LabelSet, classes: Sequence[str] | None = None) -> dict[str, list[str]]:
@@ -66,7 +66,7 @@ def _outside_problems(data: LabelSet) -> dict[str, list[str]]:
 
 
 def outside_masks(data: LabelSet) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Tell which objects lie outside their image, as masks ``[N]``; none where no size is known.
+    """Return which objects lie outside their image, as masks ``[N]``; none where no size is known.
 
     Returns:
         Those that reach outside by more than `OUTSIDE_TOLERANCE_PX`, those with their center

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from DOTA_devkit.faults import shorten_list
 from DOTA_devkit.stats.boxes import BoxMeasures, measure_boxes
 from DOTA_devkit.stats.label_set import LabelSet
 from DOTA_devkit.stats.problems import find_problems
@@ -130,8 +131,7 @@ class Stats:
     def _problem_list(self) -> str:
         lines = []
         for title, places in self.problems.items():
-            shown = ", ".join(places[:_MAX_EXAMPLES])
-            shown += ", ..." if len(places) > _MAX_EXAMPLES else ""
+            shown = shorten_list(places, _MAX_EXAMPLES)
             lines.append(f"{title}: {len(places)}" + (f" ({shown})" if places else ""))
         return "\n".join(lines)
 

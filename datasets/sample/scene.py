@@ -24,12 +24,12 @@ from datasets.sample.raster import (
     value_noise,
 )
 from datasets.sample.sprites import Color, Sprite
+from DOTA_devkit.splitting.labels import TRUNCATED_DIFFICULTY
 
 SIZE = 192  # width and height of an image in pixels
 ZOOM = 1.25  # pixels per layout unit; an image shows SIZE / ZOOM units
 MIN_VISIBLE = 0.6  # objects of which a smaller share is in the image are labeled as difficult
 MIN_DRAWN = 0.2  # objects of which a smaller share is in the image are not drawn
-TRUNCATED_DIFFICULTY = 2  # what DOTA's splitting tools give to objects truncated at the border
 
 
 class Scene:

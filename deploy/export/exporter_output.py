@@ -1,4 +1,4 @@
-"""What PyTorch's exporter and the quantizer print, which nobody needs."""
+"""Silencing of the output of PyTorch's exporter and of the quantizer."""
 
 from __future__ import annotations
 

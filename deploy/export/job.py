@@ -1,4 +1,4 @@
-"""What a file is built from, and what building it returns."""
+"""Inputs and result of building a file."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class ExportJob:
 
 
 class BuiltModel(NamedTuple):
-    """A model that is not written to its place yet.
+    """A model that has been built, but is not in its final place yet.
 
     Attributes:
         run: Runs it.

@@ -17,7 +17,8 @@ from models.ctrbox_net import decode_heads
 from models.folding import TRIAL_SHAPE, fold_batch_norms
 from structures.boxes import RECTANGLE
 
-OUTPUTS = ("hm", "features")
+TRACED_OUTPUTS = ("hm", "features")
+"""Outputs of the traced network, from which the rest of the graph is computed."""
 
 
 class ExportNetwork(nn.Module):

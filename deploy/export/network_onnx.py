@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from deploy.export.exporter_output import quiet
-from deploy.export.network import OUTPUTS, ExportNetwork, HeadMaps
+from deploy.export.network import TRACED_OUTPUTS, ExportNetwork, HeadMaps
 from deploy.export.types import OPSET, SIZE_MULTIPLE
 from deploy.metadata import MAPS
 
@@ -51,7 +51,7 @@ def export_network(
     """
     batch, height, width = shape
     example = torch.zeros(batch, 3, height, width)
-    model = _trace(_Precision(network, half), example, OUTPUTS)
+    model = _trace(_Precision(network, half), example, TRACED_OUTPUTS)
     for value in (*model.graph.input, *model.graph.output):
         dimensions = value.type.tensor_type.shape.dim
         for index, name in ((0, "batch"), (2, None), (3, None)):

@@ -13,13 +13,14 @@ from pathlib import Path
 
 import numpy as np
 
-from deploy.export.formats import EXPORT_FORMATS
+from deploy.export.formats import EXPORT_FORMATS, ExportFormat
 from deploy.export.job import ExportJob
 from deploy.export.network import ExportNetwork, check_same_maps
 from deploy.export.parity.check import compare
 from deploy.export.parity.report import Report
 from deploy.export.settings import ExportSettings
 from deploy.export.types import CheckImage
+from deploy.metadata import ModelMetadata
 from deploy.sidecar import refuse_foreign_sidecar, sidecar_path, write_sidecar
 from DOTA_devkit import interrupts
 from DOTA_devkit.errors import InputError
@@ -79,6 +80,13 @@ def export(
         built.write(output)
         if row.has_metadata:
             write_sidecar(output, metadata.to_props())
+    _log_written(output, row, metadata)
+    if built.advice is not None:
+        logger.info("%s", built.advice(output))
+    return report
+
+
+def _log_written(output: Path, row: ExportFormat, metadata: ModelMetadata) -> None:
     files = row.files_of(output)
     size = sum(file.stat().st_size for file in files) / 1e6
     if row.has_metadata:
@@ -88,9 +96,6 @@ def export(
         )  # fmt: skip
     else:
         logger.info("%s: %.1f MB, weights in %s", output, size, metadata.precision)
-    if built.advice is not None:
-        logger.info("%s", built.advice(output))
-    return report
 
 
 def _check_output(output: Path, format: str) -> None:

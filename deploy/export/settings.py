@@ -77,9 +77,9 @@ class ExportSettings:
         opset: Version of ONNX's operators that an ONNX file uses.
         check_nms_thresh: NMS threshold for the AP in the parity report.
         reading: How the image files of the training were read, None if the checkpoint does not
-            tell.
+            say.
         train_scale: Input pixels per pixel of the training images (median), None if the checkpoint
-            does not tell.
+            does not say.
         epoch: Number of the last epoch of the training.
     """
 

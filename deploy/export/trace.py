@@ -1,4 +1,4 @@
-"""Trace a network for a file, and test what a trace at one input size holds for.
+"""Trace a network for a file, and test for which input sizes the trace is valid.
 
 A network of convolutions does the same at every size, so it is traced at a small one. A transformer
 can have sizes in its graph: those of the windows into which a map is cut, for example. A file of
@@ -12,7 +12,7 @@ import torch
 from onnxruntime import RunOptions
 from torch.export import ExportedProgram
 
-from deploy.export.network import OUTPUTS, ExportNetwork
+from deploy.export.network import TRACED_OUTPUTS, ExportNetwork
 from deploy.export.network_onnx import TRACED_SHAPE, export_network
 from deploy.export.settings import ExportSettings
 from deploy.export.torch_program import export_program
@@ -62,7 +62,7 @@ def traced_network(
     options = RunOptions()
     options.log_severity_level = _LOG_NOTHING  # a failure is expected
     try:
-        found = open_session(graph).run(list(OUTPUTS), {"input": image.numpy()}, options)
+        found = open_session(graph).run(list(TRACED_OUTPUTS), {"input": image.numpy()}, options)
     except Exception as error:  # ONNX Runtime raises classes of its own, without a common base
         raise InputError(_needs_static(network.backbone, settings.fitted_hw)) from error
     for values, wanted in zip(found, expected, strict=True):

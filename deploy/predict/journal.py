@@ -1,10 +1,10 @@
-"""What a prediction has done so far, on disk, so that it can be killed, resumed and shared.
+"""The progress of a prediction on disk, so that it can be resumed after a kill, and shared.
 
 The work is a list of batches that every process plans alike. Each process appends the batches that
 it has done to a file of its own, one line each, in a folder whose name identifies the work: the
 same images, model and settings. A line that was cut off by a kill, or whose
-checksum is wrong, does not count. Once all batches
-are there, whichever process notices writes the results.
+checksum is wrong, does not count. The process that
+finds all batches done writes the results.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ class Journal:
             raise _cannot_write(self._path, error) from error
 
     def _end_last_line(self) -> None:
-        """Keep a line that a kill cut off from swallowing the next one."""
+        """End a line that was cut off by a kill, so that the next one is not appended to it."""
         size = self._file.seek(0, os.SEEK_END)
         if size:
             self._file.seek(-1, os.SEEK_END)
@@ -147,7 +147,7 @@ class Journal:
                 self._file.flush()
 
     def append(self, result: BatchResult) -> None:
-        """Note that a batch is done.
+        """Record that a batch is done.
 
         Raises:
             InputError: The disk is full.

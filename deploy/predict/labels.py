@@ -1,7 +1,7 @@
 """Detections as labels of annotation tools, to be corrected there and read again by `convert`.
 
-The files are those of `DOTA_devkit.converters`. As they may hold somebody's corrections by now,
-those of an earlier run are only replaced if that was asked for.
+The files are those of `DOTA_devkit.converters`. Files of an earlier run may contain
+corrections by now, so they are only replaced on request.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Prediction:
-    """What came out of a run.
+    """The outcome of a run.
 
     Attributes:
         windows: Number of windows of all processes.
@@ -84,6 +84,7 @@ class Prediction:
         return format_table(rows)
 
 
+# Over 60 lines because its arguments are documented; the body is a run from start to end.
 def predict(
     detector: DetectorLike,
     source: Sequence[str | Path],
@@ -126,7 +127,7 @@ def predict(
     if shard.count == 1:  # else another process may be writing its results
         sweep_leftovers(output)
     folder = progress_folder(output, _work(plan, detector, settings, model))
-    if not folder.is_dir():  # else labels that are there are those of this run, which was stopped
+    if not folder.is_dir():  # else existing labels are those of this run, which was stopped
         refuse_existing_labels(
             plan.sources, detector.classes, settings.formats, output, settings.overwrite
         )
@@ -160,7 +161,7 @@ def predict(
 def run_batches(
     detector: DetectorLike, plan: Plan, numbers: Sequence[int], journal: Journal
 ) -> dict[str, str]:
-    """Do those of some batches that are not done yet, and note each in the journal.
+    """Run the batches that are not done yet, and record each in the journal.
 
     Shards take whole batches: the network sees the same batches as in one process, and so gives
     the same bits.
@@ -220,7 +221,7 @@ def merge_images(
 
 
 def warn_about_left_out(faults: Sequence[str]) -> None:
-    """Warn of images that are left out; if there are many of them, not of each.
+    """Warn about images that are left out, listing only the first of many.
 
     Args:
         faults: Why each image is left out.
@@ -235,7 +236,7 @@ def warn_about_left_out(faults: Sequence[str]) -> None:
 
 
 def warn_about_full_windows(images: Sequence[ImageResult], settings: PredictSettings) -> None:
-    """Warn of images that may hold more objects than the decoder lets through."""
+    """Warn about images that may have more objects than the decoder returns."""
     full = [one.source.path for one in images if not one.detections.complete]
     if full:
         logger.warning(

@@ -1,7 +1,7 @@
 """The windows of every image, and the batches in which they go through the network.
 
 A plan depends only on the images, the model and the settings, so every process that shares the
-work makes the same one.
+work makes the same plan.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class TilingDefaults:
-    """What is done where the settings leave it open.
+    """Defaults of tiling, for settings that are not given.
 
     Attributes:
         max_whole_ratio: Without a tile or a scale, an image is scaled to the network's input as a

@@ -226,7 +226,7 @@ def _is_replaced(
     score: np.ndarray,
     other_score: np.ndarray,
 ) -> np.ndarray:
-    """Tell whether most of a box lies in another one whose score is not much lower."""
+    """Return whether most of a box lies in another one whose score is not much lower."""
     contained = _shared_area(iou, area, other_area) > RULE.contained_share * area
     return contained & (other_score >= RULE.min_relative_score * score)
 

@@ -81,7 +81,7 @@ class ModelRecord:
     tta: str | None = None
 
     def identity(self) -> dict[str, Any]:
-        """Return what tells this model's detections from another's.
+        """Return what distinguishes this model's detections from another's.
 
         A killed run may only be resumed with the same model, wherever its file is.
         """
@@ -192,7 +192,7 @@ class PredictSettings:
             the training, see `deploy.predict.plan.usual_scale`.
         gsd: Ground sampling distance of the training images in meters per pixel; images with
             coordinates are rescaled to it first.
-        crs: Coordinate reference system of images that do not tell theirs, such as "EPSG:32633";
+        crs: Coordinate reference system of images that do not name theirs, such as "EPSG:32633";
             None if there are none.
         batch_size: Windows that go through the network together.
         formats: Names out of `FORMATS` and `LABEL_FORMATS` to write.

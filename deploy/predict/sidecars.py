@@ -65,7 +65,7 @@ def locate_image(
     Args:
         path: The image file.
         size_wh: Its width and height as it is shown.
-        crs: That of an image which does not tell its own.
+        crs: That of an image which does not name its own.
         reading: How the image is read.
 
     Returns:
@@ -94,12 +94,12 @@ def locate_raster(
         path: The file.
         dataset: The same, open in rasterio.
         turn: How its pixels are turned to be shown.
-        crs: That of a raster which does not tell its own.
+        crs: That of a raster which does not name its own.
     """
     points, points_crs = dataset.gcps
     located = dataset.crs and not dataset.transform.is_identity
     if located or (points and points_crs):
-        _tell_of_other_crs(path, dataset.crs or points_crs, crs)
+        _warn_about_other_crs(path, dataset.crs or points_crs, crs)
         found = Georeference.of(dataset, turn)
         return found, "" if found else f"{path}: its georeference is degenerate"
     try:
@@ -121,18 +121,18 @@ def _located(
         logger.warning("%s; `crs` is used", error)
         crs = None
     if crs:
-        _tell_of_other_crs(path, crs, given)
+        _warn_about_other_crs(path, crs, given)
     elif given is None:
         return None, (
-            f"{path}: it lies on a map (by its world file or transform), but nothing tells the "
-            f"coordinate reference system: give `crs`, such as EPSG:32633, or put "
+            f"{path}: it lies on a map (by its world file or transform), but its "
+            f"coordinate reference system is unknown: give `crs`, such as EPSG:32633, or put "
             f"{path.stem}.prj beside it"
         )
     found = Georeference.checked(crs or given, affine, str(path), turn)
     return found, "" if found else f"{path}: its georeference is degenerate"
 
 
-def _tell_of_other_crs(path: Path, own: CRS, given: CRS | None) -> None:
+def _warn_about_other_crs(path: Path, own: CRS, given: CRS | None) -> None:
     if given is not None and own != given:
         logger.warning("%s: its own coordinate reference system is used, not `crs`", path)
 

@@ -154,7 +154,7 @@ def _hint_of_folder(path: Path) -> str:
 
 
 def _hint_of_any(paths: Sequence[Path]) -> str:
-    """Return what the first of some files is that are no images, if it can be told."""
+    """Say what the first of some files that are not images is, if it can be recognized."""
     known = next((path for path in paths if kind_of(path) and path.is_file()), None)
     return "" if known is None else f"; {known} is{image_hint(known).removeprefix('; it is')}"
 
@@ -184,8 +184,8 @@ def _read_list(path: Path) -> list[Path]:
 def image_ids(paths: Sequence[Path]) -> list[str]:
     """Return a unique id for each image.
 
-    It is the file name without suffix, or as much more of the path as it takes to tell it from the
-    others.
+    It is the file name without suffix. Images that share it get their path below the common
+    folder of all images instead, with the suffix if need be.
     """
     absolute = [Path(os.path.abspath(path)) for path in paths]
     root = os.path.commonpath([path.parent for path in absolute])
@@ -214,7 +214,7 @@ def inspect_images(
     Args:
         paths: The files.
         reading: How their pixels are read.
-        crs: Coordinate reference system of images that do not tell theirs.
+        crs: Coordinate reference system of images that do not name theirs.
 
     Returns:
         The images that can be opened, and for the others path -> why not.

@@ -37,10 +37,10 @@ PICTURES = "pictures"
 """Folder of the pictures in that of the results."""
 
 MAX_PICTURE_SIDE_PX = 4096
-"""Longer side of a picture at most; larger images are shown as an overview."""
+"""Maximum length of the longer side of a picture; larger images are scaled down."""
 
 DETECTIONS_PER_CHUNK = 10_000
-"""Detections of an image that are turned into text at a time."""
+"""Number of detections that are converted to text at a time."""
 
 CSV_HEADER = (
     "image", "class", "score", "x1", "y1", "x2", "y2", "x3", "y3", "x4", "y4",
@@ -291,7 +291,7 @@ def _write_geojson(results: Results, folder: Path) -> dict[str, str]:
     """
     path = folder / "detections.geojson"
     located = [one for one in results.images if one.source.georeference is not None]
-    _tell_of_unlocated([one.source for one in results.images], path.name)
+    _warn_about_unlocated([one.source for one in results.images], path.name)
     unwritten = {}
     if not located:
         path.unlink(missing_ok=True)  # one of an earlier run would pass for this one's
@@ -317,8 +317,8 @@ def _write_geojson(results: Results, folder: Path) -> dict[str, str]:
     return unwritten
 
 
-def _tell_of_unlocated(sources: Sequence[ImageSource], name: str) -> None:
-    """Say which images are not in the GeoJSON file, why, and what to do about it."""
+def _warn_about_unlocated(sources: Sequence[ImageSource], name: str) -> None:
+    """Log which images are not in the GeoJSON file, why, and what to do about it."""
     bare = [source for source in sources if source.georeference is None]
     reasons = [source.unlocated for source in bare if source.unlocated]
     for text in shorten_faults(reasons):

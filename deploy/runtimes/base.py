@@ -49,7 +49,7 @@ class DetectorSettings:
             checkpoint it is set there. None for as many as PyTorch uses if it is imported
             (`torch.set_num_threads`), else the environment's `OMP_NUM_THREADS`, else the number
             of cores that the process may use.
-        depth: What becomes of 16 bits, see `ReadOptions`; None for what was done in training.
+        depth: How 16 bits are converted to 8, see `ReadOptions`; None as in training.
         bands: Bands that are read, see `ReadOptions`; None for those of the training.
         max_pixels: Images of more pixels by their header are refused.
         allow_remote: Whether virtual and remote images are read, see `ReadOptions`.
@@ -117,7 +117,7 @@ class DetectorSettings:
     def reading(self, trained: ReadOptions | None) -> ReadOptions:
         """Return how image files are read by a model that was trained on `trained`.
 
-        Files that do not tell how are of earlier versions, or of images of 8 bits.
+        Files that do not say how are of earlier versions, or of images of 8 bits.
         """
         names = ("depth", "bands", "max_pixels", "allow_remote")
         asked = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
@@ -134,18 +134,18 @@ class Runtime(Protocol):
         classes: Class names in the order of the labels.
         input_hw: Height and width that the model was trained or exported at.
         squash: Whether it is meant for images that are stretched to the input, None if the file
-            does not tell.
+            does not say.
         fixed_hw: Whether it takes only images of that size.
         conf_thresh: Scores above it are kept; where classes differ, class name -> threshold, in the
             order of the labels.
         theta_thresh: Value of `cls_theta` above which a box counts as rotated.
         K: Most detections of an image of `input_hw`.
         nms_thresh: IoU threshold of the NMS in the file, None if there is none in it.
-        reading: How the images of its training were read, None if the file does not tell.
+        reading: How the images of its training were read, None if the file does not say.
         train_scale: Input pixels per pixel of the training images (median), None if the file does
-            not tell.
+            not say.
         box_coding: How its boxes are coded, one of `structures.boxes.BOX_CODINGS`; None if the file
-            does not tell.
+            does not say.
     """
 
     name: str

@@ -1,7 +1,7 @@
 """The runtimes by name, and which of them opens a model file.
 
 All of them have one interface (`deploy.runtimes.base.Runtime`), so that the detector and the
-benchmark need not know which one they have: `prepare`, `network` and `decode`, one after the other.
+benchmark do not depend on which one it is: `prepare`, `network` and `decode`, one after the other.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class RuntimeEntry(NamedTuple):
     open: Callable[[Path, DetectorSettings], Runtime]
     """Opens a model file. It imports the runtime's module, and no other runtime's package."""
     uses_gpu: Callable[[], bool]
-    """Whether it could use a GPU, as far as it can tell without looking for one."""
+    """Whether it may be able to use a GPU, judged without looking for one."""
 
 
 def _onnxruntime_for_gpus() -> bool:
@@ -73,7 +73,7 @@ _UNSUPPORTED = {
 def runtimes_of_file(path: Path) -> tuple[str, ...]:
     """Return the names of the runtimes that can run a file, judged by its suffix.
 
-    Files with other suffixes than those of exported files are taken for checkpoints.
+    Files with other suffixes than those of exported files are treated as checkpoints.
     """
     return _BY_SUFFIX.get(path.suffix.lower(), ("pytorch",))
 

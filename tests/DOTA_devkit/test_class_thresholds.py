@@ -31,7 +31,7 @@ CLASSES = ("ship", "plane", "大 车")
         ("0.1,0.2", "'0.2': one threshold of a class expected, got two"),
     ],
 )
-def test_texts_that_are_no_thresholds(text, told):
+def test_invalid_thresholds(text, told):
     with pytest.raises(InputError) as error:
         parse_thresholds(text)
     assert told in str(error.value)

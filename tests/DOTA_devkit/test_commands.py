@@ -142,7 +142,7 @@ def test_full_disk_is_an_error_and_leaves_no_files(tmp_path):
 
 
 @pytest.mark.slow
-def test_closed_output_pipe_is_no_traceback(tmp_path):
+def test_closed_output_pipe_gives_no_traceback(tmp_path):
     labels = tmp_path / "labelTxt"
     labels.mkdir()
     (labels / "a.txt").write_text("".join(f"{LINE} class{i} 0\n" for i in range(5000)))

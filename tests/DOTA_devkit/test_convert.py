@@ -303,8 +303,8 @@ def test_labels_of_stored_pixels_are_refused(folder, tmp_path, capsys, target):
     ("orientation", "size", "warning"),
     [
         (1, (100, 80), None),
-        (6, (80, 100), "does not tell whether it was labeled as it is stored"),
-        (3, (100, 80), "does not tell whether it was labeled as it is stored"),
+        (6, (80, 100), "does not show whether it was labeled as it is stored"),
+        (3, (100, 80), "does not show whether it was labeled as it is stored"),
         (1, (200, 160), "the labels are of an image of 200x160, but"),
         (6, (200, 160), "the labels are of an image of 200x160, but"),
         (1, (0, 0), None),  # older files of roLabelImg
@@ -354,7 +354,7 @@ def test_tools_that_turn_photos_label_what_is_shown(
     (source / file).write_text(text.format(100, 80))
     assert convert(name, source, tmp_path / "other") == 2
     assert "the labels are of an image of 100x80" in capsys.readouterr().err
-    turned_jpeg(tmp_path / "images/a.jpg", 3)  # turned by half: the size does not tell
+    turned_jpeg(tmp_path / "images/a.jpg", 3)  # rotated by 180 degrees: the size does not show it
     assert convert(name, source, tmp_path / "other") == 0
     assert not caplog.messages
 
@@ -363,7 +363,7 @@ def test_labelimg_obb_does_not_turn_photos(folder, tmp_path, caplog):
     source = folder("labels", {"a.txt": "YOLO_OBB\n0 20 40 20 40 0\n", "classes.txt": "ship\n"})
     turned_jpeg(tmp_path / "images/a.jpg", 6)
     assert convert(source, tmp_path / "out") == 0
-    assert "does not tell whether it was labeled as it is stored" in caplog.text
+    assert "does not show whether it was labeled as it is stored" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -396,7 +396,7 @@ def test_yolo_labels_come_with_the_class_names(folder, tmp_path):
     assert convert("dota", source, tmp_path / "labels", "--to", "yolo", *names[0]) == 2
 
 
-def test_shapes_that_are_no_boxes_are_told(folder, tmp_path, capsys, caplog):
+def test_shapes_that_are_not_boxes_are_reported(folder, tmp_path, capsys, caplog):
     shapes = [{"label": "x", "points": [[1, 2]] * n, "shape_type": kind}
               for n, kind in ((1, "point"), (2, "line"))]  # fmt: skip
     shapes.append({"label": "x", "points": [[0, 0], [9, 0], [9, 9], [4, 12], [0, 9]]})

@@ -56,7 +56,7 @@ def test_systems_without_affinity_and_load(tmp_path, monkeypatch):
     assert cores.busy_cores() is None
 
 
-def test_threads_wait_briefly_unless_told_otherwise():
+def test_threads_wait_briefly_unless_set_otherwise():
     environment = {"PATH": "/bin"}
     cores.wait_briefly(environment)
     assert environment == {"PATH": "/bin", "GOMP_SPINCOUNT": "10000", "KMP_BLOCKTIME": "1"}

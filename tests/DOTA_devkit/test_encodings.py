@@ -53,7 +53,7 @@ def test_every_kind_of_text_file(tmp_path, encoding, caplog):
         (b"ship\nbo\x07at", "x.txt:2: expected text, got the control byte 0x07"),
     ],
 )
-def test_what_cannot_be_read_is_told(tmp_path, read, data, message):
+def test_unreadable_text_is_an_error(tmp_path, read, data, message):
     path = tmp_path / "x.txt"
     path.write_bytes(data)
     with pytest.raises(InputError, match=message):

@@ -29,7 +29,7 @@ def refusal(function, *arguments):
     return str(caught.value)
 
 
-def test_no_image_has_another_kind():
+def test_images_have_no_other_file_kind():
     assert {kind_of(f"a{suffix}") for suffix in (*IMAGE_SUFFIXES, "", ".x", ".txt")} == {""}
     assert {kind_of(name) for name in (r"C:\a.png", "C:/a.png", "a/0", "im0", "a:b.png")} == {""}
 
@@ -45,7 +45,7 @@ def test_no_image_has_another_kind():
         ("/dev/video7", ("a camera", "save its pictures")),
     ],
 )
-def test_sources_that_are_no_files(name, parts):
+def test_sources_that_are_not_files(name, parts):
     error = refusal(find_sources, [name])
     assert f"source {name}: no such file or folder; it is " in error
     assert all(part in error for part in parts)
@@ -64,7 +64,7 @@ def test_sources_that_are_no_files(name, parts):
         ("a.npy", ("an array of NumPy", "Detector.detect")),
     ],
 )
-def test_sources_that_are_no_images(tmp_path, name, parts):
+def test_sources_that_are_not_images(tmp_path, name, parts):
     path = tmp_path / "no images" / name
     path.parent.mkdir()
     assert image_hint(path) == "", "of a file that does not exist, nothing is known"

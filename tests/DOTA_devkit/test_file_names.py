@@ -48,7 +48,7 @@ def test_file_stem(name, stem):
     assert name_of_stem(stem) == name
 
 
-def test_every_name_comes_back():
+def test_file_names_round_trip():
     rng = random.Random(0)
     for _ in range(20_000):
         name = "".join(rng.choices("%/\\2F5c\n.a", k=rng.randrange(1, 9)))
@@ -94,7 +94,7 @@ def test_files_of_every_class_are_written_merged_scored_and_zipped(tmp_path, cap
     assert row.split()[:4] == ["Hut/Tent", "1", "1", "100.00"]
 
 
-def test_a_folder_of_a_class_with_a_slash_is_told(tmp_path, capsys):
+def test_folder_of_class_with_slash_is_reported(tmp_path, capsys):
     (tmp_path / "in/Task1_car").mkdir(parents=True)
     for name in ("Task1_ship.txt", "Task1_car/van.txt"):
         (tmp_path / "in" / name).write_text("")

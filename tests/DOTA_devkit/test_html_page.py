@@ -80,14 +80,14 @@ def test_pieces_stay_as_they_are():
         page("a", ODD),
     ],
 )  # fmt: skip
-def test_names_become_no_part_of_the_page(built):
+def test_names_are_escaped_in_the_page(built):
     assert isinstance(built, Html)
     parsed = Parsed(built)
     assert SHOWN in parsed.texts and not parsed.count("img") and not parsed.count("b")
     built.encode("utf-8")
 
 
-def test_names_in_attributes_and_titles_become_no_part_of_the_page():
+def test_names_in_attributes_and_titles_are_escaped():
     parsed = Parsed(page(ODD, picture(b"", ODD, "png")))
     assert parsed.attributes_of("img") == [{"src": "data:image/png;base64,", "alt": SHOWN}]
     assert parsed.texts.count(SHOWN) == 2  # the title is the heading as well
@@ -141,7 +141,7 @@ def test_page_loads_nothing_and_fits_a_phone():
     assert policy == "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 
-def test_classes_of_the_style_sheet():
+def test_style_sheet_has_all_used_classes():
     """What the functions and the pages name is in the style sheet."""
     style = page("title").partition("<style>")[2].partition("</style>")[0]
     for name in ("scroll", "gallery", "prose", "bar", "key"):

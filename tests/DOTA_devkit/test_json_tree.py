@@ -47,7 +47,7 @@ def test_values(tmp_path):
         ("[[1, 2], [3]]", lambda v: v.points(), r"\[1\]: expected x and y, got 1 numbers"),
     ],
 )
-def test_other_values_are_told_with_their_place(tmp_path, text, read, message):
+def test_invalid_values_are_reported_with_their_place(tmp_path, text, read, message):
     with pytest.raises(InputError, match=message):
         read(document(tmp_path, text))
 

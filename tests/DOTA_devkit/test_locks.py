@@ -34,7 +34,7 @@ def holder(folder):
     return process
 
 
-def test_the_second_process_is_refused_and_a_killed_one_leaves_nothing(tmp_path):
+def test_second_process_is_refused_and_killed_one_leaves_no_lock(tmp_path):
     folder = tmp_path / "run"
     with holder(folder) as process:
         owner = rf"run is in use by process {process.pid} on {socket.gethostname()} since 2\d{{3}}-"

@@ -50,7 +50,7 @@ def test_patch_id_writes_an_integral_rate_without_point():
         "a" + "__1" * 100_000,
     ],
 )
-def test_long_ids_that_are_none_of_patches(image_id):
+def test_long_ids_that_are_not_patch_ids(image_id):
     """With two ways to match the same digits, one of these would take half an hour."""
     assert parse_patch_id(image_id) is None
 

@@ -219,7 +219,7 @@ class TestManyPairs:
         expected = {frozenset((i, j)) for i in range(80) for j in range(i) if overlap(a[i], a[j])}
         assert len(within_a) == len(set(within_a)) and set(within_a) == expected
 
-    def test_touching_rectangles_are_no_pair(self):
+    def test_touching_rectangles_are_not_a_pair(self):
         a = np.array([[0, 0, 1, 1], [1, 0, 2, 1], [0, 1, 1, 2.0]])
         assert sum(len(i) for i, _ in overlapping_pairs(a)) == 0
 

@@ -108,7 +108,7 @@ def test_no_line_soon_after_another(monkeypatch):
     assert list(progress(range(3), "work")) == [0, 1, 2]
 
 
-def test_a_short_loop_is_not_logged_however_long_there_was_no_line(monkeypatch):
+def test_short_loop_is_not_logged_after_a_long_silence(monkeypatch):
     monkeypatch.setattr(progress_module, "_last_line", {"at": -1e9})
     monkeypatch.setattr(progress_module.logger, "info", lambda *args: pytest.fail("a line"))
     lines = progress_module._Lines("work", 3, "it", 0)

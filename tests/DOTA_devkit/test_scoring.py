@@ -195,7 +195,7 @@ class TestMatching:
         assert evaluate({"ship": task1([hit, miss])}, truth, metric="voc12").map == 1
         assert evaluate({"ship": task1([miss, hit])}, truth, metric="voc12").map == 0.5
 
-    def test_same_place_in_another_image_is_no_match(self):
+    def test_same_place_in_another_image_does_not_match(self):
         found = {"ship": task1([("Q", 0.9, square(0, 0))])}
         assert evaluate(found, self.truth)["ship"].ap[0] == 0
 

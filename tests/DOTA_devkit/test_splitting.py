@@ -386,7 +386,7 @@ class TestErrors:
             split_folder(data, tmp_path / "out")
         assert "ignoring 1 label files" in caplog.text and "extra" in caplog.text
 
-    def test_labels_of_images_not_selected_are_no_warning(self, data, caplog):
+    def test_labels_of_unselected_images_give_no_warning(self, data, caplog):
         selected = {"small": data / "images" / "small.png"}
         with caplog.at_level(logging.WARNING):
             split._check_label_files(selected, data / "labelTxt")

@@ -258,7 +258,7 @@ def test_command_without_labels(tmp_path, capsys, folder, message):
     assert message in capsys.readouterr().err
 
 
-def test_one_long_name_takes_no_memory_for_every_object(data):
+def test_memory_does_not_grow_with_one_long_name(data):
     labels = data({"a": [f"{x} 0 {x + 9} 0 {x + 9} 9 {x} 9 ship" for x in range(0, 50_000, 10)]})
     names = labels.names.copy()
     names[7] = "x" * 50_000

@@ -291,7 +291,7 @@ def test_tensors_may_share_memory(tmp_path):
     assert back["a"].data_ptr() + 4 == back["b"].data_ptr()
 
 
-def test_lists_that_hold_each_other_many_times(tmp_path):
+def test_deeply_shared_lists_are_read_quickly(tmp_path):
     value = [torch.zeros(1)]
     for _ in range(60):
         value = [value, value]  # 2 ** 60 paths lead to the tensor

@@ -57,7 +57,7 @@ def test_a_failed_check_is_shown_and_gives_code_1(checks, tmp_path, capsys):
     assert written["checks"][1]["output"] == "all that it printed"
 
 
-def test_what_is_not_there_is_no_failure(checks, capsys):
+def test_missing_requirements_are_not_failures(checks, capsys):
     assert device_check.main(["--device", "cpu", "--only", "none,good"]) == 0
     assert "0 of 2 checks failed on cpu" in capsys.readouterr().out
 
@@ -83,7 +83,7 @@ def test_checks_end_when_the_time_is_over(checks, tmp_path):
     assert row.result == FAILED and "--only good runs it alone" in row.note
 
 
-def test_a_cpu_compiles_only_when_it_is_asked_to(tmp_path, monkeypatch):
+def test_cpu_compiles_only_on_request(tmp_path, monkeypatch):
     monkeypatch.setitem(device_check.CHECKS, "compile", lambda work: "done")
     work = Workplace(tmp_path, "cpu", 60)
     for asked, expected in ((False, NOT_THERE), (True, PASSED)):
@@ -94,7 +94,7 @@ def test_a_cpu_compiles_only_when_it_is_asked_to(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["float16", "onnx-cuda", "tensorrt"])
-def test_a_cpu_has_no_paths_of_a_gpu(tmp_path, name):
+def test_gpu_checks_are_refused_on_a_cpu(tmp_path, name):
     with pytest.raises(NotThere, match="needs a GPU"):
         device_checks.CHECKS[name](Workplace(tmp_path, "cpu", 60))
 
@@ -109,7 +109,7 @@ def test_a_failed_command_says_why(tmp_path):
         work.run(["-c", "import sys; sys.exit(4)"])
 
 
-def test_what_was_made_once_is_not_made_again(tmp_path):
+def test_once_runs_a_function_a_single_time(tmp_path):
     work, calls = Workplace(tmp_path, "cpu", 60), []
 
     def fail():

@@ -66,7 +66,7 @@ def made(here):
         ("a.bin", "torch", "not a file of torch.save"),  # checkpoints may have this suffix as well
     ],
 )
-def test_file_that_is_no_model(call, here, phase, name, package, message):
+def test_file_that_is_not_a_model(call, here, phase, name, package, message):
     pytest.importorskip(package)
     (here / name).write_bytes(np.random.default_rng(0).bytes(5000))
     ran = call(phase, weights=name)

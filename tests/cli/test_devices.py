@@ -23,10 +23,10 @@ from cli import devices
         (2, 9.0, None, None),
     ],
 )
-def test_busy_cores_are_told(monkeypatch, caplog, threads, load, cores, told):
+def test_busy_cores_are_logged(monkeypatch, caplog, threads, load, cores, told):
     monkeypatch.setattr(devices, "busy_cores", lambda: load)
     monkeypatch.setattr(devices.os, "cpu_count", lambda: cores)
-    devices.tell_if_busy(threads)
+    devices.warn_if_busy(threads)
     assert (caplog.text == "") if told is None else (told in caplog.text)
 
 

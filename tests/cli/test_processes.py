@@ -82,7 +82,7 @@ def test_torchrun_decides_on_the_number_of_processes(monkeypatch, caplog):
     [("cuda:1", 2, True), ("cuda:0", 2, True), ("cuda:1", 1, False), ("cuda", 2, False),
      ("cpu", 2, False), (None, 2, False)],
 )  # fmt: skip
-def test_one_gpu_is_no_device_for_several_processes(device, local_count, refused):
+def test_single_gpu_is_refused_for_several_processes(device, local_count, refused):
     args = argparse.Namespace(device=device, given=frozenset())
     if not refused:
         numbers = ProcessNumbers(1, 8, 1, local_count)
@@ -97,7 +97,7 @@ def test_one_gpu_is_no_device_for_several_processes(device, local_count, refused
 
 
 @pytest.mark.parametrize("phase", ["train", "test", "eval", "predict"])
-def test_one_gpu_for_all_is_told_before_the_work(run_cli, monkeypatch, phase):
+def test_one_gpu_for_all_is_refused_before_the_work(run_cli, monkeypatch, phase):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     flags = ["--source", "a.png", "--weights", "a.pth"] if phase == "predict" else []
     for name, value in (("RANK", 0), ("LOCAL_RANK", 0), ("WORLD_SIZE", 2), ("LOCAL_WORLD_SIZE", 2)):
@@ -165,7 +165,7 @@ def test_a_restart_does_not_begin_with_an_earlier_checkpoint_again(
         ({}, {"job_1"}, None),  # begun without torchrun
     ],
 )
-def test_a_run_is_that_of_each_torchrun_that_has_begun_it(tmp_path, before, now, expected):
+def test_run_belongs_to_every_torchrun_that_started_it(tmp_path, before, now, expected):
     path = tmp_path / "weights_dota/model_last.pth"
     path.parent.mkdir()
     save_checkpoint(path, Checkpoint.of(tiny_model(), extras={"run": before}))
@@ -256,7 +256,7 @@ def test_resumed_run_keeps_its_device(run_cli, run_training, data, trained_weigh
     save_checkpoint(last, checkpoint)
     result = run_cli(*resume, 3)
     assert result.code == 0
-    assert "the run goes on without --device cuda:7, which is not here" in result.out
+    assert "the run continues without --device cuda:7, which is not here" in result.out
 
 
 @pytest.mark.slow

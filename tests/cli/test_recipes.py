@@ -88,7 +88,7 @@ def test_finetuning_keeps_the_coding_of_the_checkpoint(finetuned, tmp_path, codi
 
 
 @pytest.mark.slow
-def test_finetuning_to_another_coding_renews_the_layers_of_the_boxes(finetuned, tmp_path):
+def test_finetuning_to_another_coding_resets_the_box_layers(finetuned, tmp_path):
     before = save_untrained(tmp_path / "before.pth", head_bn=True)
     out, _ = finetuned(before, "--recipe", "rectangle")
     assert "newly initialized layers: wh.3, reg.3, cls_theta.3" in out

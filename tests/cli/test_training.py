@@ -75,7 +75,7 @@ def no_compiler(monkeypatch):
         (["--amp", "float8"], "argument --amp: invalid choice: 'float8'"),
     ],
 )
-def test_what_the_machine_lacks_is_told_before_a_run_is_replaced(
+def test_missing_requirements_are_reported_before_a_run_is_replaced(
     run_training, data, tmp_path, no_compiler, flags, message
 ):
     old = tmp_path / "weights_dota" / "model_last.pth"
@@ -98,8 +98,8 @@ def test_resume_with_another_precision_and_without_a_compiler(
         "--device", "cpu", "--amp", "bfloat16",
     )  # fmt: skip
     assert result.code == 0, result.err
-    assert "the run goes on without compiling: --compile needs a C++ compiler" in result.out
-    assert "the run goes on with --amp bfloat16 instead of none" in result.out
+    assert "the run continues without compiling: --compile needs a C++ compiler" in result.out
+    assert "the run continues with --amp bfloat16 instead of none" in result.out
     assert "--amp: the network is trained in bfloat16" in result.out
     settings = read_checkpoint(tmp_path / "weights_dota" / "model_last.pth").extras["train"]
     assert (settings["amp"], settings["compile"]) == ("bfloat16", False)
@@ -164,8 +164,8 @@ def test_resume_without_further_flags_keeps_all_settings(run_cli, started):
     arguments = ["--phase", "train", "--run_dir", folder, "--resume_train"]
     result = run_cli(*arguments, "--num_epoch", 2)
     assert result.code == 0, result.err
-    assert "the run goes on with --num_epoch 2 instead of 1\n" in result.out
-    assert result.out.count("the run goes on with") == 1
+    assert "the run continues with --num_epoch 2 instead of 1\n" in result.out
+    assert result.out.count("the run continues with") == 1
     first, second = (
         read_checkpoint(folder / "weights_dota" / name).extras
         for name in ("model_best.pth", "model_last.pth")
@@ -191,7 +191,7 @@ def test_resume_takes_changes_that_leave_the_run_the_same(run_cli, started, tmp_
     assert result.code == 0, result.err
     for text in (f"--data_dir {moved} instead of {data}", "--num_workers 1 instead of 0",
                  "--save_every 1 instead of 5", "--threads 1 instead of the default"):  # fmt: skip
-        assert f"the run goes on with {text}\n" in result.out
+        assert f"the run continues with {text}\n" in result.out
     assert (folder / "weights_dota" / "model_2.pth").is_file()
 
 
@@ -245,7 +245,8 @@ def test_resume_of_an_older_checkpoint(run_cli, run_training, data, tmp_path):
     result = run_cli(*arguments)
     assert result.code == 0, result.err
     assert (
-        "the run goes on with --min_size 5.0 instead of 4.0, which makes it another" in result.out
+        "the run continues with --min_size 5.0 instead of 4.0, which makes it a different run"
+        in result.out
     )
     extras = read_checkpoint(path).extras
     assert (extras["data"]["min_size"], extras["data"]["augment"]) == (5.0, False)
@@ -271,9 +272,7 @@ def test_run_to_resume_is_found_in_its_folder(run_cli, run_training, data, tmp_p
 
 
 @pytest.mark.slow
-def test_dataset_of_a_user_is_not_imported_on_the_word_of_a_checkpoint(
-    run_cli, run_training, data, tmp_path
-):
+def test_checkpoint_cannot_make_a_dataset_file_be_imported(run_cli, run_training, data, tmp_path):
     (tmp_path / "mine.py").write_text(
         "from datasets.dataset_dota import DOTA\n\nclass Harbors(DOTA):\n    pass\n"
     )
@@ -285,7 +284,7 @@ def test_dataset_of_a_user_is_not_imported_on_the_word_of_a_checkpoint(
     assert run_cli(*arguments, "--dataset", f"{moved}:Harbors").code == 0
 
 
-def test_every_flag_of_the_training_is_kept_or_known_not_to_be():
+def test_every_training_flag_is_restored_or_listed_as_exception():
     flags = {flag.dest for flag in FLAGS if "train" in flag.phases}
     others = {
         *("run_dir", "dataset", "classes", "input_h", "input_w", "backbone", "head_conv"),
@@ -356,9 +355,7 @@ def test_neck_is_carried_from_training_to_finetuning(run_cli, run_training, data
     assert read_checkpoint("second/weights_dota/model_last.pth").architecture.neck == 24
 
 
-def test_run_learns_from_a_teacher_and_goes_on_with_it(
-    run_training, run_cli, data, tmp_path, monkeypatch
-):
+def test_run_with_teacher_is_resumed(run_training, run_cli, data, tmp_path, monkeypatch):
     add_tiny_backbone(monkeypatch)
     teacher = save_untrained(tmp_path / "teacher.pth", box_coding="rectangle", head_bn=True)
     flags = ["--backbone", "tiny", "--seed", 1, "--overwrite"]

@@ -24,7 +24,7 @@ def test_a_healthy_folder_has_no_lines(root):
     assert lines_of(root) == []
 
 
-def test_findings_are_told_with_their_first_place(root):
+def test_findings_are_logged_with_their_first_place(root):
     add_label(root, "im1", labels_of(root, "im1")[0])
     add_label(root, "im7", "170 10 200 20 195 35 165 25 ship 0")
     first, second, last = lines_of(root)
@@ -35,7 +35,7 @@ def test_findings_are_told_with_their_first_place(root):
     assert f"python -m DOTA_devkit doctor {root}" in last
 
 
-def test_notes_and_what_the_summary_tells_are_left_out(root):
+def test_notes_and_findings_of_the_summary_are_left_out(root):
     add_label(root, "im1", "135 60 165 70 160 85 130 75 ship 0")  # reaches outside
     add_label(root, "im1", "80 20 86 22 85 25 79 23 ship 0")  # below min_size
     assert lines_of(root) == []
@@ -49,7 +49,7 @@ def test_a_class_that_val_lacks(root):
     assert lines_of(root, val=False) == []
 
 
-def test_classes_of_dota_that_nobody_has_listed(root):
+def test_default_dota_classes_give_no_findings(root):
     """Without a list training takes DOTA's 15; the summary tells which have no objects."""
     (root / "classes.txt").unlink()
     assert lines_of(root) == []

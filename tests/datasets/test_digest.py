@@ -112,6 +112,6 @@ def test_many_images_are_not_all_named(tmp_path):
         {"ids": torch.zeros(2, 2, dtype=torch.int64), "labels": torch.zeros(4, dtype=torch.int64)},
     ],
 )
-def test_a_digest_that_is_none(folder, before):
+def test_malformed_digest_in_checkpoint(folder, before):
     with pytest.raises(InputError, match="the digest of the data in the checkpoint is damaged"):
         changes(before, opened(folder))

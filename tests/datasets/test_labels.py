@@ -128,7 +128,7 @@ def test_cache_with_pickles_is_not_loaded(tmp_path):
     assert reader.read == ["a.txt"]
 
 
-def test_the_cache_takes_no_memory_for_the_longest_name_times_all(tmp_path):
+def test_cache_memory_does_not_grow_with_the_longest_name(tmp_path):
     """Readers of others may return any name."""
     path, count = write(tmp_path, "a.txt"), 5000
     names = ("x" * 50_000, *["ship"] * (count - 1))

@@ -57,7 +57,7 @@ def counted_in_samples(dataset):
 @pytest.mark.parametrize("min_visible", [0, 0.6, 1])
 @pytest.mark.parametrize("squash", [False, True])
 @pytest.mark.parametrize("size_hw", [(64, 96), (256, 128)])
-def test_the_count_is_that_of_the_samples(folder, size_hw, squash, min_visible):
+def test_count_equals_the_count_in_the_samples(folder, size_hw, squash, min_visible):
     dataset = opened(folder, size_hw, squash=squash, min_visible=min_visible, augment=False)
     small = dataset.check_labels().small
     assert small.objects == counted_in_samples(dataset)
@@ -134,7 +134,7 @@ def test_typical_scale_is_the_median_of_what_testing_does(folder):
     assert single.typical_scale() == pytest.approx((96 / 700 * 64 / 250) ** 0.5)
 
 
-def test_typical_scale_of_a_large_set_is_taken_from_some_hundred_images(folder, monkeypatch):
+def test_typical_scale_of_a_large_set_is_sampled(folder, monkeypatch):
     dataset = opened(folder)
     dataset.img_ids = dataset.img_ids * 200
     asked = []

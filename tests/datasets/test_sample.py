@@ -368,7 +368,7 @@ def test_leftovers_of_killed_runs_are_deleted(small, tmp_path):
     )
 
 
-def test_concurrent_process_is_no_error(small, tmp_path, monkeypatch):
+def test_concurrent_process_is_not_an_error(small, tmp_path, monkeypatch):
     root, write = tmp_path / "set", folder._write_set
 
     def beaten(work, seed):

@@ -133,7 +133,7 @@ def test_settings_by_name(weights):
         ("zoom", r"no setting zoom; its settings are .*tta$"),
     ],
 )
-def test_unknown_settings_are_told_with_the_known_ones(name, told):
+def test_error_about_unknown_settings_lists_the_known_ones(name, told):
     with pytest.raises(TypeError, match=told):
         Detector.load("no file is read", **{name: 0.3})
 
@@ -271,7 +271,7 @@ def test_rectangles(rectangle, expected):
         np.testing.assert_allclose(found, expected, atol=1e-3)
 
 
-def test_rectangles_of_parallelogram_and_of_nothing():
+def test_rectangles_of_parallelogram_and_of_no_detections():
     (found,) = one_box([(30, 0), (40, 10), (10, 10), (0, 0)]).rectangles()
     assert found[2] >= found[3] and found[2] * found[3] >= 300
     assert Detections().rectangles().shape == (0, 5)

@@ -71,7 +71,7 @@ def test_text_of_each_entry():
     }
 
 
-def test_box_coding_is_told_where_it_is_known():
+def test_box_coding_is_stored_if_known():
     assert "box_coding" not in METADATA.to_props()
     told = replace(METADATA, box_coding="rectangle")
     assert told.to_props()["box_coding"] == "rectangle"

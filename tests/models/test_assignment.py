@@ -85,7 +85,7 @@ def test_of_two_objects_in_one_place_the_first_is_learned():
     assert spread["cell_weight"].sum() == 1
 
 
-def test_no_objects_give_no_slots():
+def test_targets_without_objects_have_no_slots():
     spread = spread_over_neighbors(some_targets())
     assert object_cells(spread).shape == (2, 0)
     assert spread["wh"].shape == (2, 0, 10)

@@ -82,7 +82,7 @@ def test_size_is_that_of_the_enclosing_rectangle(degrees):
     np.testing.assert_allclose(found[0, 8:].numpy(), [right - left, bottom - top], atol=1e-4)
 
 
-def test_a_network_that_does_not_know_the_angle_of_a_long_box_leaves_it_to_the_matrix():
+def test_angle_of_long_box_without_direction_comes_from_the_matrix():
     vectors = coded(20, 4, 25)
     vectors[:, 8:] = 0
     found, expected = polygon_of(rectangle_vectors(vectors)), box(20, 4, 25)
@@ -98,7 +98,7 @@ def test_a_wrong_angle_hardly_turns_a_long_box():
     assert found.intersection(expected).area / found.union(expected).area > 0.6
 
 
-def test_the_code_has_no_jump():
+def test_coding_is_continuous():
     """Boxes a hundredth of a degree apart have almost the same code, all the way round."""
     codes = torch.cat([coded(10, 3, degrees) for degrees in np.arange(0, 360, 0.01)])
     assert (codes.roll(-1, 0) - codes).abs().max() < 2e-3

@@ -165,14 +165,14 @@ def test_entries_of_other_tools_are_left_out():
     assert checkpoint.extras == {"more": 3}
 
 
-def test_the_epoch_of_a_foreign_file_counts_where_it_can_be_resumed():
+def test_epoch_of_a_foreign_checkpoint_must_be_a_whole_number():
     content = outer(new().state_dict()) | {"epoch": 3.5}
     with pytest.raises(InputError, match=r"a\.pth: its epoch is 3\.5, but a whole number"):
         Checkpoint.from_file(content, Path("a.pth"))
 
 
 @pytest.mark.parametrize("dtype", [torch.complex64, torch.int32, torch.bool])
-def test_weights_that_are_no_real_numbers_are_refused(own_content, dtype):
+def test_weights_that_are_not_real_numbers_are_refused(own_content, dtype):
     state = dict(own_content["model_state_dict"])
     state["hm.0.weight"] = state["hm.0.weight"].to(dtype)
     kind = str(dtype).removeprefix("torch.")
@@ -242,7 +242,7 @@ def test_merges_of_different_widths_are_rejected():
         Checkpoint.from_file(state, Path("a.pth"))
 
 
-def test_the_table_width_leaves_no_trace_in_the_file():
+def test_default_neck_is_not_stored():
     assert "neck" not in Checkpoint.of(new()).to_file()
     assert Checkpoint.of(new(neck=24)).to_file()["neck"] == 24
 

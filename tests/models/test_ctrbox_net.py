@@ -102,7 +102,7 @@ def test_logits_are_the_maps_before_the_sigmoid():
         assert torch.equal(maps[name], logits[name])
 
 
-def test_scores_of_rectangles_tell_how_well_boxes_fit():
+def test_scores_of_rectangles_include_how_well_boxes_fit():
     """They rank as probability times squared fit, and stay in the range of a probability."""
     torch.manual_seed(0)
     model = CTRBOX(HEADS, None, 4, 1, 16, "mobilenetv2", box_coding="rectangle").eval()

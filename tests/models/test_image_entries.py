@@ -27,5 +27,5 @@ def test_entries_are_read_as_they_were_written(reading, scale, entries):
      {"depth": "stretch", "bands": 3}, {"depth": "stretch", "scale": -1},
      {"depth": [], "bands": "", "scale": float("nan")}],
 )  # fmt: skip
-def test_entries_of_other_programs_tell_nothing(data):
+def test_entries_of_other_programs_are_ignored(data):
     assert reading_in(data) is None and train_scale_in(data) is None

@@ -66,7 +66,7 @@ def test_distance_is_hellinger_s(found, truth, shift):
 
 
 @pytest.mark.parametrize("degrees", [0, 0.001, 30, 45, 89.999, 90, 135])
-def test_right_boxes_have_no_error(degrees):
+def test_exact_boxes_have_no_error(degrees):
     box = (12, 5, degrees)
     errors = box_errors(coded(box), torch.full((1, 2), 0.3), true_wh(box), torch.full((1, 2), 0.3))
     assert errors.sides.abs().max() < 1e-3

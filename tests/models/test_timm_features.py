@@ -170,7 +170,7 @@ def test_model_without_pretrained_weights():
 
 
 @pytest.mark.parametrize("backbone", [SMALL, pytest.param(SWIN, marks=pytest.mark.slow)])
-def test_checkpoint_is_rebuilt_without_being_told(backbone, tmp_path):
+def test_network_is_rebuilt_from_the_checkpoint_alone(backbone, tmp_path):
     model = new(backbone, classes=("a", "b", "c"), input_size=(64, 96)).eval()
     save_checkpoint(tmp_path / "m.pth", Checkpoint.of(model))
     loaded = load_model(tmp_path / "m.pth")

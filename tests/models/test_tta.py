@@ -150,7 +150,7 @@ def test_the_mean_of_rectangles_is_a_rectangle_between_them(name):
     assert min(distances) < 0.03  # the mean of sides that differ by 4 degrees is a little shorter
 
 
-def test_vectors_that_are_no_rectangle_are_averaged_in_the_order_of_the_first():
+def test_parallelograms_are_averaged_in_the_order_of_the_first():
     """As the coding of the paper gives them; the second view counts from the right edge."""
     first = torch.tensor([-1.0, -4, 9, -1.5, 1.2, 4.1, -9, 1])
     second = torch.tensor([9.4, -1.1, 1, 4, -9, 1, -1.2, -4.2])
@@ -172,7 +172,7 @@ def test_nearest_order(turn):
     assert torch.equal(found, vectors)
 
 
-def test_the_box_of_a_cell_comes_from_the_views_that_see_an_object_there():
+def test_box_of_a_cell_comes_from_the_views_with_an_object_there():
     sees, misses = one_cell((10, 3, 33)), one_cell((30, 20, 70))
     misses["hm"] *= 0
     answers = iter((misses, sees))
@@ -181,7 +181,7 @@ def test_the_box_of_a_cell_comes_from_the_views_that_see_an_object_there():
     assert maps["hm"].item() == 0.5
 
 
-def test_without_views_the_output_of_the_network_is_handed_on():
+def test_output_is_unchanged_without_views():
     answer = {"anything": torch.zeros(1)}
     assert augmented_maps(lambda _: answer, torch.zeros(1, 3, 32, 32), (PLAIN,)) is answer
 

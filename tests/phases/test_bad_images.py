@@ -78,7 +78,7 @@ def test_bad_images_are_left_out_and_listed(run, damaged, tmp_path):
 
 
 @pytest.mark.slow
-def test_run_that_a_bad_image_stopped_goes_on_without_it(run, damaged, tmp_path, capsys):
+def test_run_stopped_by_a_bad_image_resumes_without_it(run, damaged, tmp_path, capsys):
     whole = ["--skip_bad_images", "--run_dir", tmp_path / "whole"]
     assert run(*whole, batch_size=1).code == 0
     (damaged / "images" / "im2.png").rename(tmp_path / "im2.png")
@@ -87,7 +87,7 @@ def test_run_that_a_bad_image_stopped_goes_on_without_it(run, damaged, tmp_path,
     words = ["--phase", "train", "--resume_train", "--skip_bad_images"]
     result = run_main(capsys, words)
     assert result.code == 0, result.err
-    assert "the run goes on with --skip_bad_images, without which it was started" in result.out
+    assert "the run continues with --skip_bad_images, without which it was started" in result.out
     ours, theirs = (
         read_checkpoint(tmp_path / folder / "weights_dota" / "model_last.pth")
         for folder in ("whole", "")
@@ -128,7 +128,7 @@ def test_rest_of_a_batch_that_is_enough_for_batch_norm(size, count, enough):
         (KeyError("a bug"), KeyError),
     ],
 )
-def test_what_counts_as_unreadable(damaged, error, expected):
+def test_errors_that_count_as_unreadable(damaged, error, expected):
     """What the image is not to blame for is no reason to leave it out."""
 
     class Failing(DOTA):

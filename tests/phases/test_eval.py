@@ -12,7 +12,7 @@ import eval as evaluation
 from datasets import DataOptions, open_dataset
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.scoring import Truth
-from eval import EvalSettings, average_precision, evaluate_split, headline
+from eval import EvalSettings, evaluate_split, headline, score_split
 from helpers.data_folders import CLASSES, centered_line, make_dota, make_small_dota
 from helpers.networks import FixedBoxesNetwork, tiny_model
 from helpers.no_plots import draw_no_plots
@@ -139,7 +139,7 @@ def test_ap_of_given_detections(tmp_path, size):
 
     dataset = open_split(tmp_path / "data")
     settings = EvalSettings(InferenceSettings())
-    ap = average_precision(FixedBoxesNetwork(found), dataset, dataset.truth(), settings, CPU)
+    ap = score_split(FixedBoxesNetwork(found), dataset, dataset.truth(), settings, CPU).ap
     assert ap == pytest.approx(headline(scores))
 
 
@@ -255,7 +255,7 @@ def test_average_precision_does_not_change_the_network(tmp_path):
     model = tiny_model().train()
     before = {key: value.clone() for key, value in model.state_dict().items()}
     dataset = open_split(data)
-    average_precision(model, dataset, dataset.truth(), EvalSettings(), CPU)
+    score_split(model, dataset, dataset.truth(), EvalSettings(), CPU)
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
 
 
@@ -335,7 +335,7 @@ def test_merged_patches_without_labels(patches, tmp_path):
     assert not (tmp_path / "merge" / "ap.csv").exists()
 
 
-def test_merging_with_an_id_that_is_no_patch(patches, tmp_path):
+def test_merging_with_an_id_that_is_not_a_patch(patches, tmp_path):
     """auto: nothing is merged. yes: patches are merged, and the other image is kept as it is."""
     make_dota(patches, {"whole": [centered_line(30, 30, 10, 10, "ship")]}, size=(64, 64))
     (patches / "test.txt").write_text("\n".join([*PATCHES, "whole"]))

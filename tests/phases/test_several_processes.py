@@ -156,7 +156,7 @@ def test_eval_and_test_leave_the_files_of_one_process(root, ended, phase, names)
         assert len({line.split()[0] for line in found.splitlines()}) == 5
 
 
-def test_a_killed_process_ends_all_and_the_run_goes_on(root, ended):
+def test_killed_process_ends_all_and_the_run_is_resumed(root, ended):
     first, second = ended["killed"]
     assert (first.code, second.code) == (2, -signal.SIGKILL)
     assert "error: process 0 has lost the others" in first.err and "--resume_train" in first.err
@@ -200,12 +200,12 @@ def test_a_signal_to_one_process_stops_all_at_the_same_step(root, ended):
         ("missing", "nothing"),
     ],
 )
-def test_an_error_of_all_is_told_once(ended, name, message):
+def test_error_of_all_processes_is_reported_once(ended, name, message):
     first, *others = ended[name]
     assert first.code == 2 and message in first.err and first.err.count("error: ") == 1
     assert [(one.code, one.err) for one in others] == [(2, "")] * len(others)
 
 
-def test_what_cannot_be_shared_is_done_once(ended):
+def test_values_that_cannot_be_shared_are_computed_once(ended):
     first, second = ended["export"]
     assert first.code == second.code == 0 and "GMAC" in first.out and second.out == ""

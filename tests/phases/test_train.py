@@ -149,7 +149,7 @@ def test_resumed_run_equals_an_uninterrupted_one(data, tmp_path, workers, schedu
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("stop", [0, 2, 3])
 @pytest.mark.slow
-def test_run_goes_on_at_the_very_step(data, tmp_path, monkeypatch, workers, stop):
+def test_run_resumes_at_the_exact_step(data, tmp_path, monkeypatch, workers, stop):
     """Stop by Ctrl-C in the first step, within the second epoch, and in the last step of all."""
     changes = {"num_workers": workers, "schedule": "cosine"}
     whole = fit(data, tmp_path / "whole", **changes)
@@ -177,7 +177,7 @@ def test_run_goes_on_at_the_very_step(data, tmp_path, monkeypatch, workers, stop
 
 
 @pytest.mark.slow
-def test_run_with_averaged_weights_goes_on_at_the_very_step(data, tmp_path, monkeypatch):
+def test_run_with_averaged_weights_resumes_at_the_exact_step(data, tmp_path, monkeypatch):
     changes = {"optimizer": "adamw", "weight_decay": 0.01, "ema_decay": 0.9, "schedule": "cosine"}
 
     def rectangles():
@@ -397,7 +397,7 @@ def test_bad_steps_are_listed_once_and_counted_on(data, tmp_path, monkeypatch):
         {"waited": math.nan},
     ],
 )
-def test_progress_that_cannot_be(entry):
+def test_impossible_progress_is_refused(entry):
     with pytest.raises(InputError, match=r"a\.pth: its progress within an epoch"):
         EpochProgress.of_entry(entry, 1, Path("a.pth"))
 
@@ -583,7 +583,7 @@ def test_an_optimizer_state_of_older_pytorch(one_epoch):
     "state", [3, torch.zeros(4), torch.zeros(5, dtype=torch.uint8), torch.ones(5056).byte()]
 )
 @pytest.mark.slow
-def test_a_random_state_that_is_none_is_refused(one_epoch, state):
+def test_malformed_random_state_is_refused(one_epoch, state):
     resume = read_checkpoint(one_epoch)
     resume.random_state = {"cpu": state}
     with pytest.raises(InputError, match=r"model_last\.pth: its random_state of cpu is damaged"):
@@ -615,7 +615,7 @@ def changed(index, value):
     ],
 )
 @pytest.mark.slow
-def test_a_state_of_python_or_numpy_that_is_none_is_refused(one_epoch, name, state):
+def test_malformed_state_of_python_or_numpy_is_refused(one_epoch, name, state):
     resume = read_checkpoint(one_epoch)
     resume.random_state = {name: state}
     with pytest.raises(InputError, match=rf"its random_state of {name} is damaged"):
@@ -739,7 +739,7 @@ def test_non_finite_gradient_is_a_bad_step(data, tmp_path):
 
 
 @pytest.mark.slow
-def test_run_in_bfloat16_goes_on_at_the_very_step(data, tmp_path, monkeypatch):
+def test_run_in_bfloat16_resumes_at_the_exact_step(data, tmp_path, monkeypatch):
     changes = {"amp": "bfloat16", "ema_decay": 0.9}
     whole = fit(data, tmp_path / "whole", **changes)
     press_in_step(monkeypatch, 2)
@@ -782,7 +782,7 @@ def test_scaled_losses_give_the_same_steps(data, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_an_overflow_lowers_the_scale_and_is_no_bad_step(data, tmp_path, monkeypatch):
+def test_overflow_lowers_the_scale_and_is_not_a_bad_step(data, tmp_path, monkeypatch):
     """The gradient overflows at the scales 16 and 8, in the two steps of the first epoch."""
     scaled = use_scale(monkeypatch, 16.0)
     model = tiny_model()
@@ -958,7 +958,7 @@ def test_files_of_a_run(data, tmp_path, real_curves):
 
 
 @pytest.mark.slow
-def test_what_a_run_shows_does_not_change_it(data, tmp_path, monkeypatch):
+def test_reports_do_not_change_the_run(data, tmp_path, monkeypatch):
     """TensorBoard, pictures, losses of images; with a stop and another process in between."""
     pytest.importorskip("tensorboard")
     plain = fit(data, tmp_path / "plain", score=lambda model: 0.5)
@@ -1042,7 +1042,7 @@ def test_run_without_matplotlib_has_no_plot(data, tmp_path, monkeypatch, real_cu
 
 
 @pytest.mark.slow
-def test_each_epoch_tells_how_long_it_waited_for_data(data, tmp_path, caplog, monkeypatch):
+def test_each_epoch_logs_how_long_it_waited_for_data(data, tmp_path, caplog, monkeypatch):
     """A clock that goes one second ahead each time it is read, twice a batch."""
     clock = iter(range(1000))
     monkeypatch.setattr("training.epoch.time.perf_counter", lambda: float(next(clock)))
@@ -1123,7 +1123,7 @@ def test_mean_of_empty_parts_is_that_of_the_large_batch(tmp_path):
 
 
 @pytest.mark.slow
-def test_run_with_accumulated_gradients_goes_on_at_the_very_step(data, tmp_path, monkeypatch):
+def test_run_with_accumulated_gradients_resumes_at_the_exact_step(data, tmp_path, monkeypatch):
     """Stop it in the second step of the epoch, within its second batch of two."""
     changes = {"batch_size": 1, "accumulate": 2}
     whole = fit(data, tmp_path / "whole", **changes)

@@ -39,7 +39,7 @@ def test_flips_turns_and_both_are_the_symmetries_of_a_square():
     assert {seen(view, IMAGE) for view in parse_views("flips")} == flips
 
 
-def test_every_view_knows_whether_it_mirrors():
+def test_mirrored_property_of_every_view():
     for view in parse_views("flips,turns"):
         turned = {np.ascontiguousarray(np.rot90(IMAGE, k)).tobytes() for k in range(4)}
         assert view.mirrored == (seen(view, IMAGE) not in turned)
@@ -51,7 +51,7 @@ def test_other_texts_are_refused(text):
         parse_views(text)
 
 
-def test_the_error_knows_the_name_that_was_meant():
+def test_error_suggests_the_intended_name():
     with pytest.raises(InputError, match=r"got 'flip' \(did you mean flips\?\)"):
         parse_views("turns,flip")
 

@@ -49,7 +49,7 @@ def test_the_copy_is_apart_and_not_trained():
     assert all(parameter.requires_grad for parameter in model.parameters())
 
 
-def test_an_average_that_goes_on_has_the_ramp_behind_it():
+def test_resumed_average_does_not_repeat_the_warmup():
     model = network()
     average = WeightAverage(model, decay=0.9, steps=1000)
     before = average.model[0].bias.clone()

@@ -17,6 +17,6 @@ def test_peak_memory_is_that_of_the_process():
     assert peak_memory_mb(torch.device("cpu")) == pytest.approx(peak_kb / 1024, rel=0.05)
 
 
-def test_a_system_that_does_not_tell(monkeypatch):
+def test_memory_is_unknown_where_the_system_does_not_report_it(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "resource", None)
     assert peak_memory_mb(torch.device("cpu")) is None

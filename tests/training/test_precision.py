@@ -14,7 +14,7 @@ from DOTA_devkit.errors import InputError
 from helpers.networks import tiny_model
 from models import Checkpoint
 from training import precision
-from training.precision import Precision, choose_precision, tell_precision
+from training.precision import Precision, choose_precision, log_precision
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
@@ -34,7 +34,7 @@ CPU, CUDA = torch.device("cpu"), torch.device("cuda")
         ("float16", CUDA, True, torch.float16),
     ],
 )
-def test_what_the_setting_stands_for(monkeypatch, amp, device, has_bfloat16, expected):
+def test_precision_of_each_setting(monkeypatch, amp, device, has_bfloat16, expected):
     monkeypatch.setattr(precision, "has_bfloat16", lambda device: has_bfloat16)
     assert choose_precision(amp, device).dtype is expected
 
@@ -62,10 +62,10 @@ def test_float16_on_a_cpu_is_refused():
         ("bfloat16", False, logging.WARNING, "slower than float32"),
     ],
 )
-def test_the_log_tells_the_precision(monkeypatch, caplog, amp, has_bfloat16, level, told):
+def test_precision_is_logged(monkeypatch, caplog, amp, has_bfloat16, level, told):
     monkeypatch.setattr(precision, "has_bfloat16", lambda device: has_bfloat16)
     caplog.set_level(logging.INFO)
-    tell_precision(choose_precision(amp, CPU), amp, CPU)
+    log_precision(choose_precision(amp, CPU), amp, CPU)
     assert max((record.levelno for record in caplog.records), default=None) == level
     assert re.search(told, caplog.text)
 
@@ -92,7 +92,7 @@ def checkpoint_with(state):
     return Checkpoint.of(tiny_model(), extras={"scaler_state_dict": state})
 
 
-def test_scale_goes_on_from_the_checkpoint():
+def test_scale_is_restored_from_the_checkpoint():
     first, second = Precision(CPU, torch.float16), Precision(CPU, torch.float16)
     state = {**first.state(), "scale": 512.0, "_growth_tracker": 7}
     second.resume(checkpoint_with(state))

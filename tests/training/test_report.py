@@ -94,7 +94,7 @@ def test_validation_of_the_best_epoch_is_missing(run, plots):
 def test_report_without_validation_and_matplotlib(tmp_path):
     text = report(tmp_path, History([{"epoch": 1, "loss": 2.0}]), commands=None, epochs=1)
     assert "The curves need matplotlib" in text and "The best AP" not in text
-    assert not {"AP by class", "Precision and recall", "To go on", "Speed"} & {
+    assert not {"AP by class", "Precision and recall", "Next steps", "Speed"} & {
         *re.findall("<h2>(.*?)</h2>", text)
     }
 

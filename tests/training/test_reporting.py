@@ -138,7 +138,7 @@ def test_pictures_of_a_validation(tmp_path):
     assert pictures[-1].encoded_image_string == content
 
 
-def test_nothing_is_written_without_being_asked_for(tmp_path):
+def test_reports_are_written_only_on_request(tmp_path):
     reporting = Reporting(TrainSettings(), tmp_path)
     progress = EpochProgress(1, BATCHES)
     reporting.start_epoch(progress, History())

@@ -40,7 +40,7 @@ def test_backbone_and_heads_of_a_teacher_are_its_own(caplog):
     assert not caplog.records
 
 
-def test_a_teacher_of_another_size_is_told(caplog):
+def test_warning_about_teacher_of_another_input_size(caplog):
     caplog.set_level(logging.WARNING)
     check_teacher(Path("teacher.pth"), tiny_model(size=96), tiny_model())
     assert "the teacher was trained at 96x96, and this run is at 64x64" in caplog.text

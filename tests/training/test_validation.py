@@ -61,7 +61,7 @@ ROW = {
 }  # fmt: skip
 
 
-def test_losses_are_told_from_other_columns():
+def test_losses_are_distinguished_from_other_columns():
     assert loss_names(ROW) == ["hm", "wh"]
     text = "epoch 2/3  loss 3.0000 (hm 1.0000 wh 2.0000)  lr 1.00e-03  AP 0.5000  AP75 0.2500"
     assert epoch_line(ROW, 3) == text

@@ -123,7 +123,7 @@ def test_damaged_file_is_left_out(six, tmp_path, caplog, damage):
     assert f"{path} is damaged" in caplog.text
 
 
-def test_missing_file_is_no_fault(tmp_path, caplog):
+def test_missing_file_is_not_a_fault(tmp_path, caplog):
     assert read_validation(tmp_path, 2) is None and not caplog.text
     assert kept_epochs(tmp_path / "none") == []
 

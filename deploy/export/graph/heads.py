@@ -198,6 +198,7 @@ class HeadsAtPeaks(nn.Module):
         return torch.cat([vectors, offset, torch.ones_like(box[:, :1])], dim=1).transpose(1, 2)
 
 
+# Over 60 lines because its arguments are documented, and its local functions share the indices.
 def heads_at_cells(
     graph: Graph,
     fused_heads: Sequence[FusedHeads],

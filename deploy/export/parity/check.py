@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from deploy.export.job import BuiltModel, ExportJob
-from deploy.export.parity.comparison import Comparison
+from deploy.export.parity.comparison import ParityComparison
 from deploy.export.parity.head_maps import decoding
 from deploy.export.parity.light_fork import compare_rows
 from deploy.export.parity.model_pair import ModelPair, Thresholds
@@ -32,7 +32,7 @@ MAX_REPORT_CONF = 0.05
 """Highest threshold of the check, unless the file outputs no such scores: more detections are
 compared."""
 
-ImageDetections = tuple[CheckImage, tuple[Detections, Detections]]
+CheckedImage = tuple[CheckImage, tuple[Detections, Detections]]
 """An image with what the checkpoint and what the file finds in it."""
 
 
@@ -58,7 +58,7 @@ def compare(
     models = ModelPair(
         model.cpu(), job.metadata, job.input_hw, thresholds, run, built.run_before_nms
     )
-    comparison = Comparison(models, tolerance)
+    comparison = ParityComparison(models, tolerance)
     if settings.layout == "light-fork":
         found = compare_rows(comparison, images)
     else:
@@ -96,8 +96,8 @@ def warn_if_inconclusive(report: Report) -> None:
 
 
 def compare_detections(
-    comparison: Comparison, settings: ExportSettings, images: Sequence[CheckImage]
-) -> list[ImageDetections]:
+    comparison: ParityComparison, settings: ExportSettings, images: Sequence[CheckImage]
+) -> list[CheckedImage]:
     """Run both models on the images, and the file also at a threshold of 1 if that is an input.
 
     Returns:
@@ -135,7 +135,7 @@ def batches(
 
 
 def ap_of_both(
-    found: Sequence[ImageDetections],
+    found: Sequence[CheckedImage],
     images: Sequence[CheckImage],
     classes: Sequence[str],
     settings: ExportSettings,

@@ -17,7 +17,7 @@ from deploy.export.types import CheckImage
 from structures.detections import Detections
 
 
-class Comparison:
+class ParityComparison:
     """Runs both models on the same images and keeps the report.
 
     Args:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from decoder import rows_to_detections, to_source
-from deploy.export.parity.comparison import Comparison
+from deploy.export.parity.comparison import ParityComparison
 from deploy.export.parity.model_pair import ModelPair
 from deploy.export.parity.reference import Reference
 from deploy.export.parity.report import Report
@@ -19,7 +19,7 @@ from structures.letterbox import normalize
 
 
 def compare_rows(
-    comparison: Comparison, images: Sequence[CheckImage]
+    comparison: ParityComparison, images: Sequence[CheckImage]
 ) -> list[tuple[CheckImage, tuple[Detections, Detections]]]:
     """Compare the models on the images, a black one and noise, one image at a time.
 

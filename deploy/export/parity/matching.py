@@ -14,7 +14,7 @@ from DOTA_devkit.polygon import paired_iou
 from structures.detections import Detections
 
 
-class Difference(NamedTuple):
+class PairDifference(NamedTuple):
     """How far a matched detection is from the checkpoint's.
 
     Attributes:
@@ -44,7 +44,7 @@ class ImageMatch:
 
     detections: int
     pairs: tuple[np.ndarray, np.ndarray]
-    differences: list[Difference]
+    differences: list[PairDifference]
     ambiguous: int
     at_cutoff: int
     unmatched: list[str]
@@ -104,7 +104,8 @@ class ImageMatcher:
         clear = ~differs_by_rounding
         values = (ours.scores[mine], corner_errors, score_errors)
         differences = [
-            Difference(*one) for one in zip(*(each[clear].tolist() for each in values), strict=True)
+            PairDifference(*one)
+            for one in zip(*(each[clear].tolist() for each in values), strict=True)
         ]
 
         alone = np.setdiff1d(np.flatnonzero(shown), mine)

@@ -42,7 +42,7 @@ class Thresholds:
 
         Args:
             metadata: Of the file.
-            tolerance: Tells how far below the reported threshold both models run.
+            tolerance: Determines how far below the reported threshold both models run.
             conf_thresh: The threshold to report at, if the file outputs such scores.
         """
         lowest = first_given(metadata.min_conf_thresh, 0.0)

@@ -1,4 +1,4 @@
-"""What the checkpoint finds in an image, and for which of it rounding decides."""
+"""The detections of the checkpoint in an image, and which of them depend on rounding."""
 
 from __future__ import annotations
 

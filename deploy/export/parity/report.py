@@ -6,19 +6,19 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from deploy.export.parity.matching import Difference, ImageMatch
+from deploy.export.parity.matching import ImageMatch, PairDifference
 from deploy.export.parity.rows import IOU_MARGIN
 
 
 @dataclass
 class Report:
-    """What came out of a comparison; images are added one after the other.
+    """The result of a comparison; images are added one after the other.
 
     Attributes:
         images: Number of images.
         empty_images: Number of those in which both models find nothing.
         emptied_images: Number of further images in which the file should find nothing, and does
-            find nothing: see `Comparison.check_empty`.
+            find nothing: see `ParityComparison.check_empty`.
         batches: Number of batches of several images with different contents.
         detections: Number of the checkpoint's detections.
         matched: Number of those that the file finds as well.
@@ -49,7 +49,7 @@ class Report:
     unmatched: list[str] = field(default_factory=list)
     corner_error: float = 0.0
     score_error: float = 0.0
-    differences: list[Difference] = field(default_factory=list, repr=False)
+    differences: list[PairDifference] = field(default_factory=list, repr=False)
     borderline: list[str] = field(default_factory=list)
     nms_faults: list[str] = field(default_factory=list)
     row_faults: list[str] = field(default_factory=list)
@@ -67,7 +67,7 @@ class Report:
             self.note_errors(one.corner_px, one.score_error)
 
     def note_errors(self, corner_px: float, score_error: float) -> None:
-        """Raise the largest differences to these where they are larger; NaN stays NaN."""
+        """Update the largest differences; NaN stays NaN."""
         self.corner_error = float(np.maximum(self.corner_error, corner_px))
         self.score_error = float(np.maximum(self.score_error, score_error))
 

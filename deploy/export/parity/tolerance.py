@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Tolerance:
-    """What the parity check asks of a file; the defaults are those of float32.
+    """The limits of the parity check; the defaults are those of float32.
 
     Attributes:
         corner_error_px: Allowed difference of a corner's coordinates, in pixels of the network's

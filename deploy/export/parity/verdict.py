@@ -11,7 +11,7 @@ from deploy.export.parity.tolerance import Tolerance
 
 
 class Verdict(NamedTuple):
-    """What a report amounts to.
+    """The judgment of a report.
 
     Attributes:
         summary: One line that says how far the file is from the checkpoint and how far it may be.

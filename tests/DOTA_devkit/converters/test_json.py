@@ -381,7 +381,7 @@ def test_label_studio_min_export_and_several_annotations(tmp_path):
         (region({**RECTANGLE, "rectanglelabels": ["a", "b"]}), "expected one class, got 2"),
         (region({**RECTANGLE, "rectanglelabels": None}), "got a region without a label"),
         (region({**RECTANGLE, "x": None}), r"value: expected 'x', which is absent"),
-        (region({**RECTANGLE, "x": 1e6}), "value.x: expected a number from -1000 to 1000 per cent"),
+        (region({**RECTANGLE, "x": 1e6}), "value.x: expected a number from -1000 to 1000 percent"),
         (region(RECTANGLE, original_width=0), "original_width: expected an integer"),
         (region({"points": [[1, 2]], "polygonlabels": ["a"]}), "at least 3 points, got 1"),
         (region(True), "value: expected an object, got true or false"),

@@ -47,7 +47,7 @@ def test_exact_rectangle_allows_for_rounding(shift, is_one):
     assert rectangle_around(corners)[1] == (not is_one)
 
 
-def test_angles_of_long_boxes_are_those_of_the_long_side():
+def test_angle_of_long_box_comes_from_its_long_side():
     """Rounding turns the short side of a box of 2 x 1000 pixels by a quarter of a degree."""
     corners = np.round(rotated_corners(500, 500, 2, 1000, math.radians(30)), 2)
     found = exact_rectangle(corners)

@@ -126,7 +126,7 @@ def test_round_trip(folder, tmp_path, capsys, name, kind):
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_damaged_files_are_told_all_at_once(folder, tmp_path, capsys, name):
+def test_damaged_files_are_reported_together(folder, tmp_path, capsys, name):
     suffix = FORMATS[name].suffix
     text = {".xml": "<annotation><object>", ".txt": "0 1 x\n"}.get(suffix, '{"shapes": [\n1')
     labels = folder("labels", {f"{n}{suffix}": text for n in ("a1", "a2")})
@@ -146,7 +146,7 @@ def test_damaged_files_are_told_all_at_once(folder, tmp_path, capsys, name):
         ("label-studio", '"ship"', "7", "2 tasks", ["[0].annotations", "[1].annotations"]),
     ],
 )
-def test_faults_within_a_file_are_told_all_at_once(
+def test_faults_within_a_file_are_reported_together(
     folder, tmp_path, capsys, name, old, new, header, places
 ):
     ((file, text),) = FILES[name].items()
@@ -214,7 +214,7 @@ def test_two_images_of_one_id_are_refused(folder, tmp_path, capsys, name):
         ({}, "no .geojson, .json, .txt, .xml files in this folder"),
     ],
 )
-def test_what_cannot_be_guessed_is_told(folder, tmp_path, capsys, files, message):
+def test_format_that_cannot_be_guessed_is_an_error(folder, tmp_path, capsys, files, message):
     assert convert(folder("labels", files), tmp_path / "out") == 2
     assert message in capsys.readouterr().err
 
@@ -231,7 +231,7 @@ def test_what_cannot_be_guessed_is_told(folder, tmp_path, capsys, files, message
         ("\n YOLO_OBB\n", "labelimg-obb"),
     ],
 )
-def test_text_formats_are_told_apart(folder, text, name):
+def test_text_formats_are_distinguished(folder, text, name):
     labels = folder("labels", {"a.txt": "", "b.txt": text})  # the first tells nothing
     assert guess_format(labels) == name
 
@@ -254,7 +254,7 @@ def test_a_guess_opens_the_first_files_alone(folder):
         (["dota", "a", "b", "c"], "expected SOURCE and TARGET"),
     ],
 )
-def test_wrong_arguments_are_told(capsys, arguments, message):
+def test_wrong_arguments_are_errors(capsys, arguments, message):
     assert convert(*arguments) == 2
     assert message in capsys.readouterr().err
 

@@ -368,7 +368,7 @@ def test_min_size_that_takes_most_of_a_class_is_a_warning(root):
             [(ERROR, 2, "channel 0: ship in the list, plane in the")],
         ),
         (("ship", "plane", "tank"), 3, [(ERROR, 1, "channel 2: none in the list, tank in the")]),
-        (None, 2, [(NOTE, 1, "2 classes in an order that it does not tell")]),
+        (None, 2, [(NOTE, 1, "2 classes whose order it does not state")]),
         (None, 15, [(ERROR, 1, "15 classes, the data have 2")]),
     ],
 )
@@ -378,7 +378,7 @@ def test_classes_of_a_checkpoint(root, names, count, expected):
     assert all(want[2] in got[2] for got, want in zip(told, expected, strict=True))
 
 
-def test_labels_that_a_checkpoint_does_not_know(root):
+def test_labels_of_classes_that_the_checkpoint_lacks(root):
     model = ModelClasses(root / "a.pth", 2, ("ship", "planes"))
     told = found(root, "checkpoint_classes", model=model)
     assert (ERROR, 1, "plane (did you mean planes?)") in told
@@ -433,7 +433,7 @@ BOMB = """<?xml version="1.0"?><!DOCTYPE a [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "
         ),
     ],
 )  # fmt: skip
-def test_bombs_and_paths_that_lead_out_are_refused(root, name, text, message):
+def test_decompression_bombs_and_outside_paths_are_refused(root, name, text, message):
     as_labelme(root)
     for path in (root / "Annotations").iterdir():
         path.unlink()
@@ -468,7 +468,7 @@ def test_class_numbers_without_names_are_one_fault(root):
     assert "name the classes with `classes`" in place
 
 
-def test_checks_that_lack_what_they_need_are_not_run(root):
+def test_checks_with_missing_inputs_are_not_run(root):
     few = set(examine(read_survey(root, settings=Settings(pixels=False))).checked)
     assert set(CHECKS) - few == {
         "same_pixels", "near_duplicates", "empty_images", "checkpoint_classes", "submission",

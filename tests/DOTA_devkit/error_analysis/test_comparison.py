@@ -143,7 +143,7 @@ def test_class_that_some_draws_lack():
 
 
 @pytest.mark.parametrize(("images", "few"), [(19, True), (20, False)])
-def test_few_images_are_told(images, few):
+def test_warning_about_few_images(images, few):
     """Only images with objects tell anything about a class."""
     truth = truth_of_squares({f"P{k}": [(square(0, 0), 0, 0)] * (k < images) for k in range(25)})
     found = {"ship": task1([(f"P{k}", 0.9, square(0, 0)) for k in range(25)])}

@@ -100,14 +100,14 @@ class TestByHand:
         assert ship.split()[:3] == ["ship", "2", "50.00"] and "33.33" in ship
         assert plane.split()[3] == "50.00" and last.split()[2] == "25.00"
 
-    def test_only_the_best_detection_of_an_object_is_put_right(self):
+    def test_only_the_best_detection_of_an_object_is_corrected(self):
         rows = (("P", 0.9, square(55, 0)), ("P", 0.8, square(45, 0)), ("P", 0.1, square(0, 0)))
         ship, _ = self.analyze(ship=rows).losses["all"]
         assert ship.counts["localization"] == 2 and ship.counts["missed"] == 0
         assert ship.ap == pytest.approx(1 / 2 * 1 / 3)
         assert ship.lost["localization"] == pytest.approx(1 - ship.ap)
 
-    def test_error_on_a_found_object_is_taken_away(self):
+    def test_error_on_a_matched_object_is_removed(self):
         rows = (("P", 0.9, square(5, 0)), ("P", 0.8, square(0, 0)))
         ship, _ = self.analyze(ship=rows).losses["all"]
         assert ship.counts["localization"] == 1
@@ -140,14 +140,14 @@ class TestByHand:
 class TestDifficult:
     truth = truth_of_squares({"P": [(square(0, 0), 0, 1), (square(50, 0), 0, 0)]}, ("ship", "car"))
 
-    def test_detection_on_a_difficult_object_is_no_background(self):
+    def test_detection_on_a_difficult_object_is_not_background(self):
         rows = {"ship": [("P", 0.9, square(5, 0))], "car": [("P", 0.8, square(0, 0))]}
         analysis = analyze_errors({name: task1(found) for name, found in rows.items()}, self.truth)
         ship, car = analysis.losses["all"]
         assert ship.counts["localization"] == car.counts["wrong class"] == 1
         assert ship.counts["missed"] == 1  # the other ship
 
-    def test_putting_it_right_takes_it_away(self):
+    def test_correcting_an_error_on_a_difficult_object_removes_it(self):
         rows = [("P", 0.9, square(5, 0)), ("P", 0.8, square(50, 0))]
         ship, _ = analyze_errors({"ship": task1(rows)}, self.truth, metric="voc12").losses["all"]
         assert ship.ap == 0.5 and ship.lost["localization"] == 0.5

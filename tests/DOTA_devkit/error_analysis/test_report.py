@@ -102,10 +102,10 @@ def test_without_images_the_page_lists_them(tmp_path, caplog):
 
 
 @pytest.mark.parametrize("found", [{}, {"ship": task1([])}])
-def test_nothing_labeled_and_nothing_found(tmp_path, found):
+def test_no_labels_and_no_detections(tmp_path, found):
     report = report_of(found, truth_of_squares({"P": []}))
     page, numbers = report.write(tmp_path / "e.html", gray)
-    assert "0 images that cost most AP" in page.read_text("utf-8")
+    assert "0 images that cost the most AP" in page.read_text("utf-8")
     assert json.loads(numbers.read_text("utf-8"))["sizes"]["all"]["mean"]["ap"] is None
 
 

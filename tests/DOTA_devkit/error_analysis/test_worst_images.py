@@ -1,4 +1,4 @@
-"""Which images cost most AP, and what is listed of them."""
+"""Which images cost the most AP, and what is listed of them."""
 
 import numpy as np
 import pytest
@@ -59,7 +59,7 @@ def test_detections_below_the_best_threshold_are_not_listed():
     assert image.not_found.tolist() == [1] and image.errors.tolist() == []
 
 
-def test_class_without_any_true_positive_takes_the_threshold_of_the_others():
+def test_class_without_true_positives_takes_the_threshold_of_the_others():
     truth = truth_of_squares(
         {"P": [(square(0, 0), 0, 0)], "Q": [(square(0, 0), 1, 0)]}, ("ship", "plane")
     )
@@ -71,7 +71,7 @@ def test_class_without_any_true_positive_takes_the_threshold_of_the_others():
     assert image.image_id == "Q" and image.counts == {"background": 1, "not found": 1}
 
 
-def test_images_of_a_model_that_finds_nothing_are_ordered_by_their_errors():
+def test_images_without_true_positives_are_ordered_by_their_errors():
     """Without a true positive no single image costs AP."""
     truth = truth_of_squares({image: [(square(0, 0), 0, 0)] for image in ("P", "Q", "R")})
     found = {"ship": task1([("Q", 0.9, square(90, 0)), ("P", 0.8, square(0, 90))])}
@@ -88,7 +88,7 @@ def test_without_detections(found):
     assert image.lost == 1 and image.counts == {"not found": 1}
 
 
-def test_nothing_wrong_and_nothing_labeled():
+def test_images_without_errors_and_without_labels():
     found = {"ship": task1([("P", 0.9, square(0, 0))])}
     assert listed(found, truth_of_squares({"P": [(square(0, 0), 0, 0)], "Q": []}))[0] == []
     (image,), _ = listed(found, truth_of_squares({"P": [], "Q": []}))

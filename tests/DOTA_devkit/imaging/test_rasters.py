@@ -231,7 +231,7 @@ def test_other_formats_keep_their_colors(tmp_path):
     )
 
 
-def test_bands_are_told(tmp_path):
+def test_bands_are_logged(tmp_path):
     path = write_tiff(tmp_path / "a.tif", noise(4, 1), ("blue", "green", "red", "nir"))
     (source,), _ = inspect_images([path])
     with source.open() as reader:

@@ -104,7 +104,7 @@ def test_remote_paths_of_a_list(tmp_path, server):
                for text in faults.values())  # fmt: skip
 
 
-def test_a_file_beside_an_image_leads_nowhere(tmp_path, server):
+def test_sidecar_of_an_image_opens_no_remote_file(tmp_path, server):
     """GDAL looks for reduced images where `.aux.xml` says."""
     url, asked = server
     path = write_tiff(tmp_path / "a.tif", np.tile(PIXELS, (20, 20, 1)))

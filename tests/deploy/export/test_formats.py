@@ -40,7 +40,7 @@ from deploy.export.formats import EXPORT_FORMATS
 from deploy.export.graph import decode as decode_graph
 from deploy.export.graph import opset
 from deploy.export.network import ExportNetwork
-from deploy.export.parity.comparison import Comparison
+from deploy.export.parity.comparison import ParityComparison
 from deploy.export.parity.model_pair import ModelPair, Thresholds
 from deploy.export.parity.reference import Reference
 from deploy.export.parity.rows import outputs_to_detections
@@ -455,7 +455,7 @@ def rounded_comparison(exported, ours=None, conf=CONF, free=True, K=500):
     tolerance = TOLERANCES["float16"]
     thresholds = Thresholds.of(metadata, tolerance, conf)
     models = ModelPair(torch.nn.Identity(), metadata, SIZE_HW, thresholds, lambda _: {})
-    comparison = Comparison(models, tolerance)
+    comparison = ParityComparison(models, tolerance)
     ours = forty() if ours is None else ours
     channels = {"hm": len(CLASSES), "wh": 10, "reg": 2, "cls_theta": 1}
     no_peaks = {head: torch.zeros(1, count, 1, 1) for head, count in channels.items()}

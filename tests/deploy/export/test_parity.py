@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from deploy.export.parity.comparison import Comparison
+from deploy.export.parity.comparison import ParityComparison
 from deploy.export.parity.matching import match
 from deploy.export.parity.model_pair import ModelPair, Thresholds
 from deploy.export.parity.rows import IOU_MARGIN, check_greedy, row_faults
@@ -76,7 +76,7 @@ def test_check_greedy_pair_at_threshold_exempts_own_rows():
     assert len(faults) == 2  # nothing suppresses row 2, and so nothing suppresses row 3 either
 
 
-def test_check_greedy_rows_from_elsewhere():
+def test_check_greedy_rejects_unknown_rows():
     rows = detections(squares(0, 100))
     moved = rows.with_corners(rows.corners + 1)
     assert check_greedy(rows, moved, 0.5)[1] and check_greedy(rows, rows[[1, 0]], 0.5)[1]
@@ -150,7 +150,7 @@ def float32_comparison(model, metadata, run):
     models = ModelPair(
         model, metadata, (64, 64), Thresholds.of(metadata, FLOAT32, metadata.conf_thresh), run
     )
-    return Comparison(models, FLOAT32)
+    return ParityComparison(models, FLOAT32)
 
 
 def true_boxes():

@@ -324,7 +324,7 @@ def test_run_that_was_stopped_while_writing_is_resumed(tmp_path, pictures, monke
     assert len(list((tmp_path / "out/labelme").iterdir())) == 2
 
 
-def test_name_of_the_model_is_told_where_there_is_a_place(tmp_path):
+def test_name_of_the_model_is_stored_where_the_format_has_a_field(tmp_path):
     source = ImageSource("a", Path("images/a.png"), (50, 40))
     found = [(source, Detections(SHEARED[:1], np.ones(1, np.float32), np.zeros(1, np.int64)))]
     label_writer.write_labels("labelstudio", found, NAMES, tmp_path, "model_best.pth")

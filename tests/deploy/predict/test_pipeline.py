@@ -121,7 +121,7 @@ class AtMost(DrawnObjects):
         return dataclasses.replace(found[: self.K], complete=len(found) < self.K)
 
 
-def test_what_may_have_been_cut_is_warnings(tmp_path, picture, caplog):
+def test_full_windows_are_logged_as_warnings(tmp_path, picture, caplog):
     write(picture.parent / "sparse.png", scene((100, 90), []))
     done = run(picture.parent, tmp_path / "out", AtMost(), formats=("json",), tile=0)
     assert [one.detections.complete for one in done.images] == [False, True]

@@ -59,7 +59,7 @@ def test_small_images_keep_the_scale_of_the_training(size_wh, scale, factor):
     assert window.size_wh == size_wh
 
 
-def test_images_are_rescaled_to_the_ground_size_of_the_training_images_first():
+def test_images_are_first_rescaled_to_the_gsd_of_training():
     """At half of their resolution, and then at half the size, as those of the training."""
     settings = PredictSettings(gsd=0.6)
     found = windows_of((1024, 1024), detector(0.5), settings, base_scale=(0.5, 0.5))

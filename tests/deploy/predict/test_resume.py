@@ -58,7 +58,7 @@ def test_a_damaged_line_is_done_again(tmp_path, picture, place):
     assert result_files(tmp_path / "out") == result_files(tmp_path / "whole")
 
 
-def test_a_line_of_another_batch_than_those_of_the_work(tmp_path, picture):
+def test_journal_line_of_an_unknown_batch_is_ignored(tmp_path, picture):
     with pytest.raises(Killed):
         run(picture, tmp_path / "out", KilledAfter(2))
     (journal,) = (tmp_path / "out").glob("progress-*/*.jsonl")

@@ -125,7 +125,7 @@ def test_aux_xml_as_gdal_writes_it(tmp_path):
     np.testing.assert_allclose(found, expected_lonlat(affine, POINTS), atol=1e-10)
 
 
-def test_its_own_crs_goes_before_the_one_given(image, caplog):
+def test_own_crs_takes_precedence_over_the_given_one(image, caplog):
     path = image(jgw=WORLD, prj=CRS.from_string(UTM).to_wkt())
     assert located(path, "EPSG:32634").georeference.crs == CRS.from_string(UTM)
     assert f"{path}: its own coordinate reference system is used" in caplog.text
@@ -153,7 +153,7 @@ def test_its_own_crs_goes_before_the_one_given(image, caplog):
         ({}, "^$"),
     ],
 )
-def test_why_an_image_has_no_place(image, beside, reason):
+def test_reason_for_missing_coordinates(image, beside, reason):
     source = located(image(**beside))
     assert source.georeference is None
     assert re.search(reason, source.unlocated) and len(source.unlocated) < 400
@@ -195,7 +195,7 @@ def test_predict_writes_map_coordinates(tmp_path):
         np.testing.assert_allclose(sorted(ring.tolist()), sorted(outline.tolist()), atol=2e-8)
 
 
-def test_the_log_says_why_there_is_no_geojson_and_what_to_do(tmp_path, caplog):
+def test_log_explains_missing_geojson(tmp_path, caplog):
     for name in ("a.png", "b.png"):
         drawn(tmp_path / "images", name)
     (tmp_path / "images/a.pgw").write_text(WORLD)
@@ -220,7 +220,7 @@ def test_geojson_alone_and_gsd_say_what_is_missing(tmp_path):
     assert not run(path, tmp_path / "out", gsd=0.5, crs=UTM).faults
 
 
-def test_a_stopped_run_goes_on_with_a_crs(tmp_path):
+def test_stopped_run_resumes_with_the_same_crs(tmp_path):
     """It has no part in the detections, and the log of the first run asks for it."""
     path = drawn(tmp_path)
     path.with_suffix(".pgw").write_text(WORLD)

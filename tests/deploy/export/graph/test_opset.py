@@ -101,6 +101,6 @@ def test_model_itself_is_unchanged():
         ),
     ],
 )  # fmt: skip
-def test_error_names_the_first_opset_that_can(build, opset, message):
+def test_error_names_the_first_supported_opset(build, opset, message):
     with pytest.raises(InputError, match=message):
         with_opset(model_of(build), opset)
