@@ -89,9 +89,7 @@ def train(
         TrainingStopped: the losses stay non-finite.
     """
     with agreed():
-        check_batches(train_set, settings)
-        if settings.patience and score is None:
-            raise InputError("patience needs a validation list, whose AP it waits for")
+        check_settings(train_set, settings, score)
     precision = choose_precision(settings.amp, device)
     log_precision(precision, settings.amp, device)
     folder.mkdir(parents=True, exist_ok=True)
@@ -102,12 +100,11 @@ def train(
     optimizer = make_optimizer(model, settings)
     average = WeightAverage(model, settings.ema_decay) if settings.ema_decay else None
     reporting = Reporting(settings, folder, commands)
-    scored = model if average is None else average.model
-    centers = AlignedCenters(scored, train_set) if settings.align_centers else None
     run = Run(
-        model, optimizer, settings, folder, save_checkpoint, reporting, extras, average, precision,
-        centers,
-    )  # fmt: skip
+        model, optimizer, settings, folder, save_checkpoint, reporting, extras, average, precision
+    )
+    if settings.align_centers:
+        run.centers = AlignedCenters(run.scored_model, train_set)
     if resume is not None:
         with agreed():
             run.resume(resume)
@@ -125,27 +122,26 @@ def train(
         if resume is None or not is_same_file(resume.path, folder / LAST):
             run.save()  # from now on, the run can be resumed
         while run.progress.epoch <= settings.epochs and not run.history.stalled(settings.patience):
-            progress = run.progress
-            epoch = progress.epoch
-            if centers is not None:
-                centers.restore()
+            epoch = run.progress.epoch
             loader = epoch_loader(train_set, settings, epoch, device, run)
             row = train_one_epoch(
                 network, loader, criterion, optimizer, settings, run, device, teacher
             )
-            if centers is not None:
-                centers.align()
+            if run.centers is not None:
+                run.centers.align()
             if score is not None and (epoch % settings.val_every == 0 or epoch == settings.epochs):
                 row |= validate(score, run)
-            logger.info("%s  %s", epoch_line(row, settings.epochs), progress.time_text())
+            logger.info("%s  %s", epoch_line(row, settings.epochs), run.progress.time_text())
             run.finish_epoch(row)
     if run.progress.epoch <= settings.epochs:
         logger.info("no better AP in %d epochs (patience): the run ends early", settings.patience)
     return run.history
 
 
-def check_batches(train_set: BaseDataset, settings: TrainSettings) -> None:
-    """Raise an InputError if a batch is too small for BatchNorm, or for the processes."""
+def check_settings(train_set: BaseDataset, settings: TrainSettings, score: Score | None) -> None:
+    """Raise an InputError if settings do not go with the training set, or lack a score."""
+    if settings.patience and score is None:
+        raise InputError("patience needs a validation list, whose AP it waits for")
     batch_size = min(settings.batch_size, len(train_set))
     if batch_size * train_set.input_h * train_set.input_w == 32 * 32:
         raise InputError(

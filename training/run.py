@@ -52,12 +52,11 @@ class Run:
         average: the average of the network's weights, if the run has one: checkpoints then hold it
             as their weights, and those of training beside it.
         precision: of the steps; float32 by default.
-        centers: shifts the boxes of the network that is saved, if the run does that.
 
     Attributes:
         folder: see above.
         average: see above.
-        centers: see above.
+        centers: shifts the boxes of `scored_model`, if the run does that.
         precision: see above.
         reporting: see above.
         progress: the place of the run.
@@ -77,13 +76,12 @@ class Run:
         extras: Mapping[str, object] | None = None,
         average: WeightAverage | None = None,
         precision: Precision | None = None,
-        centers: AlignedCenters | None = None,
     ):
         self.progress = EpochProgress(1)
         self.history = History()
         self.loader_state: torch.Tensor | None = None
         self._model, self._optimizer, self.average = model, optimizer, average
-        self.centers = centers
+        self.centers: AlignedCenters | None = None
         self._settings, self.folder, self._extras = settings, folder, dict(extras or {})
         self.precision = precision or Precision(torch.device("cpu"))
         self._write = save
@@ -131,6 +129,8 @@ class Run:
                 f"epoch {self.progress.epoch} was started with {self.progress.batches} batches and "
                 f"has {batches} now: the training set or batch_size has changed"
             )
+        if self.centers is not None:
+            self.centers.restore()
         self.progress.batches = batches
         self.loader_state = loader_state
         if is_first():

@@ -226,7 +226,7 @@ def test_resumed_run_has_its_threads_before_it_computes(run_cli, untrained, monk
     """Another number of them would round otherwise."""
     used = []
     monkeypatch.setattr("cli.training.start_processes", lambda args: None)
-    monkeypatch.setattr("cli.devices.tell_if_busy", lambda threads: None)
+    monkeypatch.setattr("cli.devices.warn_if_busy", lambda threads: None)
     monkeypatch.setattr(torch, "set_num_threads", used.append)
     untrained.extras["run"] = {"device": "cpu", "ngpus": 1, "threads": 3}
     save_checkpoint("a.pth", untrained)
