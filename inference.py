@@ -158,7 +158,9 @@ def run_over(
         for indices, batch in zip(batches, iterate_loader(loader), strict=True):
             read = time.perf_counter()
             with torch.no_grad():
-                maps = augmented_maps(model, to_device(batch["image"], device), views)
+                images = to_device(batch["image"], device)
+                shift = getattr(model, "center_shift", (0.0, 0.0))
+                maps = augmented_maps(model, images, views, shift)
             if device.type == "cuda":
                 torch.cuda.synchronize(device)
             through = time.perf_counter()

@@ -93,6 +93,8 @@ class Checkpoint:
         """
         while not isinstance(model, CTRBOX):
             model = model.module if hasattr(model, "module") else model._orig_mod
+        right, down = model.center_shift
+        shift = {"center_shift": {"right": right, "down": down}} if right or down else {}
         return cls(
             model_state=model.state_dict(),
             architecture=Architecture.of(model),
@@ -102,7 +104,7 @@ class Checkpoint:
             optimizer_state=None if optimizer is None else optimizer.state_dict(),
             history=[dict(row) for row in history],
             random_state=dict(random_state or {}),
-            extras=dict(extras or {}),
+            extras=dict(extras or {}) | shift,
         )
 
     @property
@@ -310,6 +312,8 @@ def build_model(checkpoint: Checkpoint, device: str | torch.device = "cpu") -> C
         model = checkpoint.architecture.build(checkpoint.classes, checkpoint.input_size)
     state = {key: value.clone() for key, value in checkpoint.model_state.items()}
     model.load_state_dict(state, assign=True)
+    if shift := checkpoint.extras.get("center_shift"):
+        model.center_shift = (float(shift["right"]), float(shift["down"]))
     return model.to(device).eval()
 
 

@@ -40,6 +40,10 @@ class CTRBOX(nn.Module):
         box_coding: One of `structures.boxes.BOX_CODINGS`, how the heads `wh` and `cls_theta` are
             trained: as the original's boundary vectors, or as rectangles.
 
+    Attributes:
+        center_shift: The part of the centers, right and down in cells, that follows from how the
+            images were labeled (see `training.centers`). It does not turn or flip with an image.
+
     Raises:
         ValueError: `down_ratio` is not 4, `neck` is not positive, `box_coding` is unknown, or the
             number of `classes` differs from the channels of `hm`.
@@ -90,6 +94,7 @@ class CTRBOX(nn.Module):
         self.box_coding = box_coding
         self.classes = None if classes is None else tuple(classes)
         self.input_size = None if input_size is None else tuple(input_size)
+        self.center_shift = (0.0, 0.0)
 
         self.base_network = row.build()
         self.dec_c2 = CombinationModule(neck or c3, c2, neck)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import reprlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -53,6 +54,14 @@ def _are_options(value: object) -> bool:
     )
 
 
+def _is_shift(value: object) -> bool:
+    return (
+        _are_numbers(value)
+        and value.keys() == {"right", "down"}
+        and all(map(math.isfinite, value.values()))
+    )
+
+
 _ENTRIES = {
     "epoch": _Entry(
         "a whole number of 0 or more", lambda v: type(v) is int and 0 <= v < 2**31, missing=0
@@ -77,6 +86,7 @@ _ENTRIES = {
     "data_digest": _Entry("a dict of tensors", _are_tensors, optional=True),
     "speed": _Entry("a list with a dict of numbers an epoch", _is_history, optional=True),
     "run": _Entry("a dict of settings", _are_options, optional=True),
+    "center_shift": _Entry("a dict of the numbers right and down", _is_shift, optional=True),
 }  # fmt: skip
 
 

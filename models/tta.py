@@ -33,13 +33,19 @@ Network = Callable[[Tensor], Mapping[str, Tensor]]
 """Images [B, 3, H, W] -> the head maps that `models.CTRBOX` returns."""
 
 
-def augmented_maps(network: Network, images: Tensor, views: Sequence[View]) -> Mapping[str, Tensor]:
+def augmented_maps(
+    network: Network,
+    images: Tensor,
+    views: Sequence[View],
+    center_shift: tuple[float, float] = (0.0, 0.0),
+) -> Mapping[str, Tensor]:
     """Compute the mean head maps of several views of images.
 
     Args:
         network: The network, which is called once for each view.
         images: [B, 3, H, W] its input, as for `models.CTRBOX`.
         views: The views, of which the first is `PLAIN`, as `parse_views` returns them.
+        center_shift: Of the network, see `models.CTRBOX`.
 
     Returns:
         The maps in the frame of `images`, in the meaning that `models.CTRBOX` gives them. The
@@ -50,7 +56,8 @@ def augmented_maps(network: Network, images: Tensor, views: Sequence[View]) -> M
         return plain
     mean = _MeanMaps(plain)
     for view in views[1:]:
-        mean.add(maps_of_image(network(see(images, view)), view, plain["hm"].shape[2:]))
+        maps = network(see(images, view))
+        mean.add(maps_of_image(maps, view, plain["hm"].shape[2:], center_shift))
     return mean.maps()
 
 
@@ -74,7 +81,10 @@ def see(images: Tensor, view: View) -> Tensor:
 
 
 def maps_of_image(
-    maps: Mapping[str, Tensor], view: View, size_hw: Sequence[int]
+    maps: Mapping[str, Tensor],
+    view: View,
+    size_hw: Sequence[int],
+    center_shift: tuple[float, float] = (0.0, 0.0),
 ) -> dict[str, Tensor]:
     """Bring the head maps of a view back into the frame of the image.
 
@@ -82,7 +92,10 @@ def maps_of_image(
         maps: `hm`, `wh`, `reg` and `cls_theta` of the view.
         view: The view.
         size_hw: Height and width of the maps of the image itself.
+        center_shift: See `augmented_maps`.
     """
+    shift = maps["reg"].new_tensor(center_shift)[:, None, None]
+    maps = {**maps, "reg": maps["reg"] - shift}
     maps = {name: values.flip(_flipped_dims(view)) for name, values in maps.items()}
     x, y = maps["reg"].unbind(1)
     reg = torch.stack([1 - x if view.flip_x else x, 1 - y if view.flip_y else y], dim=1)
@@ -96,7 +109,9 @@ def maps_of_image(
     if view.mirrored:  # they run clockwise again
         vectors["r"], vectors["l"] = vectors["l"], vectors["r"]
     maps = {**maps, "reg": reg, "wh": torch.cat([*vectors.values(), size], dim=1)}
-    return maps if view.scale == 1 else _resize(maps, view.scale, size_hw)
+    if view.scale != 1:
+        maps = _resize(maps, view.scale, size_hw)
+    return {**maps, "reg": maps["reg"] + shift}
 
 
 def _flipped_dims(view: View) -> list[int]:

@@ -65,11 +65,13 @@ class AlignedCenters:
         if self._plain is None:
             self._plain = self._bias.clone()
             self._bias.add_(torch.tensor(shift).to(self._bias))
+            self._model.center_shift = shift
 
     def restore(self) -> None:
         """Undo the shift before the next step."""
         if self._plain is not None:
             self._bias.copy_(self._plain)
+            self._model.center_shift = (0.0, 0.0)
             self._plain = None
 
     def entry(self) -> dict[str, float]:
@@ -92,6 +94,7 @@ class AlignedCenters:
         if None in plain or not all(map(math.isfinite, plain)):
             raise InputError(f"{path}: the bias of its centers, {plain}, is damaged")
         self._bias.copy_(torch.tensor(plain).to(self._bias))
+        self._model.center_shift = (0.0, 0.0)
 
 
 def center_shift(model: CTRBOX, dataset: BaseDataset) -> tuple[float, float] | None:

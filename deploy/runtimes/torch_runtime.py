@@ -71,7 +71,7 @@ class TorchRuntime:
     @torch.inference_mode()
     def network(self, batch: torch.Tensor) -> Mapping[str, torch.Tensor]:
         """Return the head maps of a batch, once they are computed."""
-        maps = augmented_maps(self._model, batch, self._views)
+        maps = augmented_maps(self._model, batch, self._views, self._model.center_shift)
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
         return maps

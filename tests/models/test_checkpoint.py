@@ -3,6 +3,7 @@ resumes exactly from what is saved.
 """
 
 import json
+import math
 from collections import OrderedDict
 from pathlib import Path
 
@@ -143,6 +144,7 @@ ODD_ENTRIES = [
     ("run", [None, "train", {3: 1}]),
     ("data_digest", [None, {"train_ids": [1]}, {3: torch.zeros(3)}]),
     ("progress", [None, 3, {"step": "3"}, {"step": True}, {3: 1}]),
+    ("center_shift", [None, {"right": 1.0}, {"right": 1.0, "down": math.nan}]),
     ("scaler_state_dict", [None, [1], {"scale": NESTED}]),
 ]
 
@@ -284,6 +286,7 @@ def test_original_can_read_the_file(tmp_path):
 def test_round_trip(tmp_path):
     model = new("mobilenetv2", classes=("a", "b c", "ä"), input_size=(416, 608), head_bn=True,
                 neck=20)  # fmt: skip
+    model.center_shift = (0.25, -0.5)
     checkpoint = Checkpoint.of(
         model,
         epoch=3,
@@ -299,10 +302,10 @@ def test_round_trip(tmp_path):
     assert loaded.history == [{"loss": 0.5, "ap": 0.25}]
     assert torch.equal(loaded.random_state["cpu"], checkpoint.random_state["cpu"])
     assert loaded.extras["train"] == {"lr": 1e-3, "schedule": "cosine"}
-    assert set(loaded.extras) == {"train", "mean"}
+    assert set(loaded.extras) == {"train", "mean", "center_shift"}
     again = load_model(tmp_path / "a.pth")
     assert (again.classes, again.input_size) == (("a", "b c", "ä"), (416, 608))
-    assert again.neck == 20
+    assert again.neck == 20 and again.center_shift == (0.25, -0.5)
     assert same_maps(again, model)
 
 

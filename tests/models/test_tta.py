@@ -112,6 +112,26 @@ def test_boxes_that_all_views_see_stay(tta, alone, rectangles):
         np.testing.assert_allclose(found.scores, plain.scores, atol=1e-5)
 
 
+@pytest.mark.parametrize("tta", ["flips,turns", "0.7,1.25", "turns,0.9"])
+def test_shift_of_all_centers_stays_in_every_view(tta):
+    """The network adds it whatever it sees, as labels lie beside their objects in all images."""
+    exact, right, down = exact_network(BOXES), 0.2, -0.3
+
+    def network(view):
+        maps = exact(view)
+        return {**maps, "reg": maps["reg"] + torch.tensor([right, down])[:, None, None]}
+
+    views = parse_views(tta)
+    plain = decoded(augmented_maps(exact, coordinates(), views), 0.1)
+    found = decoded(augmented_maps(network, coordinates(), views, (right, down)), 0.1)
+    np.testing.assert_allclose(
+        in_order(found.corners - [4 * right, 4 * down]), in_order(plain.corners), atol=1e-3
+    )
+    averaged = decoded(augmented_maps(network, coordinates(), parse_views("flips")), 0.1)
+    centers = [in_order(one.corners).mean(axis=1) for one in (averaged, plain)]
+    np.testing.assert_allclose(*centers, atol=0.05)  # without that knowledge, it is lost in flips
+
+
 def one_cell(box):
     """Maps of a single cell with a box (width, height, degrees), all of whose scores are 1."""
     corners = rectangles_to_corners(np.array([(0, 0, *box)]))

@@ -20,6 +20,7 @@ class GivenCenters(nn.Module):
         self.reg = nn.Sequential(nn.Conv2d(3, 2, 1))
         nn.init.zeros_(self.reg[0].weight)
         self.reg[0].bias.data = torch.tensor([x, y])
+        self.center_shift = (0.0, 0.0)
 
     def forward(self, x):
         return {"reg": self.reg(x[:, :, ::4, ::4])}
@@ -92,13 +93,15 @@ def test_shift_and_back():
         centers.align()
         assert model.reg[-1].bias.tolist() == pytest.approx([0.5, 0.5], abs=0.01)
     assert center_shift(model, centers._dataset) is None
+    assert model.center_shift == pytest.approx((0.1, -0.2), abs=0.01)
     stored = centers.entry()
 
     other = GivenCenters(*model.reg[-1].bias.tolist())
+    other.center_shift = model.center_shift
     AlignedCenters(other, Labels((0.0, 0.0))).resume({"step": 3, **stored}, None)
     centers.restore()
     for one in (model, other):
-        assert torch.equal(one.reg[-1].bias, plain)
+        assert torch.equal(one.reg[-1].bias, plain) and one.center_shift == (0.0, 0.0)
     assert centers.entry() == {}
 
 
