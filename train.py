@@ -42,6 +42,9 @@ from training.validation import Validation
 
 logger = logging.getLogger(__name__)
 
+_MANY_LEFT_OUT = 0.25
+"""Share of the images that an epoch may leave out without a warning, as a part of a step."""
+
 Score = Callable[[CTRBOX], "float | Validation"]
 """Measures a model on a validation set, higher is better: a number, or the whole validation."""
 
@@ -115,7 +118,7 @@ def train(
     criterion = loss(train_set.mean_objects(images))
     if teacher is not None:
         teacher = Teacher(teacher, device, criterion.mean_objects)
-    log_batch_size(settings, batch_size, images)
+    log_batch_size(settings, batch_size, images, len(train_set))
     if is_first():
         save_pictures(train_set, settings, folder)
     with run.reported(), run.kept():
@@ -155,14 +158,22 @@ def check_settings(train_set: BaseDataset, settings: TrainSettings, score: Score
         )
 
 
-def log_batch_size(settings: TrainSettings, batch_size: int, images: int) -> None:
+def log_batch_size(settings: TrainSettings, batch_size: int, images: int, all_images: int) -> None:
     """Log how many images a step uses, if that is not the batch of one process.
 
     Args:
         settings: how the network is trained.
         batch_size: images of a batch.
         images: images of a step.
+        all_images: images of the training set.
     """
+    left_out = all_images % images
+    if left_out > _MANY_LEFT_OUT * all_images:
+        logger.warning(
+            "each epoch leaves out %d of %d images, others each time, as a step sees %d: choose a "
+            "`batch_size` and `accumulate` that fit better",
+            left_out, all_images, images,
+        )  # fmt: skip
     if settings.accumulate > 1:
         logger.info(
             "a step sees a global batch of %d images, in %d batches of %d",

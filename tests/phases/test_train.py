@@ -1084,6 +1084,14 @@ def frozen_norms():
     return model
 
 
+@pytest.mark.parametrize(("accumulate", "left_out"), [(1, 15), (2, 31), (4, 63), (8, 127)])
+def test_warning_if_an_epoch_leaves_out_many_images(caplog, accumulate, left_out):
+    chosen = settings(batch_size=16, accumulate=accumulate)
+    trainer.log_batch_size(chosen, 16, min(16 * accumulate, 127), 127)
+    text = f"leaves out {left_out} of 127 images"
+    assert (text in caplog.text) is (accumulate == 4)
+
+
 @pytest.mark.parametrize(("batch_size", "accumulate"), [(2, 2), (1, 4), (3, 2)])
 @pytest.mark.slow
 def test_accumulated_step_equals_that_of_the_large_batch(
