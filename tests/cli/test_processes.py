@@ -222,7 +222,7 @@ def test_resumed_run_has_its_device_before_processes_are_started(
     assert started == [expected]
 
 
-def test_resumed_run_has_its_threads_before_it_computes(run_cli, untrained, monkeypatch):
+def test_resumed_run_has_its_threads_before_it_computes(run_cli, untrained, data, monkeypatch):
     """Another number of them would round otherwise."""
     used = []
     monkeypatch.setattr("cli.training.start_processes", lambda args: None)
@@ -230,7 +230,7 @@ def test_resumed_run_has_its_threads_before_it_computes(run_cli, untrained, monk
     monkeypatch.setattr(torch, "set_num_threads", used.append)
     untrained.extras["run"] = {"device": "cpu", "ngpus": 1, "threads": 3}
     save_checkpoint("a.pth", untrained)
-    flags = ["--phase", "train", "--resume_train", "a.pth"]
+    flags = ["--phase", "train", "--data_dir", data, "--resume_train", "a.pth"]
     run_cli(*flags)
     run_cli(*flags, "--device", "cpu", "--ngpus", 1)
     run_cli(*flags, "--threads", 2)

@@ -426,7 +426,7 @@ def test_model_remembers_how_its_images_were_read(
         write_image(path, np.asarray(cv2.imread(str(path)), np.uint16))
 
     def output(run, *arguments):
-        monkeypatch.setattr("DOTA_devkit.imaging.reading._told", set())
+        monkeypatch.setattr("DOTA_devkit.imaging.reading._logged", set())
         result = run(*arguments)
         assert result.code == 0, result.err
         return result.out + result.err
