@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import math
 import os
 from collections.abc import Collection
 from contextlib import suppress
@@ -24,6 +25,7 @@ from models.schema import brief
 from processes.group import share
 from processes.numbers import ProcessNumbers, agent_name
 from training import files
+from training.history import History
 
 logger = logging.getLogger("bbavectors")
 
@@ -225,7 +227,7 @@ def torchrun_agents() -> set[str]:
     return {name for name in share(agent_name()) if name is not None}
 
 
-def resume_restarted(args: argparse.Namespace, agents: Collection[str]) -> None:
+def resume_restarted(args: argparse.Namespace, agents: Collection[str]) -> bool:
     """Resume the run that torchrun has restarted, with the command line that the run began with.
 
     That command line starts a new run, or resumes another checkpoint. Only a run that one of these
@@ -235,18 +237,29 @@ def resume_restarted(args: argparse.Namespace, agents: Collection[str]) -> None:
     Args:
         args: the flags.
         agents: see `torchrun_agents`.
+
+    Returns:
+        Whether that run has ended already, as processes may fail after their last step.
     """
     if not agents or args.resume_train == files.LAST:
-        return
-    last = RunDir.of(args).weights / files.LAST
-    if not last.is_file():
-        return
-    before = read_checkpoint(last).extras.get("run", {}).get("agents", "")
+        return False
+    path = RunDir.of(args).weights / files.LAST
+    if not path.is_file():
+        return False
+    last = read_checkpoint(path)
+    before = last.extras.get("run", {}).get("agents", "")
     if set(str(before).split("/")).isdisjoint(agents):
-        return
-    logger.info("torchrun has restarted the run: it continues from %s", last)
+        return False
+    settings = last.extras.get("train", {})
+    epochs = args.epochs or settings.get("epochs", math.inf)
+    patience = args.patience or settings.get("patience", 0)
+    if last.epoch >= epochs or History(last.history).stalled(patience):
+        logger.info("torchrun has restarted a run that has ended: nothing is left to train")
+        return True
+    logger.info("torchrun has restarted the run: it continues from %s", path)
     args.resume_train = files.LAST
     args.finetune = args.pretrained = None  # which have given it its first weights
+    return False
 
 
 def check_dataset(args: argparse.Namespace, resume: Checkpoint) -> None:

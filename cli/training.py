@@ -76,14 +76,15 @@ def train(args: argparse.Namespace) -> int | None:
             refuse_contradictions(args)
             if args.resume_train:
                 find_run(args)
-            resume_restarted(args, agents)
+            ended = resume_restarted(args, agents)
             run = RunDir.of(args)
-            if is_first():
+            if is_first() and not ended:
                 held.enter_context(locked(run.weights))
                 sweep_leftovers(run.weights)
                 sweep_leftovers(run.weights / files.VALIDATION)
                 run.data_dir()  # drawn once, if it is the sample set
-        train_in(args, run, device)
+        if not ended:
+            train_in(args, run, device)
     return None
 
 

@@ -139,7 +139,13 @@ def test_a_run_that_torchrun_restarts_goes_on(run_training, data, tmp_path, torc
     torchrun("job_1", 1)
     result = run_training(data, "--epochs", 2)
     assert result.code == 0 and "torchrun has restarted the run" in result.out
-    assert len(read_checkpoint(tmp_path / "weights_dota/model_last.pth").history) == 2
+    last = tmp_path / "weights_dota/model_last.pth"
+    assert len(read_checkpoint(last).history) == 2
+    written = last.stat().st_mtime_ns
+    torchrun("job_1", 2)  # after a process has failed at its end
+    result = run_training(data, "--epochs", 2)
+    assert result.code == 0 and "a run that has ended: nothing is left to train" in result.out
+    assert last.stat().st_mtime_ns == written
 
 
 @pytest.mark.slow
@@ -171,9 +177,9 @@ def test_run_belongs_to_every_torchrun_that_started_it(tmp_path, before, now, ex
     save_checkpoint(path, Checkpoint.of(tiny_model(), extras={"run": before}))
     args = argparse.Namespace(
         dataset="dota", data_dir=tmp_path, run_dir=tmp_path, resume_train=None,
-        finetune="model.pth", pretrained="imagenet",
+        finetune="model.pth", pretrained="imagenet", epochs=None, patience=None,
     )  # fmt: skip
-    resume_restarted(args, now)
+    assert not resume_restarted(args, now)
     assert args.resume_train == expected
     assert (args.finetune is None) is (expected is not None)
 
