@@ -62,6 +62,10 @@ LAST_BLOCKS = {  # of torchvision's `features` at strides 4, 8, 16 and 32
 }
 
 
+def test_every_network_with_imagenet_weights_is_compared():
+    assert THEIRS.keys() == {name for name, row in BACKBONES.items() if row.imagenet}
+
+
 @pytest.mark.parametrize("name", THEIRS)
 def test_imagenet_weights_are_torchvisions_for_this_network(name):
     weights = torchvision.models.get_weight(BACKBONES[name].imagenet)
@@ -81,8 +85,9 @@ def test_a_seed_gives_the_weights_of_torchvision(name):
     assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
 
 
-@pytest.mark.parametrize("name", ["resnet34", "resnet101"])
-def test_deeper_networks_have_the_layers_of_torchvision(name):
+@pytest.mark.parametrize("name", THEIRS)
+def test_every_network_has_the_layers_of_torchvision(name):
+    """So that torchvision's weights fit it, once the layers of the classifier are dropped."""
     with torch.device("meta"):
         theirs = canonical_keys(THEIRS[name](weights=None).state_dict())
         ours = BACKBONES[name].build().state_dict()

@@ -296,6 +296,7 @@ def test_empty_labels_are_written_on_request(folder, tmp_path, capsys):
 
 def test_documentation_lists_every_format():
     page = (ROOT / "docs/devkit.md").read_text(encoding="utf-8")
+    assert f"labels of {len(FORMATS)} formats to any of {len(WRITTEN)} of them" in page
     for name, format_ in FORMATS.items():
         row = next((line for line in page.splitlines() if line.startswith(f"| `{name}` |")), None)
         assert row is not None, name

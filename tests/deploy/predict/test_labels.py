@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from deploy.predict import labels as label_writer
+from deploy.predict.settings import FORMATS as RESULT_FORMATS
 from deploy.predict.settings import LABEL_FORMATS
 from deploy.predict.sources import ImageSource
 from DOTA_devkit.commands import main as devkit
@@ -330,6 +331,10 @@ def test_name_of_the_model_is_stored_where_the_format_has_a_field(tmp_path):
     label_writer.write_labels("labelstudio", found, NAMES, tmp_path, "model_best.pth")
     (task,) = json.loads((tmp_path / "labelstudio.json").read_text())
     assert task["predictions"][0]["model_version"] == "model_best.pth"
+
+
+def test_labels_take_no_name_of_the_other_results():
+    assert not LABEL_FORMATS.keys() & set(RESULT_FORMATS)
 
 
 def test_page_names_every_format():

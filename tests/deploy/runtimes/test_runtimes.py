@@ -1,6 +1,7 @@
 """Exported files give the detections of their checkpoint in every runtime."""
 
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -11,7 +12,7 @@ from deploy.detector import Detector
 from deploy.metadata import read_onnx_metadata
 from deploy.predict.pipeline import predict
 from deploy.predict.settings import PredictSettings
-from deploy.runtimes import openvino_files
+from deploy.runtimes import openvino_files, registry
 from deploy.runtimes.exported import translate_out_of_memory
 from deploy.runtimes.onnx_runtime import OnnxRuntime, open_session
 from DOTA_devkit.errors import InputError
@@ -21,7 +22,12 @@ from helpers.small_exports import CLASSES, CONF, SIZE_HW, K, export
 
 pytestmark = pytest.mark.slow  # exports networks or runs exported files
 
-RUNTIMES = ("onnxruntime", "openvino")
+RUNTIMES = registry.runtimes_of_file(Path("model.onnx"))
+
+
+def require(runtime):
+    """Skip the test if the package of the runtime is not installed."""
+    pytest.importorskip(registry.RUNTIMES[runtime].package)
 
 
 # Files of the export phase ------------------------------------------------------------------------
@@ -67,7 +73,7 @@ FILES = {
 @pytest.mark.parametrize("runtime", RUNTIMES)
 @pytest.mark.parametrize("name", FILES)
 def test_exported_file_detects_like_its_checkpoint(sharp, name, runtime):
-    pytest.importorskip(runtime)
+    require(runtime)
     expected = checkpoint(sharp).detect(pictures(sharp))
     assert min(map(len, expected)) > 3
     path = export(sharp, name, *FILES[name])
@@ -80,7 +86,7 @@ def test_exported_file_detects_like_its_checkpoint(sharp, name, runtime):
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
 def test_half_precision_finds_nearly_the_same(sharp, runtime):
-    pytest.importorskip(runtime)
+    require(runtime)
     path = export(sharp, "half.onnx", "--half")
     # detections with high scores, whose order does not change with rounding
     expected = checkpoint(sharp).detect(pictures(sharp)[0])
@@ -130,7 +136,7 @@ EARLIER_KEYS = (
 @pytest.mark.parametrize("runtime", RUNTIMES)
 @pytest.mark.parametrize("kind", ["constant", "input", "earlier input"])
 def test_conf_thresh_of_an_exported_file(sharp, tmp_path, runtime, kind):
-    pytest.importorskip(runtime)
+    require(runtime)
     image = pictures(sharp)[0]
     path = export(sharp, "free.onnx") if kind == "constant" else export(
         sharp, "conf.onnx", "--conf_input")  # fmt: skip
@@ -158,7 +164,7 @@ def test_conf_thresh_of_single_classes(sharp, runtime, name):
 
     Head maps are decoded by the detector, which knows all of them before it takes K peaks.
     """
-    pytest.importorskip(runtime)
+    require(runtime)
     path = export(sharp, name, *FILES[name])
     loose = Detector.load(path, runtime=runtime, input_hw=SIZE_HW, conf_thresh=0.3)
     loose = loose.detect(pictures(sharp))
@@ -182,7 +188,7 @@ def test_conf_thresh_of_single_classes(sharp, runtime, name):
 @pytest.mark.parametrize("runtime", RUNTIMES)
 @pytest.mark.parametrize("earlier", [False, True])
 def test_fixed_conf_thresh_of_an_exported_file(sharp, tmp_path, runtime, earlier):
-    pytest.importorskip(runtime)
+    require(runtime)
     image = pictures(sharp)[0]
     fixed = export(sharp, "nms.onnx", *FILES["nms.onnx"])
     if earlier:
@@ -198,7 +204,7 @@ def test_fixed_conf_thresh_of_an_exported_file(sharp, tmp_path, runtime, earlier
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
 def test_exported_file_reports_full_outputs(sharp, runtime):
-    pytest.importorskip(runtime)
+    require(runtime)
     free = export(sharp, "free.onnx")
     for conf in (0.05, 0.6):
         expected = checkpoint(sharp, conf_thresh=conf).detect(pictures(sharp))
@@ -211,7 +217,7 @@ def test_exported_file_reports_full_outputs(sharp, runtime):
 @pytest.mark.parametrize("runtime", RUNTIMES)
 def test_maps_of_a_file_are_decoded_as_the_settings_say(sharp, runtime):
     """Unlike in other files, all of them may differ from those of the export."""
-    pytest.importorskip(runtime)
+    require(runtime)
     path = export(sharp, "maps.onnx", *FILES["maps.onnx"])
     settings = {"conf_thresh": 0.1, "K": 70, "theta_thresh": 0.5, "nms_thresh": 0.4}
     expected = Detector.load(sharp / "checkpoint.pth", **settings).detect(pictures(sharp)[0])
@@ -225,7 +231,7 @@ def test_maps_of_a_file_are_decoded_as_the_settings_say(sharp, runtime):
 @pytest.mark.parametrize("runtime", RUNTIMES)
 def test_views_of_a_file_of_maps(sharp, runtime):
     """Like those of the checkpoint, also where the file takes batches of another size."""
-    pytest.importorskip(runtime)
+    require(runtime)
     path = export(sharp, "maps.onnx", *FILES["maps.onnx"])
     images = pictures(sharp)[:1]
     (plain,), (expected,) = (checkpoint(sharp, tta=tta).detect(images) for tta in (None, "flips"))
@@ -244,7 +250,7 @@ def test_light_fork_layout_is_refused(sharp):
 @pytest.mark.parametrize("name", ["free.onnx", "two_bytes.onnx", "RGB.onnx", "maps.onnx"])
 def test_predict_with_an_exported_file(sharp, tmp_path, name, runtime):
     """Seven windows in batches of three; a file with batches of two pads some of them."""
-    pytest.importorskip(runtime)
+    require(runtime)
     large = cv2.resize(pictures(sharp)[0], (400, 170), interpolation=cv2.INTER_CUBIC)
     cv2.imwrite(str(tmp_path / "large.png"), large)
     settings = PredictSettings(batch_size=3, formats=(), scales=(1.0,))
@@ -328,7 +334,7 @@ def test_size_and_fit_that_the_file_is_meant_for(tmp_path):
 @pytest.mark.parametrize("runtime", RUNTIMES)
 @pytest.mark.parametrize("batch", ["batch", 2])
 def test_onnx_file_with_known_rows(tmp_path, runtime, batch):
-    pytest.importorskip(runtime)
+    require(runtime)
     props = {**PROPS, "input_size": "64x96"}
     path = onnx_file(tmp_path / "known.onnx", props, batch, (64, 96))
     detector = Detector.load(path, runtime=runtime)
