@@ -152,6 +152,7 @@ def run_over(
         pin_memory=device.type == "cuda",
     )
     views = parse_views(settings.tta)
+    shift = getattr(model, "center_shift", (0.0, 0.0))
     model.eval()
     with progress_bar(description, sum(map(len, batches)), unit="image", leave=True) as bar:
         begin = time.perf_counter()
@@ -159,7 +160,6 @@ def run_over(
             read = time.perf_counter()
             with torch.no_grad():
                 images = to_device(batch["image"], device)
-                shift = getattr(model, "center_shift", (0.0, 0.0))
                 maps = augmented_maps(model, images, views, shift)
             if device.type == "cuda":
                 torch.cuda.synchronize(device)

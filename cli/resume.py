@@ -197,6 +197,8 @@ def restore_processes(args: argparse.Namespace) -> None:
     They are needed before the processes start, and each process reads the run again. That reading
     reports errors in the checkpoint, so they are ignored here.
     """
+    if args.given.issuperset(_OF_PROCESSES):
+        return
     asked = argparse.Namespace(**vars(args))
     try:
         find_run(asked)
@@ -253,13 +255,34 @@ def resume_restarted(args: argparse.Namespace, agents: Collection[str]) -> bool:
     settings = last.extras.get("train", {})
     epochs = args.epochs or settings.get("epochs", math.inf)
     patience = args.patience or settings.get("patience", 0)
-    if last.epoch >= epochs or History(last.history).stalled(patience):
+    if why_ended(last, epochs, patience) is not None:
         logger.info("torchrun has restarted a run that has ended: nothing is left to train")
         return True
     logger.info("torchrun has restarted the run: it continues from %s", path)
     args.resume_train = files.LAST
     args.finetune = args.pretrained = None  # which have given it its first weights
     return False
+
+
+def why_ended(resume: Checkpoint, epochs: float, patience: int) -> str | None:
+    """Return why a run has ended and what would continue it; None if it has steps left.
+
+    Args:
+        resume: its last checkpoint.
+        epochs: passes over the training set that are asked for.
+        patience: epochs without a better score that end a run, 0 for never.
+    """
+    if resume.epoch >= epochs:
+        return (
+            f"{resume.path} is at epoch {resume.epoch} of {epochs}: nothing is left to train; for "
+            "more epochs give --num_epoch"
+        )
+    if History(resume.history).stalled(patience):
+        return (
+            f"{resume.path}: the AP has not risen for {patience} epochs, so that the run has "
+            "ended; to continue, give a larger --patience"
+        )
+    return None
 
 
 def check_dataset(args: argparse.Namespace, resume: Checkpoint) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+from collections.abc import Collection
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -27,6 +28,7 @@ from cli.resume import (
     resume_restarted,
     run_entries,
     torchrun_agents,
+    why_ended,
 )
 from cli.resumed_data import digest_entry, refuse_other_classes, refuse_other_data
 from cli.run_dir import RunDir, clear_run, refuse_to_replace
@@ -52,7 +54,6 @@ from structures.boxes import HEAD_CHANNELS, STRIDE
 from training import files
 from training.compiling import check_compiler
 from training.guards import BadImages
-from training.history import History
 from training.image_losses import ImageLosses
 from training.precision import choose_precision
 from training.settings import TrainSettings
@@ -84,7 +85,7 @@ def train(args: argparse.Namespace) -> int | None:
                 sweep_leftovers(run.weights / files.VALIDATION)
                 run.data_dir()  # drawn once, if it is the sample set
         if not ended:
-            train_in(args, run, device)
+            train_in(args, run, device, agents)
     return None
 
 
@@ -158,7 +159,9 @@ def plan_training(args: argparse.Namespace, run: RunDir, device: torch.device) -
     )  # fmt: skip
 
 
-def train_in(args: argparse.Namespace, run: RunDir, device: torch.device) -> None:
+def train_in(
+    args: argparse.Namespace, run: RunDir, device: torch.device, agents: Collection[str]
+) -> None:
     """Train in the folder of a run, which nothing else uses; all processes or none of them."""
     with agreed():
         plan = plan_training(args, run, device)
@@ -168,7 +171,7 @@ def train_in(args: argparse.Namespace, run: RunDir, device: torch.device) -> Non
     if is_first() and not plan.in_place:
         clear_run(run.weights)
     scale = plan.train_set.typical_scale()
-    extras = run_entries(args, plan.options, plan.evaluation, scale, torchrun_agents())
+    extras = run_entries(args, plan.options, plan.evaluation, scale, agents)
     extras["data_digest"] = digest_entry(plan.train_set, val_set)
     if settings.skip_bad_images and val_set is not None:
         leave_out(val_set, run.weights)
@@ -216,17 +219,9 @@ def resumed(args: argparse.Namespace, run: RunDir) -> Checkpoint:
         raise InputError(f"{resume.path} has no optimizer state to resume from: use --finetune")
     check_flags(args, resume, asked_classes(args))
     restore_flags(args, resume)
-    epochs = args.epochs or run.defaults.epochs
-    if resume.epoch >= epochs:
-        raise InputError(
-            f"{resume.path} is at epoch {resume.epoch} of {epochs}: nothing is left to train; for "
-            "more epochs give --num_epoch"
-        )
-    if History(resume.history).stalled(args.patience or 0):
-        raise InputError(
-            f"{resume.path}: the AP has not risen for {args.patience} epochs, so that the run has "
-            "ended; to continue, give a larger --patience"
-        )
+    reason = why_ended(resume, args.epochs or run.defaults.epochs, args.patience or 0)
+    if reason is not None:
+        raise InputError(reason)
     return resume
 
 

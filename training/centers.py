@@ -60,9 +60,7 @@ class AlignedCenters:
             if is_first():
                 shift = center_shift(self._model, self._dataset)
         shift = from_first(shift)
-        if shift is None:
-            return
-        if self._plain is None:
+        if shift is not None and self._plain is None:
             self._plain = self._bias.clone()
             self._bias.add_(torch.tensor(shift).to(self._bias))
             self._model.center_shift = shift
@@ -93,8 +91,8 @@ class AlignedCenters:
             return
         if None in plain or not all(map(math.isfinite, plain)):
             raise InputError(f"{path}: the bias of its centers, {plain}, is damaged")
-        self._bias.copy_(torch.tensor(plain).to(self._bias))
-        self._model.center_shift = (0.0, 0.0)
+        self._plain = torch.tensor(plain).to(self._bias)
+        self.restore()
 
 
 def center_shift(model: CTRBOX, dataset: BaseDataset) -> tuple[float, float] | None:
