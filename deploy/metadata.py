@@ -18,7 +18,7 @@ from DOTA_devkit.errors import InputError
 from DOTA_devkit.file_names import MAX_CLASS_NAME
 from DOTA_devkit.imaging import ReadOptions
 from structures.boxes import BOX_CODINGS, HEAD_CHANNELS, STRIDE
-from structures.model_values import LARGEST_SIDE, are_classes, is_scale, is_size
+from structures.model_values import LARGEST_SIDE, are_classes, is_scale, is_shift, is_size
 
 RELEASE = "0.1.0"
 """Version of this program; `pyproject.toml` takes it from here."""
@@ -75,6 +75,9 @@ class ModelMetadata:
             does not say.
         box_coding: How the network's boxes are coded, one of `structures.boxes.BOX_CODINGS`; None
             in files of earlier versions. The outputs have the same meaning with both.
+        center_shift: The part of the centers, right and down in cells, that follows from how the
+            data are labeled and not from the image, see `models.CTRBOX`; 0 and 0 in files of
+            earlier versions. It is in the centers already.
         version: Version of the contract.
     """
 
@@ -98,6 +101,7 @@ class ModelMetadata:
     reading: ReadOptions | None = None
     train_scale: float | None = None
     box_coding: str | None = None
+    center_shift: tuple[float, float] = (0.0, 0.0)
     version: str = VERSION
 
     @property
@@ -142,6 +146,8 @@ class ModelMetadata:
             known["train_scale"] = repr(self.train_scale)
         if self.box_coding is not None:
             known["box_coding"] = self.box_coding
+        if any(self.center_shift):
+            known["center_shift"] = ",".join(map(repr, self.center_shift))
         return known
 
     @classmethod
@@ -190,6 +196,7 @@ class ModelMetadata:
                 reading=_reading(props.get("depth", ""), props.get("bands", "")),
                 train_scale=_scale(props.get("train_scale", "")),
                 box_coding=_one_of(props.get("box_coding", ""), ("", *BOX_CODINGS)) or None,
+                center_shift=_shift(props.get("center_shift", "0,0")),
                 version=props["bbavectors"],
             )
         except KeyError as error:
@@ -208,6 +215,14 @@ def _scale(text: str) -> float | None:
     if value is not None and not is_scale(value):
         raise ValueError(f"train_scale must be a number above 0, not {text!r}")
     return value
+
+
+def _shift(text: str) -> tuple[float, float]:
+    right, _, down = text.partition(",")
+    shift = (float(right), float(down))
+    if not is_shift(shift):
+        raise ValueError(f"center_shift must be two numbers of cells, not {text!r}")
+    return shift
 
 
 def read_onnx_metadata(path: object) -> ModelMetadata:

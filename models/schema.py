@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import reprlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from torch import Tensor
 
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.file_names import MAX_CLASS_NAME
-from structures.model_values import LARGEST_SIDE, are_classes, is_size
+from structures.model_values import LARGEST_SIDE, are_classes, is_shift, is_size
 
 _OWN_KEYS = {"heads", "head_conv", "head_bn"}
 """Keys that this project alone writes."""
@@ -56,9 +55,9 @@ def _are_options(value: object) -> bool:
 
 def _is_shift(value: object) -> bool:
     return (
-        _are_numbers(value)
+        isinstance(value, Mapping)
         and value.keys() == {"right", "down"}
-        and all(map(math.isfinite, value.values()))
+        and is_shift(tuple(value.values()))
     )
 
 

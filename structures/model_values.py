@@ -1,6 +1,8 @@
-"""Values that both checkpoints and exported files store: classes, input size, scale."""
+"""Values that both checkpoints and exported files store: classes, sizes, scales, shifts."""
 
 from __future__ import annotations
+
+import math
 
 from DOTA_devkit.file_names import MAX_CLASS_NAME, is_short
 
@@ -20,6 +22,15 @@ def is_size(value: object) -> bool:
 def is_scale(value: object) -> bool:
     """Whether a value is a number of input pixels per source pixel."""
     return type(value) is float and 1e-4 <= value <= 1e4
+
+
+def is_shift(value: object) -> bool:
+    """Whether a value is a distance to the right and down, in cells."""
+    return (
+        isinstance(value, (list, tuple))
+        and len(value) == 2
+        and all(type(one) in (int, float) and math.isfinite(one) for one in value)
+    )
 
 
 def are_classes(value: object) -> bool:

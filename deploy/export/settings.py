@@ -258,5 +258,6 @@ class ExportSettings:
             reading=self.reading,
             train_scale=self.train_scale,
             box_coding=model.box_coding,
+            center_shift=model.center_shift,
             precision="int8" if self.int8 else "float16" if self.half else "float32",
         )

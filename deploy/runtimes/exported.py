@@ -106,7 +106,8 @@ class ExportedRuntime:
             outputs = self._run_parts(images.numpy())
             return {name: torch.from_numpy(values) for name, values in outputs.items()}
 
-        maps = augmented_maps(maps_of, torch.from_numpy(batch), self._views)
+        images, shift = torch.from_numpy(batch), self.metadata.center_shift
+        maps = augmented_maps(maps_of, images, self._views, shift)
         return {name: values.numpy() for name, values in maps.items()}
 
     def _run_parts(self, batch: np.ndarray) -> dict[str, np.ndarray]:

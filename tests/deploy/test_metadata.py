@@ -162,6 +162,17 @@ def test_how_images_were_read():
         ModelMetadata.from_props(told.to_props() | {"depth": "low"}, "a.onnx")
 
 
+def test_shift_of_the_centers():
+    assert "center_shift" not in METADATA.to_props()
+    assert ModelMetadata.from_props(METADATA.to_props(), "a.onnx").center_shift == (0, 0)
+    told = replace(METADATA, center_shift=(0.25, -0.1))
+    assert told.to_props()["center_shift"] == "0.25,-0.1"
+    assert ModelMetadata.from_props(told.to_props(), "a.onnx") == told
+    for broken in ("0.1", "0.1,", "0.1,nan", "0.1,inf", "right,down", "1,2,3"):
+        with pytest.raises(InputError, match=r"a\.onnx: broken metadata: "):
+            ModelMetadata.from_props(told.to_props() | {"center_shift": broken}, "a.onnx")
+
+
 def test_scale_of_the_training():
     assert "train_scale" not in METADATA.to_props()
     told = replace(METADATA, train_scale=0.65)

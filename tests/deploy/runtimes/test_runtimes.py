@@ -18,7 +18,8 @@ from deploy.runtimes.onnx_runtime import OnnxRuntime, open_session
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.polygon import iou_matrix
 from helpers.fixed_output_onnx import NAMES, PROPS, ROWS, onnx_file
-from helpers.small_exports import CLASSES, CONF, SIZE_HW, K, export
+from helpers.small_exports import CLASSES, CONF, SIZE_HW, K, export, make_folder
+from models import read_checkpoint, save_checkpoint
 
 pytestmark = pytest.mark.slow  # exports networks or runs exported files
 
@@ -238,6 +239,21 @@ def test_views_of_a_file_of_maps(sharp, runtime):
     assert len(expected) > 3
     assert sorted(plain.scores.tolist()) != sorted(expected.scores.tolist())
     assert_same(Detector.load(path, runtime=runtime, tta="flips").detect(images), [expected])
+
+
+def test_views_of_a_file_of_maps_keep_the_shift_of_the_centers(tmp_path, sharp):
+    make_folder(tmp_path)
+    stored = read_checkpoint(tmp_path / "checkpoint.pth")
+    stored.extras["center_shift"] = {"right": 0.4, "down": -0.3}
+    save_checkpoint(tmp_path / "checkpoint.pth", stored)
+    path = export(tmp_path, "maps.onnx", *FILES["maps.onnx"])
+    assert read_onnx_metadata(path).center_shift == (0.4, -0.3)
+    images = pictures(sharp)[:1]
+    (without,), (expected,) = (
+        checkpoint(folder, tta="flips").detect(images) for folder in (sharp, tmp_path)
+    )
+    assert np.abs(expected.corners - without.corners).max() > 1
+    assert_same(Detector.load(path, tta="flips").detect(images), [expected])
 
 
 def test_light_fork_layout_is_refused(sharp):
