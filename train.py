@@ -21,6 +21,7 @@ from models.rectangle_loss import RectangleLoss
 from processes.group import agreed, copy_from_first, from_first, is_first, process_count
 from structures.boxes import RECTANGLE
 from training.average import WeightAverage
+from training.best import restore_best
 from training.centers import AlignedCenters
 from training.compiling import CompiledNetwork
 from training.epoch import EpochProgress
@@ -123,6 +124,8 @@ def train(
         save_pictures(train_set, settings, folder)
     with run.reported(), run.kept():
         if resume is None or not is_same_file(resume.path, folder / LAST):
+            if resume is not None and is_first():
+                restore_best(folder, resume, run.history)
             run.save()  # from now on, the run can be resumed
         while run.progress.epoch <= settings.epochs and not run.history.stalled(settings.patience):
             epoch = run.progress.epoch

@@ -1005,6 +1005,18 @@ def test_resumed_run_keeps_its_best_checkpoint(data, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
+def test_run_that_goes_back_has_the_best_checkpoint_of_its_own_epochs(data, tmp_path):
+    changes = {"epochs": 3, "save_every": 1}
+    values = iter([0.5, 0.4, 0.9])
+    fit(data, tmp_path, score=lambda model: next(values), **changes)
+    first = (tmp_path / "model_1.pth").read_bytes()
+    resume = read_checkpoint(tmp_path / "model_2.pth")
+    fit(data, tmp_path, score=lambda model: 0.3, resume=resume, **changes)
+    assert read_checkpoint(tmp_path / LAST).history[-1]["ap"] == 0.3
+    assert (tmp_path / BEST).read_bytes() == first
+
+
+@pytest.mark.slow
 def test_run_stopped_between_best_and_last_checkpoint(data, tmp_path, monkeypatch):
     """The best checkpoint of the epoch is not lost, as the resumed run repeats the epoch."""
 
