@@ -1,4 +1,4 @@
-"""The check of a device: its table and exit code, what counts as a difference, a whole run."""
+"""The device checks: table and exit code, comparisons with their tolerances, a complete run."""
 
 import json
 import os
@@ -7,12 +7,12 @@ import sys
 
 import pytest
 
-from benchmarks import device_check, device_checks, device_workplace
-from benchmarks.device_check import FAILED, NOT_THERE, PASSED
-from benchmarks.device_workplace import (
-    Failed,
-    NotThere,
-    Workplace,
+from benchmarks import device_check, device_checks, device_workspace
+from benchmarks.device_check import FAILED, PASSED, SKIPPED
+from benchmarks.device_workspace import (
+    CheckFailed,
+    CheckSkipped,
+    Workspace,
     compare_detections,
     compare_losses,
 )
@@ -21,11 +21,11 @@ from helpers.paths import ROOT
 
 
 def no_memory(work):
-    raise Failed("out of\nmemory", "all that it printed")
+    raise CheckFailed("out of\nmemory", "output of the command")
 
 
-def no_package(work):
-    raise NotThere("onnx is not installed")
+def missing_package(work):
+    raise CheckSkipped("onnx is not installed")
 
 
 def broken(work):
@@ -34,10 +34,15 @@ def broken(work):
 
 @pytest.fixture
 def checks(monkeypatch):
-    """Replace the checks by some whose results are known."""
-    found = {"good": lambda work: work.device, "bad": no_memory, "none": no_package, "odd": broken}
-    monkeypatch.setattr(device_check, "CHECKS", found)
-    return found
+    """Replace the checks by some with known results."""
+    known = {
+        "good": lambda work: work.device,
+        "bad": no_memory,
+        "none": missing_package,
+        "odd": broken,
+    }
+    monkeypatch.setattr(device_check, "CHECKS", known)
+    return known
 
 
 def test_a_failed_check_is_shown_and_gives_code_1(checks, tmp_path, capsys):
@@ -48,16 +53,16 @@ def test_a_failed_check_is_shown_and_gives_code_1(checks, tmp_path, capsys):
         "check result seconds",
         "good passed 0 cpu",
         "bad failed 0 out of memory",
-        "none not there 0 onnx is not installed",
+        "none skipped 0 onnx is not installed",
     ]
     assert rows[4].startswith("odd failed 0 JSONDecodeError: ") and len(rows) == 5
     written = json.loads((tmp_path / "a.json").read_text())
     assert written["device"] == "cpu"
-    assert [one["result"] for one in written["checks"]] == [PASSED, FAILED, NOT_THERE, FAILED]
-    assert written["checks"][1]["output"] == "all that it printed"
+    assert [one["result"] for one in written["checks"]] == [PASSED, FAILED, SKIPPED, FAILED]
+    assert written["checks"][1]["output"] == "output of the command"
 
 
-def test_missing_requirements_are_not_failures(checks, capsys):
+def test_a_skipped_check_gives_code_0(checks, capsys):
     assert device_check.main(["--device", "cpu", "--only", "none,good"]) == 0
     assert "0 of 2 checks failed on cpu" in capsys.readouterr().out
 
@@ -65,7 +70,7 @@ def test_missing_requirements_are_not_failures(checks, capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--only", "good,evil"], "no check 'evil': choose from good, bad"),
+        (["--only", "good,evil"], "unknown check 'evil': choose from good, bad"),
         (["--json", "gone/a.json"], "there is no folder gone"),
         (["--keep", "."], "exists already"),
     ],
@@ -77,47 +82,47 @@ def test_wrong_flags(checks, tmp_path, monkeypatch, capsys, words, message):
     assert stopped.value.code == 2 and message in capsys.readouterr().err
 
 
-def test_checks_end_when_the_time_is_over(checks, tmp_path):
-    work = Workplace(tmp_path, "cpu", limit_s=0)
-    (row,) = device_check.run_checks(work, ["good"], asked=True)
+def test_checks_fail_after_the_time_limit(checks, tmp_path):
+    work = Workspace(tmp_path, "cpu", limit_s=0)
+    (row,) = device_check.run_checks(work, ["good"], by_name=True)
     assert row.result == FAILED and "--only good runs it alone" in row.note
 
 
 def test_cpu_compiles_only_on_request(tmp_path, monkeypatch):
     monkeypatch.setitem(device_check.CHECKS, "compile", lambda work: "done")
-    work = Workplace(tmp_path, "cpu", 60)
-    for asked, expected in ((False, NOT_THERE), (True, PASSED)):
-        (row,) = device_check.run_checks(work, ["compile"], asked)
+    work = Workspace(tmp_path, "cpu", 60)
+    for by_name, expected in ((False, SKIPPED), (True, PASSED)):
+        (row,) = device_check.run_checks(work, ["compile"], by_name)
         assert row.result == expected
-    (row,) = device_check.run_checks(Workplace(tmp_path, "cuda", 60), ["compile"], asked=False)
+    (row,) = device_check.run_checks(Workspace(tmp_path, "cuda", 60), ["compile"], by_name=False)
     assert row.result == PASSED
 
 
 @pytest.mark.parametrize("name", ["float16", "onnx-cuda", "tensorrt"])
-def test_gpu_checks_are_refused_on_a_cpu(tmp_path, name):
-    with pytest.raises(NotThere, match="needs a GPU"):
-        device_checks.CHECKS[name](Workplace(tmp_path, "cpu", 60))
+def test_gpu_checks_are_skipped_on_a_cpu(tmp_path, name):
+    with pytest.raises(CheckSkipped, match="needs a GPU"):
+        device_checks.CHECKS[name](Workspace(tmp_path, "cpu", 60))
 
 
 def test_a_failed_command_says_why(tmp_path):
-    work = Workplace(tmp_path, "cpu", 60)
+    work = Workspace(tmp_path, "cpu", 60)
     code = "import sys; print('one'); print('error: no card', file=sys.stderr); print('two'); "
-    with pytest.raises(Failed, match=r"^no card$") as failed:
+    with pytest.raises(CheckFailed, match=r"^no card$") as failed:
         work.run(["-c", f"{code}sys.exit(3)"])
     assert failed.value.output.count("\n") == 3
-    with pytest.raises(Failed, match="exit code 4"):
+    with pytest.raises(CheckFailed, match="exit code 4"):
         work.run(["-c", "import sys; sys.exit(4)"])
 
 
-def test_once_runs_a_function_a_single_time(tmp_path):
-    work, calls = Workplace(tmp_path, "cpu", 60), []
+def test_once_calls_a_function_only_once(tmp_path):
+    work, calls = Workspace(tmp_path, "cpu", 60), []
 
     def fail():
         calls.append(1)
-        raise Failed("broken")
+        raise CheckFailed("broken")
 
     for _ in range(2):
-        with pytest.raises(Failed, match="broken"):
+        with pytest.raises(CheckFailed, match="broken"):
             work.once("run", fail)
         assert work.once("number", lambda: 7) == 7
     assert len(calls) == 1
@@ -146,14 +151,14 @@ def test_losses_are_compared(tmp_path, ours, tolerance, message):
     if message is None:
         assert compare_losses(*runs, tolerance).startswith("losses differ by ")
     else:
-        with pytest.raises(Failed, match=message):
+        with pytest.raises(CheckFailed, match=message):
             compare_losses(*runs, tolerance)
 
 
 def test_losses_of_some_epochs_are_compared(tmp_path):
     runs = write_losses(tmp_path / "a", 2.0, 3.0), write_losses(tmp_path / "b", 2.0, 1.0)
     assert compare_losses(*runs, 0.0, epochs=1).startswith("losses differ by 0 ")
-    with pytest.raises(Failed, match="losses differ by 2"):
+    with pytest.raises(CheckFailed, match="losses differ by 2"):
         compare_losses(*runs, 0.0, epochs=2)
 
 
@@ -171,11 +176,11 @@ time.sleep(60)
 
 
 def test_a_run_is_killed_once_its_first_epoch_is_saved(tmp_path, monkeypatch):
-    """The first save is that of the start, from which nothing has to be resumed."""
-    work, folder = Workplace(tmp_path, "cpu", 20), tmp_path / "runs/killed"
-    monkeypatch.setattr(work, "trained", lambda name: write_losses(tmp_path / name, 2.0, 1.0))
+    """The first save is made at the start of the run, when there is nothing to resume yet."""
+    work, folder = Workspace(tmp_path, "cpu", 20), tmp_path / "runs/killed"
+    monkeypatch.setattr(work, "trained_run", lambda name: write_losses(tmp_path / name, 2.0, 1.0))
     monkeypatch.setattr(
-        work, "training", lambda folder, flags: ["-c", SAVES, folder, "start", "epoch 1"]
+        work, "train_arguments", lambda folder, flags: ["-c", SAVES, folder, "start", "epoch 1"]
     )
 
     def resume(*words):
@@ -189,11 +194,11 @@ def test_a_run_is_killed_once_its_first_epoch_is_saved(tmp_path, monkeypatch):
     assert saved == ["epoch 1"]
 
 
-def test_a_run_that_begins_again_is_not_resumed(tmp_path, monkeypatch):
-    work = Workplace(tmp_path, "cpu", 20)
+def test_a_run_that_starts_over_is_not_resumed(tmp_path, monkeypatch):
+    work = Workspace(tmp_path, "cpu", 20)
     monkeypatch.setattr(device_checks, "_kill_after_an_epoch", lambda *words: None)
     monkeypatch.setattr(work, "main", lambda *words: "resuming at epoch 1 of 2")
-    with pytest.raises(Failed, match="did not go on after the first epoch"):
+    with pytest.raises(CheckFailed, match="did not resume after the first epoch"):
         device_checks.check_resume(work)
 
 
@@ -221,41 +226,41 @@ def test_detections_are_compared(tmp_path, ours, message):
     if message is None:
         assert compare_detections(*folders, 0.02).startswith("scores of 2 detections differ by ")
     else:
-        with pytest.raises(Failed, match=message):
+        with pytest.raises(CheckFailed, match=message):
             compare_detections(*folders, 0.02)
 
 
 @pytest.mark.parametrize(("count", "fails"), [(95, False), (105, False), (94, True), (106, True)])
-def test_rounding_moves_a_few_scores_over_the_threshold(tmp_path, count, fails):
+def test_numbers_of_detections_may_differ_slightly(tmp_path, count, fails):
     folders = [write_scores(tmp_path / str(n), *[0.5] * n) for n in (count, 100)]
     if fails:
-        with pytest.raises(Failed, match=f"{count} detections of ship instead of 100"):
+        with pytest.raises(CheckFailed, match=f"{count} detections of ship instead of 100"):
             compare_detections(*folders, 0.02)
     else:
         assert f"{min(count, 100)} detections" in compare_detections(*folders, 0.02)
 
 
-def test_no_detections_are_no_comparison(tmp_path):
-    with pytest.raises(Failed, match="no detection to compare"):
+def test_comparing_no_detections_fails(tmp_path):
+    with pytest.raises(CheckFailed, match="no detections to compare"):
         compare_detections(write_scores(tmp_path / "a"), write_scores(tmp_path / "b"), 0.02)
 
 
 def results_of(path):
-    """Return the results in a JSON file by the names of the checks."""
+    """Return name of the check -> result, read from a JSON file."""
     return {row["check"]: row["result"] for row in json.loads(path.read_text())["checks"]}
 
 
 def expected_results(*names):
-    missing = ("float16", "onnx-cuda", "tensorrt", "compile")
-    return {name: NOT_THERE if name in missing else PASSED for name in names}
+    skipped = ("float16", "onnx-cuda", "tensorrt", "compile")
+    return {name: SKIPPED if name in skipped else PASSED for name in names}
 
 
 @pytest.mark.slow  # runs a dozen commands
 def test_checks_on_the_cpu(tmp_path, monkeypatch, capsys):
-    """All but the training with torchrun, which starts processes of its own."""
+    """Run all but torchrun, which starts further processes, and compiling."""
     for package in ("onnx", "onnxscript", "onnxruntime"):
         pytest.importorskip(package)
-    for module in (device_checks, device_workplace):
+    for module in (device_checks, device_workspace):
         monkeypatch.setattr(module, "subprocess", forked_python)
     names = [name for name in device_checks.CHECKS if name not in ("torchrun", "compile")]
     code = device_check.main(["--device", "cpu", "--json", str(tmp_path / "a.json"),
@@ -267,7 +272,7 @@ def test_checks_on_the_cpu(tmp_path, monkeypatch, capsys):
 @pytest.mark.slow
 @pytest.mark.long
 def test_every_check_on_the_cpu(tmp_path):
-    """As it is run by a user."""
+    """Run the command as a user would."""
     for package in ("onnx", "onnxscript", "onnxruntime"):
         pytest.importorskip(package)
     done = subprocess.run(

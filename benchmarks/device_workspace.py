@@ -1,4 +1,4 @@
-"""Where the checks of a device work: a small data set, the commands of a user, what they made."""
+"""The workspace of the device checks: a small data set, commands to run, and their results."""
 
 from __future__ import annotations
 
@@ -20,35 +20,34 @@ from DOTA_devkit.formats import read_task1
 
 ROOT = Path(__file__).parent.parent
 
-TRAININGS = {
+TRAINING_FLAGS = {
     "float32": (),
     "bfloat16": ("--amp", "bfloat16"),
     "float16": ("--amp", "float16"),
     "compiled": ("--compile",),
     "cpu": ("--device", "cpu"),
 }
-"""Trainings that checks compare -> their flags; all else is the same."""
+"""Training run -> its flags. The checks compare these runs, which are otherwise the same."""
+
+COUNT_TOLERANCE = 0.05
+"""Allowed relative difference of the numbers of detections: rounding moves scores across the score
+threshold, and IoUs across the NMS threshold. With convolutions rounded to TF32, it was 1.4 %."""
 
 
-COUNTS = 0.05
-"""How much numbers of detections may differ relatively: rounding moves scores over the threshold,
-and overlaps over that of the NMS. Where convolutions were rounded to TF32, it was 1.4 %."""
-
-
-class Failed(Exception):
+class CheckFailed(Exception):
     """A check has failed.
 
     Attributes:
-        output: of the command that failed, if it was one.
+        output: Output of the failed command, empty if no command failed.
     """
 
-    def __init__(self, why: str, output: str = "") -> None:
-        super().__init__(why)
+    def __init__(self, reason: str, output: str = "") -> None:
+        super().__init__(reason)
         self.output = output
 
 
-class NotThere(Exception):
-    """What a check is about is not there; the message says what is missing."""
+class CheckSkipped(Exception):
+    """A check cannot run; the message names the missing requirement."""
 
 
 @dataclass(frozen=True)
@@ -56,12 +55,12 @@ class Sizes:
     """How much work the checks do.
 
     Attributes:
-        images: of the training set, and of the validation and the test set each.
-        side: of the input in pixels.
-        batch_size: of the trainings.
-        epochs: of the trainings.
-        workers: processes that read images.
-        speed: flags of `benchmarks.device_speed`.
+        images: Number of images in the training set, and in each of the validation and test sets.
+        side: Side of the network's input in pixels.
+        batch_size: Batch size of the training runs.
+        epochs: Number of epochs of the training runs.
+        workers: Number of processes that read images.
+        speed: Flags of `benchmarks.device_speed`.
     """
 
     images: tuple[int, int]
@@ -78,14 +77,14 @@ SIZES = {
                   "2")),
     "cuda": Sizes((96, 8), 192, 8, 3, 2, ()),
 }  # fmt: skip
-"""By the type of the device. A card gets enough to leave the first steps behind."""
+"""Device type -> sizes. A GPU gets enough work to get past the slow first steps."""
 
 
-class Workplace:
-    """A folder with a small data set, in which commands run, each in a process of its own.
+class Workspace:
+    """A folder with a small data set in which commands run, each in a separate process.
 
-    A fault of a GPU ends the process that meets it, and nothing else. What several checks need is
-    made once, by the first of them.
+    An error of the GPU thus ends only the process in which it occurs. Files that several checks
+    need are made once, by the first check that needs them.
 
     Args:
         folder: An existing folder.
@@ -101,16 +100,16 @@ class Workplace:
         self._end = time.monotonic() + limit_s
         self._made: dict[str, Any] = {}
 
-    def left_s(self) -> float:
-        """Return how many seconds are left."""
+    def seconds_left(self) -> float:
+        """Return the number of seconds until the time limit."""
         return self._end - time.monotonic()
 
     def once(self, name: str, make: Callable[[], Any]) -> Any:
-        """Return what `make` returns, which is called once, or raise its error again."""
+        """Return the result of `make`, or raise its error; it is called only once per name."""
         if name not in self._made:
             try:
                 self._made[name] = make()
-            except (Failed, NotThere) as error:
+            except (CheckFailed, CheckSkipped) as error:
                 self._made[name] = error
         if isinstance(self._made[name], Exception):
             raise self._made[name]
@@ -126,63 +125,69 @@ class Workplace:
 
         return self.once("data", make)
 
-    def main(self, phase: str, *words: object) -> str:
-        """Run a phase of `main.py` as a user would, and return what it printed."""
-        return self.run([ROOT / "main.py", "--phase", phase, *words])
+    def main(self, phase: str, *arguments: object) -> str:
+        """Run a phase of `main.py` as a user would, and return its output."""
+        return self.run([ROOT / "main.py", "--phase", phase, *arguments])
 
-    def run(self, words: Sequence[object]) -> str:
-        """Run Python with these arguments, and return what was printed.
+    def run(self, arguments: Sequence[object]) -> str:
+        """Run Python with these arguments, and return its output.
 
         Raises:
-            Failed: The exit code is not 0, or there is no time left.
+            CheckFailed: The exit code is not 0, or the time ran out.
         """
         try:
             done = subprocess.run(
-                [sys.executable, *map(str, words)], cwd=self.folder, env=self.environment(),
+                [sys.executable, *map(str, arguments)], cwd=self.folder, env=self.environment(),
                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
-                timeout=max(self.left_s(), 1.0), check=False,
+                timeout=max(self.seconds_left(), 1.0), check=False,
             )  # fmt: skip
         except subprocess.TimeoutExpired as error:
             text = error.output or b""
-            raise Failed(
-                "the --minutes for all checks were over before it ended",
+            raise CheckFailed(
+                "--minutes ran out before the command ended",
                 text if isinstance(text, str) else text.decode(errors="replace"),
             ) from error
         if done.returncode:
-            raise Failed(last_line(done.stdout, done.returncode), done.stdout)
+            raise CheckFailed(last_line(done.stdout, done.returncode), done.stdout)
         return done.stdout
 
     def environment(self) -> dict[str, str]:
-        """Return the environment of the commands."""
+        """Return the environment variables of the commands."""
         return {**os.environ, "PYTHONPATH": str(ROOT)}
 
-    def training(self, folder: Path, flags: Sequence[str] = ()) -> list[object]:
-        """Return the words of the command that trains into a folder."""
+    def train_arguments(self, folder: Path, flags: Sequence[str] = ()) -> list[object]:
+        """Return the arguments of Python that train with `folder` as the run folder."""
         sizes = self.sizes
-        words = [
+        arguments = [
             ROOT / "main.py", "--phase", "train", "--data_dir", self.data(), "--run_dir", folder,
             "--backbone", "mobilenetv2", "--pretrained", "none", "--head_conv", 16, "--neck", 16,
             "--input_h", sizes.side, "--input_w", sizes.side, "--batch_size", sizes.batch_size,
             "--num_epoch", sizes.epochs, "--num_workers", sizes.workers, "--seed", 1,
         ]  # fmt: skip
-        return [*words, *(() if "--device" in flags else ("--device", self.device)), *flags]
+        return [*arguments, *(() if "--device" in flags else ("--device", self.device)), *flags]
 
-    def trained(self, name: str) -> Path:
-        """Return the folder of a run of `TRAININGS`."""
+    def trained_run(self, name: str) -> Path:
+        """Return the folder of a run in `TRAINING_FLAGS`, which is trained once."""
 
         def make() -> Path:
             folder = self.folder / "runs" / name
-            self.run(self.training(folder, TRAININGS[name]))
+            self.run(self.train_arguments(folder, TRAINING_FLAGS[name]))
             return folder
 
         return self.once(f"run {name}", make)
 
     def weights(self) -> Path:
         """Return the checkpoint of the float32 run."""
-        return self.trained("float32") / "weights_dota" / "model_last.pth"
+        return self.trained_run("float32") / "weights_dota" / "model_last.pth"
 
-    def predicted(self, name: str, weights: Path, device: str) -> Path:
-        """Return the folder of what a model detects in the images of the data set."""
+    def predictions(self, name: str, weights: Path, device: str) -> Path:
+        """Return the folder of a model's detections in the data set, which are made once.
+
+        Args:
+            name: Name of the folder.
+            weights: The model file.
+            device: Device to run it on.
+        """
 
         def make() -> Path:
             folder = self.folder / "predicted" / name
@@ -196,31 +201,32 @@ class Workplace:
 
 
 def last_line(output: str, code: int) -> str:
-    """Return the line in which a command says why it failed."""
+    """Return the line of a command's output that says why it failed."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith("error: ")]
-    return (errors or lines or [f"it ended with exit code {code}"])[-1].removeprefix("error: ")
+    fallback = [f"the command ended with exit code {code}"]
+    return (errors or lines or fallback)[-1].removeprefix("error: ")
 
 
 def compare_losses(run: Path, reference: Path, tolerance: float, epochs: int | None = None) -> str:
-    """Compare the losses of two runs, and return by how much they differ.
+    """Compare the losses of two runs, and return a text with the largest difference.
 
     Args:
         run: Folder of a run.
         reference: Folder of the run to compare it with.
-        tolerance: How much they may differ, relative to those of the reference.
+        tolerance: Allowed difference, relative to the losses of the reference.
         epochs: How many epochs are compared; all by default.
 
     Raises:
-        Failed: They differ by more, or the runs have not as many epochs.
+        CheckFailed: The losses differ by more, or the numbers of epochs differ.
     """
     ours, theirs = (losses(folder) for folder in (run, reference))
     if len(ours) != len(theirs):
-        raise Failed(f"{len(ours)} epochs instead of {len(theirs)}")
+        raise CheckFailed(f"{len(ours)} epochs instead of {len(theirs)}")
     pairs = zip(ours[:epochs], theirs[:epochs], strict=True)
     worst = max(abs(a - b) / abs(b) for a, b in pairs)
     if not worst <= tolerance:
-        raise Failed(f"losses differ by {worst:.2g}, more than {tolerance:g}")
+        raise CheckFailed(f"losses differ by {worst:.2g}, more than {tolerance:g}")
     return f"losses differ by {worst:.1g} (up to {tolerance:g})"
 
 
@@ -228,40 +234,46 @@ def losses(run: Path) -> list[float]:
     """Return the loss of each epoch of a run.
 
     Raises:
-        Failed: One is not finite.
+        CheckFailed: There are no losses, or one is not finite.
     """
     with open(run / "weights_dota" / "history.csv", newline="", encoding="utf-8") as file:
         found = [float(row["loss"]) for row in csv.DictReader(file)]
     if not found or not all(map(math.isfinite, found)):
-        raise Failed(f"the losses of its epochs are {found}")
+        raise CheckFailed(f"expected finite losses, got {found} in {run.name}")
     return found
 
 
 def compare_detections(folder: Path, reference: Path, tolerance: float) -> str:
-    """Compare the Task1 files of two folders, and return by how much they differ.
+    """Compare the Task1 files of two folders, and return a text with the largest difference.
 
-    Scores are compared in their order: which of two nearly equal boxes comes first may differ.
+    The scores of each class are sorted and compared in pairs, as the order of detections with
+    nearly equal scores may differ.
+
+    Args:
+        folder: Folder of Task1 files.
+        reference: Folder of the files to compare them with.
+        tolerance: Allowed difference of scores.
 
     Raises:
-        Failed: The numbers of detections differ by more than `COUNTS`, or a score by more than the
-            tolerance.
+        CheckFailed: The numbers of detections of a class differ by more than `COUNT_TOLERANCE`,
+            scores differ by more than the tolerance, or there are no detections.
     """
     worst, total = 0.0, 0
     for name in CLASSES:
         ours, theirs = (scores(one / f"Task1_{name}.txt") for one in (folder, reference))
-        if abs(len(ours) - len(theirs)) > COUNTS * len(theirs):
-            raise Failed(f"{len(ours)} detections of {name} instead of {len(theirs)}")
+        if abs(len(ours) - len(theirs)) > COUNT_TOLERANCE * len(theirs):
+            raise CheckFailed(f"{len(ours)} detections of {name} instead of {len(theirs)}")
         count = min(len(ours), len(theirs))
         if count:
             worst = max(worst, float(np.abs(ours[:count] - theirs[:count]).max()))
         total += count
     if not total:
-        raise Failed("there is no detection to compare")
+        raise CheckFailed("there are no detections to compare")
     if not worst <= tolerance:
-        raise Failed(f"scores differ by {worst:.2g}, more than {tolerance:g}")
+        raise CheckFailed(f"scores differ by {worst:.2g}, more than {tolerance:g}")
     return f"scores of {total} detections differ by {worst:.1g} (up to {tolerance:g})"
 
 
 def scores(path: Path) -> np.ndarray:
-    """Return the scores of a Task1 file [N], the highest first."""
+    """Return the scores [N] of a Task1 file in descending order."""
     return np.sort(np.asarray(read_task1(path).scores, np.float64))[::-1]
