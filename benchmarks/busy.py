@@ -1,12 +1,12 @@
-"""Time model files on an idle machine and beside other work, in turns.
+"""Time model files alone and while other processes keep cores busy.
 
 python -m benchmarks.busy model.pth model.onnx
 python -m benchmarks.busy model.pth --burners 4
 
-Each file runs with one thread and with one per core, and checkpoints also with the long waits of
-OpenMP's threads that are usual without this project. Each of them has a process of its own. They
-take turns, first alone and then beside processes that keep a core busy each, so that whatever else
-the machine does affects all of them.
+Each file runs with one thread and with one per core. Checkpoints also run with the default wait
+time of OpenMP's threads, which this project shortens. Each of these configurations has a separate
+process. Their runs are interleaved, so that other load on the machine affects all of them: first
+without burners, then with burners, which are processes that each keep a core busy.
 """
 
 from __future__ import annotations
@@ -29,25 +29,25 @@ from DOTA_devkit.errors import InputError
 from DOTA_devkit.tables import format_table
 
 LONG_WAIT = {"GOMP_SPINCOUNT": "300000", "KMP_BLOCKTIME": "200"}
-"""The defaults of GNU's OpenMP, and of LLVM's and Intel's."""
+"""Default wait times of OpenMP: spin count in GNU's, milliseconds in LLVM's and Intel's."""
 
 BURNER = "import os\nparent = os.getppid()\nwhile os.getppid() == parent: pass"
-"""Keeps a core busy as long as the process that started it exists."""
+"""Code that keeps a core busy until its parent process ends."""
 
 PAUSE_S = 0.15
-"""Seconds before each turn, as threads of the turn before may still be waiting."""
+"""Seconds before each run, as threads of the previous run may still be spinning."""
 
 
 @dataclass
 class Row:
-    """A file, run in one way.
+    """A configuration of a model file and its times, a row of the table.
 
     Attributes:
         file: The model file.
         runtime: Name of the runtime.
-        threads: CPU threads.
-        long_wait: Whether OpenMP's threads wait as long as they do by default.
-        times: Milliseconds per image of each turn, alone and beside other work.
+        threads: Number of CPU threads.
+        long_wait: Whether OpenMP's threads use the default wait time.
+        times: Milliseconds per image of each run, without and with burners.
     """
 
     file: Path
@@ -57,7 +57,7 @@ class Row:
     times: tuple[list[float], list[float]] = field(default_factory=lambda: ([], []))
 
     def start(self) -> subprocess.Popen:
-        """Start the process that runs the file; it prints a line when it is ready."""
+        """Start the process that runs the file, and prints a line when it is ready."""
         code = f"from benchmarks.busy import serve; serve(*{[str(self.file), self.runtime]!r}, "
         return subprocess.Popen(
             [sys.executable, "-c", f"{code}{self.threads})"],
@@ -71,14 +71,14 @@ class Row:
 def main() -> None:
     """Run the command."""
     from deploy.benchmark import (
-        processor,  # with PyTorch, which the processes of files need not load
+        processor,  # imports PyTorch, which the processes started by `Row.start` may not need
     )
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
     add("files", nargs="+", type=Path, metavar="FILE", help="checkpoints and exported files")
-    add("--burners", type=int, default=1, help="busy processes beside them (%(default)s)")
-    add("--turns", type=int, default=9, help="turns, whose medians are shown (%(default)s)")
+    add("--burners", type=int, default=1, help="processes that keep a core busy (%(default)s)")
+    add("--turns", type=int, default=9, help="runs of which the median is shown (%(default)s)")
     args = parser.parse_args()
     try:
         for file in args.files:
@@ -94,19 +94,25 @@ def main() -> None:
                 rows.append(Row(file, runtime, threads, long_wait=True))
     load = busy_cores()
     shown = "unknown" if load is None else f"{load:.1f}"
-    print(f"{processor()}, {os.cpu_count()} cores, load {shown}")
+    print(f"{processor()}, {os.cpu_count()} cores, load {shown}, --burners {args.burners}")
     measure(rows, args.burners, args.turns)
-    print(table(rows, args.burners))
+    print(table(rows))
 
 
 def measure(rows: list[Row], burners: int, turns: int) -> None:
-    """Fill in the times of the rows."""
+    """Fill in `times` of each row.
+
+    Args:
+        rows: The configurations to run.
+        burners: Number of processes that keep a core busy in the second half.
+        turns: Number of runs of each row, without burners and again with them.
+    """
     children = [row.start() for row in rows]
     burning: list[subprocess.Popen] = []
     try:
         for child in children:
             if not child.stdout.readline():
-                raise SystemExit("a model could not be run, see above")
+                raise SystemExit("a model could not be run: see the error above")
         for phase in (0, 1):
             if phase == 1:
                 burning = [subprocess.Popen([sys.executable, "-c", BURNER]) for _ in range(burners)]
@@ -122,10 +128,10 @@ def measure(rows: list[Row], burners: int, turns: int) -> None:
             process.wait()
 
 
-def table(rows: list[Row], burners: int) -> str:
+def table(rows: list[Row]) -> str:
     """Format the medians of all rows as text."""
     cells: list[tuple[object, ...]] = [
-        ("model", "runtime", "threads", "waits", "alone ms", f"beside {burners} ms")
+        ("model", "runtime", "threads", "waits", "alone ms", "with burners ms")
     ]
     for row in rows:
         waits = ("long" if row.long_wait else "short") if row.runtime == "pytorch" else ""
@@ -135,7 +141,7 @@ def table(rows: list[Row], burners: int) -> str:
 
 
 def serve(file: str, runtime: str, threads: int) -> None:
-    """Load a file, and time one image for each line of standard input."""
+    """Load a file, and print the milliseconds of one image for each line of standard input."""
     detector = Detector.load(file, runtime=runtime, threads=threads)
     image = np.zeros((*detector.input_hw, 3), np.uint8)
     detector.detect(image)

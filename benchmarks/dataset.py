@@ -1,9 +1,9 @@
-"""Time a training sample takes, in milliseconds from the file to the training targets.
+"""Measure the time of a training sample, from reading the image to the training targets.
 
     python -m benchmarks.dataset DATA_DIR [--input 608] [--rounds 20] [--threads 1]
 
-DATA_DIR is a folder in DOTA layout, such as one that `python -m DOTA_devkit split` has made. Each
-image is turned into a sample once per round, in one process, with random views and colors.
+DATA_DIR is a folder in DOTA layout, such as the output of `python -m DOTA_devkit split`. In each
+round, one process turns each image into a sample, with random geometric and color augmentation.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from DOTA_devkit.errors import InputError
 
 
 def time_samples(dataset: BaseDataset, rounds: int) -> dict[str, np.ndarray]:
-    """Time the samples of a data set.
+    """Time the samples of a dataset.
 
     Returns:
-        "sample" and "read" -> milliseconds [rounds, images] of whole samples, and of reading the
-        image alone.
+        "sample" and "read" -> milliseconds [rounds, images] of complete samples and of only reading
+        the image.
     """
     times = {"sample": [], "read": []}
     for index in range(len(dataset)):  # fill caches
@@ -50,10 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("data_dir", help="folder in DOTA layout")
     parser.add_argument("--dataset", default="dota", help="dota, hrsc or file.py:Class")
     parser.add_argument("--input", type=int, default=608, help="input side (default: 608)")
-    parser.add_argument(
-        "--rounds", type=int, default=20, help="samples of each image (default: 20)"
-    )
-    parser.add_argument("--threads", type=int, default=1, help="threads of OpenCV (default: 1)")
+    parser.add_argument("--rounds", type=int, default=20, help="samples per image (default: 20)")
+    parser.add_argument("--threads", type=int, default=1, help="OpenCV threads (default: 1)")
     args = parser.parse_args(arguments)
 
     cv2.setNumThreads(args.threads)
@@ -67,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
 
-    print(f"{'image':40} {'objects':>7} {'sample ms':>10} {'of it read':>10}")
+    print(f"{'image':40} {'objects':>7} {'sample ms':>10} {'read ms':>10}")
     medians = zip(*(np.median(times[name], axis=0) for name in ("sample", "read")), strict=True)
     for index, (sample, read) in enumerate(medians):
         count = len(dataset.load_annotation(index)["cat"])

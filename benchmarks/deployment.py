@@ -1,10 +1,10 @@
-"""Time exported files against the same network in plain PyTorch, in turns.
+"""Compare the speed of exported files with that of the same network in plain PyTorch.
 
 python -m benchmarks.deployment                     every backbone in float32 and int8, 608x608
 python -m benchmarks.deployment resnet18 --nms      with NMS in the file as well
 
-It is `--phase benchmark` without a trained checkpoint. Weights are random, which take as long as
-trained ones, except for NMS, of which the worst case is timed: all K rows are found.
+This is `--phase benchmark` without a trained checkpoint: the weights are random, which take as long
+as trained ones. Only NMS takes longer than usual, as all K rows are detections.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from structures.letterbox import normalize
 
 CLASSES = tuple(map(str, range(15)))
 CONF_THRESH = 0.0
-"""Everything counts, so that random weights give K rows."""
+"""Keeps every peak, so that random weights give K detections."""
 
 
 def main() -> None:
@@ -47,16 +47,16 @@ def main() -> None:
         nargs="*",
         default=tuple(BACKBONES),
         metavar="BACKBONE",
-        help=f"of {', '.join(BACKBONES)} (default: all, which takes a quarter of an hour)",
+        help=f"{', '.join(BACKBONES)} (default: all, which takes a quarter of an hour)",
     )
     add("--size", type=int, default=608, help="side of the input, a multiple of 32 (%(default)s)")
     add(
         "--runs",
         type=int,
         default=9,
-        help="timed runs of each, whose medians are shown (%(default)s)",
+        help="timed runs of each file; the median is shown (%(default)s)",
     )
-    add("--nms", action="store_true", help="also time files with NMS inside")
+    add("--nms", action="store_true", help="also time files that include NMS")
     add(
         "--threads",
         type=int,
@@ -65,9 +65,9 @@ def main() -> None:
     )
     args = parser.parse_args()
     if unknown := [name for name in args.backbones if name not in BACKBONES]:
-        parser.error(f"no backbone {unknown[0]}: choose from {', '.join(BACKBONES)}")
+        parser.error(f"unknown backbone {unknown[0]}: choose from {', '.join(BACKBONES)}")
     if args.size < 32 or args.size % 32:
-        parser.error(f"--size {args.size}: a multiple of 32 is expected")
+        parser.error(f"--size must be a multiple of 32, got {args.size}")
     torch.set_num_threads(args.threads)
     print(f"{processor()}; speedup: network and decode, compared with the first row")
     image = np.random.default_rng(0).integers(0, 256, (args.size, args.size, 3), dtype=np.uint8)
@@ -84,16 +84,16 @@ def main() -> None:
 
 
 def write_files(folder: Path, backbone: str, image: np.ndarray, nms: bool) -> list[Path]:
-    """Write a checkpoint of the image's size and its exported files.
+    """Write a checkpoint with the input size of the image, and its exported files.
 
     Args:
-        folder: Where they are written.
+        folder: Folder to write to.
         backbone: Name of the backbone.
         image: Image [H, W, 3] to calibrate int8 with.
-        nms: Whether there are files with NMS inside as well.
+        nms: Whether to write files that include NMS as well.
 
     Returns:
-        Their paths, the checkpoint first.
+        Paths of the files, the checkpoint first.
     """
     torch.manual_seed(0)
     heads = {"hm": len(CLASSES), **HEAD_CHANNELS}

@@ -209,9 +209,8 @@ def check_predict(work: Workspace) -> str:
     ours = work.predictions("pytorch", work.weights(), work.device)
     if not work.on_gpu:
         return compare_detections(ours, ours, 0.0).partition(" differ")[0] + " were read"
-    return compare_detections(
-        ours, work.predictions("cpu", work.weights(), "cpu"), DEVICE_TOLERANCE
-    )
+    reference = work.predictions("cpu", work.weights(), "cpu")
+    return compare_detections(ours, reference, DEVICE_TOLERANCE)
 
 
 def check_onnx(work: Workspace) -> str:
@@ -267,10 +266,9 @@ def check_speed(work: Workspace) -> str:
 
 
 def _compare_onnx(work: Workspace, device: str) -> str:
-    found = work.predictions(f"onnx on {device.partition(':')[0]}", _onnx_file(work), device)
-    return compare_detections(
-        found, work.predictions("cpu", work.weights(), "cpu"), DEVICE_TOLERANCE
-    )
+    ours = work.predictions(f"onnx on {device.partition(':')[0]}", _onnx_file(work), device)
+    reference = work.predictions("cpu", work.weights(), "cpu")
+    return compare_detections(ours, reference, DEVICE_TOLERANCE)
 
 
 def _onnx_file(work: Workspace) -> Path:

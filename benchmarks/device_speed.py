@@ -1,8 +1,8 @@
-"""Time training steps and the network alone on a device, and print images per second as JSON.
+"""Measure images per second of training steps and of the network alone, and print them as JSON.
 
 python -m benchmarks.device_speed --device cuda --amp float16 --compile
 
-The images are noise that is on the device already, so reading images is not part of it.
+The images are noise that is already on the device, so the time of reading images is excluded.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from training.settings import AMP, TrainSettings
 from training.step import train_step
 
 WARM_UP = 4
-"""Steps that are not timed: the first ones find algorithms and the loss scale, and compile."""
+"""Untimed first steps, which select algorithms, find the loss scale and compile."""
 
 
 def main() -> None:
@@ -36,21 +36,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
     add("--device", default="cpu", help="cpu, cuda or cuda:N (%(default)s)")
-    add("--amp", choices=AMP, default="none", help="as of --phase train (%(default)s)")
-    add("--compile", action="store_true", help="as of --phase train")
+    add("--amp", choices=AMP, default="none", help="as in --phase train (%(default)s)")
+    add("--compile", action="store_true", help="as in --phase train")
     add("--backbone", default="resnet18", help="(%(default)s)")
     add("--size", type=int, default=608, help="side of the input (%(default)s)")
-    add("--batch_size", type=int, default=8, help="images of a batch (%(default)s)")
-    add("--steps", type=int, default=20, help="timed steps, of which the median counts")
+    add("--batch_size", type=int, default=8, help="images per batch (%(default)s)")
+    add("--steps", type=int, default=20, help="timed steps; the median counts (%(default)s)")
     args = parser.parse_args()
     print(json.dumps(measure(args)))
 
 
 def measure(args: argparse.Namespace) -> dict[str, float]:
-    """Time both.
+    """Time training steps and the network alone.
 
     Returns:
-        `train` and `eval` in images per second, the latter in float32 and not compiled.
+        `train` and `eval` -> images per second; `eval` is in float32 and not compiled.
     """
     device = torch.device(args.device)
     torch.manual_seed(0)
@@ -65,14 +65,14 @@ def measure(args: argparse.Namespace) -> dict[str, float]:
     settings = TrainSettings(optimizer="adamw", lr=1e-4)
     optimizer, precision = make_optimizer(model, settings), choose_precision(args.amp, device)
     network = CompiledNetwork(model) if args.compile else model
-    statistics_of, loss = NormStatistics(network.train()), RectangleLoss()
+    norm_statistics, loss = NormStatistics(network.train()), RectangleLoss()
     outcomes = []
 
     def step() -> None:
         outcomes.append(
             train_step(
-                network, [dict(batch)], loss, optimizer, settings.clip_norm, statistics_of, device,
-                precision,
+                network, [dict(batch)], loss, optimizer, settings.clip_norm, norm_statistics,
+                device, precision,
             )[1]
         )  # fmt: skip
 
@@ -80,15 +80,15 @@ def measure(args: argparse.Namespace) -> dict[str, float]:
         with torch.no_grad():
             model(images)
 
-    trained = args.batch_size / seconds(step, args.steps, device)
+    trained = args.batch_size / median_seconds(step, args.steps, device)
     if Outcome.DONE not in outcomes[WARM_UP:]:
-        raise SystemExit(f"no step of {len(outcomes)} was finite with --amp {args.amp}")
+        raise SystemExit(f"none of the {args.steps} timed steps was finite with --amp {args.amp}")
     model.eval()
-    return {"train": trained, "eval": args.batch_size / seconds(detect, args.steps, device)}
+    return {"train": trained, "eval": args.batch_size / median_seconds(detect, args.steps, device)}
 
 
-def seconds(run: Callable[[], None], steps: int, device: torch.device) -> float:
-    """Return the median time of a run, after some to warm up."""
+def median_seconds(run: Callable[[], None], steps: int, device: torch.device) -> float:
+    """Return the median seconds of a call of `run`, after `WARM_UP` untimed calls."""
     times = []
     for _ in range(WARM_UP + steps):
         begin = time.perf_counter()

@@ -1,12 +1,13 @@
 """Time the core of the devkit against the compiled original.
 
     python -m benchmarks.devkit                    # all, a few minutes
-    python -m benchmarks.devkit merge overlap      # some
-    python -m benchmarks.devkit merge --tenfold    # and ten times the work, to see how it scales
+    python -m benchmarks.devkit merge overlap      # only these two
+    python -m benchmarks.devkit merge --tenfold    # also ten times the input, to see how it scales
 
-Inputs are made from a seed and are the same on every machine. The times of the original are
-constants below: the devkit of CAPTAIN-WHU with its compiled polyiou, Python 3.11 and NumPy 2.4, on
-two cores, for the same inputs. Close other programs: the median of a few runs is shown.
+Inputs are generated from a fixed seed, so they are the same on every machine. The times of the
+original, the devkit of CAPTAIN-WHU with its compiled polyiou, are constants: they were measured on
+the same inputs with Python 3.11 and NumPy 2.4 on two cores. The median of a few runs is shown;
+close other programs before.
 """
 
 from __future__ import annotations
@@ -26,29 +27,30 @@ from DOTA_devkit.merging import merge_results
 from DOTA_devkit.polygon import paired_iou, polygon_nms
 from DOTA_devkit.splitting import SplitOptions, split_folder
 
-# Measured as described above.
 ORIGINAL_SECONDS = {"merge": 4.5, "evaluate": 8.7, "split": 10.2}
+"""Benchmark -> time of the original, measured as described above."""
 
 
 @dataclass(frozen=True)
-class Work:
-    """Something to be timed.
+class Benchmark:
+    """A task that is timed.
 
     Attributes:
-        title: What it is, for the table.
-        make: Writes the input into a folder, at a scale of the usual amount.
-        run: Does the work in that folder.
+        title: Title in the table.
+        make_input: Called with a folder and a scale; writes the input, whose amount is
+            proportional to the scale.
+        run: Called with that folder; runs the task.
     """
 
     title: str
-    make: Callable[[Path, float], None]
+    make_input: Callable[[Path, float], None]
     run: Callable[[Path], object]
 
 
 def rotated_boxes(
     rng: np.random.Generator, count: int, extent: float, sides: tuple[float, float]
 ) -> np.ndarray:
-    """Return rectangles [N, 4, 2] of random rotation in a square of side `extent`."""
+    """Return randomly rotated rectangles [N, 4, 2] with centers in a square of side `extent`."""
     center = rng.uniform(0, extent, (count, 1, 2))
     width, height = rng.uniform(*sides, (2, count, 1))
     angle = rng.uniform(0, 2 * np.pi, (count, 1))
@@ -57,14 +59,17 @@ def rotated_boxes(
     return np.stack([-u - v, u - v, u + v, -u + v], axis=1) + center
 
 
-def text_of(corners: np.ndarray) -> list[str]:
-    """Return each box as eight coordinates with one decimal."""
+def format_boxes(corners: np.ndarray) -> list[str]:
+    """Return each box of [N, 4, 2] as a text of eight coordinates with one decimal."""
     line = " ".join(["%.1f"] * 8)
     return [line % tuple(row) for row in corners.reshape(-1, 8).tolist()]
 
 
 def make_merge(folder: Path, scale: float) -> None:
-    """Write 200,000 lines: 1,000 images of 65 ships, each found about three times, at two rates."""
+    """Write 200,000 detections: 65 ships in each of 1,000 images, about three per ship.
+
+    They come from patches at the rates 0.5 and 1.
+    """
     rng = np.random.default_rng(0)
     images, ships, lines = round(1000 * scale), 65, round(200_000 * scale)
     boxes = rotated_boxes(rng, images * ships, 2000, (10, 60))
@@ -79,24 +84,24 @@ def make_merge(folder: Path, scale: float) -> None:
             rate.tolist(),
             offset.tolist(),
             scores.tolist(),
-            text_of(moved - offset[:, None]),
+            format_boxes(moved - offset[:, None]),
             strict=True,
         ):
             file.write(f"P{image:05d}__{r:g}__{x}___{y} {score:.12f} {text}\n")
 
 
 def run_merge(folder: Path) -> object:
-    """Merge them."""
+    """Merge the detections of `make_merge`."""
     with tempfile.TemporaryDirectory() as target:
         return merge_results(folder, target, 0.1)
 
 
 def make_evaluate(folder: Path, scale: float) -> None:
-    """Write 1,000 images of 200 ships and 140,000 detections, half of them false."""
+    """Write the labels of 1,000 images with 200 ships each, and 140,000 detections, half false."""
     rng = np.random.default_rng(0)
     images, ships, detections = round(1000 * scale), 200, round(140_000 * scale)
     boxes = rotated_boxes(rng, images * ships, 4000, (10, 60))
-    texts = [f"{text} ship {k % 10 == 0:d}\n" for k, text in enumerate(text_of(boxes))]
+    texts = [f"{text} ship {k % 10 == 0:d}\n" for k, text in enumerate(format_boxes(boxes))]
     for image in range(images):
         part = texts[image * ships : (image + 1) * ships]
         (folder / f"P{image:05d}.txt").write_text("imagesource:x\ngsd:0.1\n" + "".join(part))
@@ -106,19 +111,19 @@ def make_evaluate(folder: Path, scale: float) -> None:
     image = np.concatenate([found // ships, rng.integers(0, images, len(false))])
     with open(folder / "Task1_ship", "w") as file:
         for k in rng.permutation(detections):
-            file.write(f"P{image[k]:05d} {rng.random():.12f} {text_of(corners[k])[0]}\n")
+            file.write(f"P{image[k]:05d} {rng.random():.12f} {format_boxes(corners[k])[0]}\n")
     (folder / "list").write_text("".join(f"P{image:05d}\n" for image in range(images)))
 
 
 def run_evaluate(folder: Path) -> object:
-    """Evaluate them."""
+    """Compute the AP of the detections of `make_evaluate`."""
     return voc_eval(
         f"{folder}/Task1_{{:s}}", f"{folder}/{{:s}}.txt", folder / "list", "ship", 0.5, True
     )
 
 
 def make_split(folder: Path, scale: float) -> None:
-    """Write an image of 8000x8000 with 2,000 labels."""
+    """Write an image of 8000x8000 pixels with 2,000 labels."""
     import cv2
 
     rng = np.random.default_rng(0)
@@ -131,18 +136,18 @@ def make_split(folder: Path, scale: float) -> None:
     image = np.clip(image.astype(np.int16) + grain, 0, 255).astype(np.uint8)
     cv2.imwrite(str(folder / "images" / "P0.png"), image)
     boxes = rotated_boxes(rng, round(2000 * scale), side, (10, 80))
-    lines = [f"{text} ship 0\n" for text in text_of(boxes.astype(int))]
+    lines = [f"{text} ship 0\n" for text in format_boxes(boxes.astype(int))]
     (folder / "labelTxt" / "P0.txt").write_text("".join(lines))
 
 
 def run_split(folder: Path) -> object:
-    """Split it at the rates 0.5 and 1."""
+    """Split the image of `make_split` at the rates 0.5 and 1."""
     with tempfile.TemporaryDirectory() as target:
         return split_folder(folder, target, SplitOptions(size=600, gap=100, rates=(0.5, 1)))
 
 
 def make_pairs(folder: Path, scale: float) -> None:
-    """Write a million pairs of rotated boxes that overlap."""
+    """Write a million pairs of overlapping rotated boxes."""
     rng = np.random.default_rng(0)
     a = rotated_boxes(rng, round(1_000_000 * scale), 1000, (20, 40))
     b = a + rng.uniform(-10, 10, (len(a), 1, 2)) + rng.normal(0, 1, a.shape)
@@ -150,12 +155,12 @@ def make_pairs(folder: Path, scale: float) -> None:
 
 
 def run_pairs(folder: Path) -> object:
-    """Compute their IoU."""
+    """Compute the IoU of the pairs of `make_pairs`."""
     return paired_iou(*np.load(folder / "pairs.npy"))
 
 
 def make_nms(folder: Path, scale: float) -> None:
-    """Write 500 detections of an image: 100 objects, each found five times."""
+    """Write 500 detections in one image: five for each of 100 objects."""
     rng = np.random.default_rng(0)
     boxes = np.repeat(rotated_boxes(rng, round(100 * scale), 600 * scale**0.5, (10, 60)), 5, axis=0)
     np.save(folder / "boxes.npy", boxes + rng.normal(0, 1, (len(boxes), 1, 2)))
@@ -163,29 +168,29 @@ def make_nms(folder: Path, scale: float) -> None:
 
 
 def run_nms(folder: Path) -> object:
-    """Apply NMS to them."""
+    """Apply NMS to the detections of `make_nms`."""
     boxes, scores = np.load(folder / "boxes.npy"), np.load(folder / "scores.npy")
     return polygon_nms(boxes, scores, 0.1)
 
 
-WORKS = {
-    "merge": Work("merge a class of 200,000 lines", make_merge, run_merge),
-    "evaluate": Work("AP of 140,000 detections, 1,000 images", make_evaluate, run_evaluate),
-    "split": Work("split 8000x8000, 2,000 labels, 2 rates", make_split, run_split),
-    "overlap": Work("overlap of 1,000,000 pairs", make_pairs, run_pairs),
-    "nms": Work("NMS of 500 detections", make_nms, run_nms),
+BENCHMARKS = {
+    "merge": Benchmark("merge 200,000 detections, 1 class", make_merge, run_merge),
+    "evaluate": Benchmark("AP of 140,000 detections, 1,000 images", make_evaluate, run_evaluate),
+    "split": Benchmark("split 8000x8000, 2,000 labels, 2 rates", make_split, run_split),
+    "overlap": Benchmark("overlap of 1,000,000 pairs", make_pairs, run_pairs),
+    "nms": Benchmark("NMS of 500 detections", make_nms, run_nms),
 }
 
 
-def seconds(work: Work, scale: float, repeats: int) -> float:
-    """Return the median time of a few runs; a run before them warms the file cache."""
+def median_seconds(benchmark: Benchmark, scale: float, repeats: int) -> float:
+    """Return the median seconds of a few runs, after an untimed run that warms the file cache."""
     with tempfile.TemporaryDirectory() as folder:
-        work.make(Path(folder), scale)
-        work.run(Path(folder))
+        benchmark.make_input(Path(folder), scale)
+        benchmark.run(Path(folder))
         times = []
         for _ in range(repeats):
             start = time.perf_counter()
-            work.run(Path(folder))
+            benchmark.run(Path(folder))
             times.append(time.perf_counter() - start)
     return statistics.median(times)
 
@@ -196,11 +201,11 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "works",
+        "benchmarks",
         nargs="*",
-        choices=[*WORKS, []],
-        metavar="WORK",
-        help=f"of {', '.join(WORKS)} (default: all)",
+        choices=[*BENCHMARKS, []],
+        metavar="BENCHMARK",
+        help=f"{', '.join(BENCHMARKS)} (default: all)",
     )
     parser.add_argument(
         "--repeats",
@@ -212,18 +217,19 @@ def main() -> None:
     parser.add_argument(
         "--tenfold",
         action="store_true",
-        help="also time ten times the work; needs a few gigabytes and minutes",
+        help="also time ten times the input, which takes minutes and a few gigabytes",
     )
     arguments = parser.parse_args()
     print(f"{'':<40}{'seconds':>9}{'original':>10}{'faster':>8}", end="")
     print(f"{'10 x':>9}{'growth':>8}" if arguments.tenfold else "")
-    for name in arguments.works or WORKS:
-        work = WORKS[name]
-        ours, original = seconds(work, 1, arguments.repeats), ORIGINAL_SECONDS.get(name)
+    for name in arguments.benchmarks or BENCHMARKS:
+        benchmark = BENCHMARKS[name]
+        ours = median_seconds(benchmark, 1, arguments.repeats)
+        original = ORIGINAL_SECONDS.get(name)
         faster = f"{original:>10.1f}{original / ours:>7.1f}x" if original else f"{'':>18}"
-        print(f"{work.title:<40}{ours:>9.4f}{faster}", end="", flush=True)
+        print(f"{benchmark.title:<40}{ours:>9.4f}{faster}", end="", flush=True)
         if arguments.tenfold:
-            tenfold = seconds(work, 10, min(arguments.repeats, 3))
+            tenfold = median_seconds(benchmark, 10, min(arguments.repeats, 3))
             print(f"{tenfold:>9.3f}{tenfold / ours:>7.1f}x", end="")
         print(flush=True)
 

@@ -1,11 +1,11 @@
-"""Compare recipes: train with each and each seed, and score the last epoch once.
+"""Compare recipes: train with each recipe and seed, and score the last epoch.
 
 python -m benchmarks.recipes mydata --flags "--backbone mobilenetv2 --num_epoch 8"
 python -m benchmarks.recipes mydata --recipes "rectangle;rectangle --ema 0;paper --init_lr 1e-3"
 
-Each recipe is the value of --recipe, and flags of --phase train behind it. The table has the mean
-of the seeds and in brackets each of them: AP at an overlap of 0.5 in 11 points (voc07), and at 0.75
-as area under the curve (voc12), in percent. Runs that are there already are not made again.
+Each recipe is a value of --recipe, optionally followed by flags of --phase train. The table shows
+the mean over the seeds, and in brackets the value of each seed: 11-point AP50 (voc07) and AP75 as
+the area under the curve (voc12), in percent. Runs that exist already are not repeated.
 """
 
 from __future__ import annotations
@@ -23,17 +23,18 @@ from DOTA_devkit.tables import format_table
 
 MAIN = Path(__file__).parent.parent / "main.py"
 COLUMNS = {"voc07": "AP50", "voc12": "AP75"}
-"""Metric -> which of its columns is shown."""
+"""Metric -> the column of its results that is shown."""
 
 
 def main() -> int:
     """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
-    add("data_dir", type=Path, metavar="DIR", help="folder of the data, in DOTA layout")
-    add("--recipes", default="rectangle;paper", metavar="A;B", help="(default: %(default)s)")
-    add("--seeds", default="1,2", metavar="A,B", help="(default: %(default)s)")
-    add("--flags", default="", metavar="FLAGS", help="of --phase train, for all recipes")
+    add("data_dir", type=Path, metavar="DIR", help="folder of the dataset, in DOTA layout")
+    add("--recipes", default="rectangle;paper", metavar="A;B",
+        help="recipes to compare (default: %(default)s)")  # fmt: skip
+    add("--seeds", default="1,2", metavar="A,B", help="seeds of the runs (default: %(default)s)")
+    add("--flags", default="", metavar="FLAGS", help="flags of --phase train for all recipes")
     add("--test_list", metavar="FILE", help="image ids to score on (default: test.txt or val.txt)")
     add("--output", type=Path, default=Path("recipes"), metavar="DIR",
         help="folder of the runs (default: %(default)s)")  # fmt: skip
@@ -42,7 +43,9 @@ def main() -> int:
     try:
         for recipe in args.recipes.split(";"):
             scores = [score_run(args, recipe, int(seed)) for seed in args.seeds.split(",")]
-            rows.append([recipe, *(_column([one[name] for one in scores]) for name in COLUMNS)])
+            rows.append(
+                [recipe, *(_format_scores([one[name] for one in scores]) for name in COLUMNS)]
+            )
     except (InputError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -51,7 +54,7 @@ def main() -> int:
 
 
 def score_run(args: argparse.Namespace, recipe: str, seed: int) -> dict[str, float]:
-    """Train and evaluate, unless that is done, and return the scores in percent by metric."""
+    """Train and evaluate, unless already done, and return metric -> score in percent."""
     name = "_".join(recipe.replace("-", "").replace("/", ".").split())
     folder = args.output / args.data_dir.name / f"{name}_seed{seed}"
     run = ["--data_dir", args.data_dir, "--run_dir", folder]
@@ -74,13 +77,13 @@ def score_run(args: argparse.Namespace, recipe: str, seed: int) -> dict[str, flo
     return scores
 
 
-def _run(*words: object) -> None:
-    command = [sys.executable, str(MAIN), *map(str, words)]
+def _run(*arguments: object) -> None:
+    command = [sys.executable, str(MAIN), *map(str, arguments)]
     if subprocess.run(command, check=False).returncode:
         raise InputError(f"this command failed: {shlex.join(command)}")
 
 
-def _column(values: list[float]) -> str:
+def _format_scores(values: list[float]) -> str:
     return f"{mean(values):.1f} ({', '.join(f'{value:.1f}' for value in values)})"
 
 

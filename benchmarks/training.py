@@ -1,11 +1,11 @@
-"""Time training steps against a plain loop, and compare their losses.
+"""Compare the speed and the losses of training steps with those of a plain training loop.
 
 python -m benchmarks.training
 python -m benchmarks.training --backbones mobilenetv2 --sizes 416 --neck 64 --head_conv 64
 
-The plain loop has contiguous tensors, computes every head as a whole map, one after the other, and
-steps with an Adam that is not fused. Both start from the same weights and see the same images, in
-turns, so that whatever else the machine does affects both.
+The plain loop uses the contiguous memory format, computes every head as a complete map, and uses an
+Adam that is not fused. Both loops start from the same weights and see the same images. Their steps
+alternate, so that other load on the machine affects both.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from training.optimizer import make_optimizer
 from training.settings import TrainSettings
 
 OBJECTS = 20
-"""Objects of an image."""
+"""Objects per image."""
 
 Step = Callable[[], float]
-"""Make a step and return its loss."""
+"""Runs a training step and returns its loss."""
 
 
 def main() -> None:
@@ -40,10 +40,10 @@ def main() -> None:
     add = parser.add_argument
     add("--backbones", default="resnet18,mobilenetv2", metavar="A,B", help="(%(default)s)")
     add("--sizes", default="416,608", metavar="A,B", help="sides of the input (%(default)s)")
-    add("--batch_size", type=int, default=4, help="images of a step (%(default)s)")
-    add("--neck", type=int, help="as of --phase train")
-    add("--head_conv", type=int, default=256, help="as of --phase train (%(default)s)")
-    add("--turns", type=int, default=5, help="steps of each, whose medians are shown (%(default)s)")
+    add("--batch_size", type=int, default=4, help="images per step (%(default)s)")
+    add("--neck", type=int, help="as in --phase train")
+    add("--head_conv", type=int, default=256, help="as in --phase train (%(default)s)")
+    add("--turns", type=int, default=5, help="timed steps of each loop (%(default)s)")
     add("--threads", type=int, help="CPU threads (default: one per core)")
     args = parser.parse_args()
     if args.threads:
@@ -58,7 +58,7 @@ def main() -> None:
 
 
 def compare(backbone: str, size: int, args: argparse.Namespace) -> tuple[str, ...]:
-    """Time both loops for a network, and return a row of the table."""
+    """Time both loops for one network and input size, and return a row of the table."""
     batch = make_batch(args.batch_size, size)
     steps = [make_step(plain, backbone, batch, args) for plain in (True, False)]
     first = [step() for step in steps]  # also warms up
@@ -77,7 +77,7 @@ def compare(backbone: str, size: int, args: argparse.Namespace) -> tuple[str, ..
 
 
 def make_batch(batch_size: int, size: int) -> dict[str, torch.Tensor]:
-    """Draw noise, and targets of rectangles in it."""
+    """Return a batch of noise images and the training targets of random rectangles."""
     rng = np.random.default_rng(0)
     cells = size // STRIDE
     samples = []
@@ -97,7 +97,7 @@ def make_batch(batch_size: int, size: int) -> dict[str, torch.Tensor]:
 def make_step(
     plain: bool, backbone: str, batch: dict[str, torch.Tensor], args: argparse.Namespace
 ) -> Step:
-    """Make a network and return its step."""
+    """Make a network and return its training step, that of the plain loop if `plain`."""
     torch.manual_seed(0)
     model = CTRBOX(
         {"hm": 1, **HEAD_CHANNELS}, None, STRIDE, 1, args.head_conv, backbone, neck=args.neck

@@ -1,4 +1,4 @@
-"""The benchmark beside other work: one row per runtime and number of threads."""
+"""The benchmark with busy cores: one row per runtime and number of threads."""
 
 import os
 import re
@@ -24,9 +24,9 @@ def test_rows_and_medians(tmp_path):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     first, header, *rows = done.stdout.splitlines()
-    assert f"{os.cpu_count()} cores, load " in first
+    assert f"{os.cpu_count()} cores, load " in first and first.endswith("--burners 1")
     columns = re.split(r"  +", header)
-    assert columns == ["model", "runtime", "threads", "waits", "alone ms", "beside 1 ms"]
+    assert columns == ["model", "runtime", "threads", "waits", "alone ms", "with burners ms"]
     found = [re.split(r"  +", row) for row in rows]
     assert [row[1:3] for row in found] == [
         [runtime, str(threads)]

@@ -1,4 +1,4 @@
-"""The comparison of recipes: a row each, and runs that are there are not made again."""
+"""The comparison of recipes: one row per recipe, and existing runs are not repeated."""
 
 import sys
 
@@ -15,7 +15,7 @@ def forked(monkeypatch):
     monkeypatch.setattr(recipes, "subprocess", forked_python)
 
 
-@pytest.mark.slow  # trains in processes of their own
+@pytest.mark.slow  # trains in separate processes
 def test_a_row_for_each_recipe(tmp_path, monkeypatch, capfd):
     data = make_small_dota(tmp_path / "data", train=3, val=1)
     monkeypatch.chdir(tmp_path)

@@ -1,4 +1,4 @@
-"""The benchmark of training steps: a row per network, and losses that are the same."""
+"""The benchmark of training steps: one row per network and input size, and equal losses."""
 
 import os
 import re
@@ -10,7 +10,7 @@ from helpers import forked_python
 from helpers.paths import ROOT
 
 
-@pytest.mark.slow  # a process of its own
+@pytest.mark.slow  # starts a process
 def test_both_loops_have_the_same_loss(tmp_path):
     done = forked_python.run(
         [sys.executable, "-m", "benchmarks.training", "--backbones", "mobilenetv2", "--sizes",
