@@ -1,4 +1,4 @@
-"""The parity check: how far an exported file is from its checkpoint, and if that is allowed."""
+"""The parity check: whether an exported file differs from its checkpoint by more than allowed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from deploy.export.job import BuiltModel, ExportJob
 from deploy.export.parity.comparison import ParityComparison
-from deploy.export.parity.head_maps import decoding
+from deploy.export.parity.head_maps import with_decoder
 from deploy.export.parity.light_fork import compare_rows
 from deploy.export.parity.model_pair import ModelPair, Thresholds
 from deploy.export.parity.report import Report
@@ -25,15 +25,15 @@ from structures.task1 import to_task1
 
 logger = logging.getLogger(__name__)
 
-FREE_BATCH_SIZE = 4
-"""Images in a batch of the check where the file's batch size is free."""
+DYNAMIC_BATCH_SIZE = 4
+"""Images per batch of the check if the file's batch size is dynamic."""
 
 MAX_REPORT_CONF = 0.05
-"""Highest threshold of the check, unless the file outputs no such scores: more detections are
-compared."""
+"""Highest score threshold of the check: a lower one than that of the export compares more
+detections. A file whose fixed threshold is higher is checked at its own."""
 
 CheckedImage = tuple[CheckImage, tuple[Detections, Detections]]
-"""An image with what the checkpoint and what the file finds in it."""
+"""An image with the detections of the checkpoint and of the file."""
 
 
 def compare(
@@ -49,12 +49,12 @@ def compare(
         precision: The precision in which the file computes, a key of `TOLERANCES`.
 
     Raises:
-        InputError: The file is too far from the checkpoint.
+        InputError: The file differs from the checkpoint by more than the tolerance.
     """
     settings, tolerance = job.settings, TOLERANCES[precision]
     reported = min(settings.conf_thresh, MAX_REPORT_CONF)
     thresholds = Thresholds.of(job.metadata, tolerance, reported)
-    run = decoding(built.run, job.metadata) if settings.layout == "heads" else built.run
+    run = with_decoder(built.run, job.metadata) if settings.layout == "heads" else built.run
     models = ModelPair(
         model.cpu(), job.metadata, job.input_hw, thresholds, run, built.run_before_nms
     )
@@ -78,30 +78,30 @@ def compare(
 
 
 def warn_if_inconclusive(report: Report) -> None:
-    """Warn if the images of the report show little."""
+    """Warn if the images of the report test the file only weakly."""
     if not report.detections and not report.unmatched:
         logger.warning(
-            "the checkpoint detects nothing in these images, so the comparison is weak: use images "
-            "with objects"
+            "the checkpoint finds no detections in these images, so the comparison is weak: use "
+            "images with objects"
         )
     elif 2 * report.matched < report.detections:
         logger.warning(
-            "rounding decides most detections in these images, so the comparison is weak: use "
+            "most detections in these images depend on rounding, so the comparison is weak: use "
             "other images"
         )
     if not report.empty_images and not report.emptied_images:
         logger.warning(
-            "no image was without detections: add one to the source images to check that case"
+            "every image has detections: add one without objects to check that case as well"
         )
 
 
 def compare_detections(
     comparison: ParityComparison, settings: ExportSettings, images: Sequence[CheckImage]
 ) -> list[CheckedImage]:
-    """Run both models on the images, and the file also at a threshold of 1 if that is an input.
+    """Run both models on the images, and the file also at a threshold of 1 if it is an input.
 
     Returns:
-        Each image with what the checkpoint and what the file finds, in pixels of the image.
+        Each image with the detections of the checkpoint and of the file, in pixels of the image.
     """
     found = []
     for batch in batches(images, comparison.models.input_hw, settings):
@@ -114,11 +114,12 @@ def compare_detections(
 def batches(
     images: Sequence[CheckImage], input_hw: tuple[int, int], settings: ExportSettings
 ) -> Iterator[list[CheckImage]]:
-    """Yield the images in batches that the file takes.
+    """Yield the images in batches that the file accepts.
 
-    A black image comes first, and black images fill up the batches where their size is fixed.
+    A black image comes first. If the batch size is static, black images fill up the last batch, or
+    each batch for a uint8 input.
     """
-    size = settings.static[2] if settings.static else FREE_BATCH_SIZE
+    size = settings.static[2] if settings.static else DYNAMIC_BATCH_SIZE
     black = CheckImage("black", np.zeros((*input_hw, 3), np.uint8), synthetic=True)
     if settings.input_type == "float32":
         all_images = [black, *images]
@@ -126,7 +127,7 @@ def batches(
             batch = all_images[start : start + size]
             yield batch + [black] * (size - len(batch)) if settings.static else batch
         return
-    # The uint8 images of a batch have one size: each comes with its mirror image and a black one.
+    # uint8 images of a batch have the same size: each is batched with its mirror image and black.
     yield [black] * (size if settings.static else 1)
     for image in images:
         mirrored = CheckImage(f"{image.name} mirrored", image.pixels[:, ::-1])
@@ -140,15 +141,19 @@ def ap_of_both(
     classes: Sequence[str],
     settings: ExportSettings,
 ) -> tuple[float, float] | None:
-    """Return the AP of the checkpoint and of the file, None unless all images are labeled."""
+    """Return the AP of the checkpoint and of the file.
+
+    Returns:
+        None if an image is not labeled or the labels contain no objects.
+    """
     labeled = [(image, both) for image, both in found if image.truth is not None]
     has_objects = any(len(image.truth[0]) for image, _ in labeled)
     if not has_objects or {one.name for one in images} - {one.name for one, _ in labeled}:
         return None
-    mine, other = (
+    checkpoint_ap, file_ap = (
         mean_ap([(one, both[side]) for one, both in labeled], classes, settings) for side in (0, 1)
     )
-    return mine, other
+    return checkpoint_ap, file_ap
 
 
 def mean_ap(

@@ -1,4 +1,4 @@
-"""Compare an exported file with its checkpoint, one batch of images after the other."""
+"""Compare an exported file with its checkpoint, batch by batch."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class ParityComparison:
     """Runs both models on the same images and keeps the report.
 
     Args:
-        models: The two.
-        tolerance: How far they may be apart.
+        models: The checkpoint's model and the file.
+        tolerance: How much they may differ.
 
     Attributes:
-        report: What came out so far.
+        report: The results so far.
     """
 
     def __init__(self, models: ModelPair, tolerance: Tolerance) -> None:
@@ -38,10 +38,10 @@ class ParityComparison:
         """Compare the models on one batch.
 
         Args:
-            images: The images of the batch; for a uint8 input they must be of one size.
+            images: The images of the batch, of the same size for a uint8 input.
 
         Returns:
-            For each image, what the checkpoint and what the file finds above the reported
+            For each image, the detections of the checkpoint and of the file above the reported
             threshold, before NMS, in pixels of the source image.
         """
         models = self.models
@@ -56,7 +56,7 @@ class ParityComparison:
                 self.check_nms(image.name, both[:3], both[3:])
             rows = before_nms
         found = [
-            models.thresholds.of_file(outputs_to_detections(*image_rows))
+            models.thresholds.filter_file(outputs_to_detections(*image_rows))
             for image_rows in zip(*rows, strict=True)
         ]
         self.report.batches += len(images) > 1
@@ -71,7 +71,7 @@ class ParityComparison:
                 exported = to_source(exported, box)
             self.add_image(image, reference, in_input)
             both = (to_source(reference.detections, box), exported)
-            pairs.append(tuple(one[models.thresholds.shown(one)] for one in both))
+            pairs.append(tuple(one[models.thresholds.is_reported(one)] for one in both))
         return pairs
 
     def add_image(
@@ -81,15 +81,17 @@ class ParityComparison:
 
         Args:
             image: The image.
-            reference: What the checkpoint finds.
-            exported: What the file finds, in pixels of the network's input.
+            reference: The checkpoint's detections.
+            exported: The file's detections, in pixels of the network's input.
 
         Returns:
             The matched detections, None for a synthetic image that is not judged.
         """
-        report, shown = self.report, self.models.thresholds.shown
+        report, is_reported = self.report, self.models.thresholds.is_reported
         report.images += 1
-        report.empty_images += not (shown(reference.detections).any() or shown(exported).any())
+        report.empty_images += not any(
+            is_reported(one).any() for one in (reference.detections, exported)
+        )
         if image.synthetic and not self.tolerance.judge_synthetic:
             return None
         matched = self._matcher.match(reference, exported)
@@ -100,7 +102,7 @@ class ParityComparison:
         """Check that the file finds nothing at a threshold of 1, which no score exceeds.
 
         Args:
-            images: As for `compare`. The file's threshold must be an input.
+            images: As in `compare`. The file's threshold must be an input.
         """
         models = self.models
         _, inputs = models.inputs(images, [models.letterbox(image.pixels) for image in images])
@@ -114,7 +116,12 @@ class ParityComparison:
                 self.report.emptied_images += 1
 
     def check_rows(self, images: Sequence[CheckImage], rows: Sequence[np.ndarray]) -> None:
-        """Report what is wrong with the rows: corners [B, K, 4, 2], scores and labels [B, K]."""
+        """Report wrong order and wrong empty rows.
+
+        Args:
+            images: The images of the batch.
+            rows: The file's corners [B, K, 4, 2], scores [B, K] and labels [B, K].
+        """
         for image, *image_rows in zip(images, *rows, strict=True):
             faults = row_faults(*image_rows, self.tolerance.ordered_ties)
             self.report.row_faults += [f"{image.name}: {fault}" for fault in faults]
@@ -122,12 +129,12 @@ class ParityComparison:
     def check_nms(
         self, name: str, kept: Sequence[np.ndarray], before: Sequence[np.ndarray]
     ) -> None:
-        """Report where the rows that the file keeps are not those of greedy NMS.
+        """Report where the rows that the file keeps differ from those of greedy NMS.
 
         Args:
             name: Name of the image.
             kept: Corners [K, 4, 2], scores [K] and labels [K] after NMS.
-            before: The same before it.
+            before: The same before NMS.
         """
         near, faults = check_greedy(
             outputs_to_detections(*before),

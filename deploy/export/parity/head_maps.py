@@ -1,4 +1,4 @@
-"""Run a file in the layout "heads" with the decoder behind it, so that it compares like others."""
+"""Append the decoder to a file in the layout "heads", so that it is compared like other files."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from deploy.export.types import ModelRunner
 from deploy.metadata import MAPS, OUTPUTS, ModelMetadata
 
 
-def decoding(run: ModelRunner, metadata: ModelMetadata) -> ModelRunner:
-    """Return a runner of the file and of the decoder, with the outputs of the layout "corners".
+def with_decoder(run: ModelRunner, metadata: ModelMetadata) -> ModelRunner:
+    """Return a runner of the file and the decoder, with the outputs of the layout "corners".
 
     Args:
         run: Runs the file, which outputs `MAPS`.

@@ -21,13 +21,13 @@ from structures.letterbox import normalize
 def compare_rows(
     comparison: ParityComparison, images: Sequence[CheckImage]
 ) -> list[tuple[CheckImage, tuple[Detections, Detections]]]:
-    """Compare the models on the images, a black one and noise, one image at a time.
+    """Compare the models on the images, a black image and noise, one image at a time.
 
-    Only rows above the threshold count. All ten coordinates and the score go into the report's
-    largest differences.
+    Only rows above the threshold are compared. All ten coordinates and the score count for the
+    largest differences of the report.
 
     Returns:
-        Each image with what the checkpoint and what the file finds, in pixels of the image.
+        Each image with the detections of the checkpoint and of the file, in pixels of the image.
     """
     models, report = comparison.models, comparison.report
     noise = np.random.default_rng(0).integers(0, 256, (*models.input_hw, 3), np.uint8)
@@ -47,29 +47,29 @@ def compare_rows(
         exported = rows_to_detections(rows)
         matched = comparison.add_image(image, reference, exported)
         if matched is not None:
-            mine, other = matched.pairs
-            note_column_errors(report, expected[mine], rows[other])
+            in_reference, in_exported = matched.pairs
+            add_column_errors(report, expected[in_reference], rows[in_exported])
         both = (to_source(one, box) for one in (reference.detections, exported))
-        found.append((image, tuple(one[models.thresholds.shown(one)] for one in both)))
+        found.append((image, tuple(one[models.thresholds.is_reported(one)] for one in both)))
     return found
 
 
 @torch.no_grad()
 def run_checkpoint_rows(models: ModelPair, batch: np.ndarray) -> tuple[np.ndarray, Reference]:
-    """Return the checkpoint's rows [M, 12] of one image [1, 3, H, W], and its reference."""
+    """Return the checkpoint's rows [M, 12] for one image [1, 3, H, W], and its reference."""
     maps = models.model(torch.from_numpy(batch))
     rows = models.decoder.ctdet_decode(maps)[0]
     return rows, Reference.of(rows_to_detections(rows), maps, models.decoder)
 
 
-def note_column_errors(report: Report, expected: np.ndarray, rows: np.ndarray) -> None:
+def add_column_errors(report: Report, expected: np.ndarray, rows: np.ndarray) -> None:
     """Add the largest differences of matched rows [N, 12] to the report.
 
-    Corners do not show them all, as their eight numbers come from ten columns.
+    Corners do not show all differences, as their eight coordinates come from ten columns.
     """
     if not len(rows):
         return
     difference = np.abs(expected - rows)
-    report.note_errors(STRIDE * difference[:, :ROW_SCORE].max(), difference[:, ROW_SCORE].max())
+    report.add_errors(STRIDE * difference[:, :ROW_SCORE].max(), difference[:, ROW_SCORE].max())
     if difference[:, ROW_LABEL].any():
-        report.unmatched.append("a row of another class")
+        report.unmatched.append("a matched row has another class")

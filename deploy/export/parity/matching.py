@@ -1,4 +1,4 @@
-"""Pair up what the checkpoint and an exported file find in one image."""
+"""Match the detections of the checkpoint with those of an exported file in one image."""
 
 from __future__ import annotations
 
@@ -15,13 +15,12 @@ from structures.detections import Detections
 
 
 class PairDifference(NamedTuple):
-    """How far a matched detection is from the checkpoint's.
+    """The difference between two matched detections.
 
     Attributes:
-        score: The score that the checkpoint gives.
-        corner_px: The largest difference of the corners' coordinates, in pixels of the network's
-            input.
-        score_error: The difference of the scores.
+        score: Score of the checkpoint's detection.
+        corner_px: Largest difference of a corner's coordinates, in pixels of the network's input.
+        score_error: Difference of the scores.
     """
 
     score: float
@@ -31,15 +30,16 @@ class PairDifference(NamedTuple):
 
 @dataclass(frozen=True)
 class ImageMatch:
-    """The detections of one image, matched.
+    """The matched detections of one image.
 
     Attributes:
         detections: Number of the checkpoint's detections above the reported threshold.
-        pairs: Indices [M] of the compared detections in the checkpoint's and in the file's.
-        differences: How far each of these pairs is apart.
+        pairs: Indices [M] of the matched detections among the checkpoint's and among the file's,
+            without those that are ambiguous.
+        differences: The difference of each pair.
         ambiguous: Number of detections that differ because of rounding; see `Report.ambiguous`.
         at_cutoff: Number of detections at a threshold or at the last row; see `Report.at_cutoff`.
-        unmatched: Descriptions of the detections that one model alone finds, without such a reason.
+        unmatched: Descriptions of the other detections that only one model finds.
     """
 
     detections: int
@@ -51,7 +51,9 @@ class ImageMatch:
 
 
 def match(a: Detections, b: Detections) -> tuple[np.ndarray, np.ndarray]:
-    """Match detections of one class that are each other's nearest and overlap by half.
+    """Match detections of the same class that are each other's nearest and have an IoU of 0.5.
+
+    The distance is the largest difference of a corner's coordinates.
 
     Returns:
         The indices [M] of the matched detections in `a` and in `b`.
@@ -65,7 +67,7 @@ def match(a: Detections, b: Detections) -> tuple[np.ndarray, np.ndarray]:
     nearest_b, nearest_a = distance.argmin(axis=1), distance.argmin(axis=0)
     in_a = np.flatnonzero(nearest_a[nearest_b] == np.arange(len(a)))
     in_a = in_a[np.isfinite(distance[in_a, nearest_b[in_a]])]
-    # Boxes without area overlap nothing: for them it is enough to be in the same place.
+    # Boxes without area have an IoU of 0: it is enough that they are in the same place.
     close = distance[in_a, nearest_b[in_a]] <= FLOAT32.corner_error_px
     overlap = paired_iou(a.corners[in_a], b.corners[nearest_b[in_a]]) >= 0.5
     in_a = in_a[close | overlap]
@@ -77,9 +79,9 @@ class ImageMatcher:
     """Matches detections of the two models in pixels of the network's input.
 
     Attributes:
-        tolerance: How far the two may be apart.
-        thresholds: What both were run at.
-        K: The most detections that either shows.
+        tolerance: How much the two may differ.
+        thresholds: The score thresholds of both.
+        K: Largest number of detections that either model outputs.
     """
 
     tolerance: Tolerance
@@ -87,68 +89,72 @@ class ImageMatcher:
     K: int
 
     def match(self, reference: Reference, exported: Detections) -> ImageMatch:
-        """Match what the file finds in an image with the checkpoint's reference."""
-        ours, tolerance = reference.detections, self.tolerance
-        shown, shown_by_file = self.thresholds.shown(ours), self.thresholds.shown(exported)
-        mine, other = match(ours, exported)
-        score_errors = np.abs(ours.scores[mine] - exported.scores[other])
-        both = shown[mine] & shown_by_file[other]
-        either = shown[mine] | shown_by_file[other]
+        """Match the file's detections in an image with the checkpoint's."""
+        expected, tolerance = reference.detections, self.tolerance
+        reported = self.thresholds.is_reported(expected)
+        reported_by_file = self.thresholds.is_reported(exported)
+        i, j = match(expected, exported)
+        score_errors = np.abs(expected.scores[i] - exported.scores[j])
+        both = reported[i] & reported_by_file[j]
+        either = reported[i] | reported_by_file[j]
         compared = both | (either & (score_errors <= tolerance.score_error))
-        mine, other, score_errors = (values[compared] for values in (mine, other, score_errors))
-        corner_errors = np.abs(ours.corners[mine] - exported.corners[other]).max(axis=(1, 2))
-        alike = (corner_errors <= tolerance.corner_error_px) & (
+        i, j, score_errors = (values[compared] for values in (i, j, score_errors))
+        corner_errors = np.abs(expected.corners[i] - exported.corners[j]).max(axis=(1, 2))
+        within_tolerance = (corner_errors <= tolerance.corner_error_px) & (
             score_errors <= tolerance.score_error
         )
-        differs_by_rounding = reference.ambiguous[mine] & ~alike
+        differs_by_rounding = reference.ambiguous[i] & ~within_tolerance
         clear = ~differs_by_rounding
-        values = (ours.scores[mine], corner_errors, score_errors)
+        values = (expected.scores[i], corner_errors, score_errors)
         differences = [
             PairDifference(*one)
             for one in zip(*(each[clear].tolist() for each in values), strict=True)
         ]
 
-        alone = np.setdiff1d(np.flatnonzero(shown), mine)
-        only_file = exported[np.setdiff1d(np.flatnonzero(shown_by_file), other)]
+        only_checkpoint = np.setdiff1d(np.flatnonzero(reported), i)
+        only_file = exported[np.setdiff1d(np.flatnonzero(reported_by_file), j)]
         first = self._sort_unmatched(
             "the checkpoint",
-            ours[alone],
-            reference.ambiguous[alone],
-            self._lowest_shown(exported, self.thresholds.file),
+            expected[only_checkpoint],
+            reference.ambiguous[only_checkpoint],
+            self._complete_above(exported, self.thresholds.file),
         )
         second = self._sort_unmatched(
             "the file",
             only_file,
             reference.has_ambiguous_box(only_file, tolerance),
-            self._lowest_shown(ours, self.thresholds.checkpoint),
+            self._complete_above(expected, self.thresholds.checkpoint),
         )
         return ImageMatch(
-            detections=int(shown.sum()),
-            pairs=(mine[clear], other[clear]),
+            detections=int(reported.sum()),
+            pairs=(i[clear], j[clear]),
             differences=differences,
             ambiguous=int(differs_by_rounding.sum()) + first[0] + second[0],
             at_cutoff=first[1] + second[1],
             unmatched=first[2] + second[2],
         )
 
-    def _lowest_shown(self, found: Detections, threshold: float) -> float:
-        """Return the score above which a model shows all that it finds."""
+    def _complete_above(self, found: Detections, threshold: float) -> float:
+        """Return the score above which the detections of a model are complete.
+
+        It is the threshold, or the lowest score if all K rows are filled.
+        """
         full = len(found) == self.K
         return max(threshold, float(found.scores[-1])) if full else threshold
 
     def _sort_unmatched(
         self, finder: str, alone: Detections, ambiguous: np.ndarray, lowest: float
     ) -> tuple[int, int, list[str]]:
-        """Sort the detections that one model alone finds by the reason for it.
+        """Sort the detections that only one model finds by the reason.
 
         Args:
-            finder: Name of that model.
+            finder: Name of the model that finds them.
             alone: The N detections.
-            ambiguous: [N] bool, those for which rounding decides.
-            lowest: The score above which the other model shows all that it finds.
+            ambiguous: [N] bool, whether a detection depends on rounding.
+            lowest: The score above which the detections of the other model are complete.
 
         Returns:
-            The number of those for which rounding decides, the number of those at the other
+            The number of detections that depend on rounding, the number of those at the other
             model's threshold or last row, and a description of each of the others.
         """
         scores = alone.scores.astype(np.float64)

@@ -25,10 +25,10 @@ class Thresholds:
 
     Attributes:
         reported: Detections above it are reported and judged.
-        checkpoint: What the checkpoint is decoded at, which may be lower.
-        file: What rows of the file are looked at above, which may be lower than `reported` if the
-            file outputs such rows.
-        is_input: Whether `file` is fed to the file.
+        checkpoint: Threshold with which the checkpoint is decoded, at most `reported`.
+        file: Threshold above which the file's rows are compared: that of the checkpoint, unless
+            the file has a higher fixed threshold.
+        is_input: Whether the threshold is an input of the file, which then gets `file`.
     """
 
     reported: float
@@ -41,9 +41,9 @@ class Thresholds:
         """Return the thresholds for a file.
 
         Args:
-            metadata: Of the file.
-            tolerance: Determines how far below the reported threshold both models run.
-            conf_thresh: The threshold to report at, if the file outputs such scores.
+            metadata: The metadata of the file.
+            tolerance: Its `threshold_ratio` lowers the thresholds of both models.
+            conf_thresh: The threshold to report at, unless the file has a higher fixed one.
         """
         lowest = first_given(metadata.min_conf_thresh, 0.0)
         reported = max(lowest, conf_thresh)
@@ -51,12 +51,12 @@ class Thresholds:
         is_input = metadata.min_conf_thresh is None
         return cls(reported, lowered, max(lowest, lowered), is_input)
 
-    def shown(self, found: Detections) -> np.ndarray:
-        """Return which detections are reported, [N] bool; a score of NaN does not hide one."""
+    def is_reported(self, found: Detections) -> np.ndarray:
+        """Return which of N detections are reported, [N] bool; those with score NaN are."""
         return ~(found.scores <= self.reported)
 
-    def of_file(self, found: Detections) -> Detections:
-        """Return what is looked at of the detections that the file outputs."""
+    def filter_file(self, found: Detections) -> Detections:
+        """Return the detections of the file that are compared, those above `file` or NaN."""
         return found[~(found.scores <= self.file)]
 
 
@@ -67,10 +67,10 @@ class ModelPair:
         model: The checkpoint's model.
         metadata: The metadata of the file.
         input_hw: Height and width of the network's input.
-        thresholds: What both are run at.
+        thresholds: The score thresholds of both.
         run: Runs the file.
-        run_before_nms: Runs the same file with the rows before NMS as further outputs, None where
-            the file does no NMS.
+        run_before_nms: Runs the same file with the rows before NMS as additional outputs, None if
+            the file does not include NMS.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class ModelPair:
         )
 
     def letterbox(self, image: np.ndarray) -> Letterbox:
-        """Return how an image [H, W, 3] is fitted into the network's input."""
+        """Return the letterbox that fits an image [H, W, 3] into the network's input."""
         height, width = self.input_hw
         return Letterbox.fit(image.shape[1::-1], (width, height), self.metadata.squash)
 
@@ -102,7 +102,7 @@ class ModelPair:
     ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """Return the network's input [B, 3, H, W], and the file's inputs for the same images.
 
-        For a uint8 input the images must be of one size.
+        For a uint8 input, the images must have the same size.
         """
         pixels = [image.pixels for image in images]
         scaled = [box.apply(image) for box, image in zip(letterboxes, pixels, strict=True)]
@@ -114,7 +114,7 @@ class ModelPair:
 
     @torch.no_grad()
     def run_checkpoint(self, batch: np.ndarray) -> list[Reference]:
-        """Run model and decoder on a batch [B, 3, H, W] in PyTorch."""
+        """Run the model and the decoder on a batch [B, 3, H, W] in PyTorch."""
         maps = self.model(torch.from_numpy(batch))
         detections = self.decoder.decode(maps)
         single_maps = [
@@ -132,17 +132,17 @@ class ModelPair:
         """Run the file.
 
         Args:
-            inputs: As `inputs` returns them.
-            conf_thresh: The threshold to feed, None for the one of the comparison.
+            inputs: The file's inputs, from `inputs`.
+            conf_thresh: Threshold to feed to the file, None for that of the comparison.
 
         Returns:
-            Its corners [B, K, 4, 2], scores [B, K] and labels [B, K].
+            The file's corners [B, K, 4, 2], scores [B, K] and labels [B, K].
         """
         outputs = self.run(self._with_threshold(inputs, conf_thresh))
         return [outputs[name] for name in OUTPUTS]
 
     def run_file_before_nms(self, inputs: Mapping[str, np.ndarray]) -> list[np.ndarray] | None:
-        """Return the file's rows before NMS as `run_file` does, None where it does no NMS."""
+        """Return the file's rows before NMS like `run_file`, None if it does not include NMS."""
         if self.run_before_nms is None:
             return None
         outputs = self.run_before_nms(self._with_threshold(inputs))

@@ -17,13 +17,13 @@ from structures.detections import Detections
 
 @dataclass(frozen=True)
 class Reference:
-    """What the checkpoint finds in one image.
+    """The detections of the checkpoint in one image.
 
     Attributes:
         detections: The N detections, in pixels of the network's input.
-        ambiguous: [N] bool, whether rounding decides on a detection; see `ambiguous_cells`.
-        maps: The head maps that they were decoded from, [1, C, H, W] each.
-        theta_thresh: The threshold of `cls_theta` that they were decoded with.
+        ambiguous: [N] bool, whether a detection depends on rounding; see `ambiguous_cells`.
+        maps: The head maps from which they were decoded, [1, C, H, W] each.
+        theta_thresh: The threshold of `cls_theta` with which they were decoded.
     """
 
     detections: Detections
@@ -35,24 +35,24 @@ class Reference:
     def of(
         cls, detections: Detections, maps: Mapping[str, torch.Tensor], decoder: DecDecoder
     ) -> Reference:
-        """Return the reference of what `decoder` makes of the maps of one image."""
+        """Return the reference for the detections that `decoder` decodes from one image's maps."""
         _, labels, cells = decoder.find_peaks(maps["hm"][0].float())
         unstable = ambiguous_cells(maps, decoder.theta_thresh)
         ambiguous = unstable.flatten(1)[labels, cells].numpy()
-        # The decoder drops boxes that are not finite, and which ones is not known here.
+        # The decoder has dropped boxes that are not finite, and it is unknown which ones.
         if len(ambiguous) != len(detections):
             ambiguous = np.zeros(len(detections), bool)
         return cls(detections, ambiguous, maps, decoder.theta_thresh)
 
     def has_ambiguous_box(self, found: Detections, tolerance: Tolerance) -> np.ndarray:
-        """Return whether the checkpoint has each box at a cell for which rounding decides.
+        """Return whether the checkpoint has the same box at an ambiguous cell.
 
         Args:
             found: N detections of the file, in pixels of the network's input.
-            tolerance: How far the boxes may be apart.
+            tolerance: How much boxes and scores may differ.
 
         Returns:
-            [N] bool.
+            [N] bool, for each detection.
         """
         if not len(found):
             return np.zeros(0, bool)
@@ -73,10 +73,10 @@ class Reference:
 
 
 def ambiguous_cells(maps: Mapping[str, torch.Tensor], theta_thresh: float) -> torch.Tensor:
-    """Return the peaks, up to rounding, that another rounding would decode differently.
+    """Return the cells that may be peaks and that may be decoded differently because of rounding.
 
     Rounding decides whether a cell is a peak if one of its neighbors has the same score, and
-    whether its box is turned if `cls_theta` is at its threshold.
+    whether its box is rotated or axis-aligned if `cls_theta` is at its threshold.
 
     Args:
         maps: The head maps of one image, [1, C, H, W] each.
@@ -105,11 +105,11 @@ def ambiguous_cells(maps: Mapping[str, torch.Tensor], theta_thresh: float) -> to
 
 
 class AmbiguousPeakDecoder(DecDecoder):
-    """A decoder whose peaks are the given cells with a score in the given range.
+    """A decoder whose peaks are all given cells with a score in a given range.
 
     Args:
         cells: [C, H, W] bool.
-        scores: The lowest and the highest score.
+        scores: Lowest and highest score.
         theta_thresh: As in `DecDecoder`.
     """
 
@@ -120,7 +120,7 @@ class AmbiguousPeakDecoder(DecDecoder):
         self.cells, self.highest = cells, scores[1]
 
     def find_peaks(self, heatmap: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Return scores, labels and cells (y * W + x) of the chosen cells of [C, H, W]."""
+        """Return the scores, labels and cells (y * W + x) of the peaks in a heat map [C, H, W]."""
         inside = (heatmap >= self.conf_thresh) & (heatmap <= self.highest)
         labels, y, x = torch.nonzero(self.cells & inside, as_tuple=True)
         return heatmap[labels, y, x], labels, y * heatmap.shape[2] + x

@@ -12,29 +12,29 @@ from deploy.export.parity.rows import IOU_MARGIN
 
 @dataclass
 class Report:
-    """The result of a comparison; images are added one after the other.
+    """The result of a comparison, to which images are added.
 
     Attributes:
         images: Number of images.
-        empty_images: Number of those in which both models find nothing.
-        emptied_images: Number of further images in which the file should find nothing, and does
-            find nothing: see `ParityComparison.check_empty`.
-        batches: Number of batches of several images with different contents.
+        empty_images: Number of images in which neither model finds a detection.
+        emptied_images: Number of images in which the file finds nothing at a threshold of 1, as
+            expected: see `ParityComparison.check_empty`. They do not count as `images`.
+        batches: Number of batches of several images.
         detections: Number of the checkpoint's detections.
-        matched: Number of those that the file finds as well.
-        ambiguous: Number of detections that differ because of rounding. One model alone finds such
-            a detection, and its peak has a neighbor with the same score up to rounding: either may
-            be found, and on a plateau of such cells any of them. Or both find it differently, as
-            its `cls_theta` is at the threshold up to rounding.
-        at_cutoff: Number of detections that one model alone finds, with a score that is at the
-            other's threshold or last row up to rounding.
-        unmatched: The detections that one model alone finds without such a reason.
+        matched: Number of detections that are matched with one of the file.
+        ambiguous: Number of detections that differ because of rounding: either only one model finds
+            the detection, and its peak has a neighbor with the same score up to rounding, so that
+            any such cell may be the peak; or the models find different boxes, as `cls_theta` is at
+            its threshold up to rounding.
+        at_cutoff: Number of detections that only one model finds, and whose score is that of the
+            other model's threshold or last row up to rounding.
+        unmatched: Descriptions of the other detections that only one model finds.
         corner_error: Largest difference of corners, in pixels of the network's input.
         score_error: Largest difference of scores.
-        differences: Those of each matched detection.
+        differences: The difference of each matched pair.
         borderline: Pairs of rows whose IoU is at the NMS threshold up to rounding.
-        nms_faults: What is wrong with the NMS of the file.
-        row_faults: Rows that are not ordered, or not empty, as they should be.
+        nms_faults: Faults of the file's NMS.
+        row_faults: Faults in the order of the rows or in empty rows.
         ap: AP of the checkpoint and of the file.
     """
 
@@ -64,15 +64,15 @@ class Report:
         self.unmatched += [f"{name}: {text}" for text in matched.unmatched]
         self.differences += matched.differences
         for one in matched.differences:
-            self.note_errors(one.corner_px, one.score_error)
+            self.add_errors(one.corner_px, one.score_error)
 
-    def note_errors(self, corner_px: float, score_error: float) -> None:
+    def add_errors(self, corner_px: float, score_error: float) -> None:
         """Update the largest differences; NaN stays NaN."""
         self.corner_error = float(np.maximum(self.corner_error, corner_px))
         self.score_error = float(np.maximum(self.score_error, score_error))
 
     def __str__(self) -> str:
-        """Return the report as it is logged: one line, and further ones for what is special."""
+        """Return the report as it is logged: a summary line, and one for each special case."""
         lines = [
             f"parity on {self.images} images ({self.empty_images} without detections, "
             f"{self.batches} batches of several): {self.matched} of {self.detections} detections "

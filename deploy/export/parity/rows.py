@@ -1,4 +1,4 @@
-"""The output rows of an exported file: their order, and what NMS leaves of them."""
+"""The output rows of an exported file: their order, their empty rows, and the effect of NMS."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from DOTA_devkit.polygon import grouped_iou
 from structures.detections import Detections
 
 IOU_MARGIN = 1e-5
-"""If an IoU is within this of the NMS threshold, rounding decides whether it suppresses."""
+"""If an IoU is this close to the NMS threshold, rounding decides whether a row is suppressed."""
 
 
 def row_faults(
     corners: np.ndarray, scores: np.ndarray, labels: np.ndarray, ordered_ties: bool = True
 ) -> list[str]:
-    """Return what is wrong with the order or the empty rows of one image's output.
+    """Return the faults in the order or in the empty rows of one image's output.
 
     Args:
         corners: [K, 4, 2].
@@ -25,29 +25,29 @@ def row_faults(
     count = int((labels >= 0).sum())
     faults = []
     if (labels[:count] < 0).any():
-        faults.append("there are empty rows among the others")
+        faults.append("there are empty rows among the detections")
     elif (labels[count:] != -1).any() or scores[count:].any() or corners[count:].any():
         faults.append("empty rows hold values other than label -1, score 0 and corners 0")
     steps = np.diff(scores[:count])
     if not (steps <= 0).all():
         faults.append("the scores are not in descending order")
     elif ordered_ties and (np.diff(labels[:count])[steps == 0] < 0).any():
-        faults.append("of two equal scores the higher class comes first")
+        faults.append("rows of equal scores are not ordered by class")
     return faults
 
 
 def check_greedy(
     rows: Detections, kept: Detections, threshold: float
 ) -> tuple[list[tuple[int, int, float]], list[str]]:
-    """Check row by row whether `kept` is what greedy NMS leaves of `rows`.
+    """Check row by row whether `kept` are the rows that greedy NMS keeps of `rows`.
 
     A row must be suppressed if a kept row of its class with a better score overlaps it by more than
-    the threshold, and must be kept otherwise. Only for pairs within `IOU_MARGIN` of the threshold
-    both outcomes are right, and each such pair exempts only its own two rows.
+    the threshold, and must be kept otherwise. Both outcomes are correct only for pairs within
+    `IOU_MARGIN` of the threshold, and such a pair exempts only its own two rows.
 
     Args:
-        rows: The rows before NMS, by descending score.
-        kept: The rows after it.
+        rows: The rows before NMS, in descending order of scores.
+        kept: The rows after NMS.
         threshold: The IoU above which a row suppresses another.
 
     Returns:
@@ -60,21 +60,23 @@ def check_greedy(
             matched += 1
     if matched < len(kept):
         return [], [
-            f"row {matched} of the {len(kept)} kept is not among the {len(rows)} rows before NMS, "
-            "in their order"
+            f"row {matched} of the {len(kept)} rows after NMS is not among the {len(rows)} rows "
+            "before NMS, or not in their order"
         ]
     i, j, iou = grouped_iou(rows.corners, rows.corners, rows.labels, rows.labels)
     i, j, iou = (part[i < j] for part in (i, j, iou))
     near = np.abs(iou - threshold) <= IOU_MARGIN
     by_kept = is_kept[i]
-    must_go, may_go = np.zeros(len(rows), bool), np.zeros(len(rows), bool)
-    must_go[j[by_kept & (iou > threshold) & ~near]] = True
-    may_go[j[by_kept & ((iou > threshold) | near)]] = True
+    must_suppress, may_suppress = np.zeros(len(rows), bool), np.zeros(len(rows), bool)
+    must_suppress[j[by_kept & (iou > threshold) & ~near]] = True
+    may_suppress[j[by_kept & ((iou > threshold) | near)]] = True
     faults = [
-        f"row {row} is kept, but a better one suppresses it" for row in _indices(is_kept & must_go)
+        f"row {row} is kept, but a better one suppresses it"
+        for row in _indices(is_kept & must_suppress)
     ]
     faults += [
-        f"row {row} is gone, but no kept row suppresses it" for row in _indices(~is_kept & ~may_go)
+        f"row {row} is missing, but no kept row suppresses it"
+        for row in _indices(~is_kept & ~may_suppress)
     ]
     pairs = zip(i[near].tolist(), j[near].tolist(), iou[near].tolist(), strict=True)
     return list(pairs), faults
@@ -95,7 +97,7 @@ def _indices(mask: np.ndarray) -> list[int]:
 def outputs_to_detections(
     corners: np.ndarray, scores: np.ndarray, labels: np.ndarray
 ) -> Detections:
-    """Return the rows of one image that are not empty.
+    """Return the rows of one image that are not empty as detections.
 
     Args:
         corners: [K, 4, 2].

@@ -1,4 +1,4 @@
-"""How far a file of each precision may be from its checkpoint."""
+"""How much a file of each precision may differ from its checkpoint."""
 
 from __future__ import annotations
 
@@ -15,21 +15,22 @@ class Tolerance:
             input.
         score_error: Allowed difference of a score.
         min_found_share: Share of the detections of either model that both must find, with the same
-            class and an overlap of at least one half.
+            class and an IoU of at least 0.5.
         corner_share: Share of the detections whose corners must be within `corner_error_px`. The
-            others may be boxes whose `cls_theta` is at its threshold, which are turned in one model
-            and upright in the other.
-        score_share: Share of the scores that must be within `score_error`. Where there are
-            thousands, a few lie far off, which no AP shows.
-        min_corner_score: Corners are judged for detections of at least this score, where there are
-            any. Lower-scoring boxes are mostly false positives: their sizes are vague in the
-            checkpoint as well, and nobody keeps them except for a precision-recall curve.
-        threshold_ratio: Both models run at this share of the reported threshold. A detection counts
-            as unmatched where the other model gives such a box less than this share of its score.
-        ordered_ties: Whether rows of equal scores must be in order as well. TensorRT does not
-            promise it.
-        judge_synthetic: Whether detections in synthetic images count. If not, only the layout of
-            their rows is checked.
+            others may be boxes whose `cls_theta` is at its threshold, which are rotated in one
+            model and axis-aligned in the other.
+        score_share: Share of the scores that must be within `score_error`. Among thousands, a few
+            differ by much more, which does not change the AP.
+        min_corner_score: Corners are judged for detections of at least this score, if there are
+            any. Boxes with lower scores are mostly false positives: their sizes are imprecise in
+            the checkpoint as well, and they only matter for a precision-recall curve.
+        threshold_ratio: Both models run at this share of the reported threshold, so that a box
+            above the threshold in only one model is matched if the other has it below the
+            threshold with a score within `score_error`.
+        ordered_ties: Whether rows of equal scores must be ordered by class, which TensorRT does
+            not guarantee.
+        judge_synthetic: Whether detections in synthetic images are compared. If not, only the
+            order of their rows and the empty rows are checked.
     """
 
     corner_error_px: float
@@ -43,12 +44,12 @@ class Tolerance:
     judge_synthetic: bool = True
 
     def min_certain_score(self, lowest: float) -> float:
-        """Return the score above which one model must find what the other one does.
+        """Return the score above which a detection of one model must be found by the other.
 
         Args:
-            lowest: The score above which that model shows all that it finds. If the file's
-                threshold is not an input, or if its rows are full, this is higher than the
-                threshold that it should be run at.
+            lowest: The score above which the detections of the other model are complete. This is
+                higher than the threshold of the comparison if the file has a higher fixed threshold
+                or if all its rows are filled.
         """
         within_error = lowest + self.score_error
         if self.threshold_ratio == 1:
@@ -57,7 +58,7 @@ class Tolerance:
 
 
 FLOAT32 = Tolerance(corner_error_px=0.05, score_error=1e-4)
-"""Allows for the rounding of float32 alone."""
+"""Allows only for the rounding of float32."""
 
 TOLERANCES: Mapping[str, Tolerance] = {
     "float32": FLOAT32,

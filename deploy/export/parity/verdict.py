@@ -14,8 +14,8 @@ class Verdict(NamedTuple):
     """The judgment of a report.
 
     Attributes:
-        summary: One line that says how far the file is from the checkpoint and how far it may be.
-        faults: Where it is too far; none for a file that passes.
+        summary: One line with the differences and the allowed ones.
+        faults: Where the file differs by more than the tolerance; empty for a file that passes.
     """
 
     summary: str
@@ -23,7 +23,7 @@ class Verdict(NamedTuple):
 
 
 def judge(report: Report, tolerance: Tolerance) -> Verdict:
-    """Judge how far the file is from its checkpoint."""
+    """Judge whether the differences in the report are within the tolerance."""
     compared = report.matched + len(report.unmatched)
     found_share = report.matched / compared if compared else 1.0
     corner_px, score = corner_error(report, tolerance), score_error(report, tolerance)
@@ -38,7 +38,7 @@ def judge(report: Report, tolerance: Tolerance) -> Verdict:
     else:
         summary = "in these images there is nothing to compare"
     faults = []
-    # Written as "not <=", as NaN would pass the opposite comparison.
+    # Written as "not <=", because a comparison with ">" would let NaN pass.
     if not found_share >= tolerance.min_found_share:
         faults.append(
             f"{len(report.unmatched)} of {compared} detections are found by only one of the two "
@@ -53,11 +53,11 @@ def judge(report: Report, tolerance: Tolerance) -> Verdict:
 
 
 def corner_error(report: Report, tolerance: Tolerance) -> float:
-    """Return the pixels within which `corner_share` of the corners are.
+    """Return the difference in pixels within which `corner_share` of the corners are.
 
-    Detections below `min_corner_score` do not count unless there are no others.
+    Detections below `min_corner_score` are ignored unless there are no others.
     """
-    if tolerance.corner_share == 1:  # of all, including the columns of the light fork's layout
+    if tolerance.corner_share == 1:  # includes the columns of the light fork's layout
         return report.corner_error
     errors = [
         one.corner_px for one in report.differences if one.score >= tolerance.min_corner_score
@@ -68,7 +68,7 @@ def corner_error(report: Report, tolerance: Tolerance) -> float:
 
 def score_error(report: Report, tolerance: Tolerance) -> float:
     """Return the difference within which `score_share` of the scores are."""
-    if tolerance.score_share == 1:  # of all, including the columns of the light fork's layout
+    if tolerance.score_share == 1:  # includes the columns of the light fork's layout
         return report.score_error
     errors = [one.score_error for one in report.differences] or [0.0]
     return float(np.quantile(errors, tolerance.score_share))

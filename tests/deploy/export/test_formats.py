@@ -709,7 +709,7 @@ def test_file_that_ignores_its_threshold(folder, tmp_path, monkeypatch, capsys):
 
 def test_report_warns_without_an_empty_image(folder, tmp_path, capsys):
     assert run_main(folder, tmp_path / "a.onnx", "--fix_conf") == 0
-    assert "no image was without detections" in capsys.readouterr().out
+    assert "every image has detections" in capsys.readouterr().out
 
 
 # Errors -------------------------------------------------------------------------------------------

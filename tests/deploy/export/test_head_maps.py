@@ -22,7 +22,7 @@ import onnx
 from deploy.export.graph.assemble import assemble_maps, shape_of
 from deploy.export.network import ExportNetwork, HeadMaps
 from deploy.export.network_onnx import export_head_maps
-from deploy.export.parity.head_maps import decoding
+from deploy.export.parity.head_maps import with_decoder
 from deploy.metadata import MAPS, ModelMetadata
 from deploy.runtimes.onnx_runtime import open_session
 
@@ -94,7 +94,7 @@ def test_maps_are_decoded_for_the_check(lowest):
     maps = {name: rng.random((2, count, 5, 7), np.float32) for name, count in channels.items()}
     metadata = ModelMetadata(CLASSES, "resnet18", 0.3, 0.4, K=9, layout="heads",
                              min_conf_thresh=lowest)  # fmt: skip
-    rows = decoding(lambda inputs: maps, metadata)({"input": None})
+    rows = with_decoder(lambda inputs: maps, metadata)({"input": None})
     decoder = DecDecoder(9, lowest, 3, 0.4)
     expected = decoder.decode({name: torch.from_numpy(values) for name, values in maps.items()})
     assert (len(expected[0]) > 3) == (lowest != 1)

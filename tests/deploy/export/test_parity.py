@@ -40,7 +40,7 @@ def detections(corners, scores=None, labels=None):
         ([0], [0], [], 1),  # the only one is gone
         ([0, 2], [0, 0], [0], 0),  # 8 / 12 = 0.67: the worse is suppressed
         ([0, 2], [0, 0], [0, 1], 1),  # both are kept
-        ([0, 2], [0, 0], [1], 1),  # the better is gone, but nothing suppresses it
+        ([0, 2], [0, 0], [1], 1),  # the better is missing, but nothing suppresses it
         ([0, 2], [0, 1], [0, 1], 0),  # two classes
         ([0, 2], [0, 1], [0], 1),
         ([0, 2, 4], [0, 0, 0], [0], 0),  # 6 / 14 = 0.43 between the first and the third
@@ -242,7 +242,7 @@ def test_row_faults():
     assert row_faults(corners[:3], scores[:3], labels[:3]) == []
     assert row_faults(corners[3:], scores[3:], labels[3:]) == []
     wrong = {
-        "of two equal scores the higher class": (corners, scores, labels[[0, 2, 1, 3]]),
+        "rows of equal scores are not ordered": (corners, scores, labels[[0, 2, 1, 3]]),
         "the scores are not in descending order": (corners, scores[[1, 0, 2, 3]], labels),
         "there are empty rows among": (corners, scores, labels[[0, 3, 1, 2]]),
         "empty rows hold values other": (corners[[0, 1, 2, 2]], scores, labels),
