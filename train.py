@@ -21,11 +21,10 @@ from models.rectangle_loss import RectangleLoss
 from processes.group import agreed, copy_from_first, from_first, is_first, process_count
 from structures.boxes import RECTANGLE
 from training.average import WeightAverage
-from training.best import restore_best
 from training.centers import AlignedCenters
 from training.compiling import CompiledNetwork
 from training.epoch import EpochProgress
-from training.files import BAD_BATCHES, BAD_IMAGES, LAST, is_same_file
+from training.files import BAD_BATCHES, BAD_IMAGES, LAST
 from training.guards import BadImages, BadSteps, NormStatistics, Outcome
 from training.history import History, epoch_line
 from training.loading import epoch_loader, save_pictures
@@ -123,10 +122,7 @@ def train(
     if is_first():
         save_pictures(train_set, settings, folder)
     with run.reported(), run.kept():
-        if resume is None or not is_same_file(resume.path, folder / LAST):
-            if resume is not None and is_first():
-                restore_best(folder, resume, run.history)
-            run.save()  # from now on, the run can be resumed
+        run.begin(resume)
         while run.progress.epoch <= settings.epochs and not run.history.stalled(settings.patience):
             epoch = run.progress.epoch
             loader = epoch_loader(train_set, settings, epoch, device, run)

@@ -15,6 +15,7 @@ import json
 import shlex
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from statistics import mean
 
@@ -55,8 +56,9 @@ def main() -> int:
 
 def score_run(args: argparse.Namespace, recipe: str, seed: int) -> dict[str, float]:
     """Train and evaluate, unless already done, and return metric -> score in percent."""
-    name = "_".join(recipe.replace("-", "").replace("/", ".").split())
+    name = "_".join(word.removeprefix("--").replace("/", ".") for word in recipe.split())
     folder = args.output / args.data_dir.name / f"{name}_seed{seed}"
+    _check_settings(folder / "settings.json", {"flags": args.flags, "test_list": args.test_list})
     run = ["--data_dir", args.data_dir, "--run_dir", folder]
     flags = [*shlex.split(args.flags), "--recipe", *shlex.split(recipe), "--seed", str(seed)]
     test_list = ["--test_list", args.test_list] if args.test_list else []
@@ -75,6 +77,21 @@ def score_run(args: argparse.Namespace, recipe: str, seed: int) -> dict[str, flo
         )
         scores[metric] = 100 * total[column]
     return scores
+
+
+def _check_settings(path: Path, settings: Mapping[str, str | None]) -> None:
+    """Write the settings of a new run, and compare them with those of an existing one.
+
+    Raises:
+        InputError: The existing run has other settings.
+    """
+    if path.is_file() and (found := json.loads(path.read_text())) != settings:
+        raise InputError(
+            f"{path.parent} contains a run with {json.dumps(found)}, but {json.dumps(settings)} is "
+            "asked for: choose another --output"
+        )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(settings))
 
 
 def _run(*arguments: object) -> None:

@@ -17,9 +17,10 @@ from DOTA_devkit.errors import InputError
 from models import Checkpoint
 from processes.group import is_first
 from training.average import WeightAverage
+from training.best import restore_best
 from training.centers import AlignedCenters
 from training.epoch import EpochProgress
-from training.files import BEST, LAST
+from training.files import BEST, LAST, is_same_file
 from training.history import History
 from training.memory import peak_memory_mb
 from training.precision import Precision
@@ -112,6 +113,18 @@ class Run:
         logger.info(
             "resuming at epoch %d of %d%s", self.progress.epoch, self._settings.epochs, batch
         )
+
+    def begin(self, resume: Checkpoint | None) -> None:
+        """Save the run, so that it can be resumed from now on.
+
+        Args:
+            resume: The checkpoint that it goes on from, None for a new run.
+        """
+        if resume is not None and is_same_file(resume.path, self.folder / LAST):
+            return
+        if resume is not None and is_first():
+            restore_best(self.folder, resume, self.history)
+        self.save()
 
     @property
     def scored_model(self) -> nn.Module:

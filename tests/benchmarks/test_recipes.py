@@ -32,6 +32,11 @@ def test_a_row_for_each_recipe(tmp_path, monkeypatch, capfd):
     assert recipes.main() == 0
     assert capfd.readouterr().out.splitlines() == [header, first, second]
 
+    for more in (["--flags=--num_epoch 9"], ["--test_list", "val.txt"]):
+        monkeypatch.setattr(sys, "argv", [*words, *more])
+        assert recipes.main() == 2
+        assert "seed5 contains a run with {" in capfd.readouterr().err
+
 
 def test_a_failing_run_is_an_error(tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)

@@ -84,7 +84,7 @@ def warn_if_inconclusive(report: Report) -> None:
             "the checkpoint finds no detections in these images, so the comparison is weak: use "
             "images with objects"
         )
-    elif 2 * report.matched < report.detections:
+    elif not report.unmatched and 2 * report.matched < report.detections:
         logger.warning(
             "most detections in these images depend on rounding, so the comparison is weak: use "
             "other images"

@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 import torch
 
+from deploy.export.parity.check import warn_if_inconclusive
 from deploy.export.parity.comparison import ParityComparison
 from deploy.export.parity.matching import match
 from deploy.export.parity.model_pair import ModelPair, Thresholds
+from deploy.export.parity.report import Report
 from deploy.export.parity.rows import IOU_MARGIN, check_greedy, row_faults
 from deploy.export.parity.tolerance import FLOAT32
 from deploy.export.parity.verdict import judge
@@ -263,3 +265,20 @@ def test_judge_reports_nms_faults():
     assert judge(compared.report, FLOAT32).faults == [
         "a: row 1 is kept, but a better one suppresses it"
     ]
+
+
+@pytest.mark.parametrize(
+    ("report", "warning"),
+    [
+        (Report(empty_images=1), "the checkpoint finds no detections"),
+        (Report(empty_images=1, detections=4, matched=2), None),
+        (Report(empty_images=1, detections=4, matched=1, ambiguous=3), "depend on rounding"),
+        (Report(empty_images=1, detections=4, matched=1, unmatched=["a"] * 3), None),
+        (Report(detections=1, matched=1), "every image has detections"),
+    ],
+)
+def test_weak_comparisons_are_warned_of(caplog, report, warning):
+    """Detections that truly differ do not depend on rounding; they are an error."""
+    warn_if_inconclusive(report)
+    assert len(caplog.messages) == (warning is not None)
+    assert warning is None or warning in caplog.messages[0]
