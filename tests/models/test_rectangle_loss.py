@@ -9,9 +9,11 @@ from models.assignment import object_cells, spread_over_neighbors
 from models.losses import ObjectCounts
 from models.rectangle_loss import (
     RectangleLoss,
+    bhattacharyya_distance,
     box_errors,
+    box_losses,
     estimated_overlap,
-    gaussian_distance,
+    hellinger_distance,
 )
 from structures.boxes import corners_to_vectors, rectangles_to_corners
 
@@ -40,6 +42,10 @@ def coded(*boxes: tuple[float, float, float]) -> torch.Tensor:
     return torch.tensor(rows, dtype=torch.float32)
 
 
+def hellinger(errors):
+    return hellinger_distance(bhattacharyya_distance(errors))
+
+
 def bhattacharyya(first, second, shift) -> float:
     """The distance of two Gaussians, from their covariances (of uniform boxes: half side^2 / 3)."""
     a, b = (matrix(*box) @ matrix(*box) / 3 for box in (first, second))
@@ -59,10 +65,12 @@ def bhattacharyya(first, second, shift) -> float:
         ((20, 3, 44.9), (18, 3, 45.1), (-1, 1)),
     ],
 )
-def test_distance_is_hellinger_s(found, truth, shift):
+def test_distances_are_those_of_the_formulas(found, truth, shift):
     errors = box_errors(coded(found), torch.tensor([shift]), true_wh(truth), torch.zeros(1, 2))
-    expected = np.sqrt(1 - np.exp(-bhattacharyya(found, truth, shift)))
-    np.testing.assert_allclose(gaussian_distance(errors).item(), expected, atol=1e-4)
+    expected = bhattacharyya(found, truth, shift)
+    distance = bhattacharyya_distance(errors)
+    np.testing.assert_allclose(distance.item(), expected, rtol=1e-3)
+    np.testing.assert_allclose(hellinger(errors).item(), np.sqrt(1 - np.exp(-expected)), atol=1e-4)
 
 
 @pytest.mark.parametrize("degrees", [0, 0.001, 30, 45, 89.999, 90, 135])
@@ -72,7 +80,7 @@ def test_exact_boxes_have_no_error(degrees):
     assert errors.sides.abs().max() < 1e-3
     assert errors.center.abs().max() == 0
     assert errors.angle.abs().max() < 1e-3
-    assert gaussian_distance(errors).item() < 2e-3
+    assert hellinger(errors).item() < 2e-3
 
 
 def test_the_same_mistake_costs_the_same_for_any_size_and_direction():
@@ -86,16 +94,30 @@ def test_the_same_mistake_costs_the_same_for_any_size_and_direction():
     for part in (
         errors.sides.flatten(1).norm(dim=1),
         errors.center.norm(dim=1),
-        gaussian_distance(errors),
+        hellinger(errors),
     ):
         assert part[0] > 0.05
         torch.testing.assert_close(part, part[:1].expand(6), atol=1e-4, rtol=1e-4)
 
 
+def test_large_errors_pull_more_than_small_ones():
+    """A long ship of which half is found must not count as little as a box that nearly fits."""
+
+    def loss(factor: float) -> float:
+        still, one = torch.zeros(1, 2), torch.ones(1)
+        losses, _ = box_losses(coded((40 * factor, 8, 0)), still, true_wh((40, 8, 0)), still, one)
+        return (losses["wh"] + losses["overlap"]).item()
+
+    def slope(factor: float) -> float:
+        return (loss(factor - 0.01) - loss(factor + 0.01)) / 0.02
+
+    assert slope(0.5) > 1.5 * slope(0.85) > 0
+
+
 def test_a_box_without_area_has_a_gradient_that_is_finite():
     wh, reg = torch.zeros(2, 10, requires_grad=True), torch.full((2, 2), 50.0, requires_grad=True)
     errors = box_errors(wh, reg, true_wh((5, 3, 10), (0, 0, 0)), torch.zeros(2, 2))
-    gaussian_distance(errors).sum().backward()
+    (bhattacharyya_distance(errors) + hellinger(errors)).sum().backward()
     assert torch.isfinite(wh.grad).all() and torch.isfinite(reg.grad).all()
 
 
@@ -116,7 +138,7 @@ def test_the_estimated_overlap_is_near_the_exact_one():
     exact = shapely.area(shapely.intersection(a, b)) / shapely.area(shapely.union(a, b))
     errors = box_errors(coded(*map(tuple, found)), torch.from_numpy(shift).float(),
                         true_wh(*map(tuple, truth)), torch.zeros(count, 2))  # fmt: skip
-    estimates = estimated_overlap(gaussian_distance(errors)).numpy()
+    estimates = estimated_overlap(hellinger(errors)).numpy()
     assert exact.min() < 0.4 and exact.max() > 0.98
     assert np.abs(estimates - exact).mean() < 0.03 and np.abs(estimates - exact).max() < 0.15
 
@@ -137,7 +159,7 @@ def test_the_fit_is_learned_and_does_not_change_the_boxes():
     assert wh.grad is None
     used = targets["reg_mask"] != 0
     errors = box_errors(wh[used], maps["reg"][used], targets["wh"][used], targets["reg"][used])
-    expected = estimated_overlap(gaussian_distance(errors))
+    expected = estimated_overlap(hellinger(errors))
     torch.testing.assert_close(torch.sigmoid(logits[used])[:, 0], expected, atol=0.01, rtol=0)
 
 
