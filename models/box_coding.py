@@ -237,7 +237,7 @@ def fitting_score(heatmap: Tensor, fit: Tensor) -> Tensor:
 
     They rank as the probability of an object times the square of the expected overlap. The power
     of 3/4 of that brings them into the range of the usual thresholds: of the networks that were
-    measured, F1 is highest at scores of 0.16 to 0.31, and `test` and `predict` show those above
+    measured, F1 is highest at scores of 0.16 to 0.35, and `test` and `predict` show those above
     0.18.
 
     Args:
