@@ -26,6 +26,11 @@ RUN_FILES = (
 """Patterns of all files that a run writes into its folder."""
 
 
+def epoch_file(epoch: int) -> str:
+    """Return the name of the checkpoint at the end of an epoch."""
+    return f"model_{epoch}.pth"
+
+
 def is_same_file(a: Path | None, b: Path) -> bool:
     """Whether two paths lead to one file, which exists."""
     return a is not None and a.is_file() and b.is_file() and a.samefile(b)

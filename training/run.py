@@ -20,7 +20,7 @@ from training.average import WeightAverage
 from training.best import restore_best
 from training.centers import AlignedCenters
 from training.epoch import EpochProgress
-from training.files import BEST, LAST, is_same_file
+from training.files import BEST, LAST, epoch_file, is_same_file
 from training.history import History
 from training.memory import peak_memory_mb
 from training.precision import Precision
@@ -123,7 +123,7 @@ class Run:
         if resume is not None and is_same_file(resume.path, self.folder / LAST):
             return
         if resume is not None and is_first():
-            restore_best(self.folder, resume, self.history)
+            restore_best(self.folder, resume)
         self.save()
 
     @property
@@ -222,7 +222,7 @@ class Run:
             if self.history.best_epoch() == epoch:
                 self._write(self.folder / BEST, checkpoint)
             if self._settings.save_every and epoch % self._settings.save_every == 0:
-                self._write(self.folder / f"model_{epoch}.pth", checkpoint)
+                self._write(self.folder / epoch_file(epoch), checkpoint)
             self._write_last(checkpoint)
 
     def _speed(self) -> dict[str, float]:

@@ -7,7 +7,6 @@ import pytest
 from helpers.networks import add_tiny_backbone, tiny_model
 from models import Checkpoint, read_checkpoint, save_checkpoint
 from training.best import restore_best
-from training.history import History
 
 APS = {1: 0.3, 2: 0.5, 3: 0.4, 4: 0.7}
 """Epoch -> AP on the validation list."""
@@ -28,8 +27,7 @@ def write(model, path, epoch, step=0):
 
 
 def go_back(folder, path):
-    resume = read_checkpoint(path)
-    restore_best(folder, resume, History(list(resume.history)))
+    restore_best(folder, read_checkpoint(path))
 
 
 def epochs(folder):
@@ -96,5 +94,5 @@ def test_a_run_without_scores_has_no_best(model, tmp_path):
     resume = Checkpoint.of(model, epoch=1, history=[{"epoch": 1, "loss": 1.0}])
     save_checkpoint(tmp_path / "model_1.pth", resume)
     go_back(tmp_path, tmp_path / "model_1.pth")
-    restore_best(tmp_path, resume, History(list(resume.history)))  # not read from a file
+    restore_best(tmp_path, resume)  # not read from a file
     assert epochs(tmp_path) == {"model_1.pth": 1}
