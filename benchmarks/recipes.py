@@ -83,8 +83,13 @@ def _check_settings(path: Path, settings: Mapping[str, str | None]) -> None:
     """Write the settings of a new run, and compare them with those of an existing one.
 
     Raises:
-        InputError: The existing run has other settings.
+        InputError: The existing run has other settings, or none, as those of earlier versions.
     """
+    if not path.is_file() and any(path.parent.glob("*")):
+        raise InputError(
+            f"{path.parent} contains files, but no {path.name} that tells how they were made: "
+            "choose another --output"
+        )
     if path.is_file() and (found := json.loads(path.read_text())) != settings:
         raise InputError(
             f"{path.parent} contains a run with {json.dumps(found)}, but {json.dumps(settings)} is "

@@ -2,9 +2,10 @@
 
 python -m benchmarks.training
 python -m benchmarks.training --backbones mobilenetv2 --sizes 416 --neck 64 --head_conv 64
+python -m benchmarks.training --amp bfloat16
 
 The plain loop uses the contiguous memory format, computes every head as a complete map, and uses an
-Adam that is not fused. Both loops start from the same weights and see the same images. Their steps
+Adam that is not fused; it is always in float32. Both loops start from the same weights and see the same images. Their steps
 alternate, so that other load on the machine affects both.
 """
 
@@ -25,7 +26,8 @@ from models import CTRBOX, DetectionLoss
 from models.assignment import object_cells
 from structures.boxes import HEAD_CHANNELS, STRIDE
 from training.optimizer import make_optimizer
-from training.settings import TrainSettings
+from training.precision import choose_precision
+from training.settings import AMP, TrainSettings
 
 OBJECTS = 20
 """Objects per image."""
@@ -45,6 +47,7 @@ def main() -> None:
     add("--head_conv", type=int, default=256, help="as in --phase train (%(default)s)")
     add("--turns", type=int, default=5, help="timed steps of each loop (%(default)s)")
     add("--threads", type=int, help="CPU threads (default: one per core)")
+    add("--amp", choices=AMP, default="none", help="as in --phase train (%(default)s)")
     args = parser.parse_args()
     if args.threads:
         torch.set_num_threads(args.threads)
@@ -109,12 +112,14 @@ def make_step(
         optimizer = torch.optim.Adam(model.parameters(), 1e-4)
     else:
         optimizer = make_optimizer(model, TrainSettings(lr=1e-4))
+    precision = choose_precision("none" if plain else args.amp, images.device)
     loss = DetectionLoss()
 
     def step() -> float:
         optimizer.zero_grad(set_to_none=True)
         cells = None if plain else object_cells(batch)
-        losses = loss(model(images, logits=True, cells=cells), batch, logits=True)
+        maps = precision.forward(model, images, logits=True, cells=cells)
+        losses = loss(maps, batch, logits=True)
         total = sum(losses.values())
         total.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 35.0)

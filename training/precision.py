@@ -102,10 +102,14 @@ def choose_precision(amp: str, device: torch.device) -> Precision:
 
 
 def log_precision(precision: Precision, amp: str, device: torch.device) -> None:
-    """Log the precision that the setting `amp` selects, and warn if it is slower than float32."""
-    if amp == "none":
-        return
+    """Log what the setting `amp` selects, and whether another setting would be faster."""
     where = "GPU" if device.type == "cuda" else "CPU"
+    if amp == "none":
+        if has_bfloat16(device):
+            logger.info(
+                "this %s has instructions for bfloat16: `amp` would make the training faster", where
+            )
+        return
     if precision.dtype is None:
         logger.info(
             "`amp`: this %s has no instructions for bfloat16, so that the network is trained in "

@@ -44,3 +44,15 @@ def test_a_failing_run_is_an_error(tmp_path, monkeypatch, capfd):
     monkeypatch.setattr(sys, "argv", words)
     assert recipes.main() == 2
     assert "this command failed" in capfd.readouterr().err.splitlines()[-1]
+
+
+def test_a_run_of_unknown_settings_is_not_reused(tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "recipes/data/paper_seed1"
+    folder.mkdir(parents=True)
+    (folder / "finished").touch()
+    monkeypatch.setattr(sys, "argv", ["recipes", "data", "--recipes", "paper", "--seeds", "1"])
+    assert recipes.main() == 2
+    error = capfd.readouterr().err
+    assert "paper_seed1 contains files, but no settings.json" in error
+    assert [path.name for path in folder.iterdir()] == ["finished"]

@@ -55,7 +55,8 @@ def test_float16_on_a_cpu_is_refused():
 @pytest.mark.parametrize(
     ("amp", "has_bfloat16", "level", "told"),
     [
-        ("none", True, None, ""),
+        ("none", True, logging.INFO, "has instructions for bfloat16: `amp` would"),
+        ("none", False, None, ""),
         ("auto", True, logging.INFO, "trained in bfloat16"),
         ("auto", False, logging.INFO, "no instructions for bfloat16, so that .* in float32"),
         ("bfloat16", True, logging.INFO, "trained in bfloat16"),
