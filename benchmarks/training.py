@@ -5,8 +5,8 @@ python -m benchmarks.training --backbones mobilenetv2 --sizes 416 --neck 64 --he
 python -m benchmarks.training --amp bfloat16
 
 The plain loop uses the contiguous memory format, computes every head as a complete map, and uses an
-Adam that is not fused; it is always in float32. Both loops start from the same weights and see the same images. Their steps
-alternate, so that other load on the machine affects both.
+Adam that is not fused; it is always in float32. Both loops start from the same weights and see the
+same images. Their steps alternate, so that other load on the machine affects both.
 """
 
 from __future__ import annotations

@@ -35,6 +35,7 @@ def number(kind: type, allowed: Callable[[float], bool], expected: str) -> Calla
 
 
 positive = number(int, lambda value: value > 0, "a whole number above 0")
+channels = number(int, lambda value: 0 < value <= 4096, "a whole number from 1 to 4096")
 natural = number(int, lambda value: value >= 0, "a whole number of 0 or more")
 nonnegative_float = number(float, lambda value: 0 <= value < float("inf"), "a number of 0 or more")
 positive_float = number(float, lambda value: 0 < value < float("inf"), "a number above 0")

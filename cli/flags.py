@@ -15,6 +15,7 @@ from typing import Any
 from cli.arguments import (
     backbone,
     bands,
+    channels,
     decay,
     device,
     formats,
@@ -229,11 +230,11 @@ def _model_flags(group) -> None:
         help="show a table of all backbones instead, with the network's parameters, its GMAC and "
              "the milliseconds per image on this machine; --backbone timm/NAME adds a row")
     new = TRAIN + INFO
-    add("--head_conv", phases=built, type=positive, metavar="N",
+    add("--head_conv", phases=built, type=channels, metavar="N",
         help={**dict.fromkeys(new, "hidden channels of the heads (default: 256; sample: 64)"),
               **dict.fromkeys(TEST + EVAL, "hidden channels that the checkpoint's heads must "
                               "have")})
-    add("--neck", phases=built, type=positive, metavar="N",
+    add("--neck", phases=built, type=channels, metavar="N",
         help={**dict.fromkeys(new, "channels of the merges and of the input of the heads, such as "
                               "64 for a faster network (default: those of the backbone's feature "
                               "maps, as in the original)"),

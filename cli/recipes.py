@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cli.defaults import Defaults
 from structures.boxes import RECTANGLE, VECTORS
+
+if TYPE_CHECKING:  # both take seconds to import, and the flags need the names of recipes alone
+    from models import CTRBOX
+    from training.settings import TrainSettings
 
 
 @dataclass(frozen=True)
@@ -61,13 +64,14 @@ def recipe_settings(name: str, defaults: Defaults) -> dict[str, Any]:
     return {**RECIPES[name].settings, **defaults.recipe_settings.get(name, {})}
 
 
-def recipe_line(args: argparse.Namespace, defaults: Defaults) -> str:
-    """Describe the settings of a recipe in one line."""
-    recipe = RECIPES[args.recipe]
-    chosen = ", ".join(
-        f"{name} {value}" for name, value in recipe_settings(args.recipe, defaults).items()
+def recipe_line(name: str, model: CTRBOX, settings: TrainSettings) -> str:
+    """Describe in one line what a run trains, in the parts that a recipe determines.
+
+    Flags may have changed some of them, and a network that is fine-tuned keeps its layers.
+    """
+    norm = "with" if model.head_bn else "without"
+    chosen = ", ".join(f"{part} {getattr(settings, part)}" for part in RECIPES[name].settings)
+    return (
+        f"boxes coded as {model.box_coding}, heads {norm} BatchNorm, final_kernel "
+        f"{model.final_kernel}, {chosen}"
     )
-    norm = "with" if recipe.head_bn or args.head_bn else "without"
-    # A network that is fine-tuned keeps its own.
-    kernel = "" if args.finetune else f", final_kernel {recipe.final_kernel}"
-    return f"boxes coded as {recipe.box_coding}, heads {norm} BatchNorm{kernel}, {chosen}"

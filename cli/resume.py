@@ -15,6 +15,7 @@ from cli.arguments import bands, device
 from cli.flags import FLAGS, Flag
 from cli.given import asked_classes
 from cli.run_dir import RunDir, class_name, weights_name
+from cli.teacher import teacher_entries
 from datasets import DataOptions
 from deploy.runtimes.base import split_device
 from DOTA_devkit.errors import InputError
@@ -136,6 +137,7 @@ def run_entries(
             "data_dir": None if args.data_dir is None else os.path.abspath(args.data_dir),
             "recipe": args.recipe,
             "teacher": None if args.teacher is None else os.path.abspath(args.teacher),
+            **teacher_entries(args.teacher),
             "threads": args.threads,
             "ngpus": args.ngpus,
             "device": args.device,

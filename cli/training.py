@@ -40,13 +40,14 @@ from cli.settings import (
     read_options,
     train_settings,
 )
+from cli.teacher import load_teacher
 from datasets import BaseDataset, DataOptions, open_dataset
 from datasets.diagnosis import finding_lines
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.files import sweep_leftovers
 from DOTA_devkit.locks import locked
 from eval import EvalSettings, score_split
-from models import CTRBOX, Checkpoint, build_model, finetune, load_model, read_checkpoint
+from models import CTRBOX, Checkpoint, build_model, finetune, read_checkpoint
 from models.architecture import Architecture
 from models.backbones import get_backbone
 from processes.group import agreed, is_first, joined
@@ -132,8 +133,7 @@ def plan_training(args: argparse.Namespace, run: RunDir, device: torch.device) -
     start = read_checkpoint(args.finetune).architecture if args.finetune else None
     if resume is None:
         args.recipe = choose_recipe(args, start)
-        logger.info("recipe %s: %s", args.recipe, recipe_line(args, run.defaults))
-    teacher = load_model(args.teacher) if args.teacher else None
+    teacher = load_teacher(args, run, resume)
     settings = train_settings(args, run, resume)
     evaluation = eval_settings(args, "train", run)
     classes = classes_to_open(args, resume) if resume else asked_classes(args)
@@ -147,6 +147,7 @@ def plan_training(args: argparse.Namespace, run: RunDir, device: torch.device) -
     else:
         seed_all(settings.seed)
         model = new_model(args, run.defaults, tuple(train_set.category), input_hw, start)
+        logger.info("recipe %s: %s", args.recipe, recipe_line(args.recipe, model, settings))
     if teacher is not None:
         check_teacher(args.teacher, teacher, model)
     # Missing requirements are reported before an earlier run is deleted.

@@ -1,5 +1,6 @@
 """The comparison of recipes: one row per recipe, and existing runs are not repeated."""
 
+import json
 import sys
 
 import pytest
@@ -46,13 +47,34 @@ def test_a_failing_run_is_an_error(tmp_path, monkeypatch, capfd):
     assert "this command failed" in capfd.readouterr().err.splitlines()[-1]
 
 
-def test_a_run_of_unknown_settings_is_not_reused(tmp_path, monkeypatch, capfd):
+def test_only_finished_runs_of_the_same_settings_are_reused(tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / "recipes/data/paper_seed1"
     folder.mkdir(parents=True)
+    (folder / "voc07.json").write_text('{"classes": [{"class": "mean", "AP50": 0.5}]}')
+    (folder / "voc12.json").write_text('{"classes": [{"class": "mean", "AP75": 0.25}]}')
     (folder / "finished").touch()
-    monkeypatch.setattr(sys, "argv", ["recipes", "data", "--recipes", "paper", "--seeds", "1"])
+    words = ["recipes", "data", "--recipes", "paper", "--seeds", "1"]
+    monkeypatch.setattr(sys, "argv", words)
+    assert recipes.main() == 2  # a run of an earlier version
+    assert "paper_seed1 contains a run with no settings.json" in capfd.readouterr().err
+
+    asked = {"data_dir": str(tmp_path / "data"), "flags": "", "test_list": None}
+    (folder / "settings.json").write_text(json.dumps(asked))
+    assert recipes.main() == 0
+    assert capfd.readouterr().out.splitlines()[-1].split() == [
+        "paper", "50.0", "(50.0)", "25.0", "(25.0)"
+    ]  # fmt: skip
+    monkeypatch.setattr(sys, "argv", ["recipes", "other/data", *words[2:]])  # of the same name
     assert recipes.main() == 2
-    error = capfd.readouterr().err
-    assert "paper_seed1 contains files, but no settings.json" in error
-    assert [path.name for path in folder.iterdir()] == ["finished"]
+    assert "paper_seed1 contains a run with {" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("seeds", ["", "abc", "1,"])
+def test_seeds_that_are_not_numbers_are_refused(monkeypatch, capfd, seeds):
+    monkeypatch.setattr(sys, "argv", ["recipes", "data", "--seeds", seeds])
+    with pytest.raises(SystemExit):
+        recipes.main()
+    assert f"--seeds: whole numbers separated by commas expected, got {seeds!r}" in (
+        capfd.readouterr().err
+    )

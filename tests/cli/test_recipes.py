@@ -48,7 +48,11 @@ def test_the_recipe_of_the_paper_writes_what_the_original_reads(trained, tmp_pat
 
 
 def test_flags_change_parts_of_a_recipe(trained):
-    _, checkpoint = trained("--ema", 0, "--init_lr", 0.5, "--schedule", "exponential")
+    out, checkpoint = trained("--ema", 0, "--init_lr", 0.5, "--schedule", "exponential")
+    (line,) = [line for line in out.splitlines() if line.startswith("recipe rectangle: ")]
+    assert {"optimizer adamw", "ema_decay 0", "lr 0.5", "schedule exponential"} <= {
+        part.removesuffix(".0") for part in line.split(", ")
+    }
     settings = checkpoint.extras["train"]
     assert (settings["ema_decay"], settings["lr"], settings["schedule"]) == (0, 0.5, "exponential")
     assert settings["optimizer"] == "adamw" and "train_state_dict" not in checkpoint.extras
@@ -82,7 +86,8 @@ def finetuned(run_cli, data, tmp_path):
 def test_finetuning_keeps_the_coding_of_the_checkpoint(finetuned, tmp_path, coding, recipe):
     before = save_untrained(tmp_path / "before.pth", box_coding=coding, head_bn=True)
     out, checkpoint = finetuned(before)
-    assert f"recipe {recipe}" in out and "newly initialized layers: none" in out
+    assert f"recipe {recipe}: boxes coded as {coding}, heads with BatchNorm, final_kernel 1" in out
+    assert "newly initialized layers: none" in out
     assert checkpoint.architecture.box_coding == coding and checkpoint.architecture.head_bn
     assert checkpoint.architecture.final_kernel == 1  # of the recipe it would be 3
 

@@ -375,8 +375,28 @@ def test_run_with_teacher_is_resumed(run_training, run_cli, data, tmp_path, monk
     assert result.code == 0, result.err
     again = read_checkpoint(tmp_path / "taught" / "weights_dota" / "model_last.pth")
     assert "teacher_hm" in again.history[1]
-    teacher.unlink()
-    assert_refused(run_cli(*resume, "--num_epoch", 3), "teacher.pth")
+    moved = teacher.rename(tmp_path / "moved.pth")
+    more = [*resume, "--num_epoch", 3]
+    assert_refused(run_cli(*more), "teacher.pth: no such file", "learns from", "--teacher FILE")
+    assert run_cli(*more, "--teacher", moved).code == 0
+    more = [*resume, "--num_epoch", 4]
+    other = tmp_path / "plain/weights_dota/model_last.pth"
+    assert_refused(run_cli(*more, "--teacher", other), "started with a teacher with other content")
+    more[3] = tmp_path / "plain"
+    assert_refused(run_cli(*more, "--teacher", moved), "was started with no teacher")
+
+
+def test_teacher_in_the_folder_of_the_run_is_refused(run_training, run_cli, data, tmp_path):
+    assert run_training(data).code == 0
+    teacher = tmp_path / "weights_dota/model_last.pth"
+    before = teacher.read_bytes()
+    resume = ("--phase", "train", "--data_dir", data, "--resume_train", "--num_epoch", 2)
+    for result in (
+        run_training(data, "--overwrite", "--teacher", teacher),
+        run_cli(*resume, "--teacher", teacher),
+    ):
+        assert_refused(result, "--teacher", "where this run writes its own checkpoints")
+    assert teacher.read_bytes() == before
 
 
 @pytest.mark.slow
