@@ -18,6 +18,8 @@ from helpers.command_line import assert_refused
         ("--device tpu9", ["--device", "tpu9"]),
         ("--device cuda:77", ["cuda:77 is not available"]),
         ("--epochs 0", ["--epochs", "a whole number above 0 expected, got '0'"]),
+        ("--neck 9999999999", ["--neck", "a whole number from 1 to 4096 expected, got '99999999"]),
+        ("--head_conv 0", ["--head_conv", "a whole number from 1 to 4096 expected, got '0'"]),
         ("--batch_size x", ["--batch_size", "'x'"]),
         ("--init_lr -1", ["--init_lr", "'-1'"]),
         ("--init_lr nan", ["--init_lr", "'nan'"]),

@@ -88,6 +88,13 @@ def test_info_flags_that_contradict(run_cli, flags, message):
     assert_refused(run_cli("--phase", "info", *flags), message)
 
 
+def test_info_refuses_a_wrong_backbone_before_it_measures(run_cli, monkeypatch):
+    monkeypatch.setattr("cli.info.describe", None)
+    result = run_cli("--phase", "info", "--all", "--backbone", "timm/no_such_network")
+    assert result.code == 2 and "Traceback" not in result.err
+    assert "timm" in result.err
+
+
 @pytest.mark.slow
 def test_info_of_a_checkpoint(run_cli, data, trained_run):
     arguments = ["--phase", "info", "--data_dir", data, "--run_dir", trained_run]
