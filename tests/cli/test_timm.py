@@ -43,6 +43,21 @@ def test_phases(run_cli, data):
     assert_refused(result, f"backbone is timm/convnext_atto, but the file has {BACKBONE}")
 
 
+@pytest.mark.parametrize(
+    "name", ["test_efficientnet", "test_convnext", "regnety_002", "efficientvit_b0"]
+)
+@pytest.mark.slow
+def test_families_are_trained_and_predict(run_cli, data, name):
+    training = [*TINY_TRAINING, "--backbone", f"timm/{name}", "--neck", 8]
+    result = run_cli("--phase", "train", "--data_dir", data, *training)
+    assert result.code == 0, result.err
+    weights = Path("weights_dota/model_last.pth")
+    assert 0 < read_checkpoint(weights).history[0]["loss"] < 100
+    result = run_cli("--phase", "predict", "--weights", weights, "--source", data / "images")
+    assert result.code == 0, result.err
+    assert json.loads(Path("result_predict/detections.json").read_text())
+
+
 def test_unknown_model(run_cli, data):
     """It is refused before the labels are read."""
     result = run_cli("--phase", "train", "--data_dir", data, "--backbone", "timm/convnext_ato")
