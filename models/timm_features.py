@@ -187,7 +187,10 @@ def _config(timm: ModuleType, name: str) -> object | None:
     try:
         return timm.get_pretrained_cfg(short)
     except RuntimeError as error:  # no such tag
-        raise InputError(f"backbone {name!r}: {_reason(error)}") from None
+        known = ", ".join(timm.list_pretrained(f"{short.partition('.')[0]}.*")) or "none"
+        raise InputError(
+            f"backbone {name!r}: {_reason(error)}. timm has these weights of the model: {known}"
+        ) from None
 
 
 def _create(name: str, pretrained: bool) -> nn.Module:

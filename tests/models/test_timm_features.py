@@ -52,7 +52,7 @@ def test_channels_and_shapes(name, channels):
         ("convnext_ato", r"unknown to timm .*did you mean timm/convnext_atto\?"),
         ("hf-hub:timm/resnet18.a1_in1k", "unknown to timm"),  # an address of a model elsewhere
         ("local-dir:/tmp", "unknown to timm"),
-        ("convnext_atto.no_such_tag", "no_such_tag"),
+        ("convnext_atto.no_such_tag", r"no_such_tag.*weights of the model: convnext_atto\."),
         ("vit_tiny_patch16_224", "strides 16, 16, 16, and a detector needs 4, 8, 16, 32"),
         ("coatnet_nano_rw_224", "does not take an input of 64x96, and a detector has to take"),
         ("inception_v3", "does not take an input of 64x96"),
