@@ -47,7 +47,8 @@ def main() -> None:
     add("--head_conv", type=int, default=256, help="as in --phase train (%(default)s)")
     add("--turns", type=int, default=5, help="timed steps of each loop (%(default)s)")
     add("--threads", type=int, help="CPU threads (default: one per core)")
-    add("--amp", choices=AMP, default="none", help="as in --phase train (%(default)s)")
+    types = [one for one in AMP if one != "float16"]  # which is for GPUs
+    add("--amp", choices=types, default="none", help="as in --phase train (%(default)s)")
     args = parser.parse_args()
     if args.threads:
         torch.set_num_threads(args.threads)

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cli.defaults import Defaults
 from structures.boxes import RECTANGLE, VECTORS
-
-if TYPE_CHECKING:  # both take seconds to import, and the flags need the names of recipes alone
-    from models import CTRBOX
-    from training.settings import TrainSettings
 
 
 @dataclass(frozen=True)
@@ -62,16 +58,3 @@ RECIPES = {
 def recipe_settings(name: str, defaults: Defaults) -> dict[str, Any]:
     """Return the settings of a recipe for some data."""
     return {**RECIPES[name].settings, **defaults.recipe_settings.get(name, {})}
-
-
-def recipe_line(name: str, model: CTRBOX, settings: TrainSettings) -> str:
-    """Describe in one line what a run trains, in the parts that a recipe determines.
-
-    Flags may have changed some of them, and a network that is fine-tuned keeps its layers.
-    """
-    norm = "with" if model.head_bn else "without"
-    chosen = ", ".join(f"{part} {getattr(settings, part)}" for part in RECIPES[name].settings)
-    return (
-        f"boxes coded as {model.box_coding}, heads {norm} BatchNorm, final_kernel "
-        f"{model.final_kernel}, {chosen}"
-    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,6 +69,10 @@ class RunDir:
     def defaults(self) -> Defaults:
         """Default values of flags for these data."""
         return SAMPLE if self.sample else OWN_DATA
+
+    def holds(self, checkpoint: Path) -> bool:
+        """Whether a file lies where the run writes its checkpoints."""
+        return os.path.dirname(os.path.realpath(checkpoint)) == os.path.realpath(self.weights)
 
     def checkpoint(self, name: str | None) -> Path:
         """Find a checkpoint of the run.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import os
 from pathlib import Path
 
 from cli.run_dir import RunDir
@@ -27,7 +26,7 @@ def load_teacher(args: argparse.Namespace, run: RunDir, resume: Checkpoint | Non
             run was started with.
     """
     path: Path | None = args.teacher
-    if path is not None and _folder(path) == os.path.realpath(run.weights):
+    if path is not None and run.holds(path):
         raise InputError(
             f"--teacher {path}: the teacher is in {run.weights}, where this run writes its own "
             "checkpoints; move it, or choose another --run_dir"
@@ -61,10 +60,6 @@ def _check_same(path: Path | None, resume: Checkpoint) -> None:
         f"it a different run. Start a new one from its weights: --finetune {resume.path} --teacher "
         f"{path} --run_dir DIR"
     )
-
-
-def _folder(path: Path) -> str:
-    return os.path.dirname(os.path.realpath(path))
 
 
 def _digest(path: Path) -> str:

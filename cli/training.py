@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 from collections.abc import Collection
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
@@ -19,7 +18,7 @@ from cli.devices import torch_device
 from cli.given import asked_classes, given
 from cli.next_steps import next_steps
 from cli.processes import start_processes
-from cli.recipes import DEFAULT, RECIPES, recipe_line
+from cli.recipes import DEFAULT, RECIPES
 from cli.resume import (
     classes_to_open,
     find_run,
@@ -124,9 +123,7 @@ def plan_training(args: argparse.Namespace, run: RunDir, device: torch.device) -
         InputError: a flag, a file or a label is wrong, or the folder holds another run.
     """
     resume = resumed(args, run) if args.resume_train else None
-    in_place = resume is not None and (
-        os.path.dirname(os.path.realpath(resume.path)) == os.path.realpath(run.weights)
-    )
+    in_place = resume is not None and run.holds(resume.path)
     if not (in_place or run.sample or args.overwrite):
         refuse_to_replace(run.weights)
 
@@ -207,6 +204,19 @@ def choose_recipe(args: argparse.Namespace, start: Architecture | None) -> str:
             name for name, recipe in RECIPES.items() if recipe.box_coding == start.box_coding
         )
     return DEFAULT
+
+
+def recipe_line(name: str, model: CTRBOX, settings: TrainSettings) -> str:
+    """Describe in one line what a run trains, in the parts that a recipe determines.
+
+    Flags may have changed some of them, and a network that is fine-tuned keeps its layers.
+    """
+    norm = "with" if model.head_bn else "without"
+    chosen = ", ".join(f"{part} {getattr(settings, part)}" for part in RECIPES[name].settings)
+    return (
+        f"boxes coded as {model.box_coding}, heads {norm} BatchNorm, final_kernel "
+        f"{model.final_kernel}, {chosen}"
+    )
 
 
 def resumed(args: argparse.Namespace, run: RunDir) -> Checkpoint:
