@@ -25,7 +25,7 @@ def test_a_row_for_each_recipe(tmp_path, monkeypatch, capfd):
     monkeypatch.setattr(sys, "argv", words)
     assert recipes.main() == 0
     header, first, second = capfd.readouterr().out.splitlines()[-3:]
-    assert header.split() == ["recipe", "AP50", "voc07", "AP75", "voc12"]
+    assert header.split() == ["recipe", "AP50", "voc07", "AP50", "voc12", "AP75", "voc12"]
     assert first.startswith("rectangle --ema 0  ") and second.startswith("paper  ")
     assert (tmp_path / "recipes/data/rectangle_ema_0_seed5/voc12.json").is_file()
 
@@ -52,7 +52,8 @@ def test_only_finished_runs_of_the_same_settings_are_reused(tmp_path, monkeypatc
     folder = tmp_path / "recipes/data/paper_seed1"
     folder.mkdir(parents=True)
     (folder / "voc07.json").write_text('{"classes": [{"class": "mean", "AP50": 0.5}]}')
-    (folder / "voc12.json").write_text('{"classes": [{"class": "mean", "AP75": 0.25}]}')
+    voc12 = {"class": "mean", "AP50": 0.6, "AP75": 0.25}
+    (folder / "voc12.json").write_text(json.dumps({"classes": [voc12]}))
     (folder / "finished").touch()
     words = ["recipes", "data", "--recipes", "paper", "--seeds", "1"]
     monkeypatch.setattr(sys, "argv", words)
@@ -63,7 +64,7 @@ def test_only_finished_runs_of_the_same_settings_are_reused(tmp_path, monkeypatc
     (folder / "settings.json").write_text(json.dumps(asked))
     assert recipes.main() == 0
     assert capfd.readouterr().out.splitlines()[-1].split() == [
-        "paper", "50.0", "(50.0)", "25.0", "(25.0)"
+        "paper", "50.0", "(50.0)", "60.0", "(60.0)", "25.0", "(25.0)"
     ]  # fmt: skip
     monkeypatch.setattr(sys, "argv", ["recipes", "other/data", *words[2:]])  # of the same name
     assert recipes.main() == 2

@@ -29,7 +29,7 @@ ALLOWED = {
     "detector": {"deploy"},  # the former place of deploy.Detector
     "cli": INFERENCE | {"training", "train", "test", "eval", "deploy"},
     "main": {"cli", "processes", "DOTA_devkit"},
-    "benchmarks": INFERENCE | {"training", "train", "deploy", "cli"},
+    "benchmarks": INFERENCE | {"training", "train", "deploy", "cli", "main"},
 }
 
 FLOORS = {
