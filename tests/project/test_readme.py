@@ -122,14 +122,6 @@ def test_both_languages_show_the_same_commands():
     assert len(english) >= 10
 
 
-def test_linked_files_exist():
-    for readme in READMES:
-        text = (ROOT / readme).read_text(encoding="utf-8")
-        targets = re.findall(r"\]\(([^)#]+)", text)
-        missing = [t for t in targets if "://" not in t and not (ROOT / t).exists()]
-        assert not missing, readme
-
-
 def test_flags_named_in_the_readme_exist():
     from cli.flags import FLAGS
 
