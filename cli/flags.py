@@ -272,6 +272,9 @@ def _detection_flags(group) -> None:
               "eval": f"{by_class} (default: {EVAL_CONF_THRESH:g})"})
     add("--nms_thresh", phases=phases, type=share, metavar="IOU",
         help=helped("NMS suppresses boxes with a higher IoU", f"{NMS_THRESH:g}"))
+    add("--agnostic_nms", phases=TEST + EVAL + PREDICT, type=share, metavar="IOU",
+        help="class-agnostic NMS: with a higher IoU, also suppress boxes of different classes "
+             "(default: only those of one class)")
     add("--theta_thresh", phases=phases, type=share, metavar="T",
         help=helped("boxes with a higher cls_theta are rotated, others axis-aligned",
                     f"{THETA_THRESH:g}"))

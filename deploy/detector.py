@@ -36,6 +36,7 @@ class Detector:
         input_hw: Height and width of the network's input.
         squash: Whether images are stretched to it, instead of being padded.
         nms_thresh: IoU above which NMS suppresses, within each class.
+        agnostic_nms: IoU above which it suppresses boxes of other classes as well, None for none.
         reading: How image files are read: as the settings say, else as in training.
     """
 
@@ -46,6 +47,7 @@ class Detector:
         self.input_hw = self._input_hw()
         self.squash = first_given(self.settings.squash, runtime.squash, False)
         self.nms_thresh = first_given(self.settings.nms_thresh, runtime.nms_thresh, NMS_THRESH)
+        self.agnostic_nms = self.settings.agnostic_nms
         self.reading = self.settings.reading(runtime.reading)
 
     @classmethod
@@ -60,8 +62,8 @@ class Detector:
             **changes: Fields of `DetectorSettings` that replace those of `settings`, for example
                 `conf_thresh=0.3`, or `conf_thresh={"plane": 0.4, "ship": 0.2}` for single classes:
                 `device`, `classes`, `backbone`, `input_hw`, `conf_thresh`, `nms_thresh`,
-                `theta_thresh`, `K`, `squash`, `runtime`, `batch_size`, `threads`, `depth`,
-                `bands`, `max_pixels`, `allow_remote` and `tta`.
+                `agnostic_nms`, `theta_thresh`, `K`, `squash`, `runtime`, `batch_size`, `threads`,
+                `depth`, `bands`, `max_pixels`, `allow_remote` and `tta`.
 
         Raises:
             InputError: There is no such file, it is not a model of this project, or the settings
@@ -144,7 +146,10 @@ class Detector:
             Detections of each image in its pixels, after NMS.
         """
         found = self.runtime.decode(self.runtime.network(self.runtime.prepare(images)))
-        return [detections.nms(self.nms_thresh).with_names(self.classes) for detections in found]
+        return [
+            detections.nms(self.nms_thresh, self.agnostic_nms).with_names(self.classes)
+            for detections in found
+        ]
 
     def letterbox(self, size_wh: tuple[int, int]) -> Letterbox:
         """Return how a whole image of that size is placed in the network's input."""

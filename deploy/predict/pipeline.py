@@ -205,7 +205,7 @@ def merge_images(
     Args:
         results: Number of the batch -> its result; emptied, for the memory that they take.
         plan: The work of all processes.
-        detector: Whose class names and NMS threshold are used.
+        detector: Whose class names and NMS thresholds are used.
 
     Returns:
         The images that could be read, the number of windows without data, and path -> why an
@@ -214,7 +214,11 @@ def merge_images(
     collected = collect_windows(results, plan.batches, detector.classes)
     results.clear()
     images = [
-        ImageResult(plan.sources[number], merge_windows(windows, detector.nms_thresh), len(windows))
+        ImageResult(
+            plan.sources[number],
+            merge_windows(windows, detector.nms_thresh, detector.agnostic_nms),
+            len(windows),
+        )
         for number, windows in collected.by_source.items()
     ]
     return images, collected.without_data, _by_path(collected.faults, plan)
@@ -268,6 +272,8 @@ def _work(
     unsearched = ("formats", "shard", "overwrite", "crs")
     searched = {k: v for k, v in asdict(settings).items() if k not in unsearched}
     searched["usual_scale"] = usual_scale(detector)
+    if detector.agnostic_nms is not None:
+        searched["agnostic_nms"] = detector.agnostic_nms
     if settings.gsd is not None:  # then the files beside an image decide its windows, too
         searched["affines"] = [s.georeference and s.georeference.affine for s in plan.sources]
         searched["crs"] = settings.crs
@@ -302,6 +308,7 @@ def _run_info(
         settings.gsd,
         model,
         detector.finds_rectangles,
+        detector.agnostic_nms,
     )
 
 

@@ -9,7 +9,7 @@ of its object, and the smallest scale shows most. So, one after the other:
    and the rectangle around them replaces them. A piece that is not in line, such as the corner of a
    thick object, is not taken up, but dropped if most of it lies in that rectangle. Then the largest
    of the remaining pieces is next.
-3. NMS by overlap, within each class.
+3. NMS by overlap, within each class, and between classes if that is asked for.
 """
 
 from __future__ import annotations
@@ -109,7 +109,9 @@ def collect_windows(
 
 
 def merge_windows(
-    windows: Sequence[tuple[Detections, np.ndarray]], nms_thresh: float
+    windows: Sequence[tuple[Detections, np.ndarray]],
+    nms_thresh: float,
+    agnostic_nms: float | None = None,
 ) -> Detections:
     """Merge the detections of an image's windows so that each object comes out once.
 
@@ -117,6 +119,7 @@ def merge_windows(
         windows: Detections in source pixels and [N] bool, which of them are cut, in the order of
             the windows (see `WindowDetections`). The result depends on nothing else.
         nms_thresh: IoU above which NMS suppresses, within each class.
+        agnostic_nms: IoU above which it suppresses boxes of other classes as well, None for none.
 
     Returns:
         Detections in source pixels, by descending score.
@@ -136,7 +139,10 @@ def merge_windows(
     # Cut boxes rank below 0, behind all that are whole, and among themselves by area and score.
     extent = polygon_area(found.corners) * found.scores
     rank = np.where(cut, extent - extent.max(initial=0) - 1, found.scores)
-    kept = found[polygon_nms(found.corners, rank, nms_thresh, labels=found.labels)]
+    index = polygon_nms(found.corners, rank, nms_thresh, labels=found.labels)
+    if agnostic_nms is not None:
+        index = index[polygon_nms(found.corners[index], rank[index], agnostic_nms)]
+    kept = found[index]
     return kept[np.argsort(-kept.scores, kind="stable")]
 
 

@@ -77,6 +77,7 @@ class RunInfo:
         gsd: Ground sampling distance in meters per pixel, None where images were not rescaled.
         model: The model, None where it is not known.
         finds_rectangles: Whether its boxes are rectangles, so that labels are rectangles as well.
+        agnostic_nms: IoU above which those of other classes were suppressed, too; None for none.
     """
 
     classes: tuple[str, ...]
@@ -88,6 +89,7 @@ class RunInfo:
     gsd: float | None = None
     model: ModelRecord | None = None
     finds_rectangles: bool = False
+    agnostic_nms: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the entries of the JSON file, in their order."""
@@ -96,6 +98,7 @@ class RunInfo:
             "classes": list(self.classes),
             "conf_thresh": self.conf_thresh,
             "nms_thresh": self.nms_thresh,
+            "agnostic_nms": self.agnostic_nms,
             "tile": self.tile,
             "overlap": self.overlap,
             "scales": self.scales,

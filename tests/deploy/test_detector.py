@@ -14,6 +14,7 @@ from deploy.detector import Detector
 from deploy.runtimes.base import DetectorSettings
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.imaging import ReadOptions
+from DOTA_devkit.polygon import polygon_nms
 from helpers.data_folders import make_dota, picture, write_image
 from helpers.paths import ROOT
 from inference import InferenceSettings, run_over
@@ -142,6 +143,7 @@ def test_error_about_unknown_settings_lists_the_known_ones(name, told):
     "settings",
     [
         {"conf_thresh": 18}, {"conf_thresh": "0.3"}, {"conf_thresh": [0.3]}, {"nms_thresh": -0.1},
+        {"agnostic_nms": 1.5},
         {"theta_thresh": float("nan")}, {"K": 0}, {"K": 2.5}, {"K": True}, {"batch_size": 0},
         {"batch_size": None}, {"threads": 0}, {"classes": "ship"}, {"tta": True},
     ],
@@ -161,6 +163,16 @@ def test_every_setting_is_documented():
     for field in fields(DetectorSettings):
         assert f"\n        {field.name}: " in DetectorSettings.__doc__
         assert f"`{field.name}`" in Detector.load.__doc__ and f"\n| `{field.name}`" in page
+
+
+def test_agnostic_nms(weights):
+    image = picture(150, 90)
+    found = Detector.load(weights, conf_thresh=0.01).detect(image)
+    agnostic = Detector.load(weights, conf_thresh=0.01, agnostic_nms=0.2).detect(image)
+    expected = found[polygon_nms(found.corners, found.scores, 0.2)]
+    assert 0 < len(agnostic) < len(found) and len(set(agnostic.labels.tolist())) > 1
+    np.testing.assert_allclose(agnostic.corners, expected.corners, atol=1e-3)
+    assert agnostic.labels.tolist() == expected.labels.tolist()
 
 
 def test_full_outputs_are_reported(weights):

@@ -217,6 +217,11 @@ def test_merge_rules():
         [(square(0, 0, 10), 0.9, 0, False), (square(0, 0, 60), 0.6, 0, False)],
     ):
         assert len(merge_windows([part(rows)], 0.1)) == 2
+    # with agnostic NMS, a cut box ranks behind a whole one of another class
+    rows = [(square(0, 0, 10), 0.9, 0, True), (square(0, 0, 11), 0.6, 1, False)]
+    assert len(merge_windows([part(rows)], 0.1)) == 2
+    assert merge_windows([part(rows)], 0.1, 0.5).labels.tolist() == [1]
+    assert len(merge_windows([part(rows)], 0.1, 0.9)) == 2
     # of equal scores, that of the first window stays
     merged = merge_windows([part([(square(0, 0, 10), 0.5, 0, False)]),
                     part([(square(1, 0, 10), 0.5, 0, False)])], 0.1)  # fmt: skip
