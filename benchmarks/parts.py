@@ -101,6 +101,7 @@ PARTS = {
     "kernels": Part("1x1 last convolutions", _recipe(final_kernel=1)),
     "beta2": Part("AdamW's usual beta2 of 0.999", _settings(beta2=0.999)),
     "average": Part("the weights of the last step", _settings(ema_decay=0.0)),
+    "mosaic": Part("views of single images", _settings(mosaic=0.0)),
     "shift": Part("centers as the network finds them", _settings(align_centers=False)),
     "mean": Part(
         "each cell's own box", (patch.object(box_coding, "agreeing_mean", lambda cells: cells[4]),),

@@ -51,6 +51,7 @@ PLACES = {
     "accumulate": _Place("train", "accumulate"),
     "init_lr": _Place("train", "lr"),
     "ema": _Place("train", "ema_decay"),
+    "mosaic": _Place("train", "mosaic"),
     "recipe": _Place("run", "recipe"),
     "teacher": _Place("run", "teacher", free=True),  # the file may lie elsewhere now
     "schedule": _Place("train", "schedule"),

@@ -121,6 +121,7 @@ def train_settings(
         batch_size=args.batch_size,
         accumulate=args.accumulate,
         ema_decay=args.ema,
+        mosaic=args.mosaic,
         lr=args.init_lr,
         schedule=args.schedule,
         save_every=args.save_every,

@@ -18,6 +18,7 @@ from datasets.geometry import reaches_size, rectangles_in_view
 from datasets.images import UnreadableImage
 from datasets.label_survey import LabelSurvey
 from datasets.memory import keep_freed_memory
+from datasets.mosaic import join_annotations, join_pixels, random_tiles, tile_view
 from datasets.options import DataOptions, default_options
 from datasets.sample_rng import SampleRng
 from datasets.summary import LabelSummary
@@ -183,12 +184,24 @@ class BaseDataset(LabelSurvey, torch.utils.data.Dataset):
         Raises:
             InputError: The image cannot be used, see `source_image`.
         """
-        image = self.source_image(index)
         if self.phase != "train":
-            return self._test_sample(image, index)
+            return self._test_sample(self.source_image(index), index)
+        return self.training_sample(index)
+
+    def training_sample(self, index: int, mosaic: float = 0.0) -> dict:
+        """Load one sample for training, as indexing does.
+
+        Args:
+            index: The image.
+            mosaic: Probability that three more images are part of the view, see `datasets.mosaic`.
+        """
+        image = self.source_image(index)
         self._rng.start_sample(index)
         annotation = self.load_annotation(index)
-        view, annotation = self.data_transform(image, annotation)
+        if mosaic and self._rng.current().random() < mosaic:
+            view, annotation = self._mosaic(image, annotation)
+        else:
+            view, annotation = self.data_transform(image, annotation)
         sample = self.generate_ground_truth(view, annotation)
         sample["index"] = np.int64(index)
         counts = list(annotation.get("ignored_counts", (0, 0)))
@@ -260,14 +273,51 @@ class BaseDataset(LabelSurvey, torch.utils.data.Dataset):
 
         return view, self._annotation_in_view(annotation, matrix, source_wh)
 
+    def allows_mosaics(self) -> bool:
+        """Return whether training views may be mosaics: not if a subclass makes its own views."""
+        own = any(
+            getattr(type(self), name) is not getattr(BaseDataset, name)
+            for name in ("__getitem__", "data_transform")
+        )
+        return self.options.augment and not own
+
+    def _mosaic(
+        self, image: np.ndarray, annotation: dict[str, np.ndarray]
+    ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """Take the place of `data_transform`, with three more images; see `datasets.mosaic`."""
+        rng, view_wh = self._rng.current(), (self.input_w, self.input_h)
+        tiles = random_tiles(rng, view_wh)
+        sources = [(image, annotation)]
+        for other in rng.integers(len(self), size=len(tiles) - 1).tolist():
+            try:
+                sources.append((self.source_image(other), self.load_annotation(other)))
+            except UnreadableImage:  # the sample of that image tells of it
+                sources.append((image, annotation))
+        views, annotations = [], []
+        for tile, (source, labels) in zip(tiles, sources, strict=True):
+            source_wh = source.shape[1::-1]
+            box = Letterbox.fit(source_wh, view_wh, self.options.squash)
+            views.append(tile_view(rng, source, box, self.options.rotation, tile))
+            annotations.append(
+                self._annotation_in_view(labels, views[-1].matrix, source_wh, tile.size_wh)
+            )
+        return join_pixels(views), join_annotations(tiles, annotations, self.down_ratio)
+
     def _annotation_in_view(
-        self, annotation: dict[str, np.ndarray], matrix: np.ndarray, source_wh: tuple[int, int]
+        self,
+        annotation: dict[str, np.ndarray],
+        matrix: np.ndarray,
+        source_wh: tuple[int, int],
+        tile_wh: tuple[int, int] | None = None,
     ) -> dict[str, np.ndarray]:
-        """Return the second result of `data_transform` for the view that `matrix` [2, 3] makes."""
+        """Return the second result of `data_transform` for the view that `matrix` [2, 3] makes.
+
+        With `tile_wh`, the view is a tile of that size, beyond which nothing may be ignored.
+        """
         outlines = np.asarray(annotation["pts"], np.float64).reshape(-1, 4, 2)
         labels = np.asarray(annotation["cat"]).reshape(-1).astype(np.int64)
         rectangles, visible_shares, whole = rectangles_in_view(
-            outlines, matrix, source_wh, (self.input_w, self.input_h)
+            outlines, matrix, source_wh, tile_wh or (self.input_w, self.input_h)
         )
         visible = visible_shares > 0
         large = reaches_size(outlines, self.options.min_size)
@@ -276,7 +326,7 @@ class BaseDataset(LabelSurvey, torch.utils.data.Dataset):
         return {
             "rect": boxes.corners_to_rectangles(rectangles[targets] / self.down_ratio),
             "cat": labels[targets],
-            "ignored": whole[ignored] / self.down_ratio,
+            "ignored": (whole if tile_wh is None else rectangles)[ignored] / self.down_ratio,
             "ignored_cat": labels[ignored],
             "ignored_counts": np.array([(ignored & ~large).sum(), (ignored & large).sum()]),
         }

@@ -58,13 +58,22 @@ class EpochSamples(torch.utils.data.Dataset):
         epoch: Its epoch from now on.
         seed: Of the run.
         skip_bad_images: Let an image that cannot be read be left out, see `collate_readable`.
+        mosaic: Probability of a mosaic, see `BaseDataset.training_sample`.
     """
 
-    def __init__(self, dataset: BaseDataset, epoch: int, seed: int, skip_bad_images: bool = False):
+    def __init__(
+        self,
+        dataset: BaseDataset,
+        epoch: int,
+        seed: int,
+        skip_bad_images: bool = False,
+        mosaic: float = 0.0,
+    ):
         self.dataset = dataset
         self.epoch = epoch
         self.seed = seed
         self.skip_bad_images = skip_bad_images
+        self.mosaic = mosaic
         dataset.set_epoch(epoch, seed)
 
     def __len__(self) -> int:
@@ -78,6 +87,8 @@ class EpochSamples(torch.utils.data.Dataset):
         """
         try:
             with seeded(self.seed, self.epoch, index):
+                if self.mosaic:
+                    return self.dataset.training_sample(index, self.mosaic)
                 return self.dataset[index]
         except UnreadableImage as error:
             if self.skip_bad_images:

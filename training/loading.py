@@ -14,6 +14,9 @@ from structures.drawing import contact_sheet, draw_targets, write_picture
 from training.run import Run
 from training.settings import TrainSettings
 
+MOSAIC_EPOCHS = 0.75
+"""Share of the epochs that show mosaics."""
+
 
 def epoch_loader(
     dataset: BaseDataset,
@@ -55,7 +58,7 @@ def epoch_loader(
     if run is not None:
         run.start_epoch(batches.total, generator.get_state())
     return torch.utils.data.DataLoader(
-        EpochSamples(dataset, epoch, settings.seed, settings.skip_bad_images),
+        epoch_samples(dataset, settings, epoch),
         batch_sampler=batches,
         generator=generator,
         num_workers=-(-settings.num_workers // ProcessNumbers.of().local_count),
@@ -65,11 +68,26 @@ def epoch_loader(
     )
 
 
+def epoch_samples(dataset: BaseDataset, settings: TrainSettings, epoch: int) -> EpochSamples:
+    """Make the samples of an epoch.
+
+    The last quarter of the epochs shows no mosaics, so that the network ends with whole images.
+    """
+    with_mosaics = epoch <= MOSAIC_EPOCHS * settings.epochs and dataset.allows_mosaics()
+    return EpochSamples(
+        dataset,
+        epoch,
+        settings.seed,
+        settings.skip_bad_images,
+        settings.mosaic if with_mosaics else 0.0,
+    )
+
+
 def save_pictures(dataset: BaseDataset, settings: TrainSettings, folder: Path) -> None:
     """Draw the first batches of epoch 1 with their targets: `train_batch_<i>.jpg`."""
     if not settings.pictures:
         return
-    samples = EpochSamples(dataset, 1, settings.seed, settings.skip_bad_images)
+    samples = epoch_samples(dataset, settings, 1)
     per_picture = min(settings.batch_size, 8)
     for picture in range(settings.pictures):
         indices = range(picture * per_picture, min((picture + 1) * per_picture, len(dataset)))

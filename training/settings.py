@@ -29,6 +29,8 @@ class TrainSettings:
             what is scored and saved for use; 0 for no average.
         align_centers: shift the boxes of the network that is scored and saved to where the labels
             lie on average (see `training.centers`).
+        mosaic: probability that a training view is put together from four images (see
+            `datasets.mosaic`), in the first three quarters of the epochs.
         lr: highest learning rate.
         schedule: "exponential" multiplies the rate by `lr_gamma` after every epoch, as the original
             does; "cosine" lowers it along half a cosine to 1 % of `lr`.
@@ -60,6 +62,7 @@ class TrainSettings:
     weight_decay: float = 0.0
     ema_decay: float = 0.0
     align_centers: bool = False
+    mosaic: float = 0.0
     lr: float = 1.25e-4
     schedule: str = "exponential"
     lr_gamma: float = 0.96
@@ -101,6 +104,9 @@ class TrainSettings:
             elif one.name in ("beta2", "ema_decay"):
                 expected = "a number from 0 to below 1"
                 fits = type(value) in (int, float) and 0 <= value < 1
+            elif one.name == "mosaic":
+                expected = "a number from 0 to 1"
+                fits = type(value) in (int, float) and 0 <= value <= 1
             elif isinstance(one.default, bool):
                 expected, fits = "true or false", isinstance(value, bool)
             else:

@@ -46,6 +46,7 @@ def some_targets():
         ("kernels", {"final_kernel": 1}),
         ("beta2", {"settings": {"beta2": 0.999}}),
         ("average", {"settings": {"ema_decay": 0.0}}),
+        ("mosaic", {"settings": {"mosaic": 0.0}}),
         ("shift", {"settings": {"align_centers": False}}),
     ],
 )

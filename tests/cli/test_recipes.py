@@ -29,6 +29,7 @@ def test_rectangles_are_the_default(trained):
     assert architecture.box_coding == "rectangle" and architecture.head_bn
     assert architecture.final_kernel == 3
     assert (settings["optimizer"], settings["ema_decay"]) == ("adamw", 0.998)
+    assert settings["mosaic"] == 0.5
     (betas, _) = (group["betas"] for group in checkpoint.optimizer_state["param_groups"])
     assert tuple(betas) == (0.9, 0.98)
     assert checkpoint.extras["train_state_dict"].keys() == checkpoint.model_state.keys()
@@ -45,12 +46,15 @@ def test_the_recipe_of_the_paper_writes_what_the_original_reads(trained, tmp_pat
     assert content["model_state_dict"]["hm.2.weight"].shape[2:] == (1, 1)
     assert len(content["optimizer_state_dict"]["param_groups"]) == 1
     assert checkpoint.extras["train"]["optimizer"] == "adam"
+    assert checkpoint.extras["train"]["mosaic"] == 0
 
 
 def test_flags_change_parts_of_a_recipe(trained):
-    out, checkpoint = trained("--ema", 0, "--init_lr", 0.5, "--schedule", "exponential")
+    out, checkpoint = trained(
+        "--ema", 0, "--mosaic", 0.25, "--init_lr", 0.5, "--schedule", "exponential"
+    )
     (line,) = [line for line in out.splitlines() if line.startswith("recipe rectangle: ")]
-    assert {"optimizer adamw", "ema_decay 0", "lr 0.5", "schedule exponential"} <= {
+    assert {"optimizer adamw", "ema_decay 0", "mosaic 0.25", "lr 0.5", "schedule exponential"} <= {
         part.removesuffix(".0") for part in line.split(", ")
     }
     settings = checkpoint.extras["train"]

@@ -178,7 +178,10 @@ def test_run_resumes_at_the_exact_step(data, tmp_path, monkeypatch, workers, sto
 
 @pytest.mark.slow
 def test_run_with_averaged_weights_resumes_at_the_exact_step(data, tmp_path, monkeypatch):
-    changes = {"optimizer": "adamw", "weight_decay": 0.01, "ema_decay": 0.9, "schedule": "cosine"}
+    changes = {
+        "optimizer": "adamw", "weight_decay": 0.01, "ema_decay": 0.9, "mosaic": 0.5,
+        "schedule": "cosine",
+    }  # fmt: skip
 
     def rectangles():
         return tiny_model(box_coding="rectangle", head_bn=True)

@@ -1,0 +1,209 @@
+"""Mosaics: targets where the pixels show the objects, ignored parts, and repeatable samples."""
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from datasets import DOTA, BaseDataset, DataOptions
+from datasets.batching import EpochSamples, collate_readable
+from datasets.images import UnreadableImage
+from datasets.mosaic import random_tiles
+from helpers.data_folders import make_dota, write_image
+from structures import boxes
+from training.loading import epoch_samples
+from training.settings import TrainSettings
+
+COLORS = {"plane": 230, "ship": 130}
+CLASSES = tuple(COLORS)
+STRIDE = 4
+
+
+@pytest.fixture
+def scenes(tmp_path):
+    """Four images on dark ground, each with two bright objects of one class, at its own angle."""
+    labels, images = {}, {}
+    for number, name in enumerate("abcd"):
+        label = CLASSES[number % 2]
+        labels[name], images[name] = [], np.full((120, 140, 3), 20, np.uint8)
+        for x, y in ((40, 40), (100, 80)):
+            outline = boxes.rectangles_to_corners([[x, y, 28, 14, 20 * number]])[0]
+            corners = np.int32(outline * 16 - 8)
+            cv2.fillConvexPoly(images[name], corners, (COLORS[label],) * 3, shift=4)
+            labels[name].append(" ".join(f"{v:.2f}" for v in outline.ravel()) + f" {label} 0")
+    folder = make_dota(tmp_path, labels, size=(140, 120), train="abcd")
+    for name, image in images.items():
+        write_image(folder / "images" / f"{name}.png", image)
+    return folder
+
+
+def opened(folder, size_hw=(192, 224), **options):
+    dataset = DOTA(folder, "train", *size_hw, 4, options=DataOptions(classes=CLASSES, **options))
+    dataset.image_distort = lambda image: image
+    return dataset
+
+
+def mosaics(dataset, epoch, seed=3, mosaic=1.0):
+    samples = EpochSamples(dataset, epoch, seed, mosaic=mosaic)
+    return [samples[index] for index in range(len(dataset))]
+
+
+def equal(first, second):
+    return first.keys() == second.keys() and all(
+        np.array_equal(first[name], second[name]) for name in first
+    )
+
+
+@pytest.mark.parametrize("view_wh", [(32, 32), (224, 192), (97, 640)])
+@pytest.mark.parametrize("seed", range(3))
+def test_tiles_cover_each_pixel_once(view_wh, seed):
+    covered = np.zeros(view_wh[::-1], int)
+    for left, top, (width, height) in random_tiles(np.random.default_rng(seed), view_wh):
+        assert width >= 0.3 * view_wh[0] - 1 and height >= 0.3 * view_wh[1] - 1
+        covered[top : top + height, left : left + width] += 1
+    assert (covered == 1).all()
+
+
+def drawn_targets(sample, shape):
+    """Draw the targets of each class, and what is ignored, at the size of the view."""
+    width = shape[1] // STRIDE
+    drawn = np.zeros((len(CLASSES), *shape), np.uint8)
+    for slot in np.flatnonzero(sample["reg_mask"]):
+        y, x = divmod(int(sample["ind"][slot]), width)
+        corners = boxes.vectors_to_corners(
+            (np.array([[x, y]]) + sample["reg"][slot]), sample["wh"][slot][None, :8]
+        )[0]
+        label = int(sample["hm"][:, y, x].argmax())
+        assert sample["hm"][label, y, x] == 1
+        cv2.fillPoly(drawn[label], [np.int32(corners * STRIDE * 16 - 8)], 1, shift=4)
+    return drawn
+
+
+def bright(sample):
+    """Return the pixels [2, H, W] bool that show the objects of each class."""
+    gray = 255 * (sample["input"][0] + 0.5)
+    planes = gray > 180
+    # The blurred border of planes is as gray as ships.
+    around = cv2.dilate(np.uint8(planes), np.ones((5, 5), np.uint8)) > 0
+    return np.stack([planes, (gray > 75) & ~around])
+
+
+def test_targets_match_the_pixels(scenes):
+    """What is bright is covered by targets of its class, and the uncut ones cover nothing else."""
+    all_objects, uncut_objects = opened(scenes, min_visible=0), opened(scenes, min_visible=0.999)
+    uncut_count = 0
+    for epoch in range(1, 7):
+        pairs = zip(mosaics(all_objects, epoch), mosaics(uncut_objects, epoch), strict=True)
+        for sample, uncut in pairs:
+            pixels = bright(sample)
+            drawn, whole = (drawn_targets(one, pixels.shape[1:]) > 0 for one in (sample, uncut))
+            assert (drawn & pixels).sum() / pixels.sum() > 0.93
+            assert (whole & pixels).sum() >= 0.9 * whole.sum()
+            uncut_count += uncut["reg_mask"].sum()
+    assert uncut_count > 20
+
+
+def test_four_images_meet(scenes):
+    """Both classes are in most mosaics, and in no plain view."""
+    plain = [sample["hm"].max(axis=(1, 2)).sum() for sample in mosaics(opened(scenes), 1, mosaic=0)]
+    assert max(plain) == 1
+    joined = [s["hm"].max(axis=(1, 2)).sum() for e in range(6) for s in mosaics(opened(scenes), e)]
+    assert np.mean(np.array(joined) == 2) > 0.3
+
+
+def test_what_is_cut_is_ignored_within_its_tile(scenes):
+    """With min_visible, cut objects are ignored, but not the objects and ground behind the cut."""
+    everything = mosaics(opened(scenes, min_visible=0), 2)
+    found = mosaics(opened(scenes, min_visible=0.95), 2)
+    cut = 0
+    for one, all_objects in zip(found, everything, strict=True):
+        assert np.array_equal(one["input"], all_objects["input"])
+        visible, total = one["reg_mask"].sum(), all_objects["reg_mask"].sum()
+        assert one["ignored"][1] == total - visible
+        assert all_objects["hm_weight"].min() == 1
+        centers = [all_objects["ind"][slot] for slot in np.flatnonzero(all_objects["reg_mask"])]
+        weights = one["hm_weight"].reshape(2, -1)[:, centers].min(axis=0)
+        cut += (weights == 0).sum()
+        assert (one["hm_weight"] == 0).mean() < 0.1 * (total - visible) + 1e-9
+    assert cut > 3
+
+
+def test_no_mosaic_is_a_plain_sample(scenes):
+    dataset = opened(scenes)
+    plain = EpochSamples(dataset, 4, 3)
+    for index, sample in enumerate(mosaics(dataset, 4, mosaic=0.0)):
+        assert equal(sample, plain[index])
+
+
+def test_the_probability_is_kept(scenes):
+    def gray_ground(sample):  # a plain view of both objects shows one class
+        return sample["hm"].max(axis=(1, 2)).sum()
+
+    dataset = opened(scenes)
+    both = [gray_ground(s) == 2 for e in range(20) for s in mosaics(dataset, e, mosaic=0.3)]
+    always = [gray_ground(s) == 2 for e in range(20) for s in mosaics(dataset, e)]
+    assert 0.15 * np.mean(always) < np.mean(both) < 0.5 * np.mean(always)
+
+
+def test_samples_follow_from_seed_epoch_and_index(scenes):
+    dataset = opened(scenes)
+    first = mosaics(dataset, 1)
+    assert all(map(equal, first, mosaics(dataset, 1)))
+    assert equal(EpochSamples(dataset, 1, 3, mosaic=1.0)[2], first[2])
+    assert not equal(first[0], mosaics(dataset, 2)[0])
+    assert not equal(first[0], mosaics(dataset, 1, seed=4)[0])
+    assert not equal(first[0], first[1])
+
+
+@pytest.mark.slow
+def test_workers_make_the_same_mosaics(scenes):
+    dataset = DOTA(scenes, "train", 192, 224, 4, options=DataOptions(classes=CLASSES))
+    samples = EpochSamples(dataset, 1, 3, mosaic=1.0)
+    loader = torch.utils.data.DataLoader(samples, 2, num_workers=2, collate_fn=collate_readable)
+    found = torch.cat([batch["input"] for batch in loader])
+    expected = np.stack([samples[index]["input"] for index in range(4)])
+    np.testing.assert_array_equal(found.numpy(), expected)
+
+
+def test_an_unreadable_image_spoils_no_other_sample(scenes):
+    (scenes / "images/b.png").write_bytes(b"no image")
+    dataset = opened(scenes)
+    for epoch in range(5):
+        samples = EpochSamples(dataset, epoch, 3, skip_bad_images=True, mosaic=1.0)
+        found = [samples[index] for index in range(4)]
+        assert ["unreadable" in sample for sample in found] == [False, True, False, False]
+    with pytest.raises(UnreadableImage):
+        EpochSamples(dataset, 1, 3, mosaic=1.0)[1]
+
+
+def test_a_single_image_makes_a_mosaic_of_itself(scenes):
+    (scenes / "train.txt").write_text("a\n")
+    (sample,) = mosaics(opened(scenes), 1)
+    assert sample["input"].shape == (3, 192, 224)
+    assert sample["hm"][1].max() == 0
+
+
+class OwnViews(DOTA):
+    def data_transform(self, image, annotation):
+        return super().data_transform(image, annotation)
+
+
+class OwnSamples(DOTA):
+    def __getitem__(self, index):
+        return super().__getitem__(index)
+
+
+def test_only_views_of_this_project_become_mosaics(scenes):
+    options = DataOptions(classes=CLASSES)
+    for kind, allowed in ((DOTA, True), (OwnViews, False), (OwnSamples, False)):
+        assert kind(scenes, "train", 64, 64, 4, options=options).allows_mosaics() == allowed
+    assert not opened(scenes, augment=False).allows_mosaics()
+    assert issubclass(DOTA, BaseDataset)
+
+
+@pytest.mark.parametrize("epochs, last", [(8, 6), (7, 5), (2, 1), (1, 0)])
+def test_the_last_quarter_of_the_epochs_has_none(scenes, epochs, last):
+    settings, dataset = TrainSettings(epochs=epochs, mosaic=0.5), opened(scenes)
+    found = [epoch_samples(dataset, settings, epoch).mosaic for epoch in range(1, epochs + 1)]
+    assert found == [0.5] * last + [0.0] * (epochs - last)
+    assert epoch_samples(opened(scenes, augment=False), settings, 1).mosaic == 0
