@@ -319,8 +319,8 @@ def _training_flags(group) -> None:
         help="decay of the exponential moving average of the weights, which is scored and saved, 0 "
              f"for none (default: {usual['ema_decay']}; with --recipe paper 0)")
     add("--mosaic", phases=TRAIN, type=share, metavar="P",
-        help="probability that a training view is put together from four images, in the first "
-             f"three quarters of the epochs (default: {usual['mosaic']:g}; with --recipe paper 0)")
+        help="probability that a training view is put together from four images "
+             f"(default: {usual['mosaic']:g}; with --recipe paper 0)")
     add("--accumulate", phases=TRAIN, type=positive, metavar="N",
         help="accumulate the gradients of N batches for each step, which equals a batch N times "
              "as large (default: 1)")

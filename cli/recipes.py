@@ -40,7 +40,7 @@ RECIPES = {
             "beta2": 0.98,
             "ema_decay": 0.998,
             "align_centers": True,
-            "mosaic": 0.5,
+            "mosaic": 1.0,
             "lr": 2e-3,
             "schedule": "cosine",
             "warmup_steps": 30,

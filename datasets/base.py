@@ -18,7 +18,7 @@ from datasets.geometry import reaches_size, rectangles_in_view
 from datasets.images import UnreadableImage
 from datasets.label_survey import LabelSurvey
 from datasets.memory import keep_freed_memory
-from datasets.mosaic import join_annotations, join_pixels, random_tiles, tile_view
+from datasets.mosaic import fits_tiles, join_annotations, join_pixels, random_tiles, tile_view
 from datasets.options import DataOptions, default_options
 from datasets.sample_rng import SampleRng
 from datasets.summary import LabelSummary
@@ -193,12 +193,13 @@ class BaseDataset(LabelSurvey, torch.utils.data.Dataset):
 
         Args:
             index: The image.
-            mosaic: Probability that three more images are part of the view, see `datasets.mosaic`.
+            mosaic: Probability that three more images are part of the view, if its objects are
+                small enough for that; see `datasets.mosaic`.
         """
         image = self.source_image(index)
         self._rng.start_sample(index)
         annotation = self.load_annotation(index)
-        if mosaic and self._rng.current().random() < mosaic:
+        if mosaic and self._rng.current().random() < mosaic and self._fits_tiles(image, annotation):
             view, annotation = self._mosaic(image, annotation)
         else:
             view, annotation = self.data_transform(image, annotation)
@@ -263,15 +264,14 @@ class BaseDataset(LabelSurvey, torch.utils.data.Dataset):
             `ignored_cat` [M] of objects that are too small or not visible enough, and
             `ignored_counts` [2] of either.
         """
-        source_wh, view_wh = image.shape[1::-1], (self.input_w, self.input_h)
-        box = Letterbox.fit(source_wh, view_wh, self.options.squash)
+        box = self._letterbox(image)
         if self.options.augment:
             matrix = random_view(self._rng.current(), box, self.options.rotation)
-            view = warp(image, matrix, view_wh)
+            view = warp(image, matrix, box.input_wh)
         else:
             matrix, view = box.matrix, box.apply(image)
 
-        return view, self._annotation_in_view(annotation, matrix, source_wh)
+        return view, self._annotation_in_view(annotation, matrix, box.source_wh)
 
     def allows_mosaics(self) -> bool:
         """Return whether training views may be mosaics: not if a subclass makes its own views."""
@@ -281,12 +281,20 @@ class BaseDataset(LabelSurvey, torch.utils.data.Dataset):
         )
         return self.options.augment and not own
 
+    def _letterbox(self, image: np.ndarray) -> Letterbox:
+        view_wh = (self.input_w, self.input_h)
+        return Letterbox.fit(image.shape[1::-1], view_wh, self.options.squash)
+
+    def _fits_tiles(self, image: np.ndarray, annotation: dict[str, np.ndarray]) -> bool:
+        outlines = np.asarray(annotation["pts"], np.float64).reshape(-1, 4, 2)
+        return fits_tiles(outlines, self._letterbox(image))
+
     def _mosaic(
         self, image: np.ndarray, annotation: dict[str, np.ndarray]
     ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """Take the place of `data_transform`, with three more images; see `datasets.mosaic`."""
-        rng, view_wh = self._rng.current(), (self.input_w, self.input_h)
-        tiles = random_tiles(rng, view_wh)
+        rng = self._rng.current()
+        tiles = random_tiles(rng, (self.input_w, self.input_h))
         sources = [(image, annotation)]
         for other in rng.integers(len(self), size=len(tiles) - 1).tolist():
             try:
@@ -295,11 +303,10 @@ class BaseDataset(LabelSurvey, torch.utils.data.Dataset):
                 sources.append((image, annotation))
         views, annotations = [], []
         for tile, (source, labels) in zip(tiles, sources, strict=True):
-            source_wh = source.shape[1::-1]
-            box = Letterbox.fit(source_wh, view_wh, self.options.squash)
-            views.append(tile_view(rng, source, box, self.options.rotation, tile))
+            view = tile_view(rng, source, self._letterbox(source), self.options.rotation, tile)
+            views.append(view)
             annotations.append(
-                self._annotation_in_view(labels, views[-1].matrix, source_wh, tile.size_wh)
+                self._annotation_in_view(labels, view.matrix, source.shape[1::-1], tile.size_wh)
             )
         return join_pixels(views), join_annotations(tiles, annotations, self.down_ratio)
 

@@ -2,7 +2,8 @@
 
 The four meet at a random point. Each fills its quarter with a part of a view as it would be shown
 alone, at the same scale (unlike the mosaic of YOLOv4, which shows four images at half their size):
-small objects stay as large as they are in testing.
+small objects stay as large as they are in testing. An image with an object that does not fit into
+the smallest tile is shown alone, so that large objects are not only seen in parts.
 """
 
 from __future__ import annotations
@@ -51,6 +52,18 @@ def random_tiles(rng: np.random.Generator, view_wh: tuple[int, int]) -> list[Til
         for top, bottom in ((0, y), (y, height))
         for left, right in ((0, x), (x, width))
     ]
+
+
+def fits_tiles(outlines: np.ndarray, letterbox: Letterbox) -> bool:
+    """Return whether all objects of an image fit into each tile of a view that shows it.
+
+    Args:
+        outlines: [N, 4, 2] in source pixels.
+        letterbox: The placement of the image in the view.
+    """
+    edges = np.asarray(outlines, np.float64) - np.roll(outlines, 1, axis=1)
+    longest = np.hypot(edges[..., 0], edges[..., 1]).max(initial=0) * max(letterbox.scale)
+    return longest <= MEETING_POINTS[0] * min(letterbox.input_wh)
 
 
 def tile_view(

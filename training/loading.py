@@ -14,9 +14,6 @@ from structures.drawing import contact_sheet, draw_targets, write_picture
 from training.run import Run
 from training.settings import TrainSettings
 
-MOSAIC_EPOCHS = 0.75
-"""Share of the epochs that show mosaics."""
-
 
 def epoch_loader(
     dataset: BaseDataset,
@@ -69,18 +66,9 @@ def epoch_loader(
 
 
 def epoch_samples(dataset: BaseDataset, settings: TrainSettings, epoch: int) -> EpochSamples:
-    """Make the samples of an epoch.
-
-    The last quarter of the epochs shows no mosaics, so that the network ends with whole images.
-    """
-    with_mosaics = epoch <= MOSAIC_EPOCHS * settings.epochs and dataset.allows_mosaics()
-    return EpochSamples(
-        dataset,
-        epoch,
-        settings.seed,
-        settings.skip_bad_images,
-        settings.mosaic if with_mosaics else 0.0,
-    )
+    """Make the samples of an epoch."""
+    mosaic = settings.mosaic if dataset.allows_mosaics() else 0.0
+    return EpochSamples(dataset, epoch, settings.seed, settings.skip_bad_images, mosaic)
 
 
 def save_pictures(dataset: BaseDataset, settings: TrainSettings, folder: Path) -> None:

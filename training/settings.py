@@ -29,8 +29,8 @@ class TrainSettings:
             what is scored and saved for use; 0 for no average.
         align_centers: shift the boxes of the network that is scored and saved to where the labels
             lie on average (see `training.centers`).
-        mosaic: probability that a training view is put together from four images (see
-            `datasets.mosaic`), in the first three quarters of the epochs.
+        mosaic: probability that a training view is put together from four images, see
+            `datasets.mosaic`.
         lr: highest learning rate.
         schedule: "exponential" multiplies the rate by `lr_gamma` after every epoch, as the original
             does; "cosine" lowers it along half a cosine to 1 % of `lr`.

@@ -8,9 +8,10 @@ import torch
 from datasets import DOTA, BaseDataset, DataOptions
 from datasets.batching import EpochSamples, collate_readable
 from datasets.images import UnreadableImage
-from datasets.mosaic import random_tiles
-from helpers.data_folders import make_dota, write_image
+from datasets.mosaic import fits_tiles, random_tiles
+from helpers.data_folders import centered_line, make_dota, write_image
 from structures import boxes
+from structures.letterbox import Letterbox
 from training.loading import epoch_samples
 from training.settings import TrainSettings
 
@@ -176,6 +177,25 @@ def test_an_unreadable_image_spoils_no_other_sample(scenes):
         EpochSamples(dataset, 1, 3, mosaic=1.0)[1]
 
 
+def test_images_with_large_objects_are_shown_alone(scenes):
+    """The smallest tile is 0.3 * 192 = 57.6 pixels wide, 36 pixels of the source at its scale."""
+    dataset = opened(scenes)
+    for side, joined in ((35, True), (38, False)):
+        labels = [centered_line(70, 60, side, 12, "plane")]
+        (scenes / "labelTxt/a.txt").write_text("\n".join(labels))
+        found = [EpochSamples(dataset, epoch, 3, mosaic=1.0)[0] for epoch in range(12)]
+        assert any(sample["hm"][1].any() for sample in found) == joined
+
+
+@pytest.mark.parametrize("side, fits", [(29.9, True), (30.1, False)])
+def test_objects_fit_up_to_the_smallest_tile(side, fits):
+    """0.3 * 64 pixels of the view are 30 pixels of the source at a scale of 0.64."""
+    letterbox = Letterbox.fit((200, 100), (128, 64))
+    outlines = boxes.rectangles_to_corners([[50, 50, 4, 2, 10], [90, 50, side, 3, 50]])
+    assert fits_tiles(outlines.astype(np.float64), letterbox) == fits
+    assert fits_tiles(np.zeros((0, 4, 2)), letterbox)
+
+
 def test_a_single_image_makes_a_mosaic_of_itself(scenes):
     (scenes / "train.txt").write_text("a\n")
     (sample,) = mosaics(opened(scenes), 1)
@@ -201,9 +221,8 @@ def test_only_views_of_this_project_become_mosaics(scenes):
     assert issubclass(DOTA, BaseDataset)
 
 
-@pytest.mark.parametrize("epochs, last", [(8, 6), (7, 5), (2, 1), (1, 0)])
-def test_the_last_quarter_of_the_epochs_has_none(scenes, epochs, last):
-    settings, dataset = TrainSettings(epochs=epochs, mosaic=0.5), opened(scenes)
-    found = [epoch_samples(dataset, settings, epoch).mosaic for epoch in range(1, epochs + 1)]
-    assert found == [0.5] * last + [0.0] * (epochs - last)
-    assert epoch_samples(opened(scenes, augment=False), settings, 1).mosaic == 0
+def test_the_samples_of_a_run_have_its_probability(scenes):
+    settings = TrainSettings(epochs=2, mosaic=0.5)
+    for epoch in (1, 2):
+        assert epoch_samples(opened(scenes), settings, epoch).mosaic == 0.5
+        assert epoch_samples(opened(scenes, augment=False), settings, epoch).mosaic == 0
