@@ -315,16 +315,16 @@ class BaseDataset(LabelSurvey, torch.utils.data.Dataset):
         annotation: dict[str, np.ndarray],
         matrix: np.ndarray,
         source_wh: tuple[int, int],
-        tile_wh: tuple[int, int] | None = None,
+        view_wh: tuple[int, int] | None = None,
     ) -> dict[str, np.ndarray]:
         """Return the second result of `data_transform` for the view that `matrix` [2, 3] makes.
 
-        With `tile_wh`, the view is a tile of that size, beyond which nothing may be ignored.
+        `view_wh` is the size of the view if it is not that of the input.
         """
         outlines = np.asarray(annotation["pts"], np.float64).reshape(-1, 4, 2)
         labels = np.asarray(annotation["cat"]).reshape(-1).astype(np.int64)
         rectangles, visible_shares, whole = rectangles_in_view(
-            outlines, matrix, source_wh, tile_wh or (self.input_w, self.input_h)
+            outlines, matrix, source_wh, view_wh or (self.input_w, self.input_h)
         )
         visible = visible_shares > 0
         large = reaches_size(outlines, self.options.min_size)
@@ -333,7 +333,7 @@ class BaseDataset(LabelSurvey, torch.utils.data.Dataset):
         return {
             "rect": boxes.corners_to_rectangles(rectangles[targets] / self.down_ratio),
             "cat": labels[targets],
-            "ignored": (whole if tile_wh is None else rectangles)[ignored] / self.down_ratio,
+            "ignored": whole[ignored] / self.down_ratio,
             "ignored_cat": labels[ignored],
             "ignored_counts": np.array([(ignored & ~large).sum(), (ignored & large).sum()]),
         }

@@ -4,6 +4,9 @@ The four meet at a random point. Each fills its quarter with a part of a view as
 alone, at the same scale (unlike the mosaic of YOLOv4, which shows four images at half their size):
 small objects stay as large as they are in testing. An image with an object that does not fit into
 the smallest tile is shown alone, so that large objects are not only seen in parts.
+
+Where an object is cut so much that it is ignored, its whole outline is, also beyond the tile: a
+network that finds such objects by a part of them finds their centers there.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ def test_rectangles_are_the_default(trained):
     assert architecture.box_coding == "rectangle" and architecture.head_bn
     assert architecture.final_kernel == 3
     assert (settings["optimizer"], settings["ema_decay"]) == ("adamw", 0.998)
-    assert settings["mosaic"] == 0.5
+    assert settings["mosaic"] == 1
     (betas, _) = (group["betas"] for group in checkpoint.optimizer_state["param_groups"])
     assert tuple(betas) == (0.9, 0.98)
     assert checkpoint.extras["train_state_dict"].keys() == checkpoint.model_state.keys()

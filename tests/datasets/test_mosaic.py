@@ -112,8 +112,8 @@ def test_four_images_meet(scenes):
     assert np.mean(np.array(joined) == 2) > 0.3
 
 
-def test_what_is_cut_is_ignored_within_its_tile(scenes):
-    """With min_visible, cut objects are ignored, but not the objects and ground behind the cut."""
+def test_what_is_cut_too_much_is_ignored(scenes):
+    """Its outline is ignored, but not the other objects nor the ground around it."""
     everything = mosaics(opened(scenes, min_visible=0), 2)
     found = mosaics(opened(scenes, min_visible=0.95), 2)
     cut = 0
