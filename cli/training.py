@@ -137,6 +137,7 @@ def plan_training(args: argparse.Namespace, run: RunDir, device: torch.device) -
     options = data_options(args, classes, read_options(args, resume))
     input_hw = input_size(args, run.defaults, resume.input_size if resume else None)
     train_set, val_set = open_sets(args, run, input_hw, options, resume)
+    settings = with_possible_mosaics(settings, train_set)
     if resume is not None:
         check_flags(args, resume, train_set.category)
         refuse_other_data(resume, train_set, val_set)
@@ -204,6 +205,17 @@ def choose_recipe(args: argparse.Namespace, start: Architecture | None) -> str:
             name for name, recipe in RECIPES.items() if recipe.box_coding == start.box_coding
         )
     return DEFAULT
+
+
+def with_possible_mosaics(settings: TrainSettings, train_set: BaseDataset) -> TrainSettings:
+    """Return the settings without mosaics if the training set cannot show them."""
+    if not settings.mosaic or train_set.allows_mosaics():
+        return settings
+    if train_set.options.augment:
+        logger.info(
+            "no mosaics: %s has its own data_transform or __getitem__", type(train_set).__name__
+        )
+    return replace(settings, mosaic=0.0)
 
 
 def recipe_line(name: str, model: CTRBOX, settings: TrainSettings) -> str:

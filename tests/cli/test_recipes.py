@@ -3,8 +3,11 @@
 import pytest
 import torch
 
+from cli.training import with_possible_mosaics
+from datasets import DOTA, DataOptions
 from helpers.networks import save_untrained
 from models import read_checkpoint
+from training.settings import TrainSettings
 
 LAST = "weights_dota/model_last.pth"
 
@@ -110,3 +113,24 @@ def test_a_trained_model_of_rectangles_is_evaluated_and_predicts(trained, run_cl
     (image, *_) = sorted((data / "images").iterdir())
     result = run_cli("--phase", "predict", "--source", image, "--weights", LAST)
     assert result.code == 0, result.err
+
+
+class OwnViews(DOTA):
+    def data_transform(self, image, annotation):
+        return super().data_transform(image, annotation)
+
+
+def test_mosaics_are_left_out_where_they_cannot_be_shown(data, caplog):
+    caplog.set_level("INFO")
+    settings = TrainSettings(mosaic=0.5)
+
+    def left(kind, augment=True, settings=settings):
+        options = DataOptions(classes=("ship", "plane"), augment=augment)
+        dataset = kind(data, "train", 64, 64, 4, options=options)
+        return with_possible_mosaics(settings, dataset).mosaic
+
+    assert left(DOTA) == 0.5 and left(DOTA, augment=False) == 0
+    assert left(OwnViews, settings=TrainSettings()) == 0
+    assert "mosaics" not in caplog.text
+    assert left(OwnViews) == 0
+    assert "no mosaics: OwnViews has its own data_transform or __getitem__" in caplog.text
