@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from DOTA_devkit import progress
 from helpers.paths import SHARED
 
 # Parallel workers with several threads each wait for one another; this is read when PyTorch and
@@ -86,8 +87,9 @@ def default_sigint():
 
 
 @pytest.fixture(autouse=True)
-def restored_logging():
-    """Undo at the end of a test what its calls of `main.main` set up for logging."""
+def restored_logging(monkeypatch):
+    """Undo at the end of a test what its calls of `main.main` set up for logging and bars."""
+    monkeypatch.setitem(progress._bars, "shown", True)
     root = logging.getLogger()
     level = root.level
     yield
