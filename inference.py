@@ -36,7 +36,7 @@ class InferenceSettings:
         conf_thresh: detections with a higher score are kept; a mapping has the thresholds of
             single classes, see `DOTA_devkit.class_thresholds`.
         nms_thresh: a higher IoU suppresses, within each class.
-        agnostic_nms: a higher IoU suppresses boxes of other classes as well; None for none.
+        agnostic_nms_thresh: a higher IoU suppresses boxes of other classes as well; None for none.
         theta_thresh: with a higher `cls_theta` a box is rotated.
         K: most detections of an image.
         batch_size: images of a batch.
@@ -47,7 +47,7 @@ class InferenceSettings:
 
     conf_thresh: Thresholds = EVAL_CONF_THRESH
     nms_thresh: float = NMS_THRESH
-    agnostic_nms: float | None = None
+    agnostic_nms_thresh: float | None = None
     theta_thresh: float = THETA_THRESH
     K: int = K
     batch_size: int = 8
@@ -265,7 +265,10 @@ def postprocess(
     height, width = maps["hm"].shape[2:]
     input_wh = (width * STRIDE, height * STRIDE)
     boxes = (Letterbox.fit(size_wh, input_wh, squash=settings.squash) for size_wh in sizes_wh)
-    return [
-        to_source(detections, box).nms(settings.nms_thresh, settings.agnostic_nms)
+    found = [
+        to_source(detections, box).nms(settings.nms_thresh)
         for detections, box in zip(decoder.decode(maps), boxes, strict=True)
     ]
+    if settings.agnostic_nms_thresh is None:
+        return found
+    return [detections.agnostic_nms(settings.agnostic_nms_thresh) for detections in found]

@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 import main as program
-from cli import recipes
+from cli import processes, recipes
 from DOTA_devkit.errors import InputError, did_you_mean
 from models import box_coding, rectangle_loss
 from structures.boxes import VECTORS, WH
@@ -130,6 +130,17 @@ def check_part(name: str) -> str:
     return name
 
 
+def _refuse_processes(*_: object) -> int:
+    """Take the place of the start of further processes, in which the part would not be left out.
+
+    Raises:
+        InputError: Always.
+    """
+    raise InputError(
+        "a part of the recipe can only be left out in a single process: give --ngpus 1"
+    )
+
+
 @contextmanager
 def left_out(name: str) -> Iterator[None]:
     """Leave out a part for a block.
@@ -151,7 +162,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("\n".join(f"{name:16} {part.about}" for name, part in PARTS.items()))
         return 0 if words else 2
     try:
-        with left_out(words[0]):
+        with left_out(words[0]), patch.object(processes, "run_processes", _refuse_processes):
             return program.main(words[1:])
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)

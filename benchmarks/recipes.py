@@ -21,12 +21,13 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import mean
+from typing import Any
 
 from benchmarks.parts import PARTS, check_part
-from cli.recipes import DEFAULT
+from cli.recipes import DEFAULT, RECIPES
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.tables import format_table
 
@@ -118,9 +119,13 @@ def score_run(args: argparse.Namespace, candidate: Candidate, seed: int) -> list
     """Train and evaluate, unless already done, and return the scores of `COLUMNS` in percent."""
     trained = candidate.trained
     folder = args.output / args.data_dir.name / f"{trained.folder_name}_seed{seed}"
+    recipe = RECIPES.get(trained.flags[0])
     asked = {
-        "data_dir": str(args.data_dir.resolve()), "flags": args.flags, "test_list": args.test_list
-    }  # fmt: skip
+        "data_dir": str(args.data_dir.resolve()),
+        "flags": args.flags,
+        "test_list": args.test_list,
+        "recipe": None if recipe is None else asdict(recipe),
+    }
     _check_settings(folder / "settings.json", asked)
     run = ["--data_dir", args.data_dir, "--run_dir", folder]
     flags = [*shlex.split(args.flags), "--recipe", *trained.flags, "--seed", str(seed)]
@@ -144,7 +149,7 @@ def score_run(args: argparse.Namespace, candidate: Candidate, seed: int) -> list
     return scores
 
 
-def _check_settings(path: Path, asked: Mapping[str, str | None]) -> None:
+def _check_settings(path: Path, asked: Mapping[str, Any]) -> None:
     """Compare the settings of a finished run, if there is one, with those that are asked for.
 
     Raises:

@@ -117,7 +117,7 @@ def detector_settings(args: argparse.Namespace, files: list[Path]) -> DetectorSe
         input_hw=None if args.input_h is None else (args.input_h, args.input_w),
         conf_thresh=args.conf_thresh,
         nms_thresh=args.nms_thresh,
-        agnostic_nms=args.agnostic_nms,
+        agnostic_nms_thresh=args.agnostic_nms_thresh,
         theta_thresh=args.theta_thresh,
         K=args.K,
         squash=args.squash or None,  # without the flag, as the model file says

@@ -272,9 +272,11 @@ def _detection_flags(group) -> None:
               "eval": f"{by_class} (default: {EVAL_CONF_THRESH:g})"})
     add("--nms_thresh", phases=phases, type=share, metavar="IOU",
         help=helped("NMS suppresses boxes with a higher IoU", f"{NMS_THRESH:g}"))
-    add("--agnostic_nms", phases=TEST + EVAL + PREDICT, type=share, metavar="IOU",
-        help="class-agnostic NMS: with a higher IoU, also suppress boxes of different classes "
-             "(default: only those of one class)")
+    agnostic = "class-agnostic NMS: boxes of different classes with a higher IoU suppress, too"
+    add("--agnostic_nms_thresh", phases=TEST + EVAL + PREDICT, type=share, metavar="IOU",
+        help={**dict.fromkeys(TEST + EVAL, f"{agnostic}; within each image of the list, so not "
+                                           "where patches overlap (default: none)"),
+              "predict": f"{agnostic} (default: none)"})
     add("--theta_thresh", phases=phases, type=share, metavar="T",
         help=helped("boxes with a higher cls_theta are rotated, others axis-aligned",
                     f"{THETA_THRESH:g}"))
@@ -319,8 +321,8 @@ def _training_flags(group) -> None:
         help="decay of the exponential moving average of the weights, which is scored and saved, 0 "
              f"for none (default: {usual['ema_decay']}; with --recipe paper 0)")
     add("--mosaic", phases=TRAIN, type=share, metavar="P",
-        help="probability that a training view is put together from four images "
-             f"(default: {usual['mosaic']:g}; with --recipe paper 0)")
+        help="probability that a training view is put together from four images, if their "
+             f"objects are small enough (default: {usual['mosaic']:g}; with --recipe paper 0)")
     add("--accumulate", phases=TRAIN, type=positive, metavar="N",
         help="accumulate the gradients of N batches for each step, which equals a batch N times "
              "as large (default: 1)")

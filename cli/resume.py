@@ -8,6 +8,7 @@ import math
 import os
 from collections.abc import Collection
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,6 +28,7 @@ from processes.group import share
 from processes.numbers import ProcessNumbers, agent_name
 from training import files
 from training.history import History
+from training.settings import TrainSettings
 
 logger = logging.getLogger("bbavectors")
 
@@ -330,9 +332,14 @@ def restore_flags(args: argparse.Namespace, resume: Checkpoint) -> None:
     others = []
     for flag in FLAGS:
         place = PLACES.get(flag.dest)
-        if place is None or place.name not in resume.extras.get(place.section, {}):
+        if place is None:
             continue
-        before = _stored(flag, resume.extras[place.section][place.name], resume.path)
+        section = resume.extras.get(place.section, {})
+        if complete and place.section == "train":  # settings that came later had these values
+            section = {**asdict(TrainSettings()), **section}
+        if place.name not in section:
+            continue
+        before = _stored(flag, section[place.name], resume.path)
         now = getattr(args, flag.dest)
         if flag.dest == "device" and flag.dest not in args.given:  # see `restore_processes`
             if now is None and before is not None:

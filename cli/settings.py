@@ -165,7 +165,7 @@ def inference_settings(
     asked = given(
         conf_thresh=conf_thresh,
         nms_thresh=args.nms_thresh,
-        agnostic_nms=args.agnostic_nms,
+        agnostic_nms_thresh=args.agnostic_nms_thresh,
         theta_thresh=args.theta_thresh,
         K=args.K,
         batch_size=args.batch_size,

@@ -137,7 +137,7 @@ def plan_training(args: argparse.Namespace, run: RunDir, device: torch.device) -
     options = data_options(args, classes, read_options(args, resume))
     input_hw = input_size(args, run.defaults, resume.input_size if resume else None)
     train_set, val_set = open_sets(args, run, input_hw, options, resume)
-    settings = with_possible_mosaics(settings, train_set)
+    settings = with_possible_mosaics(settings, train_set, "mosaic" in args.given)
     if resume is not None:
         check_flags(args, resume, train_set.category)
         refuse_other_data(resume, train_set, val_set)
@@ -207,14 +207,27 @@ def choose_recipe(args: argparse.Namespace, start: Architecture | None) -> str:
     return DEFAULT
 
 
-def with_possible_mosaics(settings: TrainSettings, train_set: BaseDataset) -> TrainSettings:
-    """Return the settings without mosaics if the training set cannot show them."""
+def with_possible_mosaics(
+    settings: TrainSettings, train_set: BaseDataset, asked: bool
+) -> TrainSettings:
+    """Return the settings without mosaics if the training set cannot show them.
+
+    Args:
+        settings: how to train.
+        train_set: the training set.
+        asked: whether mosaics were asked for, and are not just part of the recipe.
+
+    Raises:
+        InputError: it cannot, but they were asked for.
+    """
     if not settings.mosaic or train_set.allows_mosaics():
         return settings
+    reason = "views are not augmented"
     if train_set.options.augment:
-        logger.info(
-            "no mosaics: %s has its own data_transform or __getitem__", type(train_set).__name__
-        )
+        reason = f"{type(train_set).__name__} has its own data_transform or __getitem__"
+    if asked:
+        raise InputError(f"`mosaic` {settings.mosaic:g} cannot be used: {reason}")
+    logger.info("no mosaics: %s", reason)
     return replace(settings, mosaic=0.0)
 
 

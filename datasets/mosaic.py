@@ -2,11 +2,11 @@
 
 The four meet at a random point. Each fills its quarter with a part of a view as it would be shown
 alone, at the same scale (unlike the mosaic of YOLOv4, which shows four images at half their size):
-small objects stay as large as they are in testing. An image with an object that does not fit into
-the smallest tile is shown alone, so that large objects are not only seen in parts.
+small objects stay as large as they are in testing. An image with an object that is longer than the
+smallest tile is never part of a mosaic, because it would mostly be seen in parts.
 
-Where an object is cut so much that it is ignored, its whole outline is, also beyond the tile: a
-network that finds such objects by a part of them finds their centers there.
+Where an object is cut so much that it is ignored, its whole outline is ignored, including the part
+beyond the tile: a network that finds such objects by a part of them finds their centers there.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from datasets.augment import random_view, warp
+from structures import boxes
 from structures.letterbox import Letterbox
 
 MEETING_POINTS = (0.3, 0.7)
@@ -58,15 +59,28 @@ def random_tiles(rng: np.random.Generator, view_wh: tuple[int, int]) -> list[Til
 
 
 def fits_tiles(outlines: np.ndarray, letterbox: Letterbox) -> bool:
-    """Return whether all objects of an image fit into each tile of a view that shows it.
+    """Return whether no object of an image is longer than the smallest tile of its view.
 
     Args:
         outlines: [N, 4, 2] in source pixels.
         letterbox: The placement of the image in the view.
     """
-    edges = np.asarray(outlines, np.float64) - np.roll(outlines, 1, axis=1)
-    longest = np.hypot(edges[..., 0], edges[..., 1]).max(initial=0) * max(letterbox.scale)
+    sides = boxes.side_lengths(boxes.min_area_rectangles(np.asarray(outlines, np.float64)))
+    longest = sides.max(initial=0) * max(letterbox.scale)
     return longest <= MEETING_POINTS[0] * min(letterbox.input_wh)
+
+
+def random_corner(
+    rng: np.random.Generator, view_wh: tuple[int, int], tile_wh: tuple[int, int]
+) -> np.ndarray:
+    """Draw the position (x, y) of the part of a view that a tile shows, in whole pixels.
+
+    A random point of the view is put at a random point of the tile, as far as the tile does not
+    reach beyond the view. With all positions equally likely, the corners of images would hardly
+    ever be seen.
+    """
+    corner = rng.random(2) * view_wh - rng.random(2) * tile_wh
+    return np.rint(np.clip(corner, 0, np.subtract(view_wh, tile_wh)))
 
 
 def tile_view(
@@ -82,8 +96,7 @@ def tile_view(
         tile: The tile.
     """
     matrix = random_view(rng, letterbox, rotation)
-    spare = np.subtract(letterbox.input_wh, tile.size_wh)
-    matrix[:, 2] -= rng.integers(spare + 1)
+    matrix[:, 2] -= random_corner(rng, letterbox.input_wh, tile.size_wh)
     return TileView(tile, warp(image, matrix, tile.size_wh), matrix)
 
 

@@ -36,7 +36,8 @@ class Detector:
         input_hw: Height and width of the network's input.
         squash: Whether images are stretched to it, instead of being padded.
         nms_thresh: IoU above which NMS suppresses, within each class.
-        agnostic_nms: IoU above which it suppresses boxes of other classes as well, None for none.
+        agnostic_nms_thresh: IoU above which it then suppresses boxes of other classes as well, None
+            for none.
         reading: How image files are read: as the settings say, else as in training.
     """
 
@@ -47,7 +48,7 @@ class Detector:
         self.input_hw = self._input_hw()
         self.squash = first_given(self.settings.squash, runtime.squash, False)
         self.nms_thresh = first_given(self.settings.nms_thresh, runtime.nms_thresh, NMS_THRESH)
-        self.agnostic_nms = self.settings.agnostic_nms
+        self.agnostic_nms_thresh = self.settings.agnostic_nms_thresh
         self.reading = self.settings.reading(runtime.reading)
 
     @classmethod
@@ -62,8 +63,8 @@ class Detector:
             **changes: Fields of `DetectorSettings` that replace those of `settings`, for example
                 `conf_thresh=0.3`, or `conf_thresh={"plane": 0.4, "ship": 0.2}` for single classes:
                 `device`, `classes`, `backbone`, `input_hw`, `conf_thresh`, `nms_thresh`,
-                `agnostic_nms`, `theta_thresh`, `K`, `squash`, `runtime`, `batch_size`, `threads`,
-                `depth`, `bands`, `max_pixels`, `allow_remote` and `tta`.
+                `agnostic_nms_thresh`, `theta_thresh`, `K`, `squash`, `runtime`, `batch_size`,
+                `threads`, `depth`, `bands`, `max_pixels`, `allow_remote` and `tta`.
 
         Raises:
             InputError: There is no such file, it is not a model of this project, or the settings
@@ -143,13 +144,12 @@ class Detector:
                 of 32.
 
         Returns:
-            Detections of each image in its pixels, after NMS.
+            Detections of each image in its pixels, after NMS within each class. Class-agnostic NMS
+            is left to the caller: the images may be windows, whose pieces of an object are joined
+            within a class.
         """
         found = self.runtime.decode(self.runtime.network(self.runtime.prepare(images)))
-        return [
-            detections.nms(self.nms_thresh, self.agnostic_nms).with_names(self.classes)
-            for detections in found
-        ]
+        return [detections.nms(self.nms_thresh).with_names(self.classes) for detections in found]
 
     def letterbox(self, size_wh: tuple[int, int]) -> Letterbox:
         """Return how a whole image of that size is placed in the network's input."""
@@ -160,10 +160,13 @@ class Detector:
         pixels = [as_bgr(image, self.reading) for image in images]
         boxes = [self.letterbox(image.shape[1::-1]) for image in pixels]
         inputs = [box.apply(image) for box, image in zip(boxes, pixels, strict=True)]
-        return [
+        found = [
             detections.with_corners(box.to_source(detections.corners))
             for box, detections in zip(boxes, self.detect_inputs(inputs), strict=True)
         ]
+        if self.agnostic_nms_thresh is None:
+            return found
+        return [detections.agnostic_nms(self.agnostic_nms_thresh) for detections in found]
 
     def _input_hw(self) -> tuple[int, int]:
         own, asked = self.runtime.input_hw, self.settings.input_hw

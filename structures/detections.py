@@ -66,18 +66,13 @@ class Detections:
         """Return a copy with class names."""
         return replace(self, names=tuple(names))
 
-    def nms(self, iou_threshold: float, agnostic_threshold: float | None = None) -> Detections:
-        """Apply greedy NMS, in descending order of score, ties in input order.
+    def nms(self, iou_threshold: float) -> Detections:
+        """Apply greedy NMS within each class, in descending order of score, ties in input order."""
+        return self[polygon_nms(self.corners, self.scores, iou_threshold, labels=self.labels)]
 
-        Args:
-            iou_threshold: Within a class, a higher IoU suppresses.
-            agnostic_threshold: Then, between boxes of any classes, a higher IoU suppresses
-                (class-agnostic NMS); None for no such suppression.
-        """
-        kept = self[polygon_nms(self.corners, self.scores, iou_threshold, labels=self.labels)]
-        if agnostic_threshold is None:
-            return kept
-        return kept[polygon_nms(kept.corners, kept.scores, agnostic_threshold)]
+    def agnostic_nms(self, iou_threshold: float) -> Detections:
+        """Apply greedy NMS to all boxes, whatever their classes; the order is that of `nms`."""
+        return self[polygon_nms(self.corners, self.scores, iou_threshold)]
 
     def class_names(self) -> list[str]:
         """Return the class name of each detection, or its label as text if names are unknown."""

@@ -216,7 +216,7 @@ def merge_images(
     images = [
         ImageResult(
             plan.sources[number],
-            merge_windows(windows, detector.nms_thresh, detector.agnostic_nms),
+            merge_windows(windows, detector.nms_thresh, detector.agnostic_nms_thresh),
             len(windows),
         )
         for number, windows in collected.by_source.items()
@@ -272,8 +272,6 @@ def _work(
     unsearched = ("formats", "shard", "overwrite", "crs")
     searched = {k: v for k, v in asdict(settings).items() if k not in unsearched}
     searched["usual_scale"] = usual_scale(detector)
-    if detector.agnostic_nms is not None:
-        searched["agnostic_nms"] = detector.agnostic_nms
     if settings.gsd is not None:  # then the files beside an image decide its windows, too
         searched["affines"] = [s.georeference and s.georeference.affine for s in plan.sources]
         searched["crs"] = settings.crs
@@ -308,7 +306,7 @@ def _run_info(
         settings.gsd,
         model,
         detector.finds_rectangles,
-        detector.agnostic_nms,
+        detector.agnostic_nms_thresh,
     )
 
 

@@ -111,7 +111,7 @@ def collect_windows(
 def merge_windows(
     windows: Sequence[tuple[Detections, np.ndarray]],
     nms_thresh: float,
-    agnostic_nms: float | None = None,
+    agnostic_nms_thresh: float | None = None,
 ) -> Detections:
     """Merge the detections of an image's windows so that each object comes out once.
 
@@ -119,7 +119,8 @@ def merge_windows(
         windows: Detections in source pixels and [N] bool, which of them are cut, in the order of
             the windows (see `WindowDetections`). The result depends on nothing else.
         nms_thresh: IoU above which NMS suppresses, within each class.
-        agnostic_nms: IoU above which it suppresses boxes of other classes as well, None for none.
+        agnostic_nms_thresh: IoU above which it then suppresses boxes of other classes as well, None
+            for none.
 
     Returns:
         Detections in source pixels, by descending score.
@@ -140,8 +141,8 @@ def merge_windows(
     extent = polygon_area(found.corners) * found.scores
     rank = np.where(cut, extent - extent.max(initial=0) - 1, found.scores)
     index = polygon_nms(found.corners, rank, nms_thresh, labels=found.labels)
-    if agnostic_nms is not None:
-        index = index[polygon_nms(found.corners[index], rank[index], agnostic_nms)]
+    if agnostic_nms_thresh is not None:
+        index = index[polygon_nms(found.corners[index], rank[index], agnostic_nms_thresh)]
     kept = found[index]
     return kept[np.argsort(-kept.scores, kind="stable")]
 

@@ -45,7 +45,7 @@ class DetectorLike(Protocol):
     classes: tuple[str, ...]
     conf_thresh: Thresholds
     nms_thresh: float
-    agnostic_nms: float | None
+    agnostic_nms_thresh: float | None
     input_hw: tuple[int, int]
     fixed_hw: bool
     reading: ReadOptions

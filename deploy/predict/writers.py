@@ -77,7 +77,8 @@ class RunInfo:
         gsd: Ground sampling distance in meters per pixel, None where images were not rescaled.
         model: The model, None where it is not known.
         finds_rectangles: Whether its boxes are rectangles, so that labels are rectangles as well.
-        agnostic_nms: IoU above which those of other classes were suppressed, too; None for none.
+        agnostic_nms_thresh: IoU above which those of other classes were suppressed as well, None
+            for none.
     """
 
     classes: tuple[str, ...]
@@ -89,7 +90,7 @@ class RunInfo:
     gsd: float | None = None
     model: ModelRecord | None = None
     finds_rectangles: bool = False
-    agnostic_nms: float | None = None
+    agnostic_nms_thresh: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the entries of the JSON file, in their order."""
@@ -98,7 +99,7 @@ class RunInfo:
             "classes": list(self.classes),
             "conf_thresh": self.conf_thresh,
             "nms_thresh": self.nms_thresh,
-            "agnostic_nms": self.agnostic_nms,
+            "agnostic_nms_thresh": self.agnostic_nms_thresh,
             "tile": self.tile,
             "overlap": self.overlap,
             "scales": self.scales,

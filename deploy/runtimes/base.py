@@ -39,8 +39,8 @@ class DetectorSettings:
             classes by name; its key "default" stands for all others, which otherwise have the
             threshold of the file.
         nms_thresh: IoU above which NMS suppresses (`NMS_THRESH`).
-        agnostic_nms: IoU above which boxes of different classes suppress one another as well, None
-            for none.
+        agnostic_nms_thresh: IoU above which boxes of different classes suppress one another as
+            well, None for none.
         theta_thresh: Value of `cls_theta` above which a box counts as rotated (`THETA_THRESH`).
         K: Most detections of an image (`K`). An input larger than the model's, which `predict`
             may use, may hold more in proportion, except in an exported file.
@@ -66,7 +66,7 @@ class DetectorSettings:
     input_hw: tuple[int, int] | None = None
     conf_thresh: Thresholds | None = None
     nms_thresh: float | None = None
-    agnostic_nms: float | None = None
+    agnostic_nms_thresh: float | None = None
     theta_thresh: float | None = None
     K: int | None = None
     squash: bool | None = None
@@ -82,7 +82,7 @@ class DetectorSettings:
     def __post_init__(self) -> None:
         if self.conf_thresh is not None:
             check_thresholds(self.conf_thresh, "conf_thresh")
-        for name in ("nms_thresh", "agnostic_nms", "theta_thresh"):
+        for name in ("nms_thresh", "agnostic_nms_thresh", "theta_thresh"):
             value = getattr(self, name)
             if value is not None and not (_is_number(value, Real) and 0 <= value <= 1):
                 raise InputError(f"{name} must be a number from 0 to 1, got {value!r}")

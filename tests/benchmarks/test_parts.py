@@ -121,6 +121,16 @@ def test_an_unknown_part_is_refused(monkeypatch, capsys):
     assert "the recipe has no part 'magic'" in capsys.readouterr().err
 
 
+def test_several_processes_are_refused(tmp_path, capsys):
+    """They would be new processes, which train the whole recipe."""
+    data = make_small_dota(tmp_path / "data", train=3, val=1)
+    words = ["mean", "--phase", "train", "--data_dir", str(data), "--run_dir", str(tmp_path),
+             "--ngpus", "2", "--device", "cpu", *TINY_TRAINING]  # fmt: skip
+    assert parts.main(words) == 2
+    error = capsys.readouterr().err
+    assert "can only be left out in a single process: give --ngpus 1" in error
+
+
 def test_the_help_lists_the_parts(capsys):
     assert parts.main(["--help"]) == 0
     listed = [line.split()[0] for line in capsys.readouterr().out.splitlines()[-len(PARTS) :]]

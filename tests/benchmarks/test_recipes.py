@@ -2,10 +2,12 @@
 
 import json
 import sys
+from dataclasses import asdict, replace
 
 import pytest
 
 from benchmarks import recipes
+from cli.recipes import RECIPES
 from helpers import forked_python
 from helpers.command_line import TINY_TRAINING
 from helpers.data_folders import make_small_dota
@@ -60,12 +62,18 @@ def test_only_finished_runs_of_the_same_settings_are_reused(tmp_path, monkeypatc
     assert recipes.main() == 2  # a run of an earlier version
     assert "paper_seed1 contains a run with no settings.json" in capfd.readouterr().err
 
-    asked = {"data_dir": str(tmp_path / "data"), "flags": "", "test_list": None}
+    asked = {"data_dir": str(tmp_path / "data"), "flags": "", "test_list": None,
+             "recipe": asdict(RECIPES["paper"])}  # fmt: skip
     (folder / "settings.json").write_text(json.dumps(asked))
     assert recipes.main() == 0
     assert capfd.readouterr().out.splitlines()[-1].split() == [
         "paper", "50.0", "(50.0)", "60.0", "(60.0)", "25.0", "(25.0)"
     ]  # fmt: skip
+    monkeypatch.setitem(RECIPES, "paper", replace(RECIPES["paper"], head_bn=True))
+    assert recipes.main() == 2  # of the recipe of an earlier version
+    assert "paper_seed1 contains a run with {" in capfd.readouterr().err
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["recipes", "other/data", *words[2:]])  # of the same name
     assert recipes.main() == 2
     assert "paper_seed1 contains a run with {" in capfd.readouterr().err

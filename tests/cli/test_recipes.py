@@ -5,6 +5,7 @@ import torch
 
 from cli.training import with_possible_mosaics
 from datasets import DOTA, DataOptions
+from DOTA_devkit.errors import InputError
 from helpers.networks import save_untrained
 from models import read_checkpoint
 from training.settings import TrainSettings
@@ -122,15 +123,33 @@ class OwnViews(DOTA):
 
 def test_mosaics_are_left_out_where_they_cannot_be_shown(data, caplog):
     caplog.set_level("INFO")
-    settings = TrainSettings(mosaic=0.5)
 
-    def left(kind, augment=True, settings=settings):
+    def left(kind, augment=True, mosaic=0.5, asked=False):
         options = DataOptions(classes=("ship", "plane"), augment=augment)
         dataset = kind(data, "train", 64, 64, 4, options=options)
-        return with_possible_mosaics(settings, dataset).mosaic
+        return with_possible_mosaics(TrainSettings(mosaic=mosaic), dataset, asked).mosaic
 
-    assert left(DOTA) == 0.5 and left(DOTA, augment=False) == 0
-    assert left(OwnViews, settings=TrainSettings()) == 0
+    assert left(DOTA) == left(DOTA, asked=True) == 0.5
+    assert left(OwnViews, mosaic=0.0, asked=True) == 0
     assert "mosaics" not in caplog.text
-    assert left(OwnViews) == 0
-    assert "no mosaics: OwnViews has its own data_transform or __getitem__" in caplog.text
+    for kind, augment, reason in (
+        (OwnViews, True, "OwnViews has its own data_transform or __getitem__"),
+        (DOTA, False, "views are not augmented"),
+    ):
+        assert left(kind, augment) == 0
+        assert f"no mosaics: {reason}" in caplog.text
+        with pytest.raises(InputError, match=f"`mosaic` 0.5 cannot be used: {reason}"):
+            left(kind, augment, asked=True)
+
+
+@pytest.mark.slow
+def test_a_run_of_an_earlier_version_resumes_without_mosaics(trained, run_cli, data, tmp_path):
+    trained("--mosaic", 0)
+    content = torch.load(tmp_path / LAST, weights_only=True)
+    del content["train"]["mosaic"]
+    torch.save(content, tmp_path / LAST)
+    resume = ["--phase", "train", "--data_dir", data, "--resume_train", "--num_epoch", 2]
+    refused = run_cli(*resume, "--mosaic", 0.5)
+    assert refused.code == 2 and "--mosaic 0.5 instead of 0" in refused.err
+    assert run_cli(*resume).code == 0
+    assert read_checkpoint(tmp_path / LAST).extras["train"]["mosaic"] == 0

@@ -8,7 +8,7 @@ import torch
 from datasets import DOTA, BaseDataset, DataOptions
 from datasets.batching import EpochSamples, collate_readable
 from datasets.images import UnreadableImage
-from datasets.mosaic import fits_tiles, random_tiles
+from datasets.mosaic import Tile, fits_tiles, random_tiles
 from helpers.data_folders import centered_line, make_dota, write_image
 from structures import boxes
 from structures.letterbox import Letterbox
@@ -98,7 +98,7 @@ def test_targets_match_the_pixels(scenes):
         for sample, uncut in pairs:
             pixels = bright(sample)
             drawn, whole = (drawn_targets(one, pixels.shape[1:]) > 0 for one in (sample, uncut))
-            assert (drawn & pixels).sum() / pixels.sum() > 0.93
+            assert (drawn & pixels).sum() / pixels.sum() > 0.88
             assert (whole & pixels).sum() >= 0.9 * whole.sum()
             uncut_count += uncut["reg_mask"].sum()
     assert uncut_count > 20
@@ -112,21 +112,60 @@ def test_four_images_meet(scenes):
     assert np.mean(np.array(joined) == 2) > 0.3
 
 
-def test_what_is_cut_too_much_is_ignored(scenes):
-    """Its outline is ignored, but not the other objects nor the ground around it."""
+def test_objects_that_are_cut_too_much_are_ignored(scenes):
     everything = mosaics(opened(scenes, min_visible=0), 2)
     found = mosaics(opened(scenes, min_visible=0.95), 2)
     cut = 0
     for one, all_objects in zip(found, everything, strict=True):
         assert np.array_equal(one["input"], all_objects["input"])
-        visible, total = one["reg_mask"].sum(), all_objects["reg_mask"].sum()
-        assert one["ignored"][1] == total - visible
+        assert one["ignored"][1] == all_objects["reg_mask"].sum() - one["reg_mask"].sum()
         assert all_objects["hm_weight"].min() == 1
-        centers = [all_objects["ind"][slot] for slot in np.flatnonzero(all_objects["reg_mask"])]
-        weights = one["hm_weight"].reshape(2, -1)[:, centers].min(axis=0)
-        cut += (weights == 0).sum()
-        assert (one["hm_weight"] == 0).mean() < 0.1 * (total - visible) + 1e-9
+        cut += one["ignored"][1]
     assert cut > 3
+
+
+def test_the_whole_outline_of_a_cut_object_is_ignored(scenes, monkeypatch):
+    """Two thirds of it are beyond the tile, with its center, in the map of its class alone."""
+    (scenes / "labelTxt/a.txt").write_text(centered_line(64, 64, 24, 12, "ship"))
+    (scenes / "labelTxt/b.txt").write_text("")
+    write_image(scenes / "images/a.png", np.zeros((128, 128, 3), np.uint8))
+    write_image(scenes / "images/b.png", np.zeros((128, 128, 3), np.uint8))
+    (scenes / "train.txt").write_text("a\nb\n")
+    dataset = opened(scenes, (128, 128))
+    # The tile of image a shows its columns up to x = 60; the others show image b.
+    tiles = [
+        Tile(0, 0, (60, 70)),
+        Tile(60, 0, (68, 70)),
+        Tile(0, 70, (60, 58)),
+        Tile(60, 70, (68, 58)),
+    ]
+    monkeypatch.setattr("datasets.base.random_tiles", lambda rng, view_wh: tiles)
+    monkeypatch.setattr("datasets.mosaic.random_view", lambda rng, box, rotation: box.matrix)
+    monkeypatch.setattr("datasets.mosaic.random_corner", lambda rng, view_wh, tile_wh: np.zeros(2))
+    monkeypatch.setattr(
+        dataset, "_mosaic_source", lambda rng: (dataset.source_image(1), dataset.load_annotation(1))
+    )
+    sample = EpochSamples(dataset, 1, 3, mosaic=1.0)[0]
+    planes, ships = sample["hm_weight"]
+    assert sample["ignored"].tolist() == [0, 1, 0] and not sample["reg_mask"].any()
+    assert planes.min() == 1
+    rows, columns = np.nonzero(ships == 0)
+    assert (columns.min(), columns.max()) == (13, 19)  # x from 52 to 76, in cells of 4
+    assert (rows.min(), rows.max()) == (14, 17)  # y from 58 to 70
+
+
+@pytest.mark.parametrize("rotation", ["free", "none"])
+def test_objects_near_the_border_are_seen_as_well(scenes, rotation):
+    """An object there is a target at least 1/4 as often as in the middle, in a corner 1/15."""
+    (scenes / "train.txt").write_text("a\n")
+
+    def count(x, y):
+        (scenes / "labelTxt/a.txt").write_text(centered_line(x, y, 12, 8, "plane"))
+        dataset = opened(scenes, min_size=0, rotation=rotation)
+        return sum(mosaics(dataset, epoch)[0]["reg_mask"].sum() for epoch in range(40))
+
+    middle, side, corner = count(70, 60), count(8, 60), count(8, 6)
+    assert side > middle / 4 and corner > middle / 15 and middle > 40
 
 
 def test_no_mosaic_is_a_plain_sample(scenes):
@@ -177,14 +216,47 @@ def test_an_unreadable_image_spoils_no_other_sample(scenes):
         EpochSamples(dataset, 1, 3, mosaic=1.0)[1]
 
 
-def test_images_with_large_objects_are_shown_alone(scenes):
-    """The smallest tile is 0.3 * 192 = 57.6 pixels wide, 36 pixels of the source at its scale."""
-    dataset = opened(scenes)
+@pytest.mark.parametrize("large", ["a", "b"])
+def test_images_with_large_objects_are_never_part_of_a_mosaic(scenes, large):
+    """The smallest tile is 0.3 * 192 = 57.6 pixels wide, 36 pixels of the source at its scale.
+
+    Image a shows planes, b ships: together they show both, unless one of them has a large object.
+    """
+    (scenes / "train.txt").write_text("a\nb\n")
+    label = {"a": "plane", "b": "ship"}[large]
     for side, joined in ((35, True), (38, False)):
-        labels = [centered_line(70, 60, side, 12, "plane")]
-        (scenes / "labelTxt/a.txt").write_text("\n".join(labels))
-        found = [EpochSamples(dataset, epoch, 3, mosaic=1.0)[0] for epoch in range(12)]
-        assert any(sample["hm"][1].any() for sample in found) == joined
+        (scenes / f"labelTxt/{large}.txt").write_text(centered_line(70, 60, side, 12, label))
+        dataset = opened(scenes)
+        found = [EpochSamples(dataset, epoch, 3, mosaic=1.0)[0] for epoch in range(16)]
+        both = [(sample["hm_weight"] == 0).any(axis=(1, 2)) | sample["hm"].any(axis=(1, 2))
+                for sample in found]  # fmt: skip
+        assert any(shown.all() for shown in both) == joined
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("squash", [False, True])
+def test_sources_of_all_kinds_make_mosaics(scenes, monkeypatch, dtype, squash):
+    """One of another size is among them, one without objects, and more objects than slots."""
+    (scenes / "labelTxt/b.txt").write_text("")
+    dataset = opened(scenes, squash=squash, max_objs=1)
+    other = np.full((50, 90, 3), 130, dtype)
+    if dtype is not np.float32:  # floats have to have three channels
+        other = other[..., 0]
+    monkeypatch.setattr(
+        dataset, "load_image",
+        lambda index: other if index == 1 else np.full((120, 140, 3), 130, dtype),
+    )  # fmt: skip
+    samples = [s for epoch in range(4) for s in mosaics(dataset, epoch)]
+    for sample in samples:
+        assert sample["input"].shape == (3, 192, 224) and sample["input"].dtype == np.float32
+        assert np.isfinite(sample["input"]).all() and sample["reg_mask"].shape == (1,)
+    assert max(sample["ignored"][2] for sample in samples) > 0
+
+
+def test_views_of_an_instance_are_kept(scenes):
+    dataset = opened(scenes)
+    dataset.data_transform = lambda image, annotation: None
+    assert not dataset.allows_mosaics()
 
 
 @pytest.mark.parametrize("side, fits", [(29.9, True), (30.1, False)])

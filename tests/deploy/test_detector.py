@@ -143,7 +143,7 @@ def test_error_about_unknown_settings_lists_the_known_ones(name, told):
     "settings",
     [
         {"conf_thresh": 18}, {"conf_thresh": "0.3"}, {"conf_thresh": [0.3]}, {"nms_thresh": -0.1},
-        {"agnostic_nms": 1.5},
+        {"agnostic_nms_thresh": 1.5},
         {"theta_thresh": float("nan")}, {"K": 0}, {"K": 2.5}, {"K": True}, {"batch_size": 0},
         {"batch_size": None}, {"threads": 0}, {"classes": "ship"}, {"tta": True},
     ],
@@ -168,7 +168,7 @@ def test_every_setting_is_documented():
 def test_agnostic_nms(weights):
     image = picture(150, 90)
     found = Detector.load(weights, conf_thresh=0.01).detect(image)
-    agnostic = Detector.load(weights, conf_thresh=0.01, agnostic_nms=0.2).detect(image)
+    agnostic = Detector.load(weights, conf_thresh=0.01, agnostic_nms_thresh=0.2).detect(image)
     expected = found[polygon_nms(found.corners, found.scores, 0.2)]
     assert 0 < len(agnostic) < len(found) and len(set(agnostic.labels.tolist())) > 1
     np.testing.assert_allclose(agnostic.corners, expected.corners, atol=1e-3)

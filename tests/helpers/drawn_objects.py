@@ -30,7 +30,7 @@ class DrawnObjects:
     classes = NAMES
     fixed_hw = False
     nms_thresh = 0.1
-    agnostic_nms = None
+    agnostic_nms_thresh = None
     conf_thresh = 0.18
     reading = ReadOptions()
     train_scale = None

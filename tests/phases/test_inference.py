@@ -103,11 +103,11 @@ def test_thresholds_and_K_are_used(tmp_path):
     assert scores(conf_thresh=0.5) == [0.9]
     assert scores(nms_thresh=1.0, K=2) == [0.9, 0.8]
     boxes.append((20, 48, 8, 8, 0.2, 1))
-    assert scores(agnostic_nms=0.1) == [0.9, 0.3, 0.2]
+    assert scores(agnostic_nms_thresh=0.1) == [0.9, 0.3, 0.2]
     boxes.append((24, 20, 16, 8, 0.7, 1))  # it overlaps the first by 3/5
     assert scores() == [0.9, 0.7, 0.3, 0.2]
-    assert scores(agnostic_nms=0.61) == [0.9, 0.7, 0.3, 0.2]
-    assert scores(agnostic_nms=0.59) == [0.9, 0.3, 0.2]
+    assert scores(agnostic_nms_thresh=0.61) == [0.9, 0.7, 0.3, 0.2]
+    assert scores(agnostic_nms_thresh=0.59) == [0.9, 0.3, 0.2]
     boxes.pop()
     assert scores(conf_thresh={"ship": 0.5}) == [0.9, 0.2]
     assert scores(conf_thresh={"plane": 0.3, "default": 0.1}) == [0.9, 0.3]

@@ -14,6 +14,7 @@ import torch
 
 import train as trainer
 from datasets import DataOptions, collate, open_dataset
+from datasets.mosaic import join_pixels
 from DOTA_devkit import interrupts
 from DOTA_devkit.errors import InputError
 from eval import EvalSettings, score_split
@@ -179,9 +180,11 @@ def test_run_resumes_at_the_exact_step(data, tmp_path, monkeypatch, workers, sto
 @pytest.mark.slow
 def test_run_with_averaged_weights_resumes_at_the_exact_step(data, tmp_path, monkeypatch):
     changes = {
-        "optimizer": "adamw", "weight_decay": 0.01, "ema_decay": 0.9, "mosaic": 0.5,
+        "optimizer": "adamw", "weight_decay": 0.01, "ema_decay": 0.9, "mosaic": 1.0,
         "schedule": "cosine",
     }  # fmt: skip
+    tiles = "datasets.mosaic.MEETING_POINTS", (0.4, 0.6)  # the objects do not fit into smaller ones
+    monkeypatch.setattr(*tiles)
 
     def rectangles():
         return tiny_model(box_coding="rectangle", head_bn=True)
@@ -193,7 +196,13 @@ def test_run_with_averaged_weights_resumes_at_the_exact_step(data, tmp_path, mon
         fit(data, stopped, model=rectangles(), **changes)
     monkeypatch.undo()
     monkeypatch.setattr("training.history.plot_history", lambda rows, path: None)
+    monkeypatch.setattr(*tiles)
+    made = []
+    monkeypatch.setattr(
+        "datasets.base.join_pixels", lambda views: made.append(1) or join_pixels(views)
+    )
     resumed = fit(data, stopped, resume=read_checkpoint(stopped / LAST), **changes)
+    assert made
     assert_same_weights(whole, resumed)
     ours, theirs = (read_checkpoint(tmp_path / name / LAST) for name in ("whole", "stopped"))
     assert_same_weights(build_model(ours), build_model(theirs))

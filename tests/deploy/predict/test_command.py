@@ -68,10 +68,10 @@ def test_flag_with_its_default_value_counts_as_given(
     assert (about["conf_thresh"], about["nms_thresh"]) == (0.2, 0.3)
     assert command(*words, "--nms_thresh", 0.1) == 0  # it can be stricter than the file
     about = json.loads((tmp_path / "out/detections.json").read_text())
-    assert about["nms_thresh"] == 0.1 and about["agnostic_nms"] is None
-    assert command(*words, "--agnostic_nms", 0.4) == 0
+    assert about["nms_thresh"] == 0.1 and about["agnostic_nms_thresh"] is None
+    assert command(*words, "--agnostic_nms_thresh", 0.4) == 0
     about = json.loads((tmp_path / "out/detections.json").read_text())
-    assert about["agnostic_nms"] == 0.4
+    assert about["agnostic_nms_thresh"] == 0.4
 
 
 def test_defaults_are_left_to_the_checkpoint(tmp_path, picture, monkeypatch):

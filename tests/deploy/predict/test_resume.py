@@ -69,7 +69,7 @@ def test_journal_line_of_an_unknown_batch_is_ignored(tmp_path, picture):
     assert result_files(tmp_path / "out") == result_files(tmp_path / "whole")
 
 
-@pytest.mark.parametrize("other", ["setting", "model", "pixels", "agnostic_nms"])
+@pytest.mark.parametrize("other", ["setting", "model", "pixels"])
 def test_other_work_starts_from_scratch(tmp_path, picture, other):
     picture = write(picture.with_suffix(".bmp"), cv2.imread(str(picture)))
     with pytest.raises(Killed):
@@ -78,8 +78,6 @@ def test_other_work_starts_from_scratch(tmp_path, picture, other):
     if other == "pixels":  # in a file of the same size in bytes
         cv2.imwrite(str(picture), cv2.imread(str(picture))[::-1])
     detector = DrawnObjects()
-    if other == "agnostic_nms":
-        detector.agnostic_nms = 0.5
     done = run(picture, tmp_path / "out", detector, **settings.get(other, {}))
     assert sum(detector.batches) == done.windows
 
