@@ -173,6 +173,11 @@ def test_agnostic_nms(weights):
     assert 0 < len(agnostic) < len(found) and len(set(agnostic.labels.tolist())) > 1
     np.testing.assert_allclose(agnostic.corners, expected.corners, atol=1e-3)
     assert agnostic.labels.tolist() == expected.labels.tolist()
+    # Windows, whose pieces of an object are joined within a class, keep the boxes of all classes.
+    views = [picture(128, 96)]
+    plain = Detector.load(weights, conf_thresh=0.01).detect_inputs(views)[0]
+    of_window = Detector.load(weights, conf_thresh=0.01, agnostic_nms_thresh=0.2)
+    np.testing.assert_array_equal(of_window.detect_inputs(views)[0].corners, plain.corners)
 
 
 def test_full_outputs_are_reported(weights):
