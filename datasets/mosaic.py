@@ -75,12 +75,10 @@ def random_corner(
 ) -> np.ndarray:
     """Draw the position (x, y) of the part of a view that a tile shows, in whole pixels.
 
-    A random point of the view is put at a random point of the tile, as far as the tile does not
-    reach beyond the view. With all positions equally likely, the corners of images would hardly
-    ever be seen.
+    All positions are equally likely, so what is near a border is seen less often. Showing borders
+    more often was tried, and boxes fit less well (docs/recipes.md).
     """
-    corner = rng.random(2) * view_wh - rng.random(2) * tile_wh
-    return np.rint(np.clip(corner, 0, np.subtract(view_wh, tile_wh)))
+    return rng.integers(np.subtract(view_wh, tile_wh) + 1)
 
 
 def tile_view(
