@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 import os
-from contextlib import suppress
 
 import numpy as np
 import torch
@@ -34,9 +33,6 @@ from structures.letterbox import Letterbox, normalize
 
 IGNORE_REASONS = ("min_size", "min_visible", "max_objs")
 """The option behind each of the three counts `ignored` of a training sample."""
-
-_MOSAIC_TRIES = 5
-"""So many images are drawn until one fits into the tiles."""
 
 _LACKING = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 """Errors of opening a file that say nothing about the file."""
@@ -197,8 +193,8 @@ class BaseDataset(LabelSurvey, torch.utils.data.Dataset):
 
         Args:
             index: The image.
-            mosaic: Probability that three more images are part of the view, if the objects of all
-                four are small enough; see `datasets.mosaic`.
+            mosaic: Probability that three more images are part of the view, unless an object of
+                this one is too large for that; see `datasets.mosaic`.
         """
         image = self.source_image(index)
         self._rng.start_sample(index)
@@ -289,20 +285,6 @@ class BaseDataset(LabelSurvey, torch.utils.data.Dataset):
         view_wh = (self.input_w, self.input_h)
         return Letterbox.fit(image.shape[1::-1], view_wh, self.options.squash)
 
-    def _mosaic_source(
-        self, rng: np.random.Generator
-    ) -> tuple[np.ndarray, dict[str, np.ndarray]] | None:
-        """Return a random image and its labels; None if none was found that may be shown in part.
-
-        An image that cannot be read is left out here, as the sample of that image tells of it.
-        """
-        for index in rng.integers(len(self), size=_MOSAIC_TRIES).tolist():
-            with suppress(UnreadableImage):
-                image, annotation = self.source_image(index), self.load_annotation(index)
-                if self._fits_tiles(image, annotation):
-                    return image, annotation
-        return None
-
     def _fits_tiles(self, image: np.ndarray, annotation: dict[str, np.ndarray]) -> bool:
         outlines = np.asarray(annotation["pts"], np.float64).reshape(-1, 4, 2)
         return fits_tiles(outlines, self._letterbox(image))
@@ -314,8 +296,11 @@ class BaseDataset(LabelSurvey, torch.utils.data.Dataset):
         rng = self._rng.current()
         tiles = random_tiles(rng, (self.input_w, self.input_h))
         sources = [(image, annotation)]
-        while len(sources) < len(tiles):
-            sources.append(self._mosaic_source(rng) or (image, annotation))
+        for other in rng.integers(len(self), size=len(tiles) - 1).tolist():
+            try:
+                sources.append((self.source_image(other), self.load_annotation(other)))
+            except UnreadableImage:  # the sample of that image tells of it
+                sources.append((image, annotation))
         views, annotations = [], []
         for tile, (source, labels) in zip(tiles, sources, strict=True):
             view = tile_view(rng, source, self._letterbox(source), self.options.rotation, tile)

@@ -2,8 +2,8 @@
 
 The four meet at a random point. Each fills its quarter with a part of a view as it would be shown
 alone, at the same scale (unlike the mosaic of YOLOv4, which shows four images at half their size):
-small objects stay as large as they are in testing. An image with an object that is longer than the
-smallest tile is never part of a mosaic, because it would mostly be seen in parts.
+small objects stay as large as they are in testing. The view of an image with an object that is
+longer than the smallest tile is no mosaic, so that large objects are not only seen in parts.
 
 Where an object is cut so much that it is ignored, its whole outline is ignored, including the part
 beyond the tile: a network that finds such objects by a part of them finds their centers there.
