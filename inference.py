@@ -265,10 +265,9 @@ def postprocess(
     height, width = maps["hm"].shape[2:]
     input_wh = (width * STRIDE, height * STRIDE)
     boxes = (Letterbox.fit(size_wh, input_wh, squash=settings.squash) for size_wh in sizes_wh)
-    found = [
-        to_source(detections, box).nms(settings.nms_thresh)
+    return [
+        to_source(detections, box)
+        .nms(settings.nms_thresh)
+        .agnostic_nms(settings.agnostic_nms_thresh)
         for detections, box in zip(decoder.decode(maps), boxes, strict=True)
     ]
-    if settings.agnostic_nms_thresh is None:
-        return found
-    return [detections.agnostic_nms(settings.agnostic_nms_thresh) for detections in found]

@@ -329,17 +329,15 @@ def restore_flags(args: argparse.Namespace, resume: Checkpoint) -> None:
         InputError: a flag would make it a different run, or the file has an impossible value.
     """
     complete = "run" in resume.extras
+    stored = dict(resume.extras)
+    if complete:  # settings that came later had these values
+        stored["train"] = {**asdict(TrainSettings()), **stored.get("train", {})}
     others = []
     for flag in FLAGS:
         place = PLACES.get(flag.dest)
-        if place is None:
+        if place is None or place.name not in stored.get(place.section, {}):
             continue
-        section = resume.extras.get(place.section, {})
-        if complete and place.section == "train":  # settings that came later had these values
-            section = {**asdict(TrainSettings()), **section}
-        if place.name not in section:
-            continue
-        before = _stored(flag, section[place.name], resume.path)
+        before = _stored(flag, stored[place.section][place.name], resume.path)
         now = getattr(args, flag.dest)
         if flag.dest == "device" and flag.dest not in args.given:  # see `restore_processes`
             if now is None and before is not None:

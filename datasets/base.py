@@ -264,14 +264,14 @@ class BaseDataset(LabelSurvey, torch.utils.data.Dataset):
             `ignored_cat` [M] of objects that are too small or not visible enough, and
             `ignored_counts` [2] of either.
         """
-        box = self._letterbox(image)
+        box = self._letterbox(image.shape[1::-1])
         if self.options.augment:
             matrix = random_view(self._rng.current(), box, self.options.rotation)
             view = warp(image, matrix, box.input_wh)
         else:
             matrix, view = box.matrix, box.apply(image)
 
-        return view, self._annotation_in_view(annotation, matrix, box.source_wh)
+        return view, self._annotation_in_view(annotation, matrix, box.source_wh, box.input_wh)
 
     def allows_mosaics(self) -> bool:
         """Return whether training views may be mosaics: not if a subclass makes its own views."""
@@ -281,13 +281,12 @@ class BaseDataset(LabelSurvey, torch.utils.data.Dataset):
         )
         return self.options.augment and not own
 
-    def _letterbox(self, image: np.ndarray) -> Letterbox:
-        view_wh = (self.input_w, self.input_h)
-        return Letterbox.fit(image.shape[1::-1], view_wh, self.options.squash)
+    def _letterbox(self, source_wh: tuple[int, int]) -> Letterbox:
+        return Letterbox.fit(source_wh, (self.input_w, self.input_h), self.options.squash)
 
     def _fits_tiles(self, image: np.ndarray, annotation: dict[str, np.ndarray]) -> bool:
         outlines = np.asarray(annotation["pts"], np.float64).reshape(-1, 4, 2)
-        return fits_tiles(outlines, self._letterbox(image))
+        return fits_tiles(outlines, self._letterbox(image.shape[1::-1]))
 
     def _mosaic(
         self, image: np.ndarray, annotation: dict[str, np.ndarray]
@@ -303,10 +302,11 @@ class BaseDataset(LabelSurvey, torch.utils.data.Dataset):
                 sources.append((image, annotation))
         views, annotations = [], []
         for tile, (source, labels) in zip(tiles, sources, strict=True):
-            view = tile_view(rng, source, self._letterbox(source), self.options.rotation, tile)
+            box = self._letterbox(source.shape[1::-1])
+            view = tile_view(rng, source, box, self.options.rotation, tile)
             views.append(view)
             annotations.append(
-                self._annotation_in_view(labels, view.matrix, source.shape[1::-1], tile.size_wh)
+                self._annotation_in_view(labels, view.matrix, box.source_wh, tile.size_wh)
             )
         return join_pixels(views), join_annotations(tiles, annotations, self.down_ratio)
 
@@ -315,17 +315,12 @@ class BaseDataset(LabelSurvey, torch.utils.data.Dataset):
         annotation: dict[str, np.ndarray],
         matrix: np.ndarray,
         source_wh: tuple[int, int],
-        view_wh: tuple[int, int] | None = None,
+        view_wh: tuple[int, int],
     ) -> dict[str, np.ndarray]:
-        """Return the second result of `data_transform` for the view that `matrix` [2, 3] makes.
-
-        `view_wh` is the size of the view if it is not that of the input.
-        """
+        """Return the second result of `data_transform` for the view that `matrix` [2, 3] makes."""
         outlines = np.asarray(annotation["pts"], np.float64).reshape(-1, 4, 2)
         labels = np.asarray(annotation["cat"]).reshape(-1).astype(np.int64)
-        rectangles, visible_shares, whole = rectangles_in_view(
-            outlines, matrix, source_wh, view_wh or (self.input_w, self.input_h)
-        )
+        rectangles, visible_shares, whole = rectangles_in_view(outlines, matrix, source_wh, view_wh)
         visible = visible_shares > 0
         large = reaches_size(outlines, self.options.min_size)
         targets = visible & large & (visible_shares >= self.options.min_visible)
@@ -364,10 +359,11 @@ class BaseDataset(LabelSurvey, torch.utils.data.Dataset):
         Returns:
             The targets of `datasets.targets.encode_targets`.
         """
-        view_wh = (self.input_w, self.input_h)
-        box = Letterbox.fit(source_wh, view_wh, self.options.squash)
+        box = self._letterbox(source_wh)
         annotation = self.load_annotation(index)
-        return self._encoded(self._annotation_in_view(annotation, box.matrix, source_wh))
+        return self._encoded(
+            self._annotation_in_view(annotation, box.matrix, source_wh, box.input_wh)
+        )
 
     def _encoded(self, annotation: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         size_hw = (self.input_h // self.down_ratio, self.input_w // self.down_ratio)

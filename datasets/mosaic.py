@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from datasets.augment import random_view, warp
-from structures import boxes
+from datasets.geometry import reaches_size
 from structures.letterbox import Letterbox
 
 MEETING_POINTS = (0.3, 0.7)
@@ -35,7 +35,6 @@ class Tile(NamedTuple):
 class TileView(NamedTuple):
     """What a quarter shows."""
 
-    tile: Tile
     pixels: np.ndarray
     """[h, w, 3] of the size of the tile."""
     matrix: np.ndarray
@@ -65,9 +64,9 @@ def fits_tiles(outlines: np.ndarray, letterbox: Letterbox) -> bool:
         outlines: [N, 4, 2] in source pixels.
         letterbox: The placement of the image in the view.
     """
-    sides = boxes.side_lengths(boxes.min_area_rectangles(np.asarray(outlines, np.float64)))
-    longest = sides.max(initial=0) * max(letterbox.scale)
-    return longest <= MEETING_POINTS[0] * min(letterbox.input_wh)
+    smallest = MEETING_POINTS[0] * min(letterbox.input_wh) / max(letterbox.scale)
+    # As long as the tile still fits.
+    return not reaches_size(outlines, np.nextafter(smallest, np.inf)).any()
 
 
 def random_corner(
@@ -95,7 +94,7 @@ def tile_view(
     """
     matrix = random_view(rng, letterbox, rotation)
     matrix[:, 2] -= random_corner(rng, letterbox.input_wh, tile.size_wh)
-    return TileView(tile, warp(image, matrix, tile.size_wh), matrix)
+    return TileView(warp(image, matrix, tile.size_wh), matrix)
 
 
 def join_pixels(views: Sequence[TileView]) -> np.ndarray:

@@ -160,13 +160,12 @@ class Detector:
         pixels = [as_bgr(image, self.reading) for image in images]
         boxes = [self.letterbox(image.shape[1::-1]) for image in pixels]
         inputs = [box.apply(image) for box, image in zip(boxes, pixels, strict=True)]
-        found = [
-            detections.with_corners(box.to_source(detections.corners))
+        return [
+            detections.with_corners(box.to_source(detections.corners)).agnostic_nms(
+                self.agnostic_nms_thresh
+            )
             for box, detections in zip(boxes, self.detect_inputs(inputs), strict=True)
         ]
-        if self.agnostic_nms_thresh is None:
-            return found
-        return [detections.agnostic_nms(self.agnostic_nms_thresh) for detections in found]
 
     def _input_hw(self) -> tuple[int, int]:
         own, asked = self.runtime.input_hw, self.settings.input_hw

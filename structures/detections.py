@@ -70,8 +70,13 @@ class Detections:
         """Apply greedy NMS within each class, in descending order of score, ties in input order."""
         return self[polygon_nms(self.corners, self.scores, iou_threshold, labels=self.labels)]
 
-    def agnostic_nms(self, iou_threshold: float) -> Detections:
-        """Apply greedy NMS to all boxes, whatever their classes; the order is that of `nms`."""
+    def agnostic_nms(self, iou_threshold: float | None) -> Detections:
+        """Apply greedy NMS to all boxes, whatever their classes; the order is that of `nms`.
+
+        With None, nothing is suppressed.
+        """
+        if iou_threshold is None:
+            return self
         return self[polygon_nms(self.corners, self.scores, iou_threshold)]
 
     def class_names(self) -> list[str]:
