@@ -321,7 +321,7 @@ def _training_flags(group) -> None:
         help="decay of the exponential moving average of the weights, which is scored and saved, 0 "
              f"for none (default: {usual['ema_decay']}; with --recipe paper 0)")
     add("--mosaic", phases=TRAIN, type=share, metavar="P",
-        help="probability that a training view is put together from four images, if their "
+        help="probability that the training view of an image is put together from four, if its "
              f"objects are small enough (default: {usual['mosaic']:g}; with --recipe paper 0)")
     add("--accumulate", phases=TRAIN, type=positive, metavar="N",
         help="accumulate the gradients of N batches for each step, which equals a batch N times "
