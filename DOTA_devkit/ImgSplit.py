@@ -37,6 +37,11 @@ class splitbase(LabeledSplitter):
         ext: str = ".png",
     ) -> None:
         options = SplitOptions(
-            size=subsize, gap=gap, min_share=thresh, fit_order=choosebestpoint, suffix=ext
+            size=subsize,
+            gap=gap,
+            min_share=thresh,
+            fit_order=choosebestpoint,
+            suffix=ext,
+            whole_pixels=True,
         )
         super().__init__(basepath, outpath, options, workers=1)

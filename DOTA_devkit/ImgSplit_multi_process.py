@@ -44,5 +44,6 @@ class splitbase(LabeledSplitter):
             fit_order=choosebestpoint,
             suffix=ext,
             pad=padding,
+            whole_pixels=True,
         )
         super().__init__(basepath, outpath, options, workers=num_process)

@@ -87,6 +87,12 @@ def _add_label_options(parser: argparse.ArgumentParser) -> None:
         help="share of an object that must be left for it to stay a normal object (default: 0.7)",
     )
     parser.add_argument(
+        "--whole_pixels",
+        action="store_true",
+        help="truncate label coordinates to whole pixels, as the original devkit does (default: "
+        "keep hundredths)",
+    )
+    parser.add_argument(
         "--keep_empty",
         type=fraction,
         default=1.0,
@@ -175,6 +181,7 @@ def run_split(arguments: argparse.Namespace) -> None:
     options = _options(
         arguments,
         min_share=arguments.min_share,
+        whole_pixels=arguments.whole_pixels,
         keep_empty=arguments.keep_empty,
         seed=arguments.seed,
     )
@@ -212,7 +219,7 @@ def run_split_images(arguments: argparse.Namespace) -> None:
     _report(summary, arguments.target)
 
 
-def _options(arguments: argparse.Namespace, **others: float) -> SplitOptions:
+def _options(arguments: argparse.Namespace, **others: float | bool) -> SplitOptions:
     return SplitOptions(
         size=arguments.size,
         gap=arguments.gap,

@@ -16,6 +16,9 @@ from DOTA_devkit.text_table import float_texts
 TRUNCATED_DIFFICULTY = 2
 """Difficulty of an object that a border truncates by too much."""
 
+WRITTEN_DECIMALS = 2
+"""Of the coordinates of a label, in pixels."""
+
 # Pairs of an object and a window that are checked at a time.
 PAIRS_PER_STEP = 1 << 20
 
@@ -36,8 +39,8 @@ class LabelCutter:
         self._options = options
         self._size_wh = size_wh
         self.dropped = 0
-        # The original reads integers. Adding 0.0 turns -0.0, which would be written, into 0.0.
-        self._corners = np.trunc(labels.corners) * rate + 0.0
+        corners = np.trunc(labels.corners) if options.whole_pixels else labels.corners
+        self._corners = corners * rate
         names, difficult = labels.names, labels.difficult.tolist()
         # The end of each label line: class and difficulty.
         self._line_ends = _object_array(
@@ -81,9 +84,9 @@ class LabelCutter:
         ]
 
     def _lines(self, windows: np.ndarray) -> list[list[str]]:
-        size = self._options.size
         # In the original the far border is one less than that of the image.
-        ends = np.minimum(windows + size, np.array(self._size_wh) - 1)
+        border = np.array(self._size_wh) - self._options.whole_pixels
+        ends = np.minimum(windows + self._options.size, border)
         low, high = self._rectangles[:, :2], self._rectangles[:, 2:]
         overlaps = ((high > windows[:, None]) & (low < ends[:, None])).all(axis=2)
         window, row = np.nonzero(overlaps & ~self._has_no_area)
@@ -91,10 +94,12 @@ class LabelCutter:
         inside = ((low[row] >= start) & (high[row] <= end)).all(axis=1)
         texts = np.full(len(row), None, object)
         whole = np.flatnonzero(inside)
-        values = np.trunc(self._corners[row[whole]] - start[whole, None])
+        values = self._coordinates(self._corners[row[whole]] - start[whole, None])
         texts[whole] = _label_lines(values, self._line_ends[row[whole]])
         cut, corners, share = self._cut(np.flatnonzero(~inside), row, start, end)
-        values = np.trunc(corners - start[cut, None]).clip(1, size)
+        values = self._coordinates(corners - start[cut, None])
+        if self._options.whole_pixels:
+            values = values.clip(1, self._options.size)
         line_ends = np.where(
             share > self._options.min_share,
             self._line_ends[row[cut]],
@@ -106,6 +111,11 @@ class LabelCutter:
             [text for text in texts[first:last] if text is not None]
             for first, last in pairwise(bounds)
         ]
+
+    def _coordinates(self, corners: np.ndarray) -> np.ndarray:
+        """Round coordinates as they are written. Adding 0.0 turns -0.0 into 0.0."""
+        whole = self._options.whole_pixels
+        return (np.trunc(corners) if whole else corners.round(WRITTEN_DECIMALS)) + 0.0
 
     def _cut(
         self, pairs: np.ndarray, row: np.ndarray, start: np.ndarray, end: np.ndarray

@@ -26,6 +26,8 @@ class SplitOptions:
         suffix: image format of the patches, one of `DOTA_devkit.images.COMMON_SUFFIXES`.
         pad: pad patches of small images to ``size`` with black on the right and at the bottom.
         jpeg_quality: 0 to 100.
+        whole_pixels: truncate label coordinates to whole pixels, as the original devkit does: it
+            moves and shrinks boxes by up to a pixel, before and after resizing.
         reading: how the pixels of the images are read.
     """
 
@@ -39,6 +41,7 @@ class SplitOptions:
     suffix: str = ".png"
     pad: bool = False
     jpeg_quality: int = 95
+    whole_pixels: bool = False
     reading: ReadOptions = field(default_factory=ReadOptions)
 
     def at_rates(self, *rates: float) -> SplitOptions:

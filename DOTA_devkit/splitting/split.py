@@ -262,6 +262,8 @@ def _record_options(
     # Different rates may be split one after the other, as the names of the patches contain them.
     state = {**asdict(replace(options, rates=(1.0,))), "labels": labeled}
     del state["rates"], state["jpeg_quality"], state["reading"]
+    if not labeled:
+        del state["whole_pixels"]
     reading = {"depth": options.reading.depth, "bands": options.reading.bands_text()}
     path = output_dir / STATE_FILE
     if path.exists() and not overwrite:
@@ -270,7 +272,8 @@ def _record_options(
         except (ValueError, RecursionError):
             before = {}
         before = before if isinstance(before, dict) else {}
-        before = reading | before  # folders of earlier versions do not record it
+        # Folders of earlier versions do not record these.
+        before = reading | {"whole_pixels": True} | before
         state |= reading
         different = [key for key, value in state.items() if before.get(key) != value]
         if different:

@@ -36,6 +36,7 @@ def test_split_reproduces_the_recorded_patches(shared, tmp_path, capsys):
         tmp_path / "out",
         "--rates",
         "0.5,1",
+        "--whole_pixels",
         "--list",
         tmp_path / "trainval.txt",
     ]

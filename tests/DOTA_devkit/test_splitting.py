@@ -1,5 +1,6 @@
 """Splitting against recorded patches and a simple splitter, object by object."""
 
+import json
 import logging
 import subprocess
 import sys
@@ -49,23 +50,28 @@ def random_boxes(rng: np.random.Generator, count: int, extent: float) -> np.ndar
     return corners + rng.uniform(-20, extent + 20, (count, 1, 2))
 
 
-def reference_lines(labels: Labels, rate: float, size_wh, window_xy, size: int) -> list[str]:
+def reference_lines(
+    labels: Labels, rate: float, size_wh, window_xy, size: int, whole_pixels: bool
+) -> list[str]:
     """Label lines of one window, as the rules are written."""
     (x, y), (width, height) = window_xy, size_wh
-    right, bottom = min(x + size, width - 1), min(y + size, height - 1)
+    right, bottom = min(x + size, width - whole_pixels), min(y + size, height - whole_pixels)
     window = shapely.box(x, y, right, bottom)
     lines = []
     for corners, name, difficult in zip(
         labels.corners, labels.names, labels.difficult.tolist(), strict=True
     ):
-        corners = [(int(px) * rate, int(py) * rate) for px, py in corners.tolist()]
+        if whole_pixels:
+            corners = np.array([[int(px), int(py)] for px, py in corners.tolist()])
+        corners = (corners * rate).tolist()
         polygon = shapely.Polygon(corners)
         if polygon.area == 0:
             continue
         inside = polygon.intersection(window)
         share = inside.area / polygon.area
         if all(x <= px <= right and y <= py <= bottom for px, py in corners):
-            values = [int(v) for px, py in corners for v in (px - x, py - y)]
+            values = [v for px, py in corners for v in (px - x, py - y)]
+            values = [int(v) if whole_pixels else v for v in values]
         elif share > 0:
             points = list(shapely.geometry.polygon.orient(inside, 1).exterior.coords)[:-1]
             if len(points) == 5:
@@ -77,11 +83,13 @@ def reference_lines(labels: Labels, rate: float, size_wh, window_xy, size: int) 
                 continue
             turns = [points[k:] + points[:k] for k in range(4)]
             points = min(turns, key=lambda turn: np.sum(np.subtract(turn, corners) ** 2))
-            values = [min(max(int(v), 1), size) for px, py in points for v in (px - x, py - y)]
+            values = [v for px, py in points for v in (px - x, py - y)]
+            values = [min(max(int(v), 1), size) if whole_pixels else v for v in values]
             difficult = difficult if share > 0.7 else 2
         else:
             continue
-        lines.append(" ".join(f"{float(value)}" for value in values) + f" {name} {difficult}")
+        texts = (f"{round(float(value), 2)}" for value in values)
+        lines.append(" ".join(texts) + f" {name} {difficult}")
     return lines
 
 
@@ -118,7 +126,8 @@ class TestRecorded:
             for path in (samples / folder).iterdir():
                 if path.stem in ("P0706", "P1888"):
                     (tmp_path / "in" / folder / path.name).write_bytes(path.read_bytes())
-        summary = split_folder(tmp_path / "in", tmp_path / "out", SplitOptions(rates=(1, 0.5)))
+        options = SplitOptions(rates=(1, 0.5), whole_pixels=True)
+        summary = split_folder(tmp_path / "in", tmp_path / "out", options)
         found, expected = files_of(tmp_path / "out"), files_of(recorded)
         images = {name: found.pop(name) for name in list(found) if name.startswith("images/")}
         assert found == expected
@@ -175,15 +184,19 @@ class TestWindows:
 
 
 class TestLabels:
+    @pytest.mark.parametrize("whole_pixels", [False, True])
     @pytest.mark.parametrize("rate", [0.5, 1, 2])
-    def test_label_lines_against_reference(self, rate, monkeypatch):
+    def test_label_lines_against_reference(self, rate, whole_pixels, monkeypatch):
         rng = np.random.default_rng(1)
         difficult = rng.integers(0, 2, 150)
         labels = labels_of(random_boxes(rng, 150, 400), difficult=difficult)
-        size_wh, options = resized_wh((400, 300), rate), SplitOptions(size=100, gap=30)
+        size_wh = resized_wh((400, 300), rate)
+        options = SplitOptions(size=100, gap=30, whole_pixels=whole_pixels)
         cutter = LabelCutter(labels, rate, size_wh, options)
         origins = windows(size_wh, 100, 30)
-        expected = [reference_lines(labels, rate, size_wh, origin, 100) for origin in origins]
+        expected = [
+            reference_lines(labels, rate, size_wh, origin, 100, whole_pixels) for origin in origins
+        ]
         assert cutter.lines(origins) == expected
         assert sum(map(len, expected)) > 200 and cutter.dropped > 0
         monkeypatch.setattr("DOTA_devkit.splitting.labels.PAIRS_PER_STEP", 400)
@@ -220,9 +233,52 @@ class TestLabels:
             ([[95, 10], [106, 10], [95, 20], [106, 20]], None),
         ],
     )
-    def test_label_lines_by_hand(self, corners, line):
-        cutter = LabelCutter(labels_of([corners]), 1, (300, 300), SplitOptions(size=100, gap=0))
+    def test_label_lines_of_the_original_by_hand(self, corners, line):
+        options = SplitOptions(size=100, gap=0, whole_pixels=True)
+        cutter = LabelCutter(labels_of([corners]), 1, (300, 300), options)
         assert cutter.lines([(0, 0)]) == [[] if line is None else [line]]
+
+    @pytest.mark.parametrize(
+        ("corners", "rate", "line"),
+        [
+            # Inside: unchanged, and resized before it is rounded.
+            ([[0, 0.25], [9, 0], [9.125, 9], [0, 9]], 1,
+             "0.0 0.25 9.0 0.0 9.12 9.0 0.0 9.0 ship 0"),
+            ([[30.9, 40.9], [42.9, 40.9], [42.9, 46.9], [30.9, 46.9]], 2,
+             "61.8 81.8 85.8 81.8 85.8 93.8 61.8 93.8 ship 0"),
+            # Beyond the left border: 0 and not -0.
+            ([[-0.002, 0], [9, 0], [9, 9], [-0.002, 9]], 1,
+             "0.0 0.0 9.0 0.0 9.0 9.0 0.0 9.0 ship 0"),
+            # 70 % left: difficult.
+            ([[-3, 10], [7, 10], [7, 20], [-3, 20]], 1,
+             "0.0 10.0 7.0 10.0 7.0 20.0 0.0 20.0 ship 2"),
+            # A corner cut off: the shortest of five edges is replaced by its midpoint.
+            ([[98, 10], [108, 20], [96, 32], [86, 20]], 1,
+             "99.0 11.0 100.0 28.0 96.0 32.0 86.0 20.0 ship 0"),
+        ],
+    )  # fmt: skip
+    def test_label_lines_by_hand(self, corners, rate, line):
+        cutter = LabelCutter(labels_of([corners]), rate, (300, 300), SplitOptions(size=100, gap=0))
+        assert cutter.lines([(0, 0)]) == [[line]]
+
+    def test_an_object_at_the_last_pixel_of_the_image_is_whole(self):
+        corners = [[290, 10], [300, 10], [300, 20], [290, 20]]
+        for whole_pixels, right in ((False, 100.0), (True, 99.0)):
+            options = SplitOptions(size=100, gap=0, whole_pixels=whole_pixels)
+            cutter = LabelCutter(labels_of([corners]), 1, (300, 300), options)
+            line = f"90.0 10.0 {right} 10.0 {right} 20.0 90.0 20.0 ship 0"
+            assert cutter.lines([(200, 0)]) == [[line]]
+
+    @pytest.mark.parametrize("seed", range(5))
+    def test_small_boxes_keep_their_shape(self, seed):
+        """Whole pixels leave small boxes with an IoU of 0.8; hundredths with more than 0.99."""
+        rng = np.random.default_rng(seed)
+        boxes = np.array([[[0, 0], [12, 0], [12, 6], [0, 6]]]) + rng.uniform(1, 80, (50, 1, 2))
+        cutter = LabelCutter(labels_of(boxes), 1, (300, 300), SplitOptions(size=100, gap=0))
+        found = [np.array(line.split()[:8], float) for line in cutter.lines([(0, 0)])[0]]
+        polygons = shapely.polygons(np.reshape(found, (-1, 4, 2)))
+        inside = shapely.area(shapely.intersection(polygons, shapely.polygons(boxes)))
+        assert len(found) == 50 and inside.min() / 72 > 0.99
 
     def test_label_lines_of_an_image_without_labels(self):
         none, options = labels_of(np.zeros((0, 4, 2))), SplitOptions(size=100, gap=0)
@@ -345,6 +401,21 @@ class TestResuming:
         split_folder(data, tmp_path / "two", replace(self.options, rates=(0.5,)))
         found, whole = files_of(tmp_path / "two"), files_of(tmp_path / "out")
         assert {k for k in found if "/" in k} == {k for k in whole if "/" in k}
+
+    def test_a_split_of_an_earlier_version_has_whole_pixels(self, data, tmp_path):
+        whole = replace(self.options, whole_pixels=True)
+        split_folder(data, tmp_path / "out", whole)
+        state = tmp_path / "out" / "images" / split.STATE_FILE
+        earlier = {k: v for k, v in json.loads(state.read_text()).items() if k != "whole_pixels"}
+        state.write_text(json.dumps(earlier))
+        with pytest.raises(InputError, match=r"\(whole_pixels True, now False\)"):
+            split_folder(data, tmp_path / "out", self.options)
+        assert split_folder(data, tmp_path / "out", whole).written == 0
+
+    def test_without_labels_whole_pixels_do_not_matter(self, data, tmp_path):
+        images = {"small": data / "images" / "small.png"}
+        split_images(images, tmp_path, replace(self.options, whole_pixels=True))
+        assert split_images(images, tmp_path, self.options).written == 0
 
     def test_another_size_is_rejected(self, data, tmp_path):
         split_folder(data, tmp_path / "out", self.options)
