@@ -31,6 +31,10 @@ def group_by_source(image_ids: Iterable[str]) -> dict[str, list[str]]:
     return dict(sorted(groups.items()))
 
 
+DEFAULT_LISTS = {"train": ("train", "trainval")}
+"""Names of the list of a set, the first that exists; others have the name of the set."""
+
+
 def count_overlap(train_ids: Sequence[str], val_ids: Sequence[str]) -> tuple[list[str], list[str]]:
     """Return the ids in both lists, and the source images of which both lists have patches."""
     ids = sorted(set(train_ids) & set(val_ids))

@@ -126,6 +126,7 @@ class FolderDataset(BaseDataset):
             ids, source = self.images.resolve(read_list(path), path), path
         if self.phase == "train":
             self._refuse_overlap(ids, listed=path is not None)
+            self._warn_of_tested(ids)
         else:
             unique = list(dict.fromkeys(ids))
             if len(unique) < len(ids):
@@ -155,6 +156,17 @@ class FolderDataset(BaseDataset):
             raise InputError(
                 f"{self.data_dir}: there is no train.txt, so training takes all images: {error}"
             ) from None
+
+    def _warn_of_tested(self, train_ids: list[str]) -> None:
+        """Log a warning if images of the test list are among the training images."""
+        path = find_list(self.data_dir, "test", self.options)
+        if path is None or path == find_list(self.data_dir, "val", self.options):
+            return
+        try:
+            test_ids = [self.images.id_of(entry) for entry in read_list(path)]
+        except InputError:  # the test says what is wrong with it
+            return
+        check_overlap(train_ids, test_ids, allow=True, name="test")
 
     def load_image(self, index: int) -> np.ndarray:
         """Read an image [H, W, 3] in BGR."""

@@ -10,7 +10,7 @@ from datasets.options import DataOptions
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.faults import shorten_list
 from DOTA_devkit.formats import read_ids
-from DOTA_devkit.lists import count_overlap
+from DOTA_devkit.lists import DEFAULT_LISTS, count_overlap
 
 logger = logging.getLogger(__name__)
 
@@ -18,9 +18,8 @@ logger = logging.getLogger(__name__)
 def find_list(data_dir: Path | str, phase: str, options: DataOptions) -> Path | None:
     """Find the id list that a phase reads.
 
-    For train this is train.txt if there is a val.txt, else trainval.txt, else train.txt; for val
-    it is val.txt; for test it is test.txt, else val.txt; for any other phase <phase>.txt. A list
-    in `options` takes precedence.
+    For train this is train.txt, else trainval.txt; for val it is val.txt; for test it is test.txt,
+    else val.txt; for any other phase <phase>.txt. A list in `options` takes precedence.
 
     Returns:
         The path of the list, or None if there is none.
@@ -35,14 +34,7 @@ def find_list(data_dir: Path | str, phase: str, options: DataOptions) -> Path | 
         if not path.is_file():
             raise InputError(f"{phase}_list: there is no file {path}")
         return path
-    if phase == "train":
-        has_val = find_list(data_dir, "val", options) is not None
-        names = ["train", "trainval"] if has_val else ["trainval", "train"]
-    elif phase == "test":
-        names = ["test"]
-    else:
-        names = [phase]
-    for name in names:
+    for name in DEFAULT_LISTS.get(phase, (phase,)):
         path = data_dir / f"{name}.txt"
         if path.is_file():
             return path
@@ -61,29 +53,35 @@ def read_list(path: Path) -> list[str]:
     return entries
 
 
-def check_overlap(train_ids: Sequence[str], val_ids: Sequence[str], allow: bool = False) -> None:
-    """Check that training and validation share no images, nor patches of the same image.
+def check_overlap(
+    train_ids: Sequence[str],
+    other_ids: Sequence[str],
+    allow: bool = False,
+    name: str = "validation",
+) -> None:
+    """Check that a list shares no images with training, nor patches of the same image.
 
     Scores on images of the training set say nothing about new images.
 
     Args:
         train_ids: Image ids for training.
-        val_ids: Image ids for validation.
+        other_ids: Image ids for validation or testing.
         allow: Log a warning instead of raising.
+        name: What these are for.
 
     Raises:
         InputError: The lists overlap.
     """
-    ids, sources = count_overlap(train_ids, val_ids)
+    ids, sources = count_overlap(train_ids, other_ids)
     if not sources:
         return
     if ids:
-        what = f"{len(ids)} of {len(set(val_ids))} validation images are also in the training list"
+        what = f"{len(ids)} of {len(set(other_ids))} {name} images are also in the training list"
         shown = ids
     else:
-        what = f"patches of {len(sources)} images are in both the training and the validation list"
+        what = f"patches of {len(sources)} images are in both the training and the {name} list"
         shown = sources
     what += f" ({shorten_list(shown)})"
     if not allow:
         raise InputError(f"{what}; set allow_overlap if that is intended")
-    logger.warning("%s", what)
+    logger.warning("%s: scores on them say nothing about new images", what)

@@ -26,6 +26,7 @@ from DOTA_devkit.formats import DOTA_CLASSES
 from DOTA_devkit.formats.text import read_lines
 from DOTA_devkit.images import IMAGE_SUFFIXES, guess_image_folder
 from DOTA_devkit.imaging import image_size_wh
+from DOTA_devkit.lists import DEFAULT_LISTS
 from DOTA_devkit.progress import progress
 from DOTA_devkit.stats import collect_label_set
 
@@ -193,15 +194,13 @@ def _lists(
 ) -> dict[str, IdList]:
     """Read the lists that the phases would read, see `datasets.lists.find_list`."""
     lists = {}
-    has_val = "val" in given or (root / "val.txt").is_file()
-    names = {"train": ("train", "trainval") if has_val else ("trainval", "train")}
     for name in LISTS:
         if name in given:
             path = root / given[name]
             if not path.is_file():
                 raise InputError(f"{name}_list: there is no file {path}")
         else:
-            candidates = [root / f"{one}.txt" for one in names.get(name, (name,))]
+            candidates = [root / f"{one}.txt" for one in DEFAULT_LISTS.get(name, (name,))]
             path = next((one for one in candidates if one.is_file()), None)
         if path is not None and (read := _list(path, images, faults)) is not None:
             lists[name] = read

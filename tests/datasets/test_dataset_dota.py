@@ -88,6 +88,24 @@ def test_overlapping_lists(folder):
     assert len(DOTA(folder, "train", options=DataOptions(allow_overlap=True))) == 2
 
 
+def test_training_on_test_images_is_warned_of(folder, caplog):
+    for name in ("train.txt", "val.txt"):
+        (folder / name).unlink()
+    (folder / "trainval.txt").write_text("a\nb\nc\n")
+    (folder / "test.txt").write_text("b.png\n")
+    assert len(DOTA(folder, "train")) == 3
+    assert "1 of 1 test images are also in the training list (b)" in caplog.text
+    caplog.clear()
+    (folder / "train.txt").write_text("a\nc\n")  # as `lists` writes it beside that of `split`
+    assert DOTA(folder, "train").img_ids == ["a", "c"]
+    assert "test images" not in caplog.text
+
+
+def test_a_test_list_that_cannot_be_read_does_not_stop_a_training(folder):
+    (folder / "test.txt").write_text("")
+    assert len(DOTA(folder, "train")) == 2
+
+
 def test_validation_list_without_a_training_list(folder):
     (folder / "train.txt").unlink()
     (folder / "val.txt").write_text("b\n")

@@ -15,7 +15,8 @@ TRAIN, VAL, TRAINVAL, TEST = "train.txt", "val.txt", "trainval.txt", "test.txt"
     ([], None, None, None),
     ([TRAIN], TRAIN, None, None),
     ([TRAINVAL], TRAINVAL, None, None),
-    ([TRAIN, TRAINVAL], TRAINVAL, None, None),
+    ([TRAIN, TRAINVAL], TRAIN, None, None),
+    ([TRAIN, TRAINVAL, TEST], TRAIN, None, TEST),
     ([TRAIN, VAL], TRAIN, VAL, VAL),
     ([TRAIN, VAL, TRAINVAL, TEST], TRAIN, VAL, TEST),
     ([TRAINVAL, TEST], TRAINVAL, None, TEST),
@@ -40,12 +41,6 @@ def test_find_list_from_options(tmp_path):
     assert find_list(data, "train", options) == data / "mine.txt"
     assert find_list(data, "test", options) == elsewhere
     assert find_list(data, "val", options) == data / VAL
-
-
-def test_val_list_selects_train_txt(tmp_path):
-    for name in (TRAIN, TRAINVAL, "mine.txt"):
-        (tmp_path / name).touch()
-    assert find_list(tmp_path, "train", DataOptions(val_list="mine.txt")).name == TRAIN
 
 
 @pytest.mark.parametrize("phase", ["train", "val", "test"])
@@ -79,3 +74,8 @@ def test_check_overlap(train, val, message, caplog):
     with caplog.at_level(logging.WARNING):
         check_overlap(train, val, allow=True)
     assert len(caplog.records) == 1
+
+
+def test_check_overlap_names_the_list():
+    with pytest.raises(InputError, match=r"1 of 1 test images"):
+        check_overlap(["a"], ["a"], name="test")
