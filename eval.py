@@ -271,7 +271,15 @@ def should_merge(dataset: BaseDataset, settings: EvalSettings) -> bool:
                 f"P0706__1__0___500); the first one is {dataset.img_ids[0]}"
             )
         return True
-    return patches == len(dataset.img_ids) and full_truth(dataset, settings) is not None
+    if patches < len(dataset.img_ids):
+        return False
+    if full_truth(dataset, settings) is None:
+        logger.info(
+            "patches are scored one by one; to merge and score whole images, name the folder of "
+            "their labels as `truth_dir`"
+        )
+        return False
+    return True
 
 
 def full_truth(dataset: BaseDataset, settings: EvalSettings) -> Truth | None:

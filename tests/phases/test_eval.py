@@ -2,6 +2,7 @@
 
 import csv
 import json
+import logging
 import zipfile
 
 import numpy as np
@@ -322,9 +323,11 @@ def test_truth_dir_of_full_images(patches, tmp_path):
 
 @pytest.mark.parametrize("merge, full", [("auto", {}), ("no", FULL), ("auto", {"P": FULL["P"]})])
 @pytest.mark.slow
-def test_patches_are_scored_without_merging(patches, tmp_path, merge, full):
+def test_patches_are_scored_without_merging(patches, tmp_path, merge, full, caplog):
     write_labels(patches / "labelTxt", {**CUT, **full})
-    scores = evaluate_boxes(patches, FOUND, tmp_path, merge=merge)
+    with caplog.at_level(logging.INFO):
+        scores = evaluate_boxes(patches, FOUND, tmp_path, merge=merge)
+    assert ("as `truth_dir`" in caplog.text) == (merge == "auto")
     assert scores["ship"].objects == 2 and headline(scores) == 1
     assert not (tmp_path / "merge").exists()
 
