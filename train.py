@@ -92,7 +92,7 @@ def train(
         TrainingStopped: the losses stay non-finite.
     """
     with agreed():
-        check_settings(train_set, settings, score)
+        check_settings(train_set, settings, has_score=score is not None)
     precision = choose_precision(settings.amp, device)
     log_precision(precision, settings.amp, device)
     folder.mkdir(parents=True, exist_ok=True)
@@ -140,9 +140,9 @@ def train(
     return run.history
 
 
-def check_settings(train_set: BaseDataset, settings: TrainSettings, score: Score | None) -> None:
+def check_settings(train_set: BaseDataset, settings: TrainSettings, has_score: bool) -> None:
     """Raise an InputError if settings do not go with the training set, or lack a score."""
-    if settings.patience and score is None:
+    if settings.patience and not has_score:
         raise InputError("patience needs a validation list, whose AP it waits for")
     batch_size = min(settings.batch_size, len(train_set))
     if batch_size * train_set.input_h * train_set.input_w == 32 * 32:

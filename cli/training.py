@@ -8,7 +8,6 @@ from collections.abc import Collection
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from pathlib import Path
 
 import torch
 
@@ -148,7 +147,8 @@ def plan_training(args: argparse.Namespace, run: RunDir, device: torch.device) -
         logger.info("recipe %s: %s", args.recipe, recipe_line(args.recipe, model, settings))
     if teacher is not None:
         check_teacher(args.teacher, teacher, model)
-    # Missing requirements are reported before an earlier run is deleted.
+    # All that may be wrong is reported before an earlier run is deleted.
+    trainer.check_settings(train_set, settings, has_score=val_set is not None)
     choose_precision(settings.amp, device)
     settings = compilable(args, settings, device)
     if settings.tensorboard:
@@ -167,13 +167,17 @@ def train_in(
     settings, model, val_set = plan.settings, plan.model, plan.val_set
     if settings.tensorboard:
         logger.info("to watch the run: tensorboard --logdir %s", run.weights / files.TENSORBOARD)
+    digest = digest_entry(plan.train_set, val_set)  # of all images
+    with agreed():
+        unreadable = left_out_of_validation(plan)
     if is_first() and not plan.in_place:
         clear_run(run.weights)
+    listed = BadImages(run.weights / files.BAD_IMAGES)
+    for image_id, reason in unreadable.items():
+        listed.add(image_id, reason)
     scale = plan.train_set.typical_scale()
     extras = run_entries(args, plan.options, plan.evaluation, scale, agents)
-    extras["data_digest"] = digest_entry(plan.train_set, val_set)
-    if settings.skip_bad_images and val_set is not None:
-        leave_out(val_set, run.weights)
+    extras["data_digest"] = digest
     logger.info(
         "training %s: %s", model.backbone,
         ", ".join(f"{name} {value}" for name, value in asdict(settings).items()),
@@ -302,14 +306,20 @@ def compilable(
     return settings
 
 
-def leave_out(val_set: BaseDataset, weights: Path) -> None:
-    """Leave out the images of the validation set that cannot be read, and list them.
+def left_out_of_validation(plan: TrainingPlan) -> dict[str, str]:
+    """Leave out the images of the validation set that cannot be read.
 
     Those of the training set are left out when their turn comes: it is many times as large.
+
+    Returns:
+        Id -> reason of each.
+
+    Raises:
+        InputError: none is left.
     """
-    listed = BadImages(weights / files.BAD_IMAGES)
-    for image_id, reason in val_set.leave_out_unreadable().items():
-        listed.add(image_id, reason)
+    if not plan.settings.skip_bad_images or plan.val_set is None:
+        return {}
+    return plan.val_set.leave_out_unreadable()
 
 
 def scorer(

@@ -85,6 +85,24 @@ def test_missing_requirements_are_reported_before_a_run_is_replaced(
     assert old.read_text() == "an earlier run"
 
 
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--patience", 3], "--patience needs a validation list"),
+        (["--input_h", 32, "--input_w", 32, "--batch_size", 1], "a single 32x32 image is one cell"),
+    ],
+)
+def test_wrong_settings_are_reported_before_a_run_is_replaced(
+    run_training, writable_data, tmp_path, flags, message
+):
+    (writable_data / "val.txt").unlink()
+    old = tmp_path / "weights_dota" / "model_last.pth"
+    old.parent.mkdir()
+    old.write_text("an earlier run")
+    assert_refused(run_training(writable_data, *flags, "--overwrite"), message)
+    assert old.read_text() == "an earlier run"
+
+
 @pytest.mark.slow
 def test_resume_with_another_precision_and_without_a_compiler(
     run_cli, trained_weights, data, tmp_path, no_compiler

@@ -97,9 +97,14 @@ def test_run_stopped_by_a_bad_image_resumes_without_it(run, damaged, tmp_path, c
         assert torch.equal(value, theirs.model_state[key]), key
 
 
-def test_no_validation_image_can_be_read(run, damaged):
+def test_no_validation_image_can_be_read(run, damaged, tmp_path):
     (damaged / "images" / "im5.png").write_bytes(b"")
-    assert_refused(run("--skip_bad_images"), "no image can be read", "im4.png")
+    old = tmp_path / "weights_dota" / "model_last.pth"
+    old.parent.mkdir()
+    old.write_text("an earlier run")
+    result = run("--skip_bad_images", "--overwrite")
+    assert_refused(result, "no image can be read", "im4.png")
+    assert old.read_text() == "an earlier run"
 
 
 def test_batch_without_readable_images():
