@@ -66,8 +66,9 @@ export function toInput({ data, width, height }, place) {
 /** Rows of the outputs with scores above the threshold, in pixels of the image. */
 export function toBoxes({ corners, scores, labels }, place, { width, height }, classes, threshold) {
   const { scaledW, scaledH, left, top } = place;
+  const least = Math.fround(threshold); // the scores are float32
   const boxes = [];
-  for (let row = 0; row < scores.data.length && scores.data[row] > threshold; row++) {
+  for (let row = 0; row < scores.data.length && scores.data[row] > least; row++) {
     const polygon = [];
     for (let index = row * 8; index < row * 8 + 8; index += 2) {
       const [x, y] = [corners.data[index], corners.data[index + 1]];

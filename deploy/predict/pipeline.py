@@ -109,7 +109,8 @@ def predict(
     begin = time.perf_counter()
     if settings.scales is None and (scale := usual_scale(detector)) != 1:
         logger.info(
-            "images are searched at %.3g of their size, as in training (scales=1: full size)", scale
+            "images are searched at %.3g of their size, as in training (`scales` 1: full size)",
+            scale,
         )
     plan = plan_images(find_sources(source), detector, settings)
     faults = dict(plan.faults)

@@ -142,7 +142,9 @@ def merge_windows(
     rank = np.where(cut, extent - extent.max(initial=0) - 1, found.scores)
     index = polygon_nms(found.corners, rank, nms_thresh, labels=found.labels)
     if agnostic_nms_thresh is not None:
-        index = index[polygon_nms(found.corners[index], rank[index], agnostic_nms_thresh)]
+        # A whole box of another class replaces a cut one, but not if its score is much lower.
+        weighed = np.where(cut, RULE.min_relative_score, 1) * found.scores
+        index = index[polygon_nms(found.corners[index], weighed[index], agnostic_nms_thresh)]
     kept = found[index]
     return kept[np.argsort(-kept.scores, kind="stable")]
 

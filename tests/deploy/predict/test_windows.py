@@ -222,6 +222,9 @@ def test_merge_rules():
     assert len(merge_windows([part(rows)], 0.1)) == 2
     assert merge_windows([part(rows)], 0.1, 0.5).labels.tolist() == [1]
     assert len(merge_windows([part(rows)], 0.1, 0.9)) == 2
+    # unless the score of that one is much lower
+    rows = [(square(0, 0, 10), 0.9, 0, True), (square(0, 0, 11), 0.4, 1, False)]
+    assert merge_windows([part(rows)], 0.1, 0.5).labels.tolist() == [0]
     # of equal scores, that of the first window stays
     merged = merge_windows([part([(square(0, 0, 10), 0.5, 0, False)]),
                     part([(square(1, 0, 10), 0.5, 0, False)])], 0.1)  # fmt: skip
