@@ -18,6 +18,7 @@ from datasets.batching import iterate_loader, prepare_worker, to_device
 from decoder import DecDecoder, to_source
 from DOTA_devkit.class_thresholds import Thresholds, resolve_thresholds, thresholds_by_label
 from DOTA_devkit.progress import progress_bar
+from models.ctrbox_net import decode_heads
 from models.tta import augmented_maps
 from processes.group import collect, process_count, process_rank
 from processes.numbers import ProcessNumbers
@@ -106,7 +107,8 @@ class ImageDetections(NamedTuple):
 Measure = Callable[
     [Mapping[str, torch.Tensor], int, Sequence[tuple[int, int]]], Sequence[Mapping[str, float]]
 ]
-"""Head maps of a batch, index of its first image, source sizes (w, h) -> losses of each image."""
+"""Heads of a batch (of `logits=True`), index of its first image, source sizes (w, h) -> losses of
+each image."""
 
 
 # Over 60 lines because its arguments are documented; the body is the loop over the batches.
@@ -132,7 +134,8 @@ def run_over(
         timing: is filled. End to end covers reading, network, decoding and NMS, but not what the
             caller does with a result.
         description: title of the progress bar.
-        measure: computes the losses of each image; None computes none.
+        measure: computes the losses of each image from the heads as they are trained, for a
+            `models.CTRBOX` and without `settings.tta`; None computes none.
     """
     timing = timing if timing is not None else Timing()
     conf_thresh = resolve_thresholds(
@@ -162,7 +165,11 @@ def run_over(
             read = time.perf_counter()
             with torch.no_grad():
                 images = to_device(batch["image"], device)
-                maps = augmented_maps(model, images, views, shift)
+                if measure is None:
+                    maps = augmented_maps(model, images, views, shift)
+                else:
+                    heads = model(images, logits=True)
+                    maps = decode_heads(heads, model.box_coding)
             if device.type == "cuda":
                 torch.cuda.synchronize(device)
             through = time.perf_counter()
@@ -174,7 +181,7 @@ def run_over(
             timing.add(len(detections), through - read, end - through, end - begin)
             bar.update(len(detections))
             nothing = [None] * len(detections)
-            losses = nothing if measure is None else measure(maps, indices[0], sizes_wh)
+            losses = nothing if measure is None else measure(heads, indices[0], sizes_wh)
             sources = batch.get("source") or nothing
             yield from map(ImageDetections, batch["img_id"], detections, sources, losses)
             begin = time.perf_counter()

@@ -114,8 +114,7 @@ def train(
     network = CompiledNetwork(model) if settings.compile else model
     batch_size = min(settings.batch_size, len(train_set))
     images = min(settings.batch_size * settings.accumulate, len(train_set))
-    loss = RectangleLoss if model.box_coding == RECTANGLE else DetectionLoss
-    criterion = loss(train_set.mean_objects(images))
+    criterion = loss_class(model.box_coding)(train_set.mean_objects(images))
     if teacher is not None:
         teacher = Teacher(teacher, device, criterion.mean_objects)
     log_batch_size(settings, batch_size, images, len(train_set))
@@ -138,6 +137,11 @@ def train(
     if run.progress.epoch <= settings.epochs:
         logger.info("no better AP in %d epochs (patience): the run ends early", settings.patience)
     return run.history
+
+
+def loss_class(box_coding: str) -> type[DetectionLoss]:
+    """Return the losses that a network with a coding of boxes is trained with."""
+    return RectangleLoss if box_coding == RECTANGLE else DetectionLoss
 
 
 def check_settings(train_set: BaseDataset, settings: TrainSettings, has_score: bool) -> None:

@@ -330,7 +330,7 @@ def scorer(
         return None
     return partial(
         score_split, dataset=val_set, truth=val_set.truth(), settings=settings, device=device,
-        measure=ImageLosses(val_set, box_coding=box_coding),
+        measure=ImageLosses(val_set, trainer.loss_class(box_coding)(val_set.mean_objects(1))),
     )  # fmt: skip
 
 

@@ -9,11 +9,11 @@ from torch import Tensor
 
 from datasets import BaseDataset
 from models import DetectionLoss
-from structures.boxes import VECTORS
+from models.losses import gather_cells
 
 
 class ImageLosses:
-    """Computes the losses of whole images from the head maps that a validation makes anyway.
+    """Computes the losses of whole images from the heads that a validation computes anyway.
 
     Each image counts as a batch of its own: its losses are means over its own objects, as in
     training, but it is letterboxed and not augmented, and the network is in eval mode. There is
@@ -21,20 +21,12 @@ class ImageLosses:
 
     Args:
         dataset: labeled images, in any phase.
-        criterion: head maps after the sigmoid and targets -> losses by name; by default that of
-            the original, whatever the network was trained with.
-        box_coding: of the network; with rectangles `cls_theta` is 1 everywhere, and has no loss.
+        criterion: the losses that the network is trained with.
     """
 
-    def __init__(
-        self,
-        dataset: BaseDataset,
-        criterion: DetectionLoss | None = None,
-        box_coding: str = VECTORS,
-    ):
+    def __init__(self, dataset: BaseDataset, criterion: DetectionLoss):
         self._dataset = dataset
-        self._learns_theta = box_coding == VECTORS
-        self._criterion = criterion or DetectionLoss(dataset.mean_objects(1))
+        self._criterion = criterion
 
     @torch.no_grad()
     def __call__(
@@ -43,7 +35,7 @@ class ImageLosses:
         """Compute the losses of the images of a batch.
 
         Args:
-            maps: `hm` [B, C, H, W] after the sigmoid, and the other heads.
+            maps: The heads [B, channels, H, W] of a batch, from `model(x, logits=True)`.
             first: index of the first image of the batch in the data set.
             sizes_wh: width and height of the source of each image.
 
@@ -64,8 +56,11 @@ class ImageLosses:
         on_device = {
             name: torch.from_numpy(value)[None].to(device) for name, value in targets.items()
         }
-        losses = self._criterion(maps, on_device)
-        if not self._learns_theta:
-            del losses["cls_theta"]
+        assigned = self._criterion.assign(on_device)
+        at_cells = {
+            name: one if name == "hm" else gather_cells(one, assigned["ind"])
+            for name, one in maps.items()
+        }
+        losses = self._criterion(at_cells, assigned, logits=True)
         values = torch.stack(list(losses.values())).tolist()
         return dict(zip(losses, values, strict=True))

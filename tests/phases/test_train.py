@@ -85,7 +85,7 @@ def fit(data, folder, resume=None, model=None, score=None, **changes):
 def validation_score(data):
     """Return a function that measures the AP on the validation list, as the command line does."""
     val_set = open_dataset("dota", data, "val", (64, 64), DataOptions())
-    losses = ImageLosses(val_set)
+    losses = ImageLosses(val_set, original_loss(val_set.mean_objects(1)))
     return lambda model: score_split(model, val_set, val_set.truth(), EVAL, CPU, losses)
 
 
