@@ -101,6 +101,39 @@ def find_data_yaml(label_path: Path) -> Path | None:
     return None
 
 
+def find_numbered_classes(label_path: Path) -> tuple[Path, tuple[str, ...]] | None:
+    """Find the names of the classes of labels that store numbers.
+
+    A `classes.txt` beside the folder may be another list than theirs: `convert --write_classes`
+    writes one for the labels that it makes. So a data.yaml comes first, and both must agree.
+
+    Args:
+        label_path: a folder of labels, or one label file.
+
+    Returns:
+        The file and its names: `classes.txt` in the folder of the labels, else a data.yaml, else
+        the `classes.txt` beside that folder. None if there is none of them.
+
+    Raises:
+        InputError: data.yaml and the `classes.txt` beside the labels differ, or a file is damaged.
+    """
+    beside = find_class_file(label_path)
+    folder = label_path if label_path.is_dir() else label_path.parent
+    if beside is not None and beside.parent == folder:
+        return beside, read_class_file(beside)
+    data_yaml = find_data_yaml(label_path)
+    if beside is None or data_yaml is None:
+        found = beside or data_yaml
+        return None if found is None else (found, read_class_file(found))
+    classes, others = read_class_file(data_yaml), read_class_file(beside)
+    if classes != others:
+        raise InputError(
+            f"{label_path}: the labels have class numbers, and {data_yaml} and {beside} name them "
+            "differently; name the right file with `classes`"
+        )
+    return data_yaml, classes
+
+
 def _names_of_yaml(path: Path) -> list[str]:
     """Return the `names` of a data.yaml, a list or a map from number to name."""
     try:

@@ -11,8 +11,7 @@ from pathlib import Path
 from DOTA_devkit.class_lists import (
     CLASS_FILE,
     find_class_file,
-    find_data_yaml,
-    read_class_file,
+    find_numbered_classes,
     write_class_file,
 )
 from DOTA_devkit.commands.arguments import (
@@ -294,9 +293,10 @@ def _source(arguments: argparse.Namespace, format_name: str, path: Path) -> Sour
         arguments.angle_unit,
         arguments.class_property,
     )
-    if _names_numbers(source) and arguments.classes is None:
-        class_file = find_class_file(path) or find_data_yaml(path)
-        source = replace(source, classes=read_class_file(class_file) if class_file else None)
+    unnamed = _names_numbers(source) and arguments.classes is None
+    if unnamed and (found := find_numbered_classes(path)):
+        logger.info("class numbers of the labels by %s: %s", found[0], ", ".join(found[1]))
+        source = replace(source, classes=found[1])
     return source
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from DOTA_devkit.class_lists import (
     CLASS_FILE,
     find_class_file,
-    find_data_yaml,
+    find_numbered_classes,
     read_class_file,
 )
 from DOTA_devkit.converters.annotation import Annotation
@@ -150,9 +150,9 @@ def _annotations(
     try:
         name = "dota" if label_path.name == "labelTxt" else guess_format(label_path)
         files = label_files(label_path, FORMATS[name].suffix)
-        numbers = find_class_file(label_path) or find_data_yaml(label_path)
-        if FORMATS[name].numbers and classes is None and numbers is not None:
-            classes = read_class_file(numbers)
+        if FORMATS[name].numbers and classes is None:
+            numbered = find_numbered_classes(label_path)
+            classes = None if numbered is None else numbered[1]
         if FORMATS[name].numbers and not FORMATS[name].one_file and not classes:
             raise InputError(
                 f"{label_path}: the labels have class numbers; name the classes with `classes`, or "

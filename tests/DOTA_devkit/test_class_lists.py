@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from DOTA_devkit.class_lists import find_data_yaml, parse_class_list
+from DOTA_devkit.class_lists import find_data_yaml, find_numbered_classes, parse_class_list
 from DOTA_devkit.errors import InputError
 
 
@@ -34,6 +34,26 @@ def test_the_nearest_data_yaml_is_found(tmp_path):
     assert find_data_yaml(labels) == find_data_yaml(labels / "a.txt") == tmp_path / "data.yaml"
     (labels / "data.yml").write_text("")
     assert find_data_yaml(labels) == labels / "data.yml"
+
+
+def test_numbers_are_named_by_the_file_of_the_labels(tmp_path):
+    """A classes.txt beside the folder may be that of labels that were made from these."""
+    pytest.importorskip("yaml")
+    labels = tmp_path / "labels"
+    labels.mkdir()
+    assert find_numbered_classes(labels) is None
+    beside, data_yaml = tmp_path / "classes.txt", tmp_path / "data.yaml"
+    beside.write_text("ship\ncar\n")
+    assert find_numbered_classes(labels) == (beside, ("ship", "car"))
+    data_yaml.write_text("names: [ship, car]\n")
+    assert find_numbered_classes(labels) == (data_yaml, ("ship", "car"))
+    data_yaml.write_text("names: [person, ship, car]\n")
+    with pytest.raises(InputError, match=r"data\.yaml and .*classes\.txt name them differently"):
+        find_numbered_classes(labels)
+    beside.unlink()
+    assert find_numbered_classes(labels) == (data_yaml, ("person", "ship", "car"))
+    (labels / "classes.txt").write_text("a\nb\n")
+    assert find_numbered_classes(labels) == (labels / "classes.txt", ("a", "b"))
 
 
 @pytest.mark.parametrize(
