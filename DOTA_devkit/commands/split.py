@@ -89,8 +89,8 @@ def _add_label_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--whole_pixels",
         action="store_true",
-        help="truncate label coordinates to whole pixels, as the original devkit does (default: "
-        "keep hundredths)",
+        help="truncate label coordinates to whole pixels, and drop cut objects of which neither "
+        "four nor five corners are left, as the original devkit does",
     )
     parser.add_argument(
         "--keep_empty",

@@ -19,6 +19,9 @@ TRUNCATED_DIFFICULTY = 2
 WRITTEN_DECIMALS = 2
 """Of the coordinates of a label, in pixels."""
 
+MIN_WIDTH = 1.0
+"""What is left of a cut object and thinner, in pixels, is dropped."""
+
 # Pairs of an object and a window that are checked at a time.
 PAIRS_PER_STEP = 1 << 20
 
@@ -30,7 +33,7 @@ class LabelCutter:
 
     Attributes:
         dropped: number of objects dropped so far because the part in the window cannot be
-            written as four corners.
+            written as four corners, or is thinner than a pixel.
     """
 
     def __init__(
@@ -141,10 +144,16 @@ class LabelCutter:
         pairs, parts, share = pairs[visible], parts[visible], share[visible]
         count = shapely.get_num_coordinates(parts) - 1
         is_polygon = shapely.get_type_id(parts) == _SHAPELY_POLYGON
-        is_single_ring = is_polygon & (shapely.get_num_interior_rings(parts) == 0)
-        usable = is_single_ring & ((count == 4) | (count == 5))
+        usable = is_polygon & (shapely.get_num_interior_rings(parts) == 0)
+        if self._options.whole_pixels:
+            usable &= (count == 4) | (count == 5)
+        else:
+            usable &= _widths(parts) >= MIN_WIDTH
         self.dropped += int(np.sum(~usable))
         pairs, parts, share, count = pairs[usable], parts[usable], share[usable], count[usable]
+        # The original drops triangles, and what has more than five corners.
+        others = (count != 4) & (count != 5)
+        parts[others], count[others] = shapely.oriented_envelope(parts[others]), 4
         corners = np.empty((len(pairs), 4, 2))
         for sides in (4, 5):
             these = np.flatnonzero(count == sides)
@@ -166,6 +175,17 @@ def _object_array(items: Iterable[str]) -> np.ndarray:
 def _label_lines(corners: np.ndarray, line_ends: np.ndarray) -> list[str]:
     rows = float_texts(corners.reshape(-1, 8)).tolist()
     return [" ".join(row) + end for row, end in zip(rows, line_ends.tolist(), strict=True)]
+
+
+def _widths(parts: np.ndarray) -> np.ndarray:
+    """Return the shorter side ``[N]`` of the smallest rectangle around shapes; 0 of flat ones."""
+    import shapely
+
+    rectangles = shapely.oriented_envelope(parts)
+    length = shapely.length(rectangles) / 2  # of both sides together
+    area = shapely.area(rectangles)
+    # The roots of side * (length - side) = area.
+    return (length - np.sqrt(np.maximum(length**2 - 4 * area, 0))) / 2 * (area > 0)
 
 
 def _counter_clockwise(rings: np.ndarray) -> np.ndarray:

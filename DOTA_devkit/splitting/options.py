@@ -26,8 +26,9 @@ class SplitOptions:
         suffix: image format of the patches, one of `DOTA_devkit.images.COMMON_SUFFIXES`.
         pad: pad patches of small images to ``size`` with black on the right and at the bottom.
         jpeg_quality: 0 to 100.
-        whole_pixels: truncate label coordinates to whole pixels, as the original devkit does: it
-            moves and shrinks boxes by up to a pixel, before and after resizing.
+        whole_pixels: write labels as the original devkit does. It truncates coordinates to whole
+            pixels, which moves and shrinks boxes by up to a pixel, before and after resizing, and
+            it drops cut objects of which neither four nor five corners are left.
         reading: how the pixels of the images are read.
     """
 
@@ -59,6 +60,8 @@ class SplitOptions:
             raise InputError(
                 f"rates must be above 0, from {MIN_RATE:g} to {MAX_RATE}, got {self.rates}"
             )
+        if len(set(self.rates)) < len(self.rates):
+            raise InputError(f"rates must be different ones, got {self.rates}")
         if not 0 <= self.keep_empty <= 1:
             raise InputError(f"keep_empty must be in [0, 1], got {self.keep_empty}")
         if self.suffix.lower() not in COMMON_SUFFIXES:

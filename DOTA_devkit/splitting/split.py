@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 import logging
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -27,12 +27,13 @@ from DOTA_devkit.file_kinds import folder_hint
 from DOTA_devkit.file_names import check_ids
 from DOTA_devkit.files import replacing, sweep_leftovers
 from DOTA_devkit.formats import Labels, crossing_places, read_labels, warn_of_crossing
-from DOTA_devkit.images import find_images
+from DOTA_devkit.images import IMAGE_SUFFIXES, find_images
 from DOTA_devkit.patches import PatchId
 from DOTA_devkit.progress import progress
 from DOTA_devkit.splitting.grid import resized_wh, windows
 from DOTA_devkit.splitting.labels import LabelCutter
 from DOTA_devkit.splitting.options import SplitOptions
+from DOTA_devkit.splitting.patch_lists import PatchLists
 from DOTA_devkit.splitting.sources import PatchSource, open_source
 from DOTA_devkit.splitting.writer import PatchJob, PatchWriter
 
@@ -150,6 +151,7 @@ def split_images(
         raise ValueError("label_dir and output_label_dir must be given together")
     if list_dir is not None:
         check_ids(images)
+        lists = PatchLists(Path(list_dir), list_name, output_dir, images, overwrite)
     if label_dir is not None:
         label_dir, output_label_dir = Path(label_dir), Path(output_label_dir)
         _check_label_files(images, label_dir)
@@ -169,12 +171,13 @@ def split_images(
                 if source.reads_lazily:
                     writer.finish()
     if list_dir is not None:
-        _write_lists(Path(list_dir), list_name, counts.patch_ids, options.suffix)
+        lists.write(counts.patch_ids, options.suffix)
     warn_of_crossing(counts.crossing)
     if counts.objects_dropped:
         logger.info(
-            "dropped %d clipped objects that no longer have four corners", counts.objects_dropped
-        )
+            "dropped %d clipped objects that cannot be written as four corners, or are thinner "
+            "than a pixel", counts.objects_dropped,
+        )  # fmt: skip
     return SplitSummary(
         images=len(images),
         patch_ids=tuple(counts.patch_ids),
@@ -255,6 +258,10 @@ def _check_label_files(images: dict[str, Path], label_dir: Path) -> None:
         )  # fmt: skip
 
 
+def _holds_images(folder: Path) -> bool:
+    return any(path.suffix.lower() in IMAGE_SUFFIXES for path in folder.iterdir())
+
+
 def _record_options(
     output_dir: Path, options: SplitOptions, labeled: bool, overwrite: bool
 ) -> None:
@@ -282,7 +289,7 @@ def _record_options(
                 f"{output_dir} was split with other options ({text}); choose another folder, or "
                 "set overwrite"
             )
-    elif not overwrite and any(output_dir.glob(f"*{options.suffix}")):
+    elif not overwrite and _holds_images(output_dir):
         raise InputError(
             f"{output_dir} contains images that are not part of a split; choose another folder, "
             "or set overwrite"
@@ -291,11 +298,3 @@ def _record_options(
     with replacing(path) as file:
         json.dump(state | reading, file, indent=1)
         file.write("\n")
-
-
-def _write_lists(folder: Path, list_name: str, patch_ids: Iterable[str], suffix: str) -> None:
-    patch_ids = sorted(patch_ids)
-    with replacing(folder / list_name) as file:
-        file.writelines(f"{patch_id}\n" for patch_id in patch_ids)
-    with replacing(folder / "images.txt") as file:
-        file.writelines(f"{patch_id}{suffix}\n" for patch_id in patch_ids)

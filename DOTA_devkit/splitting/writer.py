@@ -72,8 +72,11 @@ class PatchWriter:
             source: the image.
             rate: factor by which it is resized.
             jobs: its patches at that rate.
+
+        Raises:
+            InputError: a patch exists with other labels than it has now.
         """
-        todo = [job for job in jobs if self._overwrite or not self._exists(job.patch_id)]
+        todo = [job for job in jobs if self._overwrite or not self._exists(job)]
         self.present += len(jobs) - len(todo)
         self.written += len(todo)
         if not todo:
@@ -93,15 +96,24 @@ class PatchWriter:
                 future.result()
             del self._pending[0]
 
-    def _exists(self, patch_id: str) -> bool:
-        image = self._image_dir / (patch_id + self._options.suffix)
-        label = None if self._label_dir is None else self._label_dir / f"{patch_id}.txt"
-        return image.exists() and (label is None or label.exists())
+    def _exists(self, job: PatchJob) -> bool:
+        image = self._image_dir / (job.patch_id + self._options.suffix)
+        if self._label_dir is None or not image.exists():
+            return image.exists()
+        label = self._label_dir / f"{job.patch_id}.txt"
+        if not label.exists():
+            return False
+        if label.read_bytes() != _label_text(job).encode():
+            raise InputError(
+                f"{label}: the patch exists with other labels than those of its image now; choose "
+                "another folder, or set `overwrite`"
+            )
+        return True
 
     def _write_patch(self, read: PatchReader, job: PatchJob) -> None:
         if job.label_lines is not None:
             with replacing(self._label_dir / f"{job.patch_id}.txt", sync=False) as file:
-                file.writelines(line + "\n" for line in job.label_lines)
+                file.write(_label_text(job))
         patch = read(job.x, job.y, self._options.size)
         if self._options.pad and min(patch.shape[:2]) < self._options.size:
             padded = np.zeros((self._options.size, self._options.size, 3), np.uint8)
@@ -110,6 +122,10 @@ class PatchWriter:
         image = self._image_dir / (job.patch_id + self._options.suffix)
         with replacing(image, "wb", sync=False) as file:
             file.write(encode_patch(patch, self._options))
+
+
+def _label_text(job: PatchJob) -> str:
+    return "".join(f"{line}\n" for line in job.label_lines)
 
 
 def encode_patch(patch: np.ndarray, options: SplitOptions) -> np.ndarray:

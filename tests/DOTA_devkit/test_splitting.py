@@ -1,5 +1,6 @@
 """Splitting against recorded patches and a simple splitter, object by object."""
 
+import itertools
 import json
 import logging
 import subprocess
@@ -15,6 +16,7 @@ import shapely
 
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.formats import Labels, read_ids
+from DOTA_devkit.images import find_images
 from DOTA_devkit.imaging import ReadOptions
 from DOTA_devkit.splitting import (
     LabelCutter,
@@ -50,6 +52,11 @@ def random_boxes(rng: np.random.Generator, count: int, extent: float) -> np.ndar
     return corners + rng.uniform(-20, extent + 20, (count, 1, 2))
 
 
+def sides_of(rectangle: shapely.Polygon) -> list[float]:
+    a, b, c = rectangle.exterior.coords[:3]
+    return [float(np.hypot(*np.subtract(a, b))), float(np.hypot(*np.subtract(b, c)))]
+
+
 def reference_lines(
     labels: Labels, rate: float, size_wh, window_xy, size: int, whole_pixels: bool
 ) -> list[str]:
@@ -73,6 +80,12 @@ def reference_lines(
             values = [v for px, py in corners for v in (px - x, py - y)]
             values = [int(v) if whole_pixels else v for v in values]
         elif share > 0:
+            if not whole_pixels:
+                around = inside.minimum_rotated_rectangle
+                if around.area == 0 or min(sides_of(around)) < 1:
+                    continue
+                if len(inside.exterior.coords) not in (5, 6):
+                    inside = around
             points = list(shapely.geometry.polygon.orient(inside, 1).exterior.coords)[:-1]
             if len(points) == 5:
                 lengths = [np.hypot(*np.subtract(points[k], points[k - 4])) for k in range(5)]
@@ -91,6 +104,20 @@ def reference_lines(
         texts = (f"{round(float(value), 2)}" for value in values)
         lines.append(" ".join(texts) + f" {name} {difficult}")
     return lines
+
+
+def assert_same_lines(found: list[list[str]], expected: list[list[str]]) -> None:
+    """Compare label lines; a triangle has several smallest rectangles, all of the same area."""
+    assert [len(lines) for lines in found] == [len(lines) for lines in expected]
+    for line, other in zip(itertools.chain(*found), itertools.chain(*expected), strict=True):
+        if line != other:
+            assert line.split()[8:] == other.split()[8:]
+            a, b = (
+                shapely.Polygon(np.array(one.split()[:8], float).reshape(4, 2))
+                for one in (line, other)
+            )
+            assert a.area == pytest.approx(b.area, abs=2)
+            assert a.intersection(b).area > a.area / 2 - 2
 
 
 @pytest.fixture
@@ -197,10 +224,10 @@ class TestLabels:
         expected = [
             reference_lines(labels, rate, size_wh, origin, 100, whole_pixels) for origin in origins
         ]
-        assert cutter.lines(origins) == expected
-        assert sum(map(len, expected)) > 200 and cutter.dropped > 0
+        assert_same_lines(cutter.lines(origins), expected)
+        assert sum(map(len, expected)) > 200 and (cutter.dropped > 0 or not whole_pixels)
         monkeypatch.setattr("DOTA_devkit.splitting.labels.PAIRS_PER_STEP", 400)
-        assert cutter.lines(origins) == expected
+        assert_same_lines(cutter.lines(origins), expected)
 
     @pytest.mark.parametrize(
         ("corners", "line"),
@@ -260,6 +287,40 @@ class TestLabels:
     def test_label_lines_by_hand(self, corners, rate, line):
         cutter = LabelCutter(labels_of([corners]), rate, (300, 300), SplitOptions(size=100, gap=0))
         assert cutter.lines([(0, 0)]) == [[line]]
+
+    def test_what_is_left_with_six_corners_is_kept(self):
+        """The original drops this ship, of which 99.9 % are in the window."""
+        ship = np.array([[-2, 30], [30, -2], [150, 118], [118, 150]])
+        cutter = LabelCutter(labels_of([ship]), 1, (300, 300), SplitOptions(size=200, gap=0))
+        ((line,),) = cutter.lines([(0, 0)])
+        assert line.endswith("ship 0") and cutter.dropped == 0
+        found = shapely.Polygon(np.array(line.split()[:8], float).reshape(4, 2))
+        whole = shapely.Polygon(ship)
+        assert found.intersection(whole).area / found.union(whole).area > 0.97
+        original = SplitOptions(size=200, gap=0, whole_pixels=True)
+        assert LabelCutter(labels_of([ship]), 1, (300, 300), original).lines([(0, 0)]) == [[]]
+
+    def test_what_is_left_with_three_corners_becomes_the_rectangle_around_it(self):
+        cutter = LabelCutter(
+            labels_of([[[110, 20], [130, 40], [110, 60], [90, 40]]]), 1, (300, 300),
+            SplitOptions(size=100, gap=0),
+        )  # fmt: skip
+        ((line,),) = cutter.lines([(0, 0)])
+        corners = np.array(line.split()[:8], float).reshape(4, 2)
+        # The smallest rectangles around the triangle (100, 30), (90, 40), (100, 50) have 200 px.
+        assert shapely.Polygon(corners).area == pytest.approx(200, abs=0.1)
+        assert line.endswith("ship 2")
+
+    @pytest.mark.parametrize(
+        ("left", "kept"), [(99.996, False), (99.1, False), (98.9, True), (90, True)]
+    )
+    def test_what_is_thinner_than_a_pixel_is_dropped(self, left, kept):
+        corners = [[left, 10], [left + 20, 10], [left + 20, 50], [left, 50]]
+        cutter = LabelCutter(labels_of([corners]), 1, (300, 300), SplitOptions(size=100, gap=0))
+        assert len(cutter.lines([(0, 0)])[0]) == kept and cutter.dropped == (not kept)
+        turned = np.array(corners)[:, ::-1]
+        cutter = LabelCutter(labels_of([turned]), 1, (300, 300), SplitOptions(size=100, gap=0))
+        assert len(cutter.lines([(0, 0)])[0]) == kept
 
     def test_an_object_at_the_last_pixel_of_the_image_is_whole(self):
         corners = [[290, 10], [300, 10], [300, 20], [290, 20]]
@@ -402,6 +463,43 @@ class TestResuming:
         found, whole = files_of(tmp_path / "two"), files_of(tmp_path / "out")
         assert {k for k in found if "/" in k} == {k for k in whole if "/" in k}
 
+    def test_patches_with_other_labels_are_not_kept(self, data, tmp_path):
+        split_folder(data, tmp_path / "out", self.options)
+        labels = data / "labelTxt" / "a__b.v1.txt"
+        labels.write_text("10 10 60 10 60 60 10 60 ship 0\n")
+        with pytest.raises(InputError, match=r"exists with other labels .* set `overwrite`"):
+            split_folder(data, tmp_path / "out", self.options)
+        split_folder(data, tmp_path / "out", self.options, overwrite=True)
+        split_folder(data, tmp_path / "new", self.options)
+        assert files_of(tmp_path / "out") == files_of(tmp_path / "new")
+
+    def test_lists_of_two_splits_into_one_folder(self, data, tmp_path):
+        out, images = tmp_path / "out", find_images(data / "images")
+        for name in images:
+            split_images(
+                {name: images[name]}, out / "images", self.options, label_dir=data / "labelTxt",
+                output_label_dir=out / "labelTxt", list_dir=out, list_name=f"{name}.txt",
+            )  # fmt: skip
+        files = sorted(path.name for path in (out / "images").glob("*.png"))
+        assert read_ids(out / "images.txt") == files and len(files) == 39
+        assert len(read_ids(out / "small.txt")) == 3
+        split_folder(data, tmp_path / "one", replace(self.options, rates=(1,)))
+        split_folder(data, tmp_path / "one", replace(self.options, rates=(0.5,)))
+        assert len(read_ids(tmp_path / "one" / "trainval.txt")) == 39
+
+    @pytest.mark.parametrize("foreign", ["small", "other__1__0___0"])
+    def test_a_list_of_something_else_is_not_replaced(self, data, tmp_path, foreign):
+        (tmp_path / "trainval.txt").write_text(f"{foreign}\n")
+        with pytest.raises(InputError, match=rf"trainval\.txt.*{foreign} is no patch"):
+            split_folder(data, tmp_path, self.options)
+        assert (tmp_path / "trainval.txt").read_text() == f"{foreign}\n"
+        split_folder(data, tmp_path, self.options, overwrite=True)
+        assert len(read_ids(tmp_path / "trainval.txt")) == 39
+
+    def test_a_folder_of_images_of_another_format_is_rejected(self, data, tmp_path):
+        with pytest.raises(InputError, match="contains images that are not part of a split"):
+            split_folder(data, data, replace(self.options, suffix=".jpg"))
+
     def test_a_split_of_an_earlier_version_has_whole_pixels(self, data, tmp_path):
         whole = replace(self.options, whole_pixels=True)
         split_folder(data, tmp_path / "out", whole)
@@ -438,6 +536,7 @@ class TestErrors:
             ({"gap": 600}, r"gap must be in \[0, 600\), smaller than the size, got 600"),
             ({"rates": ()}, "rates must be above 0"),
             ({"rates": (1, 0)}, "rates must be above 0"),
+            ({"rates": (1, 0.5, 1.0)}, "rates must be different ones"),
             ({"keep_empty": 1.5}, r"keep_empty must be in \[0, 1\], got 1\.5"),
             ({"suffix": ".gif"}, "one of .png, .* got '.gif'"),
         ],
