@@ -140,16 +140,22 @@ def merge_file(
 
 
 def unlabeled_patches(detections: Mapping[str, Task1], image_ids: Iterable[str]) -> list[str]:
-    """Return the ids of patches that are not among those of the labeled images, sorted.
+    """Return the ids of patches of labeled images that are not labeled themselves, sorted.
 
-    If there are any, the detections are to be merged before they are scored.
+    If there are any, the detections are to be merged before they are scored. Patches of which
+    other images are labeled are not: the labels may be those of some patches alone.
 
     Args:
         detections: class name -> detections.
         image_ids: the labeled images.
     """
+    labeled = set(image_ids)
     detected = {image_id for found in detections.values() for image_id in found.image_ids}
-    return sorted(i for i in detected.difference(image_ids) if parse_patch_id(i))
+    return sorted(
+        image_id
+        for image_id in detected - labeled
+        if (patch := parse_patch_id(image_id)) is not None and patch.name in labeled
+    )
 
 
 def merge_detections(

@@ -244,7 +244,8 @@ class FolderDataset(BaseDataset):
     def _collect_labels(self) -> tuple[list[Path], list[Labels | None], list[str]]:
         """Return the label files, their labels, and the errors in them, see `collect_labels`."""
         paths = [Path(self.load_annoFolder(img_id)) for img_id in self.img_ids]
-        cache = self._cache_path() if self.options.cache_labels else None
+        cached = self.options.cache_labels and not self._has_own_reader()
+        cache = self._cache_path() if cached else None
         return paths, *collect_labels(paths, self.read_label_files, cache)
 
     def _require_label_files(self, paths: Sequence[Path]) -> None:
@@ -278,6 +279,15 @@ class FolderDataset(BaseDataset):
         scores = evaluate(detections, truth, (0.5,), "voc07", confusion=False)
         logger.info("%s", scores.table())
         return scores.map
+
+    def _has_own_reader(self) -> bool:
+        """Return whether a class of a user reads the labels, which the cache knows nothing of."""
+        readers = {"read_label_file", "read_label_files"}
+        package = FolderDataset.__module__.partition(".")[0]
+        return any(
+            readers & vars(cls).keys() and cls.__module__.partition(".")[0] != package
+            for cls in type(self).__mro__
+        )
 
     def _cache_path(self) -> Path:
         return Path(f"{self.label_path}.cache.npz")

@@ -111,6 +111,16 @@ def positive_numbers(text: str) -> tuple[float, ...]:
     return values
 
 
+def iou_thresholds(text: str) -> tuple[float, ...]:
+    """Parse IoU thresholds with commas between them, each above 0 and below 1."""
+    values = positive_numbers(text)
+    if max(values) >= 1:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a list of numbers above 0 and below 1, such as 0.5,0.75"
+        )
+    return values
+
+
 def add_classes(parser: argparse.ArgumentParser, purpose: str) -> None:
     """Add `--classes`; `purpose` begins its help text."""
     parser.add_argument(
@@ -228,10 +238,18 @@ def label_folder(path: Path) -> Path:
     return inner if inner.is_dir() else path
 
 
-def listed_ids(path: Path) -> list[str]:
-    """Read the image ids of a list, whose lines may be file names of images."""
+def listed_ids(path: Path, known: Collection[str] = ()) -> list[str]:
+    """Read the image ids of a list, whose lines may be file names of images.
+
+    Args:
+        path: the list.
+        known: ids that stay as they are, even if they end like the name of an image.
+    """
     ids = [Path(line) for line in read_ids(path)]
-    return [p.stem if p.suffix.lower() in IMAGE_SUFFIXES else p.name for p in ids]
+    return [
+        p.stem if p.name not in known and p.suffix.lower() in IMAGE_SUFFIXES else p.name
+        for p in ids
+    ]
 
 
 def name_flags(message: str, parameters: Collection[str]) -> str:

@@ -303,7 +303,9 @@ def _source(arguments: argparse.Namespace, format_name: str, path: Path) -> Sour
 def _target(
     arguments: argparse.Namespace, source: Source, annotations: list[Annotation], path: Path
 ) -> Target:
-    classes = arguments.classes if arguments.numbers else None
+    classes = None
+    if arguments.numbers:
+        classes = _numbered_classes(arguments, source) or arguments.classes
     if FORMATS[arguments.to].numbers:
         classes = _target_classes(arguments, source, annotations)
     return Target(path, arguments.to, classes, source.images)

@@ -13,9 +13,9 @@ from DOTA_devkit.commands.arguments import (
     add_overwrite,
     fraction,
     images_of_labels,
+    iou_thresholds,
     label_folder,
     non_negative_int,
-    positive_numbers,
 )
 from DOTA_devkit.error_analysis import (
     RESAMPLES,
@@ -105,7 +105,7 @@ def _add_metric_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--iou",
-        type=positive_numbers,
+        type=iou_thresholds,
         metavar="T,T",
         help="IoU thresholds (default: 0.5, for coco 0.5 to 0.95)",
     )

@@ -233,7 +233,7 @@ def _options(arguments: argparse.Namespace, **others: float | bool) -> SplitOpti
 
 def _select_listed(images: dict[str, Path], list_file: Path) -> dict[str, Path]:
     """Return the images of a list; an id without an image is an InputError."""
-    ids = listed_ids(list_file)
+    ids = listed_ids(list_file, images)
     missing = [image_id for image_id in ids if image_id not in images]
     if missing:
         raise InputError(

@@ -28,6 +28,8 @@ logger = logging.getLogger(__name__)
 
 # "imagesource:GoogleEarth", "gsd:0.14", "acquisition dates: 2016-05-04"
 _HEADER = re.compile(r"\s*[^\W\d][^:]*:")
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+_FIELDS_OF_TWO = 16  # a joined line, of which two fields may stick together
 
 
 @dataclass(frozen=True)
@@ -166,6 +168,10 @@ def parse_labels(data: bytes, source: Path | str = "labels") -> Labels:
         for k in given.tolist():
             fields = table.fields(np.arange(first[k] + 8, first[k] + count[k]))
             names[k], difficult[k] = _split_name_and_difficulty(fields, table, source, lines[k])
+    for k in np.flatnonzero(count >= _FIELDS_OF_TWO).tolist():
+        rest = table.fields(np.arange(first[k] + 9, first[k] + count[k]))
+        if _has_coordinates(rest):
+            raise _bad_label(table, source, lines[k], "two objects on a line")
     long = {name for name in set(names) if not is_short(name, MAX_CLASS_NAME)}
     if long:
         row = next(row for row, name in enumerate(names) if name in long)
@@ -205,9 +211,19 @@ def _lines_with_objects(table: TextTable) -> np.ndarray:
     )
     if len(letters):
         texts = table.data.split(b"\n")
-        headers = [k for k in letters if _HEADER.match(texts[lines[k]].decode())]
+        headers = [k for k in letters if _is_header(texts[lines[k]].decode())]
         lines = np.delete(lines, headers)
     return lines
+
+
+def _is_header(line: str) -> bool:
+    return _HEADER.match(line) is not None and not _has_coordinates(line.split())
+
+
+def _has_coordinates(fields: Sequence[str]) -> bool:
+    """Return whether there are eight numbers in a row, of which the first may stick to a word."""
+    numbers = "".join("1" if _NUMBER.fullmatch(field) else " " for field in fields)
+    return "1" * 7 in numbers
 
 
 def _split_name_and_difficulty(

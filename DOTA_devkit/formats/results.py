@@ -268,8 +268,9 @@ def _iter_blocks(path: Path, size: int) -> Iterator[tuple[bytes, int]]:
             block += file.readline()
             if number == 1 and block.startswith(UTF16_BOMS):
                 block += file.read()  # bytes of a line break may be those of other characters
-            yield utf8_of(block, path), number
-            number += block.count(b"\n")
+            text = utf8_of(block, path)
+            yield text, number
+            number += text.count(b"\n")
 
 
 def _are_numbers(fields: list[bytes]) -> bool:

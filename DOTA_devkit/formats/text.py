@@ -31,7 +31,7 @@ _LINE_END = re.compile("\r\n|\n|\r")
 
 
 def utf8_of(data: bytes, path: Path | str) -> bytes:
-    """Return text as UTF-8 without a byte order mark.
+    """Return text as UTF-8 without a byte order mark; carriage returns alone become line breaks.
 
     UTF-16 is known by its byte order mark. What is not UTF-8 is read as GB 18030 (GBK and GB 2312
     are parts of it), the code page of Chinese Windows, and the log says so once for each folder.
@@ -45,13 +45,13 @@ def utf8_of(data: bytes, path: Path | str) -> bytes:
     """
     if data.startswith(UTF16_BOMS):
         try:
-            return data.decode("utf-16").encode()
+            return _with_line_breaks(data.decode("utf-16").encode())
         except UnicodeError:
             raise InputError(
                 f"{os.fspath(path)}:1: expected UTF-16 text after its byte order mark, got damaged "
                 "text; save the file as UTF-8"
             ) from None
-    data = data.removeprefix(codecs.BOM_UTF8)
+    data = _with_line_breaks(data.removeprefix(codecs.BOM_UTF8))
     if data.isascii():
         return data
     try:
@@ -72,6 +72,13 @@ def utf8_of(data: bytes, path: Path | str) -> bytes:
         _TOLD_OF.add(folder)
         logger.warning("%s: the text is not UTF-8 and is read as GB 18030 (GBK)", path)
     return text
+
+
+def _with_line_breaks(data: bytes) -> bytes:
+    """Turn the line ends of old Macs into those of Unix; those of Windows stay."""
+    if data.count(b"\r") == data.count(b"\r\n"):
+        return data
+    return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
 
 
 def read_utf8(path: Path | str) -> bytes:

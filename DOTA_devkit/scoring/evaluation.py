@@ -22,6 +22,9 @@ SIZES: dict[str, tuple[float, float]] = {
 """COCO's size ranges by area in square pixels: from (inclusive) to (exclusive)."""
 
 
+_MOST_COLUMNS = 5  # of AP in a table; those of COCO's ten thresholds do not fit on a screen
+
+
 @dataclass(frozen=True)
 class ClassScore:
     """Scores of one class.
@@ -151,8 +154,7 @@ class Evaluation:
         """Format `rows` as a text table: AP, F1, precision and recall in percent."""
         rows = self.rows()
         columns = list(rows[0])
-        if len(self.iou_thresholds) > 2:
-            # Ten thresholds do not fit on a screen.
+        if len(self.iou_thresholds) > _MOST_COLUMNS:
             shown = {"AP50", "AP75"}
             hidden = {f"AP{100 * t:g}" for t in self.iou_thresholds} - shown
             columns = [column for column in columns if column not in hidden]

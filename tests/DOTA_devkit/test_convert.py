@@ -195,6 +195,15 @@ def test_yolo_image_without_label_file_has_no_objects(folder, tmp_path, capsys):
     assert [i["file_name"] for i in data["images"]] == ["a.png", "b.png"]
 
 
+def test_class_numbers_of_renamed_classes(folder, tmp_path):
+    labels = folder("labels", {"a.txt": "0 .1 .1 .2 .1 .2 .2 .1 .2\n1 .1 .1 .2 .1 .2 .2 .1 .2\n"})
+    options = ["--classes", "ship,plane", "--rename", "plane=jet", "--numbers"]
+    cv2.imwrite(str(labels / "a.png"), np.zeros((100, 100, 3), np.uint8))
+    assert convert("yolo", labels, tmp_path / "out", *options, "--images", labels) == 0
+    found = [line.split()[8:] for line in (tmp_path / "out/a.txt").read_text().splitlines()]
+    assert found == [["0", "0"], ["1", "0"]]
+
+
 def test_yolo_label_without_an_image_is_an_error(folder, tmp_path, capsys):
     labels = folder("labels", {"a.txt": "", "classes.txt": "x"}, images="b")
     assert convert("yolo", labels, tmp_path / "out") == 2

@@ -39,6 +39,10 @@ class TestLabels:
             (f"\ufeff{BOX} ship 0\n", [("ship", 0, 1)]),  # byte order mark
             (f"{BOX} 船 0\n", [("船", 0, 1)]),
             (f"{BOX} 12 0\n", [("12", 0, 1)]),  # a class named by a number
+            (f"gsd:1\r{BOX} ship 0\r{BOX} car 1\r", [("ship", 0, 2), ("car", 1, 3)]),  # old Macs
+            (f"{BOX} a 0\r{BOX} b 1\r\n{BOX} c 0", [("a", 0, 1), ("b", 1, 2), ("c", 0, 3)]),
+            (f"{BOX} a b c d e f g h 2\n", [("a b c d e f g h", 2, 1)]),
+            ("note: a b c d e f g h i j\n", []),
         ],
     )
     def test_lines(self, text, expected, tmp_path):
@@ -67,6 +71,11 @@ class TestLabels:
             (f"{BOX} small vehicle\n", r"P\.txt:1: .*difficulty 'vehicle'"),
             (f"nan {BOX[2:]} ship 0\n", r"P\.txt:1: .*not finite"),
             (f"{BOX} ship 0\n1e400 {BOX[2:]} ship 0\n", r"P\.txt:2: .*not finite"),
+            (f"nan {BOX[2:]} a:b 0\n", r"P\.txt:1: .*not finite"),  # no header
+            (f"ship: {BOX}\n", r"P\.txt:1: .*got .*'ship:'|9 fields"),
+            # Files that were joined without a last line break.
+            (f"{BOX} a 0\n{BOX} ship 0{BOX} car 1\n", r"P\.txt:2: .*two objects on a line"),
+            (f"{BOX} ship{BOX} car\n", r"P\.txt:1: .*two objects on a line"),
         ],
     )
     def test_errors_name_file_and_line(self, text, message, tmp_path):
@@ -158,6 +167,7 @@ class TestResults:
             (f"my image.v2 0.5 {BOX}\n", ["my image.v2"]),  # spaces in the id
             (f"007 0.5 {BOX}\n", ["007"]),
             (f"a__b__0.5__0___0 0.5 {BOX}\n", ["a__b__0.5__0___0"]),
+            (f"P1 0.5 {BOX}\rP2 0.5 {BOX}\r", ["P1", "P2"]),  # line ends of old Macs
         ],
     )
     def test_lines(self, text, image_ids, tmp_path):

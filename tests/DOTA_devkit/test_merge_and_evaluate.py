@@ -189,6 +189,34 @@ def test_evaluate_patch_labels_without_merging(tmp_path, capsys):
     assert table(out)["ship"][2] == "100.00"
 
 
+def test_patches_beside_those_that_are_labeled_are_not_merged(tmp_path, capsys):
+    """A list of some of the patches: the others are ignored, as they were not asked for."""
+    names = [f"P0__1__{x}___0" for x in (0, 500, 1000)]
+    labels = write(tmp_path / "labelTxt", {f"{n}.txt": [f"{SQUARE} ship 0"] for n in names})
+    results = write(tmp_path / "r", {"Task1_ship.txt": [f"{n} 0.9 {SQUARE}" for n in names]})
+    (tmp_path / "val.txt").write_text("\n".join(names[:2]))
+    assert run("evaluate", results, labels, "--list", tmp_path / "val.txt") == 0
+    out = capsys.readouterr().out
+    assert "merging" not in out and table(out)["ship"][:3] == ["2", "2", "100.00"]
+
+
+@pytest.mark.parametrize(
+    ("iou", "shown"), [("0.3,0.4,0.6", {"AP30", "AP40", "AP60"}), ("0.5,0.75", {"AP50", "AP75"})]
+)
+def test_thresholds_that_are_asked_for_are_shown(tmp_path, labels, capsys, iou, shown):
+    results = write(tmp_path / "results", {"Task1_ship.txt": [f"P0 0.9 {SQUARE}"]})
+    assert run("evaluate", results, labels, "--iou", iou) == 0
+    header = next(line for line in capsys.readouterr().out.splitlines() if "best F1" in line)
+    assert shown <= set(header.split())
+
+
+def test_an_iou_in_percent_is_refused(tmp_path, labels, capsys):
+    results = write(tmp_path / "results", {"Task1_ship.txt": [f"P0 0.9 {SQUARE}"]})
+    with pytest.raises(SystemExit):
+        run("evaluate", results, labels, "--iou", "50")
+    assert "'50' is not a list of numbers above 0 and below 1" in capsys.readouterr().err
+
+
 def test_evaluate_task2(tmp_path, labels, capsys):
     results = write(tmp_path / "results", {"Task2_ship.txt": ["P0 0.9 10 20 30 60"]})
     assert run("evaluate", results, labels, "--task", 2) == 0

@@ -158,6 +158,17 @@ def test_split_rejects_bad_arguments(data, tmp_path, capsys, arguments, message)
     assert not (tmp_path / "out").exists()
 
 
+def test_an_id_may_end_like_an_image(data, tmp_path):
+    """`scan.tif` is the id of scan.tif.png, and not of scan.png."""
+    for name, source in (("scan", "A"), ("scan.tif", "B")):
+        for folder, suffix in (("images", ".png"), ("labelTxt", ".txt")):
+            content = (data / folder / f"{source}{suffix}").read_bytes()
+            (data / folder / f"{name}{suffix}").write_bytes(content)
+    (tmp_path / "ids.txt").write_text("scan.tif\n")
+    assert run("split", data, tmp_path / "out", "--list", tmp_path / "ids.txt") == 0
+    assert ids(tmp_path / "out/images") == ["scan.tif__1__0___0"]
+
+
 def test_split_rejects_bad_folders(data, tmp_path, capsys):
     (data / "labelTxt/B.txt").write_text("5 5 45 5 45 25 5 nan ship 0\n")
     assert run("split", data, tmp_path / "out") == 2

@@ -2,6 +2,7 @@
 
 import logging
 import os
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -187,6 +188,26 @@ def test_label_cache(folder, monkeypatch):
     # The cache does not depend on the classes: it holds names, not indices.
     options = DataOptions(classes=("ship", "plane"))
     assert DOTA(folder, "train", options=options).check_labels().objects == {"ship": 1, "plane": 1}
+
+
+def test_labels_that_a_subclass_reads_are_not_cached(folder):
+    """The cache has what the files say, and not what another class makes of them."""
+
+    class Shifted(DOTA):
+        def read_label_file(self, path):
+            labels = super().read_label_file(path)
+            return replace(labels, corners=labels.corners + 1)
+
+    plain = DOTA(folder, "train")
+    plain.check_labels()
+    shifted = Shifted(folder, "train")
+    before = shifted.load_annotation(0)["pts"]
+    shifted.check_labels()
+    for points in (before, shifted.load_annotation(0)["pts"]):
+        np.testing.assert_allclose(points, plain.load_annotation(0)["pts"] + 1)
+    again = DOTA(folder, "train")
+    again.check_labels()
+    np.testing.assert_array_equal(again.load_annotation(0)["pts"], plain.load_annotation(0)["pts"])
 
 
 def test_no_label_cache(folder):
