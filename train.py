@@ -147,7 +147,7 @@ def loss_class(box_coding: str) -> type[DetectionLoss]:
 def check_settings(train_set: BaseDataset, settings: TrainSettings, has_score: bool) -> None:
     """Raise an InputError if settings do not go with the training set, or lack a score."""
     if settings.patience and not has_score:
-        raise InputError("patience needs a validation list, whose AP it waits for")
+        raise InputError("patience needs a validation list with objects, whose AP it waits for")
     batch_size = min(settings.batch_size, len(train_set))
     if batch_size * train_set.input_h * train_set.input_w == 32 * 32:
         raise InputError(

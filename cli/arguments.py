@@ -37,6 +37,7 @@ def number(kind: type, allowed: Callable[[float], bool], expected: str) -> Calla
 positive = number(int, lambda value: value > 0, "a whole number above 0")
 channels = number(int, lambda value: 0 < value <= 4096, "a whole number from 1 to 4096")
 natural = number(int, lambda value: value >= 0, "a whole number of 0 or more")
+seed = number(int, lambda value: 0 <= value < 2**40, "a whole number from 0 to 2^40 - 1")
 nonnegative_float = number(float, lambda value: 0 <= value < float("inf"), "a number of 0 or more")
 positive_float = number(float, lambda value: 0 < value < float("inf"), "a number above 0")
 decay = number(float, lambda value: 0 <= value < 1, "a number from 0 to below 1")

@@ -24,6 +24,7 @@ from cli.arguments import (
     positive,
     positive_float,
     scales,
+    seed,
     shard,
     share,
     thresholds,
@@ -349,7 +350,7 @@ def _training_flags(group) -> None:
     add("--resume_train", phases=TRAIN, idle_in=TEST + EVAL, nargs="?", const=LAST, metavar="FILE",
         help="resume a run that was stopped, with its own settings and data (default of FILE: "
              f"{LAST})")
-    add("--seed", phases=TRAIN, type=natural, help="random seed (default: 317)")
+    add("--seed", phases=TRAIN, type=seed, help="random seed, below 2^40 (default: 317)")
 
 
 def _evaluation_flags(group) -> None:

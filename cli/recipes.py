@@ -56,6 +56,11 @@ RECIPES = {
 """Name for `--recipe` -> recipe."""
 
 
+def recipe_of(box_coding: str) -> str:
+    """Return the name of the recipe that trains networks with a coding of boxes."""
+    return next(name for name, recipe in RECIPES.items() if recipe.box_coding == box_coding)
+
+
 def recipe_settings(name: str, defaults: Defaults) -> dict[str, Any]:
     """Return the settings of a recipe for some data."""
     return {**RECIPES[name].settings, **defaults.recipe_settings.get(name, {})}

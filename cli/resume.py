@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from cli.arguments import bands, device
 from cli.flags import FLAGS, Flag
 from cli.given import asked_classes
+from cli.recipes import recipe_of
 from cli.run_dir import RunDir, class_name, weights_name
 from cli.teacher import teacher_entries
 from datasets import DataOptions
@@ -353,6 +354,11 @@ def restore_flags(args: argparse.Namespace, resume: Checkpoint) -> None:
             else:
                 logger.warning("the run continues with %s, which makes it a different run", change)
     check_dataset(args, resume)
+    if "recipe" not in stored.get("run", {}):  # of the original, or of an earlier version
+        own = recipe_of(resume.architecture.box_coding)
+        if "recipe" in args.given and args.recipe != own:
+            others.append(f"--recipe {args.recipe} instead of {own}")
+        args.recipe = own
     if complete:
         others += _other_input_size(args, resume)
     if others:

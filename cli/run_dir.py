@@ -134,4 +134,5 @@ def clear_run(folder: Path) -> None:
     """Delete the files of an earlier run that is to be replaced, and nothing else."""
     for pattern in files.RUN_FILES:
         for path in folder.glob(pattern):
-            path.unlink()
+            if files.is_of_run(path.relative_to(folder).as_posix()):
+                path.unlink()

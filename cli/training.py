@@ -8,6 +8,7 @@ from collections.abc import Collection
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from pathlib import Path
 
 import torch
 
@@ -17,7 +18,7 @@ from cli.devices import torch_device
 from cli.given import asked_classes, given
 from cli.next_steps import next_steps
 from cli.processes import start_processes
-from cli.recipes import DEFAULT, RECIPES
+from cli.recipes import DEFAULT, RECIPES, recipe_of
 from cli.resume import (
     classes_to_open,
     find_run,
@@ -102,6 +103,7 @@ class TrainingPlan:
         resume: the checkpoint to resume from.
         in_place: whether that lies in the folder of the run.
         teacher: a trained network that it learns from as well, if there is one.
+        scored: whether there is an object to score it on.
     """
 
     model: CTRBOX
@@ -113,6 +115,7 @@ class TrainingPlan:
     resume: Checkpoint | None
     in_place: bool
     teacher: CTRBOX | None
+    scored: bool
 
 
 def plan_training(args: argparse.Namespace, run: RunDir, device: torch.device) -> TrainingPlan:
@@ -127,6 +130,11 @@ def plan_training(args: argparse.Namespace, run: RunDir, device: torch.device) -
         refuse_to_replace(run.weights)
 
     start = read_checkpoint(args.finetune).architecture if args.finetune else None
+    if args.finetune and run.holds(args.finetune) and files.is_of_run(Path(args.finetune).name):
+        raise InputError(
+            f"--finetune {args.finetune}: this run replaces the checkpoints in {run.weights}; "
+            "rename the file, or choose another --run_dir"
+        )
     if resume is None:
         args.recipe = choose_recipe(args, start)
     teacher = load_teacher(args, run, resume)
@@ -148,13 +156,15 @@ def plan_training(args: argparse.Namespace, run: RunDir, device: torch.device) -
     if teacher is not None:
         check_teacher(args.teacher, teacher, model)
     # All that may be wrong is reported before an earlier run is deleted.
-    trainer.check_settings(train_set, settings, has_score=val_set is not None)
+    scored = has_objects(val_set)
+    trainer.check_settings(train_set, settings, has_score=scored)
     choose_precision(settings.amp, device)
     settings = compilable(args, settings, device)
     if settings.tensorboard:
         import_writer()
     return TrainingPlan(
-        model, train_set, val_set, settings, evaluation, options, resume, in_place, teacher
+        model, train_set, val_set, settings, evaluation, options, resume, in_place, teacher,
+        scored,
     )  # fmt: skip
 
 
@@ -165,6 +175,11 @@ def train_in(
     with agreed():
         plan = plan_training(args, run, device)
     settings, model, val_set = plan.settings, plan.model, plan.val_set
+    if val_set is not None and not plan.scored:
+        logger.warning(
+            "the validation list has no object to find (difficult ones do not count): there will "
+            "be no AP, and no %s", files.BEST,
+        )  # fmt: skip
     if settings.tensorboard:
         logger.info("to watch the run: tensorboard --logdir %s", run.weights / files.TENSORBOARD)
     digest = digest_entry(plan.train_set, val_set)  # of all images
@@ -186,7 +201,7 @@ def train_in(
         model, plan.train_set, settings, run.weights, device,
         score=scorer(val_set, plan.evaluation, device, model.box_coding),
         resume=plan.resume, extras=extras, teacher=plan.teacher,
-        commands=next_steps(args, run, settings.epochs, val_set is not None),
+        commands=next_steps(args, run, settings.epochs, plan.scored),
     )  # fmt: skip
     logger.info("checkpoints and curves are in %s", run.weights)
     logger.info("report of the run: %s", run.weights / files.REPORT)
@@ -204,11 +219,7 @@ def choose_recipe(args: argparse.Namespace, start: Architecture | None) -> str:
     """
     if args.recipe is not None:
         return args.recipe
-    if start is not None:
-        return next(
-            name for name, recipe in RECIPES.items() if recipe.box_coding == start.box_coding
-        )
-    return DEFAULT
+    return DEFAULT if start is None else recipe_of(start.box_coding)
 
 
 def with_possible_mosaics(
@@ -304,6 +315,12 @@ def compilable(
         logger.warning("the run continues without compiling: %s", error)
         return replace(settings, compile=False)
     return settings
+
+
+def has_objects(val_set: BaseDataset | None) -> bool:
+    """Return whether a network can be scored on a validation set: it has an object to find."""
+    truth = None if val_set is None else val_set.truth()
+    return truth is not None and not truth.difficult.all()
 
 
 def left_out_of_validation(plan: TrainingPlan) -> dict[str, str]:

@@ -312,9 +312,13 @@ def build_model(checkpoint: Checkpoint, device: str | torch.device = "cpu") -> C
         model = checkpoint.architecture.build(checkpoint.classes, checkpoint.input_size)
     state = {key: value.clone() for key, value in checkpoint.model_state.items()}
     model.load_state_dict(state, assign=True)
-    if shift := checkpoint.extras.get("center_shift"):
-        model.center_shift = (float(shift["right"]), float(shift["down"]))
+    model.center_shift = _center_shift(checkpoint)
     return model.to(device).eval()
+
+
+def _center_shift(checkpoint: Checkpoint) -> tuple[float, float]:
+    shift = checkpoint.extras.get("center_shift")
+    return (float(shift["right"]), float(shift["down"])) if shift else (0.0, 0.0)
 
 
 def finetune(model: CTRBOX, path: str | Path) -> list[str]:
@@ -359,5 +363,8 @@ def finetune(model: CTRBOX, path: str | Path) -> list[str]:
         new = list(dict.fromkeys([*new, *(layer for layer in coded if layer.endswith(last[2:]))]))
     copied = {key: state[key] for layer, keys in layers.items() if layer not in new for key in keys}
     model.load_state_dict(own | copied)
+    if f"reg.{last[3:]}" not in new:
+        model.center_shift = _center_shift(checkpoint)
+        model.remove_center_shift()
     logger.info("fine-tuning from %s; newly initialized layers: %s", path, ", ".join(new) or "none")
     return new

@@ -112,6 +112,12 @@ class CTRBOX(nn.Module):
             source = "imagenet" if pretrained is True else pretrained
             load_pretrained(self.base_network, backbone, source)
 
+    def remove_center_shift(self) -> None:
+        """Undo the shift of the centers in the weights, as training learns them without it."""
+        bias = self.reg[-1].bias.data
+        bias.sub_(bias.new_tensor(self.center_shift))
+        self.center_shift = (0.0, 0.0)
+
     def forward(
         self, x: Tensor, logits: bool = False, cells: Tensor | None = None
     ) -> dict[str, Tensor]:

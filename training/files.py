@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fnmatch import fnmatchcase as fnmatch
 from pathlib import Path
 
 LAST = "model_last.pth"
@@ -19,16 +20,27 @@ TENSORBOARD = "tensorboard"
 """Folder of the event files."""
 
 RUN_FILES = (
-    "model_*.pth", "model_*.pth.tmp", "train_loss.txt", "ap_list.txt", HISTORY, SPEED, CURVES,
-    BAD_BATCHES, BAD_IMAGES, "train_batch_*.jpg", REPORT, PRECISION_RECALL,
+    LAST, BEST, "model_[0-9]*.pth", "model_*.pth.tmp", "train_loss.txt", "ap_list.txt", HISTORY,
+    SPEED, CURVES, BAD_BATCHES, BAD_IMAGES, "train_batch_*.jpg", REPORT, PRECISION_RECALL,
     f"{VALIDATION}/epoch_*", f"{TENSORBOARD}/events.out.tfevents.*",
 )  # fmt: skip
-"""Patterns of all files that a run writes into its folder."""
+"""Patterns of all files that a run writes into its folder; see `is_of_run`."""
 
 
 def epoch_file(epoch: int) -> str:
     """Return the name of the checkpoint at the end of an epoch."""
     return f"model_{epoch}.pth"
+
+
+def is_of_run(name: str) -> bool:
+    """Return whether a run writes a file of that name, so that a new run replaces it.
+
+    Checkpoints of other names, such as exported ones and copies, belong to the user.
+    """
+    numbered = name.startswith("model_") and name.endswith(".pth") and name not in (LAST, BEST)
+    return any(fnmatch(name, pattern) for pattern in RUN_FILES) and (
+        not numbered or name[6:-4].isdecimal()
+    )
 
 
 def is_same_file(a: Path | None, b: Path) -> bool:

@@ -24,24 +24,30 @@ class History:
             and the other columns of `training.validation.validation_columns`. A resumed run has the
             same rows as one that was never stopped.
         speed: one per epoch: time, images per second and memory, which differ from run to run.
+        best_since: the last epoch of those whose best checkpoint is lost: `model_best.pth` is the
+            best of later ones.
     """
 
     rows: list[dict[str, float]] = field(default_factory=list)
     speed: list[dict[str, float]] = field(default_factory=list)
+    best_since: int = 0
 
     def stalled(self, patience: int) -> bool:
-        """Whether the AP has not risen for so many epochs; never for a patience of 0."""
-        scored = [row for row in self.rows if "ap" in row]
+        """Whether the AP has not risen for so many epochs; never for a patience of 0.
+
+        Epochs after the last validation do not count: the next one may be better.
+        """
+        scored = [row for row in self.rows if math.isfinite(row.get("ap", math.nan))]
         if not patience or not scored:
             return False
         best = max(scored, key=lambda row: row["ap"])  # the first of equal ones
-        return self.rows[-1]["epoch"] - best["epoch"] >= patience
+        return scored[-1]["epoch"] - best["epoch"] >= patience
 
     def best_epoch(self) -> int | None:
         """Return the epoch of `model_best.pth`: the highest AP, of equal ones the later."""
         best, epoch = -math.inf, None
         for row in self.rows:
-            if row.get("ap", math.nan) >= best:
+            if row["epoch"] > self.best_since and row.get("ap", math.nan) >= best:
                 best, epoch = row["ap"], int(row["epoch"])
         return epoch
 

@@ -17,7 +17,7 @@ from DOTA_devkit.errors import InputError
 from models import Checkpoint
 from processes.group import is_first
 from training.average import WeightAverage
-from training.best import restore_best
+from training.best import keep_later, restore_best
 from training.centers import AlignedCenters
 from training.epoch import EpochProgress
 from training.files import BEST, LAST, epoch_file, is_same_file
@@ -99,7 +99,10 @@ class Run:
         """
         entry = resume.extras.get("progress", {})
         self.progress = EpochProgress.of_entry(entry, resume.epoch + 1, resume.path)
-        self.history = History(list(resume.history), list(resume.extras.get("speed", ())))
+        since = entry.get("best_since", 0)
+        if type(since) is not int:
+            raise InputError(f"{resume.path}: its number best_since, {since!r}, is damaged")
+        self.history = History(list(resume.history), list(resume.extras.get("speed", ())), since)
         load_optimizer_state(self._optimizer, resume)
         self.precision.resume(resume)
         # A run without an average, such as one of the original, gets one that begins here.
@@ -123,7 +126,9 @@ class Run:
         if resume is not None and is_same_file(resume.path, self.folder / LAST):
             return
         if resume is not None and is_first():
-            restore_best(self.folder, resume)
+            keep_later(self.folder, resume)
+            if not restore_best(self.folder, resume, self.history):
+                self.history.best_since = resume.epoch
         self.save()
 
     @property
@@ -152,6 +157,8 @@ class Run:
     def checkpoint(self) -> Checkpoint:
         """Return a checkpoint from which the run can be resumed."""
         progress = self.progress.entry()
+        if self.history.best_since:
+            progress["best_since"] = self.history.best_since
         trained: dict[str, object] = {}
         if self.average is not None:
             progress["averaged"] = self.average.steps
@@ -210,7 +217,9 @@ class Run:
             epoch = self.progress.epoch
             # new lists: the checkpoints made before share the old ones
             self.history = History(
-                [*self.history.rows, dict(row)], [*self.history.speed, self._speed()]
+                [*self.history.rows, dict(row)],
+                [*self.history.speed, self._speed()],
+                self.history.best_since,
             )
             bad_in_a_row, batches = self.progress.bad_in_a_row, self.progress.batches
             self.progress = EpochProgress(epoch + 1, bad_in_a_row=bad_in_a_row)

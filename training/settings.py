@@ -111,7 +111,8 @@ class TrainSettings:
                 expected, fits = "true or false", isinstance(value, bool)
             else:
                 kinds = (int,) if isinstance(one.default, int) else (int, float)
-                expected = f"a {'whole ' if len(kinds) == 1 else ''}number from {low}"
+                whole = "whole " if len(kinds) == 1 else ""
+                expected = f"a {whole}number from {low} to below 2^40"
                 fits = type(value) in kinds and low <= value < 2**40
             if not fits:
                 raise InputError(

@@ -29,6 +29,8 @@ class Teacher:
 
     def __init__(self, model: CTRBOX, device: torch.device, mean_objects: float) -> None:
         self._model = model.eval().requires_grad_(False)
+        # The shift does not turn with an augmented view, and the run measures its own.
+        self._model.remove_center_shift()
         self._model.to(device, memory_format=torch.channels_last)
         self._mean_objects = mean_objects
 

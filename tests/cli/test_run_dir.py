@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from cli.run_dir import clear_run
 from DOTA_devkit.locks import locked
 from helpers.command_line import assert_refused
 from helpers.networks import save_untrained
@@ -22,6 +23,39 @@ def test_run_is_replaced_only_with_overwrite(run_training, data, tmp_path):
     assert run_training(data, "--overwrite", "--seed", 5).code == 0
     assert (tmp_path / "weights_dota" / "model_last.pth").read_bytes() != before
     assert users_file.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "of_run"),
+    [
+        ("model_last.pth", True),
+        ("model_12.pth", True),
+        ("model_best.pth.tmp", True),
+        ("validation/epoch_3.json", True),
+        ("history.csv", True),
+        ("model_best_weights.pth", False),
+        ("model_12_copy.pth", False),
+        ("model_4_step_7.pth", False),
+        ("model_published.pth", False),
+        ("validation/mine.json", False),
+    ],
+)
+def test_files_that_a_new_run_replaces(tmp_path, name, of_run):
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    path.touch()
+    clear_run(tmp_path)
+    assert path.exists() != of_run
+
+
+@pytest.mark.parametrize("name", ["model_best.pth", "model_3.pth"])
+def test_a_run_does_not_delete_the_checkpoint_that_it_starts_from(run_cli, data, tmp_path, name):
+    (tmp_path / "weights_dota").mkdir()
+    start = save_untrained(tmp_path / "weights_dota" / name)
+    arguments = ["--phase", "train", "--data_dir", data, "--num_epoch", 1, "--overwrite"]
+    result = run_cli(*arguments, "--finetune", start)
+    assert_refused(result, f"--finetune {start}: this run replaces the checkpoints in")
+    assert start.is_file()
 
 
 @pytest.mark.slow

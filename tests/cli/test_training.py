@@ -104,6 +104,41 @@ def test_wrong_settings_are_reported_before_a_run_is_replaced(
 
 
 @pytest.mark.slow
+def test_a_validation_list_without_objects(run_training, writable_data, tmp_path):
+    (name,) = (writable_data / "val.txt").read_text().split()
+    (writable_data / "labelTxt" / f"{name}.txt").write_text("")
+    result = run_training(writable_data, "--patience", 2)
+    assert_refused(result, "--patience needs a validation list with objects")
+    result = run_training(writable_data)
+    assert result.code == 0 and "the validation list has no object to find" in result.out
+    report = (tmp_path / "weights_dota" / "report.html").read_text(encoding="utf-8")
+    assert "model_last.pth" in report and "model_best.pth" not in report
+
+
+@pytest.mark.parametrize("seed", [-1, 2**40, "x"])
+def test_seeds_that_a_run_could_not_be_resumed_with(run_training, data, seed):
+    assert_refused(run_training(data, "--seed", seed), "a whole number from 0 to 2^40 - 1")
+
+
+@pytest.mark.slow
+def test_recipe_of_a_resumed_checkpoint_of_the_original(run_cli, run_training, data, tmp_path):
+    """It stores no recipe, but its boxes are vectors."""
+    assert run_training(data, "--recipe", "paper").code == 0
+    own = torch.load(tmp_path / "weights_dota" / "model_last.pth", weights_only=True)
+    kept = ("epoch", "model_state_dict", "optimizer_state_dict")
+    torch.save({name: own[name] for name in kept}, tmp_path / "original.pth")
+    arguments = ["--phase", "train", "--data_dir", data, "--resume_train", "original.pth",
+                 "--input_h", 64, "--input_w", 64, "--batch_size", 3, "--num_epoch", 2,
+                 "--run_dir", "second"]  # fmt: skip
+    result = run_cli(*arguments, "--recipe", "rectangle")
+    assert_refused(result, "--recipe rectangle instead of paper", "--finetune")
+    result = run_cli(*arguments)
+    assert result.code == 0, result.err
+    checkpoint = read_checkpoint(tmp_path / "second" / "weights_dota" / "model_last.pth")
+    assert checkpoint.extras["run"]["recipe"] == "paper"
+
+
+@pytest.mark.slow
 def test_resume_with_another_precision_and_without_a_compiler(
     run_cli, trained_weights, data, tmp_path, no_compiler
 ):

@@ -283,6 +283,23 @@ def test_original_can_read_the_file(tmp_path):
     torch.optim.Adam(new().parameters()).load_state_dict(content["optimizer_state_dict"])
 
 
+def test_finetuning_begins_without_the_shift_of_the_centers(tmp_path):
+    """The run measures its own, and test-time augmentation has to know it."""
+    shifted, plain = new(), new()
+    plain.load_state_dict(shifted.state_dict())
+    shifted.reg[-1].bias.data += torch.tensor([0.125, -0.25])
+    shifted.center_shift = (0.125, -0.25)
+    save_checkpoint(tmp_path / "a.pth", Checkpoint.of(shifted))
+    model = new()
+    finetune(model, tmp_path / "a.pth")
+    torch.testing.assert_close(model.reg[-1].bias.data, plain.reg[-1].bias.data)
+    assert model.center_shift == (0.0, 0.0)
+    other = new(box_coding="rectangle")  # its box layers are new
+    before = other.reg[-1].bias.data.clone()
+    finetune(other, tmp_path / "a.pth")
+    torch.testing.assert_close(other.reg[-1].bias.data, before)
+
+
 def test_round_trip(tmp_path):
     model = new("mobilenetv2", classes=("a", "b c", "ä"), input_size=(416, 608), head_bn=True,
                 neck=20)  # fmt: skip

@@ -1196,6 +1196,9 @@ def test_run_ends_when_its_score_has_not_risen(data, tmp_path, caplog):
         ([0.5, 0.4], 1, True),
         ([0.5, 0.4], 2, False),
         ([0.5, None, 0.4], 2, True),  # epochs count, also those without validation
+        ([0.5, None, None, None], 2, False),  # but a validation decides
+        ([math.nan, math.nan, math.nan], 2, False),  # no object to find
+        ([0.5, math.nan, 0.4], 2, True),
         ([0.5, 0.5, 0.5], 2, True),
         ([0.0, 0.0, 0.1], 2, False),
         ([0.5, 0.1, 0.1, 0.1], 0, False),

@@ -4,11 +4,12 @@ import logging
 from pathlib import Path
 
 import pytest
+import torch
 
 from DOTA_devkit.errors import InputError
 from helpers.data_folders import CLASSES
 from helpers.networks import tiny_model
-from training.teacher import check_teacher
+from training.teacher import Teacher, check_teacher
 
 
 @pytest.mark.parametrize(
@@ -23,6 +24,16 @@ def test_teachers_that_do_not_fit_are_refused(options, message):
     with pytest.raises(InputError, match=message) as raised:
         check_teacher(Path("teacher.pth"), tiny_model(**options), tiny_model())
     assert str(raised.value).startswith("teacher.pth: ")
+
+
+def test_the_shift_of_a_teacher_is_not_taught():
+    teacher = tiny_model(box_coding="rectangle")
+    plain = teacher.reg[-1].bias.data.clone()
+    teacher.reg[-1].bias.data += torch.tensor([0.125, -0.25])
+    teacher.center_shift = (0.125, -0.25)
+    Teacher(teacher, torch.device("cpu"), 1.0)
+    torch.testing.assert_close(teacher.reg[-1].bias.data, plain)
+    assert teacher.center_shift == (0.0, 0.0)
 
 
 def test_a_teacher_without_names_has_as_many_classes():

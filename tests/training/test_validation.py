@@ -88,6 +88,12 @@ def test_best_epoch(scores, best):
     assert History(rows).best_epoch() == best
 
 
+def test_best_epoch_of_those_whose_checkpoint_is_there():
+    rows = [{"epoch": epoch, "ap": ap} for epoch, ap in ((1, 0.3), (2, 0.9), (3, 0.2), (4, 0.4))]
+    assert History(rows, best_since=2).best_epoch() == 4
+    assert History(rows[:2], best_since=2).best_epoch() is None
+
+
 def test_tables_have_the_columns_of_all_epochs(tmp_path, monkeypatch):
     monkeypatch.setattr("training.history.plot_history", lambda rows, path: None)
     rows = [{"epoch": 1, "loss": 2.0}, {"epoch": 2, "loss": 1.5, "ap": 0.5, "ap50_a, b": 0.5}]
