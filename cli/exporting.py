@@ -54,10 +54,7 @@ def export(args: argparse.Namespace) -> None:
     )
     output = args.output or default_output(Path(args.weights), args.format)
     for file in row.files_of(output):
-        if file.exists() and file.samefile(args.weights):
-            raise InputError(
-                f"--output {output} would replace {file}, the file to export: choose another name"
-            )
+        refuse_to_replace(file, Path(args.weights), output)
     reading = replace(settings.reading or ReadOptions(), **reading_flags(args))
     pipeline.export(
         model,
@@ -66,6 +63,34 @@ def export(args: argparse.Namespace) -> None:
         images=partial(check_images, args, model, reading),
         calibration=partial(calibration_images, args, model, reading),
     )
+
+
+def refuse_to_replace(file: Path, weights: Path, output: Path) -> None:
+    """Raise an InputError if an export would replace a file that is not an export.
+
+    Args:
+        file: one that the export writes.
+        weights: the file to export.
+        output: what the user knows as the output.
+    """
+    if not file.exists():
+        return
+    if file.samefile(weights):
+        raise InputError(
+            f"--output {output} would replace {file}, the file to export: choose another name"
+        )
+    if file.suffix == ".pth" and _resumes_training(file):
+        raise InputError(
+            f"--output {output} would replace {file}, from which a training can be resumed: choose "
+            "another name"
+        )
+
+
+def _resumes_training(path: Path) -> bool:
+    try:
+        return read_checkpoint(path).optimizer_state is not None
+    except InputError:
+        return False
 
 
 def default_output(weights: Path, format: str) -> Path:

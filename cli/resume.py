@@ -162,8 +162,8 @@ def lasting(dataset: str) -> str:
 def find_run(args: argparse.Namespace) -> None:
     """Set `data_dir` and `dataset` to those of the run that is to be resumed, where not given.
 
-    It is the one in the folder that the flags lead to; without one there, the only other run in
-    `run_dir`, or else that of the checkpoint with the given path.
+    With `data_dir` it is the one in the folder that the flags lead to; without one there, the only
+    run in `run_dir`, or else that of the checkpoint with the given path.
 
     Raises:
         InputError: there are several runs, or the checkpoint cannot be used.
@@ -174,7 +174,8 @@ def find_run(args: argparse.Namespace) -> None:
     if "dataset" in args.given:
         folders = [args.run_dir / weights_name(args.dataset, args.run_dir)]
     elif not Path(name).is_absolute():
-        if (args.run_dir / weights_name(args.dataset, args.data_dir) / name).is_file():
+        own = args.run_dir / weights_name(args.dataset, args.data_dir)
+        if args.data_dir is not None and (own / name).is_file():
             return
         folders = sorted(args.run_dir.glob("weights_*"))
     found = [folder / name for folder in folders if (folder / name).is_file()]

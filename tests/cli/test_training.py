@@ -319,6 +319,10 @@ def test_run_to_resume_is_found_in_its_folder(run_cli, run_training, data, tmp_p
     other = shutil.copy(path, tmp_path / "weights_hrsc")
     assert_refused(run_cli(*arguments), "several runs: weights_dota, weights_hrsc", "path")
     Path(other).unlink()
+    (tmp_path / "weights_sample").mkdir()
+    sample = shutil.copy(path, tmp_path / "weights_sample")
+    assert_refused(run_cli(*arguments), "several runs: weights_dota, weights_sample", "path")
+    Path(sample).unlink()
     assert run_cli(*arguments).code == 0
     assert run_cli(*arguments, path, "--run_dir", tmp_path / "new").code == 0
     assert read_checkpoint(tmp_path / "new" / "weights_dota" / "model_last.pth").epoch == 2

@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
@@ -104,6 +105,20 @@ def test_weights_beyond_float16_are_refused(sharp_folder, trained, tmp_path, cap
     path = tmp_path / "half.pth"
     assert run_export(sharp_folder, trained, "--half", "--output", str(path)) == 2
     assert "not finite" in capsys.readouterr().err and not path.exists()
+
+
+def test_the_checkpoint_of_a_training_is_not_replaced(sharp_folder, trained, tmp_path, capsys):
+    """It has the state of the optimizer, without which the run cannot be resumed."""
+    model = load_model(trained)
+    state = torch.optim.Adam(model.parameters()).state_dict()
+    last = tmp_path / "model_last.pth"
+    save_checkpoint(last, replace(Checkpoint.of(model), optimizer_state=state))
+    before = last.read_bytes()
+    assert run_export(sharp_folder, trained, "--output", str(last)) == 2
+    assert "from which a training can be resumed" in capsys.readouterr().err
+    assert last.read_bytes() == before
+    save_checkpoint(last, Checkpoint.of(model))  # but weights alone are
+    assert run_export(sharp_folder, trained, "--output", str(last)) == 0
 
 
 def test_the_checkpoint_itself_is_not_replaced(sharp_folder, trained, capsys):
