@@ -244,7 +244,11 @@ def _analyze(
 def _labeled_ids(labels: Path) -> list[str]:
     if not labels.is_dir():
         raise InputError(f"{labels}: no such folder of labels{folder_hint(labels)}")
-    ids = sorted(path.stem for path in labels.glob("*.txt") if path.name != CLASS_FILE)
+    ids = sorted(
+        path.stem
+        for path in labels.glob("*.txt")
+        if path.name != CLASS_FILE and not path.name.startswith(".")
+    )
     if not ids:
         raise InputError(f"{labels}: no label files (*.txt) in this folder")
     return ids

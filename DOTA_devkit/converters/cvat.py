@@ -114,10 +114,12 @@ def _corners(shape: XmlElement) -> tuple[np.ndarray, bool]:
     if shape.tag == "mask":
         return box_of_outline(_mask_outline(shape))
     if shape.tag == "polygon":
+        pairs = [text.split(",") for text in shape.attribute("points").split(";") if text.strip()]
+        whole = all(len(pair) == 2 for pair in pairs)
         points = [
             [parse_number(part, f"{shape.where}: a coordinate in 'points'") for part in pair]
-            for text in shape.attribute("points").split(";")
-            if len(pair := text.split(",")) == 2
+            for pair in pairs
+            if whole
         ]
         if len(points) < 3:
             raise InputError(

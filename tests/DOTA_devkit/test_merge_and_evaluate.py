@@ -217,6 +217,14 @@ def test_an_iou_in_percent_is_refused(tmp_path, labels, capsys):
     assert "'50' is not a list of numbers above 0 and below 1" in capsys.readouterr().err
 
 
+def test_hidden_files_beside_the_labels_are_no_labels(tmp_path, labels, capsys):
+    """macOS puts ._P0.txt beside P0.txt on disks of other systems."""
+    (labels / "._P0.txt").write_bytes(b"\0\5\x16\7")
+    results = write(tmp_path / "results", {"Task1_ship.txt": [f"P0 0.9 {SQUARE}"]})
+    assert run("evaluate", results, labels) == 0
+    assert table(capsys.readouterr().out)["ship"][:2] == ["2", "1"]
+
+
 def test_evaluate_task2(tmp_path, labels, capsys):
     results = write(tmp_path / "results", {"Task2_ship.txt": ["P0 0.9 10 20 30 60"]})
     assert run("evaluate", results, labels, "--task", 2) == 0

@@ -124,6 +124,10 @@ def test_cvat_keeps_attributes(tmp_path):
         (BOX.format("", "").replace('"10"', '"x"'), ":3: 'xtl' of <box> is 'x', not a number"),
         (BOX.format('rotation="400"', ""), ":3: 'rotation' of <box> is '400', expected"),
         ('<polygon label="a" points="1,2;3,4"></polygon>', ":3: expected 'points' as x,y;x,y"),
+        (
+            '<polygon label="a" points="1,2;9,2;9;30;1,9"></polygon>',
+            ":3: expected 'points' as x,y;",
+        ),
         ('<polygon label="a" points="1,2;3,4;5,z"></polygon>', "a coordinate in 'points' is 'z'"),
         (
             '<mask label="a" rle="1,3" left="1" top="2" width="3" height="2"></mask>',
