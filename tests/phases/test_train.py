@@ -1187,6 +1187,24 @@ def test_run_ends_when_its_score_has_not_risen(data, tmp_path, caplog):
     assert read_checkpoint(tmp_path / "parts" / BEST).epoch == 3  # the later of equal ones
 
 
+@pytest.mark.slow
+def test_best_of_a_run_that_goes_back_behind_a_lost_one(data, tmp_path, caplog):
+    """Epoch 1 was the best, and its checkpoint is gone: then it is the best epoch from then on."""
+    scores = iter([0.9, 0.3, 0.4, 0.2, 0.5, 0.1])
+    changes = {"save_every": 2, "score": lambda model: next(scores)}
+    fit(data, tmp_path, epochs=2, **changes)
+    (tmp_path / BEST).unlink()
+    fit(data, tmp_path, epochs=4, resume=read_checkpoint(tmp_path / "model_2.pth"), **changes)
+    assert "the checkpoint of epoch 1, the best one so far, is not there" in caplog.text
+    assert read_checkpoint(tmp_path / BEST).epoch == 3
+    fit(data, tmp_path, epochs=6, resume=read_checkpoint(tmp_path / LAST), **changes)
+    assert read_checkpoint(tmp_path / BEST).epoch == 5
+    damaged = read_checkpoint(tmp_path / LAST)
+    damaged.extras["progress"]["best_since"] = "two"
+    with pytest.raises(InputError, match="its number best_since, 'two', is damaged"):
+        fit(data, tmp_path, epochs=7, resume=damaged, **changes)
+
+
 @pytest.mark.parametrize(
     ("aps", "patience", "stalled"),
     [
