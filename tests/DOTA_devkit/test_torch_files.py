@@ -95,6 +95,7 @@ def test_two_writers_leave_a_whole_file_at_any_time(tmp_path):
     path = tmp_path / "a.pth"
 
     def write(size):
+        torch.set_num_threads(1)  # OpenMP's threads do not survive a fork
         for _ in range(20):
             write_torch_file(path, {"a": torch.full((size,), 1.0)})
 
