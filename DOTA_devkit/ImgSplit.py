@@ -8,7 +8,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from DOTA_devkit._compat.split import LabeledSplitter
-from DOTA_devkit.splitting import SplitOptions
 
 
 class splitbase(LabeledSplitter):
@@ -36,12 +35,4 @@ class splitbase(LabeledSplitter):
         choosebestpoint: bool = True,
         ext: str = ".png",
     ) -> None:
-        options = SplitOptions(
-            size=subsize,
-            gap=gap,
-            min_share=thresh,
-            fit_order=choosebestpoint,
-            suffix=ext,
-            whole_pixels=True,
-        )
-        super().__init__(basepath, outpath, options, workers=1)
+        super().__init__(basepath, outpath, gap, subsize, thresh, choosebestpoint, ext)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from DOTA_devkit._compat.split import LabeledSplitter
-from DOTA_devkit.splitting import SplitOptions
 
 
 class splitbase(LabeledSplitter):
@@ -37,13 +36,6 @@ class splitbase(LabeledSplitter):
         padding: bool = True,
         num_process: int = 8,
     ) -> None:
-        options = SplitOptions(
-            size=subsize,
-            gap=gap,
-            min_share=thresh,
-            fit_order=choosebestpoint,
-            suffix=ext,
-            pad=padding,
-            whole_pixels=True,
+        super().__init__(
+            basepath, outpath, gap, subsize, thresh, choosebestpoint, ext, padding, num_process
         )
-        super().__init__(basepath, outpath, options, workers=num_process)

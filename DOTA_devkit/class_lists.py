@@ -92,6 +92,18 @@ def find_class_file(label_path: Path) -> Path | None:
     return next((path for path in candidates if path.is_file()), None)
 
 
+def find_dota_files(folder: Path) -> dict[str, Path]:
+    """Return the label files of a folder by the ids of their images, sorted.
+
+    A class file is none, nor are hidden files, such as those that macOS puts beside others.
+    """
+    return {
+        path.stem: path
+        for path in sorted(folder.glob("*.txt"))
+        if path.name != CLASS_FILE and not path.name.startswith(".")
+    }
+
+
 def find_data_yaml(label_path: Path) -> Path | None:
     """Find the data.yaml of a YOLO dataset: with its labels, or in up to three folders above."""
     for folder in (label_path.absolute(), *label_path.absolute().parents[:3]):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 from DOTA_devkit.errors import InputError
@@ -59,6 +60,22 @@ def guess_image_folder(label_folder: Path | str) -> Path | None:
     # In a YOLO layout the images of .../labels/train are in .../images/train.
     mirrored = [label_folder.parent.parent / name / label_folder.name for name in _IMAGE_FOLDERS]
     for folder in (*beside, *mirrored, label_folder):
-        if folder.is_dir() and any(p.suffix.lower() in IMAGE_SUFFIXES for p in folder.iterdir()):
+        if folder.is_dir() and holds_images(folder):
             return folder
     return None
+
+
+def holds_images(folder: Path) -> bool:
+    """Return whether a folder contains images."""
+    return any(path.suffix.lower() in IMAGE_SUFFIXES for path in folder.iterdir())
+
+
+def image_id_of(entry: str, known: Collection[str]) -> str:
+    """Return the id that a list entry stands for: the entry itself, or without its suffix.
+
+    Args:
+        entry: an id, or the file name of an image.
+        known: ids that stay as they are, even if they end like the name of an image.
+    """
+    path = Path(entry)
+    return path.stem if entry not in known and path.suffix.lower() in IMAGE_SUFFIXES else entry

@@ -107,8 +107,9 @@ class RunDir:
         """Return the best checkpoint, else that of the latest epoch, None without any."""
         if (self.weights / files.BEST).is_file():
             return self.weights / files.BEST
-        numbered = [path for path in self.weights.glob("model_*.pth") if path.stem[6:].isdecimal()]
-        return max(numbered, key=lambda path: int(path.stem[6:]), default=None)
+        epochs = {files.epoch_of(path.name): path for path in self.weights.glob("model_*.pth")}
+        epochs.pop(None, None)
+        return epochs[max(epochs)] if epochs else None
 
 
 def class_name(dataset: str) -> str:
@@ -134,5 +135,5 @@ def clear_run(folder: Path) -> None:
     """Delete the files of an earlier run that is to be replaced, and nothing else."""
     for pattern in files.RUN_FILES:
         for path in folder.glob(pattern):
-            if files.is_of_run(path.relative_to(folder).as_posix()):
+            if path.suffix != ".pth" or files.is_own_checkpoint(path.name):
                 path.unlink()

@@ -130,7 +130,8 @@ def plan_training(args: argparse.Namespace, run: RunDir, device: torch.device) -
         refuse_to_replace(run.weights)
 
     start = read_checkpoint(args.finetune).architecture if args.finetune else None
-    if args.finetune and run.holds(args.finetune) and files.is_of_run(Path(args.finetune).name):
+    replaced = args.finetune and files.is_own_checkpoint(Path(args.finetune).name)
+    if replaced and run.holds(args.finetune):
         raise InputError(
             f"--finetune {args.finetune}: this run replaces the checkpoints in {run.weights}; "
             "rename the file, or choose another --run_dir"

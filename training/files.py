@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from fnmatch import fnmatchcase as fnmatch
 from pathlib import Path
 
 LAST = "model_last.pth"
@@ -20,11 +19,11 @@ TENSORBOARD = "tensorboard"
 """Folder of the event files."""
 
 RUN_FILES = (
-    LAST, BEST, "model_[0-9]*.pth", "model_*.pth.tmp", "train_loss.txt", "ap_list.txt", HISTORY,
-    SPEED, CURVES, BAD_BATCHES, BAD_IMAGES, "train_batch_*.jpg", REPORT, PRECISION_RECALL,
+    "model_*.pth", "model_*.pth.tmp", "train_loss.txt", "ap_list.txt", HISTORY, SPEED, CURVES,
+    BAD_BATCHES, BAD_IMAGES, "train_batch_*.jpg", REPORT, PRECISION_RECALL,
     f"{VALIDATION}/epoch_*", f"{TENSORBOARD}/events.out.tfevents.*",
 )  # fmt: skip
-"""Patterns of all files that a run writes into its folder; see `is_of_run`."""
+"""Patterns of all files that a run writes; of checkpoints only if `is_own_checkpoint`."""
 
 
 def epoch_file(epoch: int) -> str:
@@ -32,15 +31,18 @@ def epoch_file(epoch: int) -> str:
     return f"model_{epoch}.pth"
 
 
-def is_of_run(name: str) -> bool:
-    """Return whether a run writes a file of that name, so that a new run replaces it.
+def epoch_of(name: str) -> int | None:
+    """Return the epoch of a checkpoint that has the name of `epoch_file`, else None."""
+    number = name.removeprefix("model_").removesuffix(".pth")
+    return int(number) if number.isdecimal() and name == f"model_{number}.pth" else None
 
-    Checkpoints of other names, such as exported ones and copies, belong to the user.
+
+def is_own_checkpoint(name: str) -> bool:
+    """Return whether a run writes a checkpoint of that name, so that a new run replaces it.
+
+    Those of other names, such as exported ones and copies, belong to the user.
     """
-    numbered = name.startswith("model_") and name.endswith(".pth") and name not in (LAST, BEST)
-    return any(fnmatch(name, pattern) for pattern in RUN_FILES) and (
-        not numbered or name[6:-4].isdecimal()
-    )
+    return name in (LAST, BEST) or epoch_of(name) is not None
 
 
 def is_same_file(a: Path | None, b: Path) -> bool:

@@ -99,16 +99,16 @@ class Run:
         """
         entry = resume.extras.get("progress", {})
         self.progress = EpochProgress.of_entry(entry, resume.epoch + 1, resume.path)
-        since = entry.get("best_since", 0)
-        if type(since) is not int:
-            raise InputError(f"{resume.path}: its number best_since, {since!r}, is damaged")
+        since = _whole_number(entry.get("best_since", 0), "best_since", resume.path)
         self.history = History(list(resume.history), list(resume.extras.get("speed", ())), since)
         load_optimizer_state(self._optimizer, resume)
         self.precision.resume(resume)
         # A run without an average, such as one of the original, gets one that begins here.
         if self.average is not None and ("averaged" in entry or TRAINED_STATE in resume.extras):
             load_trained_state(self._model, resume)
-            self.average.steps = _averaged_steps(entry.get("averaged", 0), resume.path)
+            self.average.steps = _whole_number(
+                entry.get("averaged", 0), "of averaged steps", resume.path
+            )
         if self.centers is not None:
             self.centers.resume(entry, resume.path)
         self.loader_state = restore_random_state(resume)
@@ -317,12 +317,12 @@ class Run:
             self._busy = False
 
 
-def _averaged_steps(number: object, path: Path | None) -> int:
-    """Check the number of steps in an average.
+def _whole_number(number: object, name: str, path: Path | None) -> int:
+    """Check a number of a checkpoint.
 
     Raises:
         InputError: it is not one.
     """
     if type(number) is not int or not 0 <= number < 2**40:
-        raise InputError(f"{path}: its number of averaged steps, {number}, is damaged")
+        raise InputError(f"{path}: its number {name}, {number!r}, is damaged")
     return number

@@ -70,7 +70,9 @@ class _CachedImage:
 
 
 class LabeledSplitter(ImageSplitter):
-    """Splits ``images/`` and ``labelTxt/`` of one folder into those of another.
+    """Splits ``images/`` and ``labelTxt/`` of one folder into those of another, as the original.
+
+    Its arguments are those of the two modules' ``splitbase``.
 
     Attributes:
         basepath: folder to read.
@@ -78,8 +80,26 @@ class LabeledSplitter(ImageSplitter):
     """
 
     def __init__(
-        self, basepath: str | Path, outpath: str | Path, options: SplitOptions, workers: int
+        self,
+        basepath: str | Path,
+        outpath: str | Path,
+        gap: int,
+        subsize: int,
+        thresh: float,
+        choosebestpoint: bool,
+        ext: str,
+        padding: bool = False,
+        workers: int = 1,
     ) -> None:
+        options = SplitOptions(
+            size=subsize,
+            gap=gap,
+            min_share=thresh,
+            fit_order=choosebestpoint,
+            suffix=ext,
+            pad=padding,
+            whole_pixels=True,
+        )
         self.basepath, self.outpath = str(basepath), str(outpath)
         super().__init__(
             Path(basepath) / "images",

@@ -11,7 +11,7 @@ from DOTA_devkit.class_lists import parse_class_list
 from DOTA_devkit.class_thresholds import parse_thresholds
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.formats import read_ids
-from DOTA_devkit.images import IMAGE_SUFFIXES, find_images, guess_image_folder
+from DOTA_devkit.images import find_images, guess_image_folder, image_id_of
 from DOTA_devkit.imaging import DEPTHS, STRETCH, ReadOptions
 from DOTA_devkit.imaging.options import MAX_PIXELS
 
@@ -243,13 +243,9 @@ def listed_ids(path: Path, known: Collection[str] = ()) -> list[str]:
 
     Args:
         path: the list.
-        known: ids that stay as they are, even if they end like the name of an image.
+        known: see `image_id_of`.
     """
-    ids = [Path(line) for line in read_ids(path)]
-    return [
-        p.stem if p.name not in known and p.suffix.lower() in IMAGE_SUFFIXES else p.name
-        for p in ids
-    ]
+    return [image_id_of(Path(line).name, known) for line in read_ids(path)]
 
 
 def name_flags(message: str, parameters: Collection[str]) -> str:

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from DOTA_devkit.class_lists import CLASS_FILE, find_class_file, read_class_file
+from DOTA_devkit.class_lists import find_class_file, find_dota_files, read_class_file
 from DOTA_devkit.commands.arguments import (
     HelpFormatter,
     add_classes,
@@ -244,11 +244,7 @@ def _analyze(
 def _labeled_ids(labels: Path) -> list[str]:
     if not labels.is_dir():
         raise InputError(f"{labels}: no such folder of labels{folder_hint(labels)}")
-    ids = sorted(
-        path.stem
-        for path in labels.glob("*.txt")
-        if path.name != CLASS_FILE and not path.name.startswith(".")
-    )
+    ids = sorted(find_dota_files(labels))
     if not ids:
         raise InputError(f"{labels}: no label files (*.txt) in this folder")
     return ids

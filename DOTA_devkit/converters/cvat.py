@@ -115,17 +115,15 @@ def _corners(shape: XmlElement) -> tuple[np.ndarray, bool]:
         return box_of_outline(_mask_outline(shape))
     if shape.tag == "polygon":
         pairs = [text.split(",") for text in shape.attribute("points").split(";") if text.strip()]
-        whole = all(len(pair) == 2 for pair in pairs)
-        points = [
-            [parse_number(part, f"{shape.where}: a coordinate in 'points'") for part in pair]
-            for pair in pairs
-            if whole
-        ]
-        if len(points) < 3:
+        if len(pairs) < 3 or any(len(pair) != 2 for pair in pairs):
             raise InputError(
                 f"{shape.where}: expected 'points' as x,y;x,y;x,y;..., got "
                 f"{shape.attribute('points')[:60]!r}"
             )
+        points = [
+            [parse_number(part, f"{shape.where}: a coordinate in 'points'") for part in pair]
+            for pair in pairs
+        ]
         return box_of_outline(np.array(points))
     left, top, right, bottom = (
         shape.attribute_number(name) for name in ("xtl", "ytl", "xbr", "ybr")

@@ -24,7 +24,7 @@ from DOTA_devkit.file_kinds import folder_hint
 from DOTA_devkit.file_names import check_image_id, path_inside
 from DOTA_devkit.formats import DOTA_CLASSES
 from DOTA_devkit.formats.text import read_lines
-from DOTA_devkit.images import IMAGE_SUFFIXES, guess_image_folder
+from DOTA_devkit.images import IMAGE_SUFFIXES, guess_image_folder, image_id_of
 from DOTA_devkit.imaging import image_size_wh
 from DOTA_devkit.lists import DEFAULT_LISTS
 from DOTA_devkit.progress import progress
@@ -224,16 +224,10 @@ def _list(path: Path, images: Mapping[str, Path], faults: dict[str, list[str]]) 
             _add(faults, "list_text", str(error))
             continue
         entries.append((number, text))
-        ids.append(_id_of(text, images))
+        ids.append(image_id_of(text, images))
     if not entries:
         _add(faults, "list_text", f"{path}: the list is empty, expected one image id per line")
     return IdList(path, entries, ids)
-
-
-def _id_of(entry: str, images: Mapping[str, Path]) -> str:
-    """Return the id that a list entry stands for: the entry itself, or without its suffix."""
-    path = Path(entry)
-    return path.stem if entry not in images and path.suffix.lower() in IMAGE_SUFFIXES else entry
 
 
 def _classes(

@@ -27,7 +27,7 @@ _CONTROL = bytes(set(range(0x20)) - set(b"\t\n\v\f\r"))
 _FIRST_CONTROL = re.compile(b"[" + re.escape(_CONTROL) + b"]")
 # Folders whose encoding has been logged; a data set has thousands of files.
 _TOLD_OF: set[str] = set()
-_LINE_END = re.compile("\r\n|\n|\r")
+_LINE_END = re.compile("\r?\n")
 
 
 def utf8_of(data: bytes, path: Path | str) -> bytes:

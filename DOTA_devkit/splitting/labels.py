@@ -148,12 +148,12 @@ class LabelCutter:
         if self._options.whole_pixels:
             usable &= (count == 4) | (count == 5)
         else:
-            usable &= _widths(parts) >= MIN_WIDTH
+            around = shapely.oriented_envelope(parts)
+            usable &= _shorter_sides(around) >= MIN_WIDTH
+            others = (count != 4) & (count != 5)
+            parts[others], count[others] = around[others], 4
         self.dropped += int(np.sum(~usable))
         pairs, parts, share, count = pairs[usable], parts[usable], share[usable], count[usable]
-        # The original drops triangles, and what has more than five corners.
-        others = (count != 4) & (count != 5)
-        parts[others], count[others] = shapely.oriented_envelope(parts[others]), 4
         corners = np.empty((len(pairs), 4, 2))
         for sides in (4, 5):
             these = np.flatnonzero(count == sides)
@@ -177,11 +177,10 @@ def _label_lines(corners: np.ndarray, line_ends: np.ndarray) -> list[str]:
     return [" ".join(row) + end for row, end in zip(rows, line_ends.tolist(), strict=True)]
 
 
-def _widths(parts: np.ndarray) -> np.ndarray:
-    """Return the shorter side ``[N]`` of the smallest rectangle around shapes; 0 of flat ones."""
+def _shorter_sides(rectangles: np.ndarray) -> np.ndarray:
+    """Return the shorter side ``[N]`` of rectangles; 0 of flat ones, which are lines or points."""
     import shapely
 
-    rectangles = shapely.oriented_envelope(parts)
     length = shapely.length(rectangles) / 2  # of both sides together
     area = shapely.area(rectangles)
     # The roots of side * (length - side) = area.

@@ -27,7 +27,7 @@ from DOTA_devkit.file_kinds import folder_hint
 from DOTA_devkit.file_names import check_ids
 from DOTA_devkit.files import replacing, sweep_leftovers
 from DOTA_devkit.formats import Labels, crossing_places, read_labels, warn_of_crossing
-from DOTA_devkit.images import IMAGE_SUFFIXES, find_images
+from DOTA_devkit.images import find_images, holds_images
 from DOTA_devkit.patches import PatchId
 from DOTA_devkit.progress import progress
 from DOTA_devkit.splitting.grid import resized_wh, windows
@@ -258,10 +258,6 @@ def _check_label_files(images: dict[str, Path], label_dir: Path) -> None:
         )  # fmt: skip
 
 
-def _holds_images(folder: Path) -> bool:
-    return any(path.suffix.lower() in IMAGE_SUFFIXES for path in folder.iterdir())
-
-
 def _record_options(
     output_dir: Path, options: SplitOptions, labeled: bool, overwrite: bool
 ) -> None:
@@ -289,7 +285,7 @@ def _record_options(
                 f"{output_dir} was split with other options ({text}); choose another folder, or "
                 "set overwrite"
             )
-    elif not overwrite and _holds_images(output_dir):
+    elif not overwrite and holds_images(output_dir):
         raise InputError(
             f"{output_dir} contains images that are not part of a split; choose another folder, "
             "or set overwrite"

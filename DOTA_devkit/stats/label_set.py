@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from DOTA_devkit.class_lists import CLASS_FILE
+from DOTA_devkit.class_lists import find_dota_files
 from DOTA_devkit.errors import InputError
 from DOTA_devkit.faults import map_collecting, read_all_labels
 from DOTA_devkit.file_kinds import folder_hint, labels_hint
@@ -86,11 +86,7 @@ def read_label_set(label_dir: Path | str, images: Mapping[str, Path] | None = No
     label_dir = Path(label_dir)
     if not label_dir.is_dir():
         raise InputError(f"{label_dir}: no such folder of labels{folder_hint(label_dir)}")
-    paths = {
-        path.stem: path
-        for path in sorted(label_dir.glob("*.txt"))
-        if path.name != CLASS_FILE and not path.name.startswith(".")
-    }
+    paths = find_dota_files(label_dir)
     hint = "" if paths else labels_hint({path.suffix.lower() for path in label_dir.iterdir()})
     image_ids = sorted({*paths, *(images or {})})
     if hint or not image_ids:
